@@ -1,0 +1,96 @@
+"""Files that are never half-written under their final name.
+
+Everything that topwork leaves on a disk goes through here: a file is written beside its final name,
+flushed to the disk and then renamed, so that a kill, a full disk or a lost connection leaves either the
+old file or the new one. It knows nothing of what is in a file.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from topwork.errors import StorageError
+
+__all__ = ["TEMPORARY_SUFFIX", "atomic_file", "explain", "sweep", "write_atomically"]
+
+TEMPORARY_SUFFIX = ".topwork-part"
+"""Ends the name of every file that is not finished; `sweep` removes what a kill left behind."""
+
+_REASONS = {
+    errno.ENOSPC: ("the disk is full", "Free some space, or choose another place."),
+    errno.EDQUOT: ("the disk quota is used up", "Free some space, or choose another place."),
+    errno.EROFS: ("the file system is read-only", "Choose another place to write to."),
+    errno.EACCES: ("permission was denied", "Choose a folder that you may write to."),
+    errno.EPERM: ("permission was denied", "Choose a folder that you may write to."),
+    errno.ENOTDIR: ("a part of the path is a file, not a folder", "Check the path."),
+    errno.EISDIR: ("it is a folder", "Give the name of a file."),
+    errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter name."),
+}
+
+
+def explain(error: OSError, path: Path, *, doing: str = "write") -> StorageError:
+    """Turn an operating system's error into one that says what to do."""
+    reason, step = _REASONS.get(error.errno or 0, (error.strerror or str(error), "Check the disk and the path."))
+    return StorageError(f"Cannot {doing} {path}: {reason}.", next_step=step)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file for writing that appears under ``path`` only once it is complete and on the disk.
+
+    Raises
+    ------
+    StorageError
+        The disk is full, read-only or not writable; nothing is left behind, the old file is untouched.
+    """
+    part: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=TEMPORARY_SUFFIX, dir=path.parent)
+        part = Path(name)
+        with os.fdopen(handle, "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.chmod(0o666 & ~_umask())
+        part.replace(path)
+        part = None
+    except OSError as error:
+        if isinstance(error, StorageError):
+            raise
+        raise explain(error, path) from error
+    finally:
+        if part is not None:
+            with suppress(OSError):
+                part.unlink()
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write ``content`` under ``path``, whole or not at all."""
+    with atomic_file(path) as stream:
+        stream.write(content)
+
+
+def sweep(folder: Path, *, older_than_s: float, now_s: float) -> int:
+    """Remove unfinished files that a killed process left in ``folder``; return how many."""
+    removed = 0
+    for part in folder.glob(f".*{TEMPORARY_SUFFIX}"):
+        with suppress(OSError):
+            if now_s - part.stat().st_mtime > older_than_s:
+                part.unlink()
+                removed += 1
+    return removed
+
+
+def _umask() -> int:
+    # There is no way to read the mask without setting it; 0o022 is what every common system has, and a
+    # stricter one only makes the copy less readable than it could be.
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
