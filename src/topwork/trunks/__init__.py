@@ -1,0 +1,1 @@
+"""What is transferred: pretrained networks, and where their weights come from."""

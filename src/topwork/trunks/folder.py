@@ -1,0 +1,107 @@
+"""Weights in a local folder: ``config.json`` as timm writes it, and ``model.safetensors``.
+
+The weights are used where they lie, nothing is copied. Code in the folder is never run and a pickle in it
+is never opened. It knows nothing of networks and downloads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from topwork.contracts import Progress
+from topwork.errors import WeightsError
+from topwork.storage import explain
+from topwork.trunks import timm_config
+from topwork.trunks.tensors import sha256_of
+from topwork.trunks.timm_trunk import TimmTrunk
+
+__all__ = ["CONFIG", "WEIGHTS", "FolderWeights", "open_folder"]
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+_PICKLES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
+
+
+@dataclass(frozen=True, slots=True)
+class FolderWeights:
+    """A safetensors file that somebody put on this machine, and the hash that it had when it was opened."""
+
+    path: Path
+    sha256: str
+
+    def fetch(self, cache_dir: Path, progress: Progress) -> Path:  # noqa: ARG002
+        """Return the file itself; nothing is written below ``cache_dir``.
+
+        Raises
+        ------
+        WeightsError
+            The file is gone, or is not the one that was opened.
+        """
+        if not self.path.is_file():
+            raise WeightsError(
+                f"The weights are gone: there is no file {self.path}.", next_step="Put the file back."
+            )
+        if sha256_of(self.path) != self.sha256:
+            raise WeightsError(
+                f"{self.path} has changed since it was opened.", next_step="Start again with the new weights."
+            )
+        return self.path
+
+
+def open_folder(folder: Path) -> TimmTrunk:
+    """Make a trunk of a local folder.
+
+    Raises
+    ------
+    WeightsError
+        A file is missing or not what it should be, or the weights are a pickle.
+    UsageError
+        timm has no such architecture.
+    """
+    folder = folder.expanduser().resolve()
+    config = timm_config.parse(_read(folder / CONFIG), str(folder / CONFIG))
+    weights = _weights(folder)
+    origin = timm_config.Origin(
+        name=folder.name,
+        description="local folder",
+        weights=weights,
+        weights_sha256=weights.sha256,
+        offline=True,
+    )
+    return timm_config.assemble(config, origin)
+
+
+def _read(path: Path) -> str:
+    if not path.is_file():
+        raise WeightsError(
+            f"{path.parent} holds no {path.name}; expected {CONFIG} and {WEIGHTS} as timm writes them.",
+            next_step="Give a folder that timm's save_for_hf, or a download of a timm repository, has written.",
+        )
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise explain(error, path, doing="read") from error
+    except UnicodeDecodeError as error:
+        raise WeightsError(f"{path} is not UTF-8 text.", next_step="Copy the file again.") from error
+
+
+def _weights(folder: Path) -> FolderWeights:
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise _no_weights(folder)
+    try:
+        return FolderWeights(path, sha256_of(path))
+    except OSError as error:
+        raise explain(error, path, doing="read") from error
+
+
+def _no_weights(folder: Path) -> WeightsError:
+    pickles = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in _PICKLES)
+    if not pickles:
+        return WeightsError(f"{folder} holds no {WEIGHTS}.", next_step=f"Put the weights there as {WEIGHTS}.")
+    return WeightsError(
+        f"{folder} holds its weights as a pickle ({pickles[0]}); a pickle can run any code, so it is not opened.",
+        next_step="If you trust it, convert it once: safetensors.torch.save_file("
+        f"torch.load({pickles[0]!r}, weights_only=True), {WEIGHTS!r}).",
+    )

@@ -1,0 +1,143 @@
+"""The ``config.json`` beside timm-style weights, in a local folder and on the hub alike.
+
+It knows the file's fields and checks each one; it reads no weights and runs no code that the file names.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from topwork.contracts import TrunkCard
+from topwork.errors import WeightsError
+from topwork.inputs.image import ImagePreprocessing
+from topwork.trunks.architectures import Architecture, measure
+from topwork.trunks.timm_trunk import TimmTrunk, WeightSource
+
+__all__ = ["Origin", "TimmConfig", "assemble", "parse"]
+
+V = TypeVar("V")
+
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+_FITS: Mapping[str, Literal["crop", "squash"]] = {"center": "crop", "border": "crop", "squash": "squash"}
+_INTERPOLATIONS: Mapping[str, Literal["bilinear", "bicubic"]] = {"bilinear": "bilinear", "bicubic": "bicubic"}
+
+
+@dataclass(frozen=True, slots=True)
+class TimmConfig:
+    """What the file says, checked; the licence is empty where it says nothing of one."""
+
+    architecture: Architecture
+    preprocessing: ImagePreprocessing
+    licence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What is known of a network beside its ``config.json``: its name here, its weights and whence they come."""
+
+    name: str
+    description: str
+    weights: WeightSource
+    weights_sha256: str
+    offline: bool
+
+
+def parse(text: str, where: str) -> TimmConfig:
+    """Read ``config.json``; ``where`` names it in errors.
+
+    Raises
+    ------
+    WeightsError
+        It is no JSON object, or a field is missing or has a value that nothing here understands.
+    """
+    config = _object(text, where)
+    # timm writes the fields of the inputs below "pretrained_cfg"; its old files have them at the top.
+    inputs = config.get("pretrained_cfg", config)
+    try:
+        return TimmConfig(
+            _architecture(config, inputs), _preprocessing(inputs), str(inputs.get("license") or "")
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise WeightsError(
+            f"{where} does not describe a timm network: {type(error).__name__} {error}.",
+            next_step='It needs "architecture" and "pretrained_cfg" with "input_size" [3, height, width].',
+        ) from error
+
+
+def assemble(config: TimmConfig, origin: Origin) -> TimmTrunk:
+    """Make a trunk of a configuration and an origin; its network is measured without being allocated."""
+    measured = measure(config.architecture)
+    licence = config.licence or "not stated; look at where the weights come from"
+    card = TrunkCard(
+        name=origin.name,
+        modality="image",
+        summary=f"timm's {config.architecture.name}",
+        n_parameters=measured.n_parameters,
+        n_features=measured.n_features,
+        input_size=(config.preprocessing.height, config.preprocessing.width),
+        source=origin.description,
+        licence=licence,
+        commercial=_is_commercial(config.licence),
+        offline=origin.offline,
+        offers=frozenset({"pooled", "stages"} if measured.staged else {"pooled"}),
+        weights_sha256=origin.weights_sha256,
+    )
+    return TimmTrunk(card, config.preprocessing, config.architecture, origin.weights)
+
+
+def _object(text: str, where: str) -> dict[str, Any]:
+    try:
+        config = json.loads(text)
+    except ValueError as error:
+        raise WeightsError(
+            f"{where} is not JSON: {error}.", next_step="Copy the file again from where it comes."
+        ) from error
+    if not isinstance(config, dict):
+        raise WeightsError(
+            f"{where} holds a {type(config).__name__}, not an object.",
+            next_step="Copy the file again from where it comes.",
+        )
+    return config
+
+
+def _architecture(config: Mapping[str, Any], inputs: Mapping[str, Any]) -> Architecture:
+    return Architecture(
+        str(config["architecture"]),
+        mean=_channels(inputs.get("mean", _IMAGENET_MEAN)),
+        std=_channels(inputs.get("std", _IMAGENET_STD)),
+        arguments=dict(config.get("model_args") or {}),
+    )
+
+
+def _preprocessing(inputs: Mapping[str, Any]) -> ImagePreprocessing:
+    n_channels, height, width = (int(side) for side in inputs["input_size"])
+    if n_channels != 3 or not 0 < height <= 4096 or not 0 < width <= 4096:
+        raise ValueError(f"input_size {inputs['input_size']}: expected [3, height, width] in pixels")
+    return ImagePreprocessing(
+        height=height,
+        width=width,
+        fit=_one_of(_FITS, inputs, "crop_mode", "center"),
+        crop_fraction=float(inputs.get("crop_pct") or 0.875),
+        interpolation=_one_of(_INTERPOLATIONS, inputs, "interpolation", "bilinear"),
+    )
+
+
+def _one_of(choices: Mapping[str, V], inputs: Mapping[str, Any], key: str, default: str) -> V:
+    value = inputs.get(key) or default
+    if value not in choices:
+        raise ValueError(f"{key} {value!r}: expected one of {', '.join(choices)}")
+    return choices[value]
+
+
+def _channels(values: Any) -> tuple[float, float, float]:
+    red, green, blue = (float(value) for value in values)
+    return red, green, blue
+
+
+def _is_commercial(licence: str) -> bool:
+    # A licence that nobody stated gives nobody the right to sell what was made with it.
+    return bool(licence) and "nc" not in licence.lower().replace("_", "-").split("-")

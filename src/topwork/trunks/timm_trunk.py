@@ -1,0 +1,80 @@
+"""A trunk is four things put together: a card, an input size, an architecture, and a source of weights.
+
+It knows how they meet, and nothing more of any of them. No weight is read and no library imported before
+`TimmTrunk.load`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from topwork.contracts import Progress, Stage, TrunkCard
+from topwork.errors import UsageError
+from topwork.inputs.image import ImagePreprocessing
+from topwork.trunks import architectures
+from topwork.trunks.architectures import Architecture
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["TimmTrunk", "WeightSource"]
+
+
+class WeightSource(Protocol):
+    """A place that weights come from."""
+
+    def fetch(self, cache_dir: Path, progress: Progress) -> Path:
+        """Return one safetensors file, checked; bring it below ``cache_dir`` where it is not local already.
+
+        Raises
+        ------
+        WeightsError
+            It cannot be had, or is not what it claims to be.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TimmTrunk:
+    """A pretrained image network of the timm library; see `topwork.contracts.Trunk`."""
+
+    card: TrunkCard
+    preprocessing: ImagePreprocessing
+    architecture: Architecture
+    source: WeightSource
+
+    def fetch(self, cache_dir: Path, progress: Progress) -> Path:
+        """Bring the weights here; see `WeightSource.fetch`."""
+        return self.source.fetch(cache_dir, progress)
+
+    def load(self, weights: Path) -> torch.nn.Module:
+        """Build the network: ``uint8 [n, height, width, 3]`` to features ``float32 [n, n_features]``.
+
+        Raises
+        ------
+        WeightsError
+            The file is damaged, or its tensors are not those of this architecture.
+        """
+        from topwork.trunks.network import PixelNetwork
+
+        network = architectures.fill(architectures.build(self.architecture), self.architecture, weights)
+        return PixelNetwork(network, self.architecture.mean, self.architecture.std).eval()
+
+    def stages(self, module: torch.nn.Module) -> tuple[Stage, ...]:
+        """Return the consecutive stages of what `load` built, from input to output.
+
+        Raises
+        ------
+        UsageError
+            ``module`` was not built by `load`.
+        """
+        from topwork.trunks.network import PixelNetwork
+
+        if not isinstance(module, PixelNetwork):
+            raise UsageError(
+                f"Only a network that a trunk has loaded has stages; this is a {type(module).__name__}.",
+                next_step="Give what Trunk.load returned, not a module around it.",
+            )
+        return architectures.stages(module.trunk)
