@@ -402,8 +402,8 @@ class Engine(Protocol):
 
 # --- tasks and recipes --------------------------------------------------------------------------------
 
-Link: TypeAlias = Literal["softmax", "sigmoid", "identity"]
-"""How scores become predictions; a probe solver exists for each."""
+Link: TypeAlias = Literal["softmax"]
+"""How scores become predictions; a probe solver exists for each. It grows with the tasks that need one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,88 @@
+"""The probe: a linear head on frozen features, its regularisation chosen by cross-validation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from topwork.contracts import Array, FitJob, Fitted, Fold, Goal, LinearHead
+from topwork.training.probe import (
+    Axes,
+    calibrate,
+    class_weights,
+    cross_validate,
+    log_loss,
+    quiet_blas,
+    solve,
+    strengths,
+)
+
+__all__ = ["PROBE", "ProbeRecipe", "ProbeSettings"]
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeSettings:
+    """``patience``: how many weaker regularisations may fail to improve before the search ends."""
+
+    patience: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeRecipe:
+    """Multinomial logistic regression on cached features."""
+
+    settings: ProbeSettings = field(default_factory=ProbeSettings)
+    name: str = "probe"
+    requires: frozenset[str] = frozenset({"pooled"})
+
+    def __call__(self, job: FitJob) -> Fitted:
+        """Fit one calibrated head per goal."""
+        with quiet_blas(job.features):
+            return self._fit(job)
+
+    def _fit(self, job: FitJob) -> Fitted:
+        axes = Axes.of(job.features)
+        heads: dict[str, LinearHead] = {}
+        held_out: dict[str, Array] = {}
+        notes: list[str] = []
+        with job.progress.track("Fitting the probe", len(job.goals), "targets") as advance:
+            for name, goal in job.goals.items():
+                heads[name], held_out[name], note = fit_goal(axes, goal, job, self.settings)
+                notes.append(f"{name}: {note}" if len(job.goals) > 1 else note)
+                advance(1)
+        return Fitted(heads, held_out, tuple(notes))
+
+
+def fit_goal(axes: Axes, goal: Goal, job: FitJob, settings: ProbeSettings) -> tuple[LinearHead, Array, str]:
+    """Choose C by held-out log loss, refit on all rows, and calibrate on what was held out."""
+    scores, strength, cut = choose(axes, goal, job.folds, job, settings)
+    calibration = calibrate(goal.truth, scores)
+    weights = class_weights(goal.truth, goal.n_outputs)[:, None]
+    final = solve(axes, goal.truth, weights, goal.n_outputs, strength)
+    head = axes.head(final.weight[:, 0], final.bias[0])
+    note = f"C = {strength:.3g}" + (", search cut short by the budget" if cut else "")
+    return calibration.fold_into(head), calibration.apply(scores), note
+
+
+def choose(
+    axes: Axes, goal: Goal, folds: tuple[Fold, ...], job: FitJob, settings: ProbeSettings
+) -> tuple[Array, float, bool]:
+    """Walk from strong to weak regularisation while the held-out loss falls; stop when the budget ends."""
+    best_loss, best_scores, best_strength = np.inf, np.full((len(axes), goal.n_outputs), np.nan), 0.0
+    start, failures = None, 0
+    for strength in strengths(len(axes)):
+        scores, start = cross_validate(axes, goal.truth, folds, goal.n_outputs, strength, start)
+        loss = log_loss(goal.truth, calibrate(goal.truth, scores).apply(scores))
+        if loss < best_loss or not best_strength:
+            best_loss, best_scores, best_strength, failures = loss, scores, strength, 0
+        else:
+            failures += 1
+        if job.budget.remaining_s() <= 0:
+            return best_scores, best_strength, True
+        if failures >= settings.patience:
+            break
+    return best_scores, best_strength, False
+
+
+PROBE = ProbeRecipe()

@@ -1,0 +1,164 @@
+"""Classification: one label out of a fixed set for every input."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from topwork.contracts import Array, Json, Link, Matrix, Metrics, Mistake, Section, Table
+from topwork.errors import BundleError, DataError
+from topwork.evaluation.classification import (
+    classification_metrics,
+    confusion,
+    majority_baseline,
+    per_class,
+    softmax,
+)
+
+__all__ = ["CLASSIFICATION", "ClassificationTarget", "ClassificationTask"]
+
+_MANY = 25
+"""With more classes than this an answer names only the likeliest ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassificationTarget:
+    """A column of labels, sorted by name; score ``i`` belongs to label ``i``."""
+
+    labels: tuple[str, ...]
+    task: str = "classification"
+    link: Link = "softmax"
+    main_metric: str = "accuracy"
+
+    @property
+    def n_outputs(self) -> int:
+        """Return the number of labels."""
+        return len(self.labels)
+
+    def state(self) -> Mapping[str, Json]:
+        """Return the labels."""
+        return {"labels": list(self.labels)}
+
+    def encode(self, raw: Sequence[str | None]) -> Array:
+        """Return the labels' numbers; -1 for a missing one and for one that training never saw."""
+        numbers = {label: i for i, label in enumerate(self.labels)}
+        return np.array([-1 if r is None else numbers.get(r, -1) for r in raw], dtype=np.int64)
+
+    def evaluate(self, truth: Array, scores: Array, seed: int) -> Metrics:
+        """Return accuracy, balanced accuracy, macro F1, log loss and calibration error with their intervals."""
+        return classification_metrics(truth, scores, seed=seed)
+
+    def baselines(self, truth_train: Array, truth_test: Array, seed: int) -> Mapping[str, Metrics]:
+        """Return what always answering the most frequent class would score."""
+        return {"majority": majority_baseline(truth_train, truth_test, self.n_outputs, seed)}
+
+    def sections(self, truth: Array, scores: Array, seed: int) -> tuple[Section, ...]:
+        """Return the confusion matrix, and precision and recall of each class."""
+        del seed  # nothing here is drawn at random
+        known = truth >= 0
+        predicted = np.argmax(scores[known], axis=1)
+        counts = confusion(truth[known], predicted, self.n_outputs)
+        matrix = Matrix(
+            "Confusion matrix",
+            self.labels,
+            self.labels,
+            tuple(tuple(int(c) for c in row) for row in counts),
+            "Rows are the true labels, columns what the model said.",
+        )
+        return matrix, self._class_table(truth[known], predicted)
+
+    def _class_table(self, truth: Array, predicted: Array) -> Table:
+        every = per_class(truth, predicted, self.n_outputs)
+        return Table(
+            "Each class",
+            ("label", "precision", "recall", "F1", "test rows"),
+            tuple(
+                (
+                    label,
+                    one.precision,
+                    one.recall,
+                    f"{one.f1:.2f}" if one.f1 == one.f1 else "–",
+                    str(one.n_true),
+                )
+                for label, one in zip(self.labels, every, strict=True)
+            ),
+            "Precision: of what was called this label, the share that was. Recall: of what is, the share found.",
+        )
+
+    def mistakes(self, truth: Array, scores: Array, limit: int) -> tuple[Mistake, ...]:
+        """Return the wrong answers that were given with the highest probability."""
+        probabilities = softmax(scores)
+        predicted = np.argmax(scores, axis=1)
+        wrong = np.flatnonzero((truth >= 0) & (predicted != truth))
+        worst = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")][:limit]
+        return tuple(
+            Mistake(
+                int(row),
+                f"is {self.labels[truth[row]]}, said {self.labels[predicted[row]]} "
+                f"({probabilities[row, predicted[row]]:.0%})",
+            )
+            for row in worst
+        )
+
+    def answer(self, scores: Array) -> Mapping[str, Json]:
+        """Return the likeliest label and the probabilities, highest first."""
+        probabilities = softmax(scores[None])[0]
+        order = np.argsort(-probabilities, kind="stable")[:_MANY]
+        return {
+            "label": self.labels[order[0]],
+            "probabilities": {self.labels[i]: float(probabilities[i]) for i in order},
+        }
+
+    def answer_schema(self) -> Mapping[str, Json]:
+        """Describe `answer` as JSON Schema."""
+        probability: Json = {"type": "number", "minimum": 0, "maximum": 1}
+        named: Mapping[str, Json] = dict.fromkeys(self.labels, probability)
+        few: Mapping[str, Json] = {"properties": named, "additionalProperties": False}
+        many: Mapping[str, Json] = {"additionalProperties": probability}
+        return {
+            "type": "object",
+            "required": ["label", "probabilities"],
+            "additionalProperties": False,
+            "properties": {
+                "label": {"type": "string", "enum": list(self.labels)},
+                "probabilities": {"type": "object", **(few if self.n_outputs <= _MANY else many)},
+            },
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ClassificationTask:
+    """One label out of several, each input having exactly one."""
+
+    name: str = "classification"
+    needs: frozenset[str] = frozenset({"pooled"})
+
+    def learn(self, raw: Sequence[str | None]) -> ClassificationTarget:
+        """Take every label that occurs, sorted by name."""
+        labels = sorted({r for r in raw if r is not None})
+        if len(labels) < 2:
+            raise DataError(
+                f"Found {len(labels)} label{'' if len(labels) == 1 else 's'}"
+                f"{f' ({labels[0]!r})' if labels else ''}; telling things apart needs at least two.",
+                next_step="Add examples of what it is not, or check which column was taken for the label.",
+            )
+        return ClassificationTarget(tuple(labels))
+
+    def restore(self, state: Mapping[str, Json]) -> ClassificationTarget:
+        """Rebuild a target from its labels."""
+        labels = state.get("labels")
+        if (
+            not isinstance(labels, list)
+            or not all(isinstance(label, str) for label in labels)
+            or len(labels) < 2
+        ):
+            raise BundleError(
+                f"A classification target needs a list of at least two label names; the bundle holds {labels!r:.80}.",
+                next_step="Get the bundle again from where it was made.",
+            )
+        return ClassificationTarget(tuple(str(label) for label in labels))
+
+
+CLASSIFICATION = ClassificationTask()

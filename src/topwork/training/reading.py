@@ -1,0 +1,211 @@
+"""One pass over a data set: read, hash, decode, look, and run the trunk on what the cache does not hold.
+
+Two pools overlap the work. Decoders turn files into tensors; runners push batches through the engine. The
+engine is asked for only when the first batch is ready, so that a trunk can be loading while the first photos
+are decoded. What waits between the pools is bounded, so memory does not grow with the data beyond the features
+themselves. It knows neither what an input is nor what the network is: both come as objects.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from topwork.contracts import Array, Decoded, Engine, Inspection, Progress
+from topwork.errors import DecodeError
+from topwork.training.cache import Entry, FeatureCache, FeatureKey
+
+__all__ = ["Reading", "Runner", "inspect", "read_features"]
+
+BATCH = 8
+"""Inputs per call of the engine; larger batches gain nothing on a CPU."""
+AHEAD = 64
+"""Batches that may wait for the engine, about 80 MB of pictures of 224 pixels."""
+LOOKUP = 256
+"""Rows hashed and looked up in the cache at a time."""
+
+Rows = Sequence[int]
+Decode = Callable[[bytes], Decoded]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a pass found.
+
+    Attributes
+    ----------
+    inspections
+        One per row.
+    features
+        ``float32 [n, d]``; the rows of unreadable inputs are zero. Without a runner ``[n, 0]``.
+    n_cached, n_computed
+        Rows whose features came out of the cache, and out of the engine.
+    """
+
+    inspections: tuple[Inspection, ...]
+    features: Array
+    n_cached: int
+    n_computed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """What turns tensors into features, and where they are kept.
+
+    ``engine`` is called from several threads and may block until the engine is ready. ``key`` likewise.
+    """
+
+    engine: Callable[[], Engine]
+    cache: FeatureCache
+    key: FeatureKey
+    n_features: int
+    output: str = "features"
+
+
+class _Source(Protocol):
+    """The part of a data set that this pass needs."""
+
+    @property
+    def read(self) -> Callable[[int], bytes]: ...
+    def __len__(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Outcome of one batch: what was seen of each row, and features of those that could be decoded."""
+
+    inspections: dict[int, Inspection]
+    rows: tuple[int, ...]
+    features: Array | None
+
+
+def inspect(source: _Source, decode: Decode, *, n_threads: int, progress: Progress) -> Reading:
+    """Read and decode every row without any network."""
+    return _Pass(source, decode, None, n_threads, progress).run()
+
+
+def read_features(
+    source: _Source, decode: Decode, runner: Runner, *, n_threads: int, progress: Progress
+) -> Reading:
+    """Read every row and return its features, computing only those that the cache does not hold."""
+    return _Pass(source, decode, runner, n_threads, progress).run()
+
+
+class _Pass:
+    """State of one pass; used once."""
+
+    def __init__(
+        self, source: _Source, decode: Decode, runner: Runner | None, n_threads: int, progress: Progress
+    ) -> None:
+        self._source, self._decode, self._runner = source, decode, runner
+        self._n_threads, self._progress = n_threads, progress
+        self._inspections: list[Inspection | None] = [None] * len(source)
+        width = runner.n_features if runner else 0
+        self._features = np.zeros((len(source), width), dtype=np.float32)
+        self._n_cached = self._n_computed = 0
+        self._fresh: list[Entry] = []
+
+    def run(self) -> Reading:
+        with (
+            self._progress.track("Reading", len(self._source), "inputs") as advance,
+            ThreadPoolExecutor(self._n_threads, "decode") as decoders,
+            ThreadPoolExecutor(self._n_threads, "run") as runners,
+        ):
+            pending: deque[tuple[int, Future[_Seen]]] = deque()
+            try:
+                for rows in _batches(self._unknown(decoders, advance)):
+                    decoded = decoders.submit(self._decode_rows, rows)
+                    pending.append((len(rows), runners.submit(self._run_decoded, decoded)))
+                    while pending and (len(pending) >= AHEAD or pending[0][1].done()):
+                        self._take(pending, advance)
+                while pending:
+                    self._take(pending, advance)
+            finally:
+                for _, future in pending:
+                    future.cancel()
+                decoders.shutdown(wait=False, cancel_futures=True)
+                self._keep(at_least=1)
+        done = tuple(i for i in self._inspections if i is not None)
+        return Reading(done, self._features, self._n_cached, self._n_computed)
+
+    def _unknown(self, decoders: ThreadPoolExecutor, advance: Callable[[int], None]) -> Iterator[int]:
+        """Yield the rows whose features must be computed, filling in the others from the cache."""
+        n = len(self._source)
+        if self._runner is None:
+            yield from range(n)
+            return
+        for start in range(0, n, LOOKUP):
+            rows = range(start, min(n, start + LOOKUP))
+            contents = list(decoders.map(self._hash, rows))
+            known = self._runner.cache.get(self._runner.key, [c for c in contents if c])
+            for row, content in zip(rows, contents, strict=True):
+                if content in known:
+                    self._inspections[row] = known[content].inspection
+                    self._features[row] = known[content].features
+                    self._n_cached += 1
+                    advance(1)
+                else:
+                    yield row
+
+    def _hash(self, row: int) -> bytes:
+        try:
+            return hashlib.sha256(self._source.read(row)).digest()
+        except DecodeError:
+            return b""  # the decoder meets the same error again and reports it
+
+    def _decode_rows(self, rows: Rows) -> tuple[dict[int, Inspection], dict[int, Decoded]]:
+        inspections, decoded = {}, {}
+        for row in rows:
+            content = b""
+            try:
+                encoded = self._source.read(row)
+                content = hashlib.sha256(encoded).digest()
+                decoded[row] = one = self._decode(encoded)
+                inspections[row] = Inspection(content, one.fingerprint, one.facts, None)
+            except DecodeError as error:
+                inspections[row] = Inspection(content, None, {}, error.problem)
+        return inspections, decoded
+
+    def _run_decoded(self, batch: Future[tuple[dict[int, Inspection], dict[int, Decoded]]]) -> _Seen:
+        inspections, decoded = batch.result()
+        if self._runner is None or not decoded:
+            return _Seen(inspections, tuple(decoded), None)
+        tensors = np.stack([one.tensor for one in decoded.values()])
+        features = self._runner.engine().run(tensors)[self._runner.output]
+        return _Seen(inspections, tuple(decoded), features)
+
+    def _take(self, pending: deque[tuple[int, Future[_Seen]]], advance: Callable[[int], None]) -> None:
+        n_rows, future = pending.popleft()
+        seen = future.result()
+        for row, inspection in seen.inspections.items():
+            self._inspections[row] = inspection
+        if seen.features is not None:
+            for row, features in zip(seen.rows, seen.features, strict=True):
+                self._features[row] = features
+                self._fresh.append(Entry(self._features[row], seen.inspections[row]))
+            self._n_computed += len(seen.rows)
+            self._keep(at_least=LOOKUP)
+        advance(n_rows)
+
+    def _keep(self, *, at_least: int) -> None:
+        """Hand what is fresh to the cache, often enough that a kill costs a few seconds of work at most."""
+        if self._runner is not None and len(self._fresh) >= at_least:
+            self._runner.cache.put(self._runner.key, self._fresh)
+            self._fresh.clear()
+
+
+def _batches(rows: Iterator[int]) -> Iterator[tuple[int, ...]]:
+    batch: list[int] = []
+    for row in rows:
+        batch.append(row)
+        if len(batch) == BATCH:
+            yield tuple(batch)
+            batch = []
+    if batch:
+        yield tuple(batch)
