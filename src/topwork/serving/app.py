@@ -1,0 +1,199 @@
+"""The ASGI application: one callable that joins routes, models, pages and errors.
+
+It knows no task, no modality and no server; `server` is the process around it. A handler takes a request
+and returns a response or raises a refusal; nothing else leaves it, and never a stack trace.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import unicodedata
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from topwork.errors import UsageError
+from topwork.serving import openapi
+from topwork.serving.gate import ByteBudget
+from topwork.serving.hosting import Hosted
+from topwork.serving.limits import Limits
+from topwork.serving.messages import (
+    Receive,
+    Request,
+    Response,
+    Scope,
+    Send,
+    json_response,
+    read_request,
+    send,
+)
+from topwork.serving.pages import page
+from topwork.serving.prediction import predict, told
+from topwork.serving.refusals import ClientGone, Refusal
+from topwork.serving.routes import Route, match
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from topwork.contracts import Json, Servable
+
+__all__ = ["Application", "application"]
+
+
+class Application:
+    """An ASGI application over some hosted servables; the first is the one that ``/predict`` asks.
+
+    Parameters
+    ----------
+    hosted
+        At least one; their names differ.
+    limits
+        The bounds that all share.
+    """
+
+    def __init__(self, hosted: Sequence[Hosted], limits: Limits) -> None:
+        self.limits = limits
+        self.models = {unicodedata.normalize("NFC", one.servable.name): one for one in hosted}
+        if not hosted or len(self.models) < len(hosted):
+            raise UsageError(
+                f"Got {len(hosted)} models with {len(self.models)} different names; expected at least one, "
+                "each with a name of its own.",
+                next_step="Rename a bundle's file: the model is called as the file without its suffix.",
+            )
+        self._budget = ByteBudget(limits.max_buffered_bytes)
+        self._pages = {name: page(name) for name in ("index", "docs")}
+        self._openapi = json_response(openapi.document([one.servable for one in hosted], limits))
+        self.routes = (
+            Route("POST", "/predict", self._predict),
+            Route("GET", "/v1/models", self._list),
+            Route("GET", "/v1/models/{name}", self._about),
+            Route("POST", "/v1/models/{name}/predict", self._predict),
+            Route("GET", "/livez", self._livez),
+            Route("GET", "/readyz", self._readyz),
+            Route("GET", "/openapi.json", self._describe),
+            Route("GET", "/docs", self._docs),
+            Route("GET", "/", self._index),
+        )
+
+    # --- its life ---------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start threads and proofs; needs a running event loop."""
+        for hosted in self.models.values():
+            hosted.start()
+
+    async def proven(self) -> None:
+        """Wait until every model has passed its proof.
+
+        Raises
+        ------
+        ProofError
+            One did not.
+        """
+        await asyncio.gather(*(hosted.proven() for hosted in self.models.values()))
+
+    async def stop(self) -> None:
+        """End the threads; requests under way have had their time."""
+        await asyncio.gather(*(asyncio.to_thread(hosted.stop) for hosted in self.models.values()))
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Start, and stop at the end: what a server's lifespan does, for tests and for embedding."""
+        self.start()
+        try:
+            yield
+        finally:
+            await self.stop()
+
+    # --- ASGI -------------------------------------------------------------------------------------
+
+    async def __call__(self, scope: Scope, receive: Receive, send_message: Send) -> None:
+        """Take one connection, as ASGI has it."""
+        if scope["type"] == "http":
+            await self._exchange(read_request(scope, receive), send_message)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send_message)
+        elif scope["type"] == "websocket":
+            await send_message({"type": "websocket.close", "code": 1003})
+
+    async def _lifespan(self, receive: Receive, send_message: Send) -> None:
+        await receive()
+        self.start()
+        await send_message({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.stop()
+        await send_message({"type": "lifespan.shutdown.complete"})
+
+    async def _exchange(self, request: Request, send_message: Send) -> None:
+        try:
+            with request.cleanup:
+                await send(request, await self._respond(request), send_message)
+        except ClientGone:
+            return
+
+    async def _respond(self, request: Request) -> Response:
+        try:
+            route, arguments = match(self.routes, request)
+            return await route.handler(request, *arguments)
+        except ClientGone:
+            raise
+        except Exception as error:
+            refusal = told(error)
+            return json_response(refusal.body(), status=refusal.status, headers=refusal.headers)
+
+    # --- handlers ---------------------------------------------------------------------------------
+
+    async def _predict(self, request: Request, name: str | None = None) -> Response:
+        return await predict(self._model(name), request, self._budget)
+
+    async def _list(self, _: Request) -> Response:
+        return json_response({"models": [_summary(hosted) for hosted in self.models.values()]})
+
+    async def _about(self, _: Request, name: str) -> Response:
+        hosted = self._model(name)
+        servable = hosted.servable
+        return json_response(
+            {
+                **_summary(hosted),
+                "about": servable.about,
+                "input": openapi.wire_json(servable.wire, self.limits),
+                "answer_schema": servable.answer_schema,
+            }
+        )
+
+    async def _livez(self, _: Request) -> Response:
+        return json_response({"status": "alive"})
+
+    async def _readyz(self, _: Request) -> Response:
+        for hosted in self.models.values():
+            hosted.require_ready()
+        return json_response({"status": "ready"})
+
+    async def _describe(self, _: Request) -> Response:
+        return self._openapi
+
+    async def _docs(self, _: Request) -> Response:
+        return self._pages["docs"]
+
+    async def _index(self, _: Request) -> Response:
+        return self._pages["index"]
+
+    def _model(self, name: str | None) -> Hosted:
+        if name is None:
+            return next(iter(self.models.values()))
+        if name not in self.models:
+            raise Refusal(
+                "not_found",
+                f"There is no model {name[:200]!r}.",
+                next_step=f"Models here: {', '.join(self.models)}.",
+            )
+        return self.models[name]
+
+
+def _summary(hosted: Hosted) -> dict[str, Json]:
+    return {"name": hosted.servable.name, "state": hosted.state}
+
+
+def application(servable: Servable, limits: Limits | None = None) -> Application:
+    """Build the application for one servable."""
+    bounds = limits or Limits()
+    return Application([Hosted(servable, bounds)], bounds)

@@ -1,0 +1,101 @@
+"""Who may work now, who waits, and who is turned away. It knows no servable and no HTTP but the refusal."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+
+from topwork.serving.refusals import Refusal
+
+__all__ = ["ByteBudget", "Gate"]
+
+SMOOTHING = 0.2
+LONGEST_RETRY_S = 60
+
+
+class Gate:
+    """Lets ``max_concurrent`` through and ``max_waiting`` stand in line. Use it from one event loop."""
+
+    def __init__(self, max_concurrent: int, max_waiting: int) -> None:
+        self._places = asyncio.Semaphore(max_concurrent)
+        self._max_concurrent = max_concurrent
+        self._max_waiting = max_waiting
+        self._service_s = 0.0
+        self.n_waiting = 0
+        self.n_inside = 0
+
+    def check(self) -> None:
+        """Refuse at once what could not even stand in line, before its body is read.
+
+        Raises
+        ------
+        Refusal
+            Every place is taken.
+        """
+        if self._places.locked() and self.n_waiting >= self._max_waiting:
+            raise busy(
+                f"The server works on {self.n_inside} requests and {self.n_waiting} wait; it takes no more.",
+                self.retry_after_s(),
+            )
+
+    async def enter(self) -> None:
+        """Wait for a place; each must be given back with `leave`.
+
+        Raises
+        ------
+        Refusal
+            The line is full.
+        """
+        self.check()
+        self.n_waiting += 1
+        try:
+            await self._places.acquire()
+        finally:
+            self.n_waiting -= 1
+        self.n_inside += 1
+
+    def leave(self, service_s: float) -> None:
+        """Give a place back after ``service_s`` seconds of work."""
+        self.n_inside -= 1
+        first = self._service_s == 0.0
+        self._service_s += (1.0 if first else SMOOTHING) * (service_s - self._service_s)
+        self._places.release()
+
+    def retry_after_s(self) -> int:
+        """Return the seconds in which the line will have moved on, at least 1, from the measured work."""
+        line_s = self._service_s * (self.n_waiting + 1) / self._max_concurrent
+        return max(1, min(LONGEST_RETRY_S, math.ceil(line_s)))
+
+
+class ByteBudget:
+    """The bytes of all request bodies in memory together."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self.held = 0
+
+    def take(self, n_bytes: int) -> None:
+        """Count bytes that are about to be kept.
+
+        Raises
+        ------
+        Refusal
+            There would be more than allowed.
+        """
+        if self.held + n_bytes > self._max_bytes:
+            raise busy(f"The server holds {self.held:,} bytes of requests; it takes no more now.", 1)
+        self.held += n_bytes
+
+    def give_back(self, n_bytes: int) -> None:
+        """Count bytes that are no longer kept."""
+        self.held -= n_bytes
+
+
+def busy(problem: str, retry_after_s: int) -> Refusal:
+    """Say that there is too much to do, and when to come again."""
+    return Refusal(
+        "busy",
+        problem,
+        next_step=f"Try again in {retry_after_s} s.",
+        headers={"retry-after": str(retry_after_s)},
+    )

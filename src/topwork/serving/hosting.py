@@ -1,0 +1,106 @@
+"""One servable with what it needs to be hosted: proof, gate and threads. It knows no path."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Literal
+
+from topwork.errors import TopworkError
+from topwork.serving.gate import Gate
+from topwork.serving.refusals import Refusal
+from topwork.serving.work import Workers, in_thread
+
+if TYPE_CHECKING:
+    from topwork.contracts import Servable
+    from topwork.serving.limits import Limits
+
+__all__ = ["Hosted", "State"]
+
+State = Literal["starting", "ready", "failed"]
+LOG = logging.getLogger("topwork.serving")
+
+
+class Hosted:
+    """A servable behind a gate. It answers nothing before its proof has passed."""
+
+    def __init__(self, servable: Servable, limits: Limits) -> None:
+        self.servable = servable
+        self.limits = limits
+        self.gate = Gate(limits.max_concurrent, limits.max_waiting)
+        self.workers = Workers(limits.max_concurrent, f"topwork-{servable.name}")
+        self._proof: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Start the threads, and the proof in the background."""
+        self.workers.start()
+        self._proof = asyncio.create_task(
+            in_thread(self.servable.prove, f"topwork-proof-{self.servable.name}")
+        )
+        self._proof.add_done_callback(self._log_failure)
+
+    async def proven(self) -> None:
+        """Wait for the proof, and raise what it raised."""
+        assert self._proof is not None, "start() comes first"
+        await asyncio.shield(self._proof)
+
+    def stop(self) -> None:
+        """Let the threads end; what hangs is left behind."""
+        if self._proof is not None:
+            self._proof.cancel()
+        if not self.workers.stop(timeout_s=1.0):
+            LOG.warning("%s was still computing when the server ended", self.servable.name)
+
+    @property
+    def state(self) -> State:
+        """Whether it may answer."""
+        if self._proof is None or not self._proof.done():
+            return "starting"
+        return "ready" if self.failure() is None else "failed"
+
+    def failure(self) -> BaseException | None:
+        """Return why the proof failed, if it did."""
+        if self._proof is None or not self._proof.done():
+            return None
+        if self._proof.cancelled():
+            return TopworkError("the server is ending")
+        return self._proof.exception()
+
+    def require_ready(self) -> None:
+        """Refuse until the proof has passed.
+
+        Raises
+        ------
+        Refusal
+            503, with the reason.
+        """
+        if self.state == "starting":
+            raise Refusal(
+                "not_ready",
+                f"{self.servable.name} is still replaying its golden examples and warming up.",
+                next_step="Try again in a moment; GET /readyz tells when.",
+                headers={"retry-after": "1"},
+            )
+        if (failure := self.failure()) is not None:
+            raise Refusal(
+                "not_ready",
+                f"{self.servable.name} did not pass its proof: {_reason(failure)}",
+                next_step="The operator of this server has to look at its bundle.",
+            )
+
+    def _log_failure(self, proof: asyncio.Task[None]) -> None:
+        if not proof.cancelled() and (failure := proof.exception()) is not None:
+            LOG.error(
+                "%s did not pass its proof: %s", self.servable.name, failure, exc_info=_unexpected(failure)
+            )
+
+
+def _reason(failure: BaseException) -> str:
+    """Return what a client may know; the text of an unexpected error stays in the log."""
+    return (
+        failure.problem if isinstance(failure, TopworkError) else "an unexpected error, see the server's log."
+    )
+
+
+def _unexpected(failure: BaseException) -> BaseException | None:
+    return None if isinstance(failure, TopworkError) else failure

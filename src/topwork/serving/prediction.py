@@ -1,0 +1,144 @@
+"""One prediction, from the request to its response: read, wait, work, answer.
+
+It knows no path, no task and no modality. Whatever happens on the way, the place in the gate is given back
+only when the thread is free again, so that work nobody waits for any more still counts as work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+from typing import TYPE_CHECKING
+
+from topwork.errors import TopworkError
+from topwork.serving.answers import answered, error_line, line, predictions
+from topwork.serving.bodies import Reader, reader_for
+from topwork.serving.messages import Request, Response, cancelled_when_gone, json_response
+from topwork.serving.refusals import Refusal
+from topwork.serving.work import Batch, Job
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from topwork.contracts import Answer
+    from topwork.serving.gate import ByteBudget
+    from topwork.serving.hosting import Hosted
+
+__all__ = ["STREAM_TYPE", "predict"]
+
+STREAM_TYPE = "application/x-ndjson"
+LOG = logging.getLogger("topwork.serving")
+
+
+async def predict(hosted: Hosted, request: Request, budget: ByteBudget) -> Response:
+    """Answer one request with JSON, or with a line per answer where it streams.
+
+    Raises
+    ------
+    Refusal
+        It cannot be answered; nothing was sent yet.
+    ClientGone
+        Nobody waits for the answer any more.
+    """
+    hosted.require_ready()
+    hosted.gate.check()
+    reader = _reader(hosted, request)
+    content = await _read(hosted, request, reader, budget)
+    request.cleanup.enter_context(cancelled_when_gone(request.body))
+    until = asyncio.get_running_loop().time() + hosted.limits.deadline_s
+    streams = STREAM_TYPE in request.headers.get("accept", "")
+    job = await _begin(
+        hosted, request, partial(_produce, hosted, reader, content), until=until, eager=streams
+    )
+    first = await _next(job, until)
+    if first.error is not None and not first.answers:
+        raise told(first.error)
+    if streams or not first.finished:
+        return Response(200, STREAM_TYPE, _lines(job, first, until))
+    if first.error is not None:
+        raise told(first.error)
+    return json_response({"model": hosted.servable.name, "predictions": predictions(first.answers)})
+
+
+def _reader(hosted: Hosted, request: Request) -> Reader:
+    return reader_for(
+        request.headers.get("content-type", ""),
+        hosted.servable.wire,
+        max_inputs=hosted.limits.max_inputs,
+        max_body_bytes=hosted.limits.max_body_bytes,
+    )
+
+
+async def _read(hosted: Hosted, request: Request, reader: Reader, budget: ByteBudget) -> bytes:
+    def reserve(n_bytes: int) -> None:
+        budget.take(n_bytes)
+        request.cleanup.callback(budget.give_back, n_bytes)
+
+    return await request.body.read(reader.max_bytes, timeout_s=hosted.limits.body_timeout_s, reserve=reserve)
+
+
+def _produce(hosted: Hosted, reader: Reader, content: bytes) -> Iterator[Answer]:
+    return answered(hosted.servable, reader.read(content))
+
+
+async def _begin(
+    hosted: Hosted, request: Request, produce: partial[Iterator[Answer]], *, until: float, eager: bool
+) -> Job:
+    try:
+        async with asyncio.timeout_at(until):
+            await hosted.gate.enter()
+    except TimeoutError:
+        raise _late("in line") from None
+    # From here to `submit` nothing awaits, so the place that was taken cannot be lost.
+    job = Job(produce, eager=eager, on_done=hosted.gate.leave)
+    request.cleanup.callback(job.cancel)
+    hosted.workers.submit(job)
+    return job
+
+
+async def _next(job: Job, until: float) -> Batch:
+    try:
+        async with asyncio.timeout_at(until):
+            return await job.next()
+    except TimeoutError:
+        raise _late("at work") from None
+
+
+async def _lines(job: Job, batch: Batch, until: float) -> AsyncIterator[bytes]:
+    while True:
+        for answer in batch.answers:
+            yield line(answer)
+        if batch.error is not None:
+            yield error_line(told(batch.error))
+        if batch.finished:
+            return
+        try:
+            batch = await _next(job, until)
+        except Refusal as late:
+            yield error_line(late)
+            return
+
+
+def _late(where: str) -> Refusal:
+    return Refusal(
+        "deadline_exceeded",
+        f"The answer was not complete at the deadline; the request was still {where}.",
+        next_step="Send fewer inputs, or try again when there is less to do.",
+        headers={"retry-after": "1"},
+    )
+
+
+def told(error: Exception) -> Refusal:
+    """Turn any error into what a client may know of it; the rest goes to the log."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, TopworkError):
+        LOG.error("a request failed: %s", error)
+        return Refusal("unavailable", error.problem, next_step=error.next_step)
+    LOG.error("a request failed", exc_info=error)
+    return Refusal(
+        "internal",
+        "The server made a mistake; what happened is in its log.",
+        next_step="Tell the operator of this server the time of the request.",
+    )

@@ -1,0 +1,68 @@
+"""Which paths there are and who answers them. It knows no model and no body."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from topwork.serving.messages import Request, Response
+from topwork.serving.refusals import Refusal
+
+__all__ = ["Handler", "Route", "match"]
+
+Handler: TypeAlias = Callable[..., Awaitable[Response]]
+"""Is given the request, and the text of each ``{…}`` segment of its path in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A method and a path; a segment in braces stands for any text but nothing."""
+
+    method: str
+    path: str
+    handler: Handler
+
+    def arguments(self, segments: Sequence[str]) -> tuple[str, ...] | None:
+        """Return what stands for the braces, or None where the path is another one."""
+        pattern = self.path.split("/")[1:]
+        if len(pattern) != len(segments):
+            return None
+        pairs = list(zip(pattern, segments, strict=True))
+        if any(want != got and not (want.startswith("{") and got) for want, got in pairs):
+            return None
+        return tuple(got for want, got in pairs if want.startswith("{"))
+
+
+def match(routes: Sequence[Route], request: Request) -> tuple[Route, tuple[str, ...]]:
+    """Return the route of a request and its arguments; HEAD goes where GET goes.
+
+    Raises
+    ------
+    Refusal
+        404 with the known paths, or 405 with the allowed methods.
+    """
+    segments = (
+        request.segments[:-1] if len(request.segments) > 1 and not request.segments[-1] else request.segments
+    )
+    here = [(route, found) for route in routes if (found := route.arguments(segments)) is not None]
+    method = "GET" if request.method == "HEAD" else request.method
+    for route, found in here:
+        if route.method == method:
+            return route, found
+    if here:
+        raise _not_allowed(request, {route.method for route, _ in here})
+    known = ", ".join(dict.fromkeys(route.path for route in routes))
+    raise Refusal(
+        "not_found", f"There is nothing at {request.path[:200]!r}.", next_step=f"Known paths: {known}."
+    )
+
+
+def _not_allowed(request: Request, methods: set[str]) -> Refusal:
+    allowed = ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
+    return Refusal(
+        "method_not_allowed",
+        f"{request.path[:200]!r} does not answer {request.method[:20]}.",
+        next_step=f"Use {allowed}.",
+        headers={"allow": allowed},
+    )
