@@ -1,0 +1,99 @@
+"""Grafting heads on a graph: one linear layer for each target, on top of the features.
+
+Pure ONNX, so that a server and a fit without torch can do it. It knows nothing of labels and of how a head
+was found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from topwork.contracts import Array, Graph, LinearHead
+from topwork.engines.graphs import detach, parse
+from topwork.errors import UsageError
+
+__all__ = ["FEATURES", "graft", "scores_name"]
+
+FEATURES = "features"
+_SCORES = "scores."
+
+
+def scores_name(target: str) -> str:
+    """Return the name of the output that holds the scores of ``target``."""
+    return f"{_SCORES}{target}"
+
+
+def graft(graph: Graph, heads: Mapping[str, LinearHead]) -> Graph:
+    """Add an output ``scores.<target>`` ``float32 [n, k]`` for each head; the features stay an output.
+
+    The weights of a head become ``heads.<target>.weight`` and ``heads.<target>.bias``.
+
+    Raises
+    ------
+    UsageError
+        The graph has heads already, gives no features, or a head does not fit them.
+    """
+    _require_bare(graph)
+    proto = parse(graph.topology)
+    n_features = _n_features(proto)
+    weights = dict(graph.weights)
+    for target, head in heads.items():
+        _require_fit(target, head, n_features)
+        weights.update(_add_head(proto.graph, target, head))
+    outputs = (*graph.output_names, *(scores_name(target) for target in heads))
+    return Graph(proto.SerializeToString(deterministic=True), weights, outputs)
+
+
+def _require_bare(graph: Graph) -> None:
+    grown = [name for name in graph.output_names if name.startswith(_SCORES)]
+    if grown:
+        raise UsageError(
+            f"The graph has heads already: {', '.join(grown)}.",
+            next_step="Graft on the graph of the trunk, as it was exported.",
+        )
+    if FEATURES not in graph.output_names:
+        raise UsageError(
+            f"The graph gives {', '.join(graph.output_names)}; a head needs an output named {FEATURES!r}.",
+            next_step="Export the trunk with output_names=('features',).",
+        )
+
+
+def _n_features(proto: Any) -> int:
+    output = next(o for o in proto.graph.output if o.name == FEATURES)
+    dims = output.type.tensor_type.shape.dim
+    return int(dims[1].dim_value) if len(dims) == 2 else -1
+
+
+def _require_fit(target: str, head: LinearHead, n_features: int) -> None:
+    k, d = head.weight.shape if head.weight.ndim == 2 else (-1, -1)
+    # A dimension that the exporter left open is 0 here; the engine checks it when it compiles.
+    if k < 1 or head.bias.shape != (k,) or n_features < 0 or (n_features and d != n_features):
+        raise UsageError(
+            f"The head of {target!r} has weight {list(head.weight.shape)} and bias {list(head.bias.shape)};"
+            f" expected [k, {n_features}] and [k].",
+            next_step="Fit the head on the features of this trunk.",
+        )
+
+
+def _add_head(graph: Any, target: str, head: LinearHead) -> dict[str, Array]:
+    from onnx import TensorProto, helper, numpy_helper
+
+    weights: dict[str, Array] = {
+        f"heads.{target}.weight": np.ascontiguousarray(head.weight, dtype=np.float32),
+        f"heads.{target}.bias": np.ascontiguousarray(head.bias, dtype=np.float32),
+    }
+    output = scores_name(target)
+    for name, weight in weights.items():
+        initializer = numpy_helper.from_array(weight, name)
+        detach(initializer)
+        graph.initializer.append(initializer)
+    graph.node.append(
+        helper.make_node("Gemm", [FEATURES, *weights], [output], name=f"heads.{target}", transB=1)
+    )
+    graph.output.append(
+        helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch", head.weight.shape[0]])
+    )
+    return weights

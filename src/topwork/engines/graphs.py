@@ -1,0 +1,95 @@
+"""Taking an ONNX model apart into topology and weights, and putting it together again.
+
+In the topology, a weight is an initialiser whose data is said to lie in ``weights.safetensors``: its name,
+type and shape are there, its numbers are not. It knows ONNX's format and nothing of torch or of engines.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from topwork.contracts import Array, Graph
+from topwork.errors import BundleError
+
+__all__ = ["WEIGHTS_LOCATION", "assemble", "detach", "parse", "split"]
+
+WEIGHTS_LOCATION = "weights.safetensors"
+
+
+def split(model: bytes, weight_names: frozenset[str], output_names: tuple[str, ...]) -> Graph:
+    """Take the initialisers called ``weight_names`` out of a serialised ONNX model."""
+    from onnx import numpy_helper
+
+    proto = parse(model)
+    weights: dict[str, Array] = {}
+    for initializer in proto.graph.initializer:
+        if initializer.name in weight_names:
+            weights[initializer.name] = np.array(numpy_helper.to_array(initializer))
+            detach(initializer)
+    for node in proto.graph.node:
+        node.ClearField("doc_string")  # where the exporter may leave paths of the machine it ran on
+    return Graph(proto.SerializeToString(deterministic=True), weights, output_names)
+
+
+def assemble(graph: Graph) -> bytes:
+    """Return a complete ONNX model for an engine to read.
+
+    Raises
+    ------
+    BundleError
+        A weight is missing, or has another shape or type than the topology says.
+    """
+    proto = parse(graph.topology)
+    for initializer in proto.graph.initializer:
+        if initializer.data_location == initializer.EXTERNAL:
+            _attach(initializer, graph.weights)
+    content: bytes = proto.SerializeToString()
+    return content
+
+
+def parse(topology: bytes) -> Any:
+    """Parse a serialised ONNX model.
+
+    Raises
+    ------
+    BundleError
+        It is no ONNX model.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        return onnx.ModelProto.FromString(topology)
+    except DecodeError as error:
+        raise BundleError(
+            "The network's graph is not an ONNX model.", next_step="Get the file again from where it comes."
+        ) from error
+
+
+def detach(initializer: Any) -> None:
+    """Remove the numbers of an initialiser; keep its name, type and shape."""
+    for data in ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data"):
+        initializer.ClearField(data)
+    initializer.data_location = initializer.EXTERNAL
+    del initializer.external_data[:]
+    initializer.external_data.add(key="location", value=WEIGHTS_LOCATION)
+
+
+def _attach(initializer: Any, weights: Any) -> None:
+    from onnx import helper
+
+    weight = weights.get(initializer.name)
+    dtype = helper.tensor_dtype_to_np_dtype(initializer.data_type)
+    shape = tuple(initializer.dims)
+    if weight is None or weight.shape != shape or weight.dtype != dtype:
+        found = "is missing" if weight is None else f"is {weight.dtype} {list(weight.shape)}"
+        raise BundleError(
+            f"The weight {initializer.name} {found}; the graph expects {dtype} {list(shape)}.",
+            next_step="Get the file again from where it comes.",
+        )
+    initializer.ClearField("data_location")
+    del initializer.external_data[:]
+    little_endian = weight.astype(dtype.newbyteorder("<"), copy=False)
+    initializer.raw_data = np.ascontiguousarray(little_endian).tobytes()

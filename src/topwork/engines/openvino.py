@@ -1,0 +1,113 @@
+"""OpenVINO: the fastest engine for a CPU. It knows how to run a graph, and nothing of what the graph is."""
+
+from __future__ import annotations
+
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+
+from topwork.contracts import Array, Graph, Precision
+from topwork.engines.graphs import assemble
+from topwork.errors import MissingExtraError, TopworkError, UsageError
+
+__all__ = ["OpenVinoEngine"]
+
+_TYPES = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+
+
+class OpenVinoEngine:
+    """A compiled network and a pool of requests, one for each stream.
+
+    Parameters
+    ----------
+    graph
+        What to run.
+    precision
+        ``fp32``, ``bf16`` or ``fp16``; outputs are ``float32`` in any case.
+    n_threads
+        Threads of all streams together.
+    n_streams
+        Calls that make progress at once. With 1, all threads work on one call (lowest latency); with as
+        many as threads, each works on a call of its own (highest throughput).
+
+    Raises
+    ------
+    MissingExtraError
+        OpenVINO is not installed.
+    TopworkError
+        OpenVINO cannot read or compile the graph.
+    """
+
+    name = "openvino"
+
+    def __init__(
+        self, graph: Graph, precision: Precision = "fp32", *, n_threads: int, n_streams: int = 1
+    ) -> None:
+        self.precision: Precision = _supported(precision)
+        self.n_streams = n_streams
+        self.output_names = graph.output_names
+        openvino = _openvino()
+        self.version = str(openvino.__version__).split("-")[0]
+        compiled = _compile(openvino, assemble(graph), _settings(precision, n_threads, n_streams))
+        self._idle: SimpleQueue[Any] = SimpleQueue()
+        for _ in range(n_streams):
+            self._idle.put(compiled.create_infer_request())
+
+    def run(self, batch: Array) -> dict[str, Array]:
+        """Run a raw batch ``[n, ...]``; wait for a free request where ``n_streams`` calls are under way."""
+        request = self._idle.get()
+        try:
+            # Sharing is safe: the call returns only when the request has read the batch.
+            request.infer({0: np.ascontiguousarray(batch)}, share_inputs=True)
+            # A request's buffer is overwritten by its next call, so what leaves is a copy.
+            return {
+                name: np.array(request.get_output_tensor(i).data, dtype=np.float32)
+                for i, name in enumerate(self.output_names)
+            }
+        except RuntimeError as error:
+            raise TopworkError(
+                f"OpenVINO cannot run a batch {batch.dtype} {list(batch.shape)}: {error}",
+                next_step="Give inputs of the size and type that the network was exported for.",
+            ) from error
+        finally:
+            self._idle.put(request)
+
+
+def _supported(precision: Precision) -> Precision:
+    if precision not in _TYPES:
+        raise UsageError(
+            f"OpenVINO does not run an fp32 graph in {precision}; expected one of {', '.join(_TYPES)}.",
+            next_step="Choose another precision.",
+        )
+    return precision
+
+
+def _openvino() -> Any:
+    try:
+        import openvino
+    except ImportError as error:
+        raise MissingExtraError(
+            "The engine openvino is not installed.", next_step="Run: pip install openvino"
+        ) from error
+    return openvino
+
+
+def _settings(precision: Precision, n_threads: int, n_streams: int) -> dict[str, Any]:
+    return {
+        "PERFORMANCE_HINT": "LATENCY" if n_streams == 1 else "THROUGHPUT",
+        "NUM_STREAMS": n_streams,
+        "INFERENCE_NUM_THREADS": n_threads,
+        "INFERENCE_PRECISION_HINT": _TYPES[precision],
+    }
+
+
+def _compile(openvino: Any, model: bytes, settings: dict[str, Any]) -> Any:
+    try:
+        core = openvino.Core()
+        return core.compile_model(core.read_model(model, b""), "CPU", settings)
+    except RuntimeError as error:
+        raise TopworkError(
+            f"OpenVINO cannot compile the network: {error}",
+            next_step="Try --engine onnxruntime, and report this with the version of OpenVINO.",
+        ) from error
