@@ -1,0 +1,244 @@
+"""What a bundle holds, written as one file and read back part by part.
+
+It knows how each part is written, and leaves the file to the archive. It restores targets through a
+function that it is given, so it knows no task; it opens no engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeAlias, cast, get_args
+
+from topwork.bundle.archive import Archive, naming, write_archive
+from topwork.bundle.card import CARD, render_card
+from topwork.bundle.goldens import GOLDENS, Golden, decode_goldens, encode_goldens
+from topwork.bundle.jsontext import decode_object, encode_json
+from topwork.bundle.manifest import (
+    FORMAT,
+    Manifest,
+    StoredTarget,
+    decode_manifest,
+    describe_parts,
+    encode_manifest,
+    golden_part,
+)
+from topwork.bundle.record import RECORD, record_from_json, record_to_json
+from topwork.bundle.tensors import decode_arrays, encode_arrays
+from topwork.bundle.topology import TOPOLOGY, WEIGHTS, check_graph
+from topwork.contracts import Array, FitRecord, Graph, Json, Preprocessing, Side, Target, TrunkCard
+from topwork.errors import BundleError, TopworkError
+
+__all__ = ["Bundle", "Contents", "Restore", "open_bundle", "restore_target", "save"]
+
+STATISTICS: Final = "statistics.safetensors"
+SPLIT: Final = "split.json"
+
+Restore: TypeAlias = Callable[[str, Mapping[str, Json]], Target]
+"""Makes a target again out of the name of its task and the state that it gave."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contents:
+    """All that goes into a bundle.
+
+    Attributes
+    ----------
+    graph
+        The network with its heads; its outputs are ``features`` and ``scores.<target>``.
+    sides
+        Key of each used row (or a hash of it, where keys are not to be told) to its side.
+    statistics
+        Named arrays that describe the training data, for later comparison.
+    goldens
+        At least two.
+    """
+
+    name: str
+    graph: Graph
+    preprocessing: Preprocessing
+    trunk: TrunkCard
+    targets: Mapping[str, Target]
+    sides: Mapping[str, Side]
+    statistics: Mapping[str, Array]
+    record: FitRecord
+    goldens: tuple[Golden, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bundle:
+    """An opened bundle, whole and unchanged when it was opened; each part is read, and checked, when asked for."""
+
+    archive: Archive
+    targets: Mapping[str, Target]
+
+    @property
+    def path(self) -> Path:
+        """Where the file stands."""
+        return self.archive.path
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 in hexadecimal that stands for all of the content."""
+        return self.archive.identity
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the bundle says of itself."""
+        return self.archive.manifest
+
+    def graph(self) -> Graph:
+        """Return the network."""
+        with naming(self.path):
+            weights = decode_arrays(self.archive.read(WEIGHTS), WEIGHTS)
+            graph = Graph(self.archive.read(TOPOLOGY), weights, self.manifest.outputs)
+            check_graph(graph)
+            return graph
+
+    def record(self) -> FitRecord:
+        """Return the record of the fit."""
+        with naming(self.path):
+            return record_from_json(decode_object(self.archive.read(RECORD), RECORD))
+
+    def statistics(self) -> Mapping[str, Array]:
+        """Return what is known of the training data."""
+        with naming(self.path):
+            return decode_arrays(self.archive.read(STATISTICS), STATISTICS)
+
+    def sides(self) -> Mapping[str, Side]:
+        """Return the side of each row of the data it was fitted on."""
+        with naming(self.path):
+            return _decode_sides(self.archive.read(SPLIT))
+
+    def goldens(self) -> tuple[Golden, ...]:
+        """Return the golden examples."""
+        keys, outputs = self.manifest.goldens, self.manifest.outputs
+        inputs = [(key, self.archive.read(golden_part(number))) for number, key in enumerate(keys)]
+        with naming(self.path):
+            return decode_goldens(self.archive.read(GOLDENS), inputs, outputs)
+
+
+def save(path: Path, contents: Contents) -> str:
+    """Write a bundle under ``path``, whole or not at all, and return its identity.
+
+    Everything is read back before it is written, so that a long fit never ends in a file that does not open.
+
+    Raises
+    ------
+    BundleError
+        The contents do not make a bundle.
+    StorageError
+        The disk is full, read-only or not writable.
+    """
+    check_graph(contents.graph)
+    parts = _parts(contents)
+    manifest = _manifest(contents, parts)
+    decode_manifest(encode_manifest(manifest))
+    record_from_json(decode_object(parts[RECORD], RECORD))
+    return write_archive(path, parts, manifest)
+
+
+def open_bundle(path: Path, restore: Restore | None = None) -> Bundle:
+    """Open a bundle after checking every byte of it.
+
+    Parameters
+    ----------
+    path
+        The file.
+    restore
+        Makes the targets; by default the installed tasks do.
+
+    Raises
+    ------
+    BundleError
+        It is no bundle, damaged, tampered with or too new, or a target cannot be restored.
+    UsageError
+        There is no such file.
+    StorageError
+        It cannot be read.
+    """
+    archive = Archive.open(path)
+    with naming(path):
+        return Bundle(archive, _restore_all(archive.manifest, restore or restore_target))
+
+
+def restore_target(task: str, state: Mapping[str, Json]) -> Target:
+    """Make a target through the installed task of that name."""
+    from topwork import plugins
+
+    return plugins.task(task).restore(state)
+
+
+# --- writing ------------------------------------------------------------------------------------------
+
+
+def _parts(contents: Contents) -> dict[str, bytes]:
+    card = render_card(contents.name, contents.record)
+    return {
+        WEIGHTS: encode_arrays(contents.graph.weights),
+        TOPOLOGY: contents.graph.topology,
+        RECORD: encode_json(record_to_json(contents.record)),
+        SPLIT: _encode_sides(contents.sides),
+        STATISTICS: encode_arrays(contents.statistics),
+        GOLDENS: encode_goldens(contents.goldens),
+        CARD: card.encode("utf-8", errors="backslashreplace"),
+        **{golden_part(number): golden.encoded for number, golden in enumerate(contents.goldens)},
+    }
+
+
+def _manifest(contents: Contents, parts: Mapping[str, bytes]) -> Manifest:
+    targets = {name: StoredTarget(target.task, target.state()) for name, target in contents.targets.items()}
+    return Manifest(
+        format=FORMAT,
+        topwork=contents.record.topwork,
+        name=contents.name,
+        created=contents.record.created,
+        modality=contents.preprocessing.modality,
+        preprocessing=contents.preprocessing.to_json(),
+        trunk=contents.trunk,
+        targets=targets,
+        outputs=contents.graph.output_names,
+        goldens=tuple(golden.key for golden in contents.goldens),
+        parts=describe_parts(parts),
+    )
+
+
+def _encode_sides(sides: Mapping[str, Side]) -> bytes:
+    """Write the keys of each side: half as long as a side after every key."""
+    return encode_json({side: [key for key, at in sides.items() if at == side] for side in get_args(Side)})
+
+
+# --- reading ------------------------------------------------------------------------------------------
+
+
+def _decode_sides(data: bytes) -> dict[str, Side]:
+    stored = decode_object(data, SPLIT)
+    if set(stored) != set(get_args(Side)) or not all(_is_texts(keys) for keys in stored.values()):
+        raise BundleError(f"{SPLIT} should hold three lists of keys: {', '.join(get_args(Side))}.")
+    sides = {key: cast("Side", side) for side, keys in stored.items() for key in keys}
+    if len(sides) != sum(map(len, stored.values())):
+        raise BundleError(f"{SPLIT} names a key twice.")
+    return sides
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _restore_all(manifest: Manifest, restore: Restore) -> dict[str, Target]:
+    return {name: _restore_one(name, stored, restore) for name, stored in manifest.targets.items()}
+
+
+def _restore_one(name: str, stored: StoredTarget, restore: Restore) -> Target:
+    try:
+        return restore(stored.task, stored.state)
+    except TopworkError as error:
+        raise BundleError(
+            f"The target {name!r} of task {stored.task!r} cannot be restored: {error.problem}",
+            next_step=error.next_step,
+        ) from error
+    except (LookupError, TypeError, ValueError) as error:
+        raise BundleError(
+            f"The state of target {name!r} is not one of task {stored.task!r}: {error}."
+        ) from error

@@ -1,0 +1,347 @@
+"""A bundle with an engine under it: the servable that all of topwork predicts with.
+
+It knows no task and no kind of input: the modality decodes, the engine runs, each target turns its scores
+into an answer. Memory is bounded by the few chunks that are under way, however many inputs there are.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import numpy as np
+
+from topwork.bundle.archive import naming
+from topwork.bundle.contents import Bundle, Restore, open_bundle
+from topwork.bundle.goldens import replay
+from topwork.bundle.structure import to_json
+from topwork.contracts import (
+    Answer,
+    Array,
+    Engine,
+    FitRecord,
+    Json,
+    Modality,
+    Preprocessing,
+    Target,
+    TargetResult,
+    Wire,
+)
+from topwork.errors import BundleError, DecodeError, TopworkError, UsageError
+
+if TYPE_CHECKING:
+    from topwork.engines.choice import EngineChoice, EngineName
+
+__all__ = ["BundleModel", "Scored", "open_model", "scores_output"]
+
+CHUNK: Final = 16
+"""Inputs that are decoded and run together: enough to keep an engine busy, few enough to answer soon."""
+
+_GRAPH_ENGINES: Final[Mapping[str, EngineName]] = {"openvino": "openvino", "onnxruntime": "onnxruntime"}
+
+Read: TypeAlias = Callable[[int], bytes]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """What the network said of one input.
+
+    Attributes
+    ----------
+    row
+        The number that the caller gave the input.
+    scores
+        Target name to its scores, ``float32 [k]``; None where the input could not be used.
+    problem
+        Why it could not, in words for a person; None where it could.
+    """
+
+    row: int
+    scores: Mapping[str, Array] | None
+    problem: str | None = None
+
+
+class BundleModel:
+    """A bundle, the modality that decodes for it and an engine that runs its graph; safe from several threads.
+
+    Parameters
+    ----------
+    bundle
+        What was fitted.
+    modality
+        Kind of input, named by the bundle's manifest.
+    engine
+        The bundle's graph, compiled.
+    n_workers
+        Threads that decode and run chunks at once, where there is more than one chunk.
+    """
+
+    def __init__(self, bundle: Bundle, modality: Modality, engine: Engine, *, n_workers: int = 2) -> None:
+        self._bundle = bundle
+        self._modality = modality
+        self._engine = engine
+        self._n_workers = max(1, n_workers)
+        self._preprocessing = _restore_preprocessing(bundle, modality)
+        self._about = _about(bundle, engine)
+        _check_outputs(bundle)
+
+    @property
+    def name(self) -> str:
+        """Name in the API: the stem of the file."""
+        return self._bundle.path.stem
+
+    @property
+    def bundle(self) -> Bundle:
+        """The bundle behind the model."""
+        return self._bundle
+
+    @property
+    def engine(self) -> Engine:
+        """The engine under the model."""
+        return self._engine
+
+    @property
+    def modality(self) -> Modality:
+        """Kind of input that the model takes."""
+        return self._modality
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How an input is decoded."""
+        return self._preprocessing
+
+    @property
+    def targets(self) -> Mapping[str, Target]:
+        """What is predicted."""
+        return self._bundle.targets
+
+    @property
+    def wire(self) -> Wire:
+        """How an input travels."""
+        return self._modality.wire
+
+    @property
+    def answer_schema(self) -> Mapping[str, Json]:
+        """JSON Schema of the value of an answer."""
+        schemas = {name: target.answer_schema() for name, target in self.targets.items()}
+        if len(schemas) == 1:
+            return next(iter(schemas.values()))
+        return {"type": "object", "properties": schemas, "required": list(schemas)}
+
+    @property
+    def about(self) -> Mapping[str, Json]:
+        """Trunk, targets with their test scores, data, engine, and when it was fitted; valid as JSON."""
+        return self._about
+
+    def prove(self) -> None:
+        """Replay the golden examples, which warms the engine up as well.
+
+        Raises
+        ------
+        ProofError
+            Decoder or network differ from those at the time of the fit.
+        """
+        with naming(self._bundle.path):
+            replay(self._bundle.goldens(), self._modality, self._preprocessing, self._engine)
+
+    def submit(self, inputs: Sequence[bytes]) -> Iterator[Answer]:
+        """Answer encoded inputs in their order; a bad one gets a problem, the others their answer."""
+        for scored in self.scores(inputs):
+            if scored.scores is None:
+                yield Answer(scored.row, None, scored.problem)
+            else:
+                yield Answer(scored.row, self.answer(scored.scores))
+
+    def answer(self, scores: Mapping[str, Array]) -> Mapping[str, Json]:
+        """Turn the scores of one input into what a client sees; several targets answer under their names."""
+        answers = {name: target.answer(scores[name]) for name, target in self.targets.items()}
+        return next(iter(answers.values())) if len(answers) == 1 else answers
+
+    def scores(self, inputs: Sequence[bytes]) -> Iterator[Scored]:
+        """Score encoded inputs in their order."""
+        return self.score_rows(range(len(inputs)), inputs.__getitem__)
+
+    def score_rows(self, rows: Iterable[int], read: Read) -> Iterator[Scored]:
+        """Score rows in their order, each read only when its turn comes.
+
+        Parameters
+        ----------
+        rows
+            Numbers to call ``read`` with.
+        read
+            Gives the encoded input of a row, called from several threads; `DecodeError` makes it a bad one.
+        """
+        chunks = _chunks(rows)
+        first, second = next(chunks, ()), next(chunks, ())
+        if not second:  # What a server mostly gets is not worth a pool of threads.
+            yield from self._score(first, read)
+            return
+        with ThreadPoolExecutor(self._n_workers, thread_name_prefix="topwork-score") as pool:
+            yield from self._score_ahead(_joined(first, second, chunks), read, pool)
+
+    def _score_ahead(
+        self, chunks: Iterable[tuple[int, ...]], read: Read, pool: ThreadPoolExecutor
+    ) -> Iterator[Scored]:
+        """Keep each worker and one more chunk busy ahead of the caller, and no more."""
+        waiting: deque[Future[list[Scored]]] = deque()
+        try:
+            for chunk in chunks:
+                waiting.append(pool.submit(self._score, chunk, read))
+                if len(waiting) > self._n_workers:
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def _score(self, chunk: tuple[int, ...], read: Read) -> list[Scored]:
+        """Decode a chunk, run what could be decoded as one batch, and put the results in order."""
+        tensors: dict[int, Array] = {}
+        problems: dict[int, str] = {}
+        for place, row in enumerate(chunk):
+            try:
+                tensors[place] = self._modality.decode(read(row), self._preprocessing).tensor
+            except DecodeError as error:
+                problems[place] = str(error)
+        scores = dict(zip(tensors, self._run(tensors.values()), strict=True))
+        return [_scored(row, scores.get(place), problems.get(place)) for place, row in enumerate(chunk)]
+
+    def _run(self, tensors: Iterable[Array]) -> list[Mapping[str, Array]]:
+        """Run tensors as one batch and give each its own scores by target."""
+        batch = list(tensors)
+        if not batch:
+            return []
+        outputs = self._engine.run(np.stack(batch))
+        return [
+            {name: outputs[scores_output(name)][place] for name in self.targets}
+            for place in range(len(batch))
+        ]
+
+
+def open_model(
+    path: Path,
+    *,
+    engine: str = "auto",
+    n_threads: int | None = None,
+    n_streams: int | None = None,
+    restore: Restore | None = None,
+) -> BundleModel:
+    """Open a bundle and compile its graph in the engine that suits this machine.
+
+    Parameters
+    ----------
+    path
+        The bundle's file.
+    engine
+        ``openvino`` or ``onnxruntime``; ``auto`` takes the faster one here.
+    n_threads
+        Threads for arithmetic; by default as many as the process may use.
+    n_streams
+        Batches that run at once; by default one per thread, which answers the most inputs per second. One
+        stream over all threads answers a single input soonest.
+    restore
+        Makes the targets; by default the installed tasks do.
+
+    Raises
+    ------
+    BundleError
+        The bundle is damaged, tampered with or too new.
+    UsageError
+        There is no such file, or no such engine.
+    """
+    from topwork import inputs
+    from topwork.engines import build, choose, survey
+
+    here = survey()
+    chosen = _choose(engine, choose(replace(here, has_cuda=False)))
+    bundle = open_bundle(path, restore)
+    n_threads = n_threads or here.n_cores
+    built = build(chosen, bundle.graph(), n_threads=n_threads, n_streams=n_streams or n_threads)
+    return BundleModel(bundle, inputs.modality(bundle.manifest.modality), built, n_workers=n_threads)
+
+
+def _choose(engine: str, best: EngineChoice) -> EngineChoice:
+    """Return what was asked for; a machine with CUDA runs graphs on its CPU, for torch runs modules only."""
+    if engine in ("auto", best.name):
+        return best
+    if engine in _GRAPH_ENGINES:
+        return replace(best, name=_GRAPH_ENGINES[engine], precision="fp32")
+    raise UsageError(
+        f"There is no engine {engine!r} for bundles.", next_step="Use auto, openvino or onnxruntime."
+    )
+
+
+def scores_output(target: str) -> str:
+    """Return the name of the graph's output that holds the scores of a target."""
+    return f"scores.{target}"
+
+
+def _chunks(rows: Iterable[int]) -> Iterator[tuple[int, ...]]:
+    waiting = iter(rows)
+    while chunk := tuple(islice(waiting, CHUNK)):
+        yield chunk
+
+
+def _joined(
+    first: tuple[int, ...], second: tuple[int, ...], others: Iterator[tuple[int, ...]]
+) -> Iterator[tuple[int, ...]]:
+    yield first
+    yield second
+    yield from others
+
+
+def _scored(row: int, scores: Mapping[str, Array] | None, problem: str | None) -> Scored:
+    if scores is not None and not all(np.isfinite(values).all() for values in scores.values()):
+        return Scored(row, None, "The network gave no finite score for this input.")
+    return Scored(row, scores, problem)
+
+
+# --- what is checked and said once, when a model opens --------------------------------------------------
+
+
+def _restore_preprocessing(bundle: Bundle, modality: Modality) -> Preprocessing:
+    with naming(bundle.path):
+        try:
+            return modality.preprocessing(bundle.manifest.preprocessing)
+        except (LookupError, TypeError, ValueError, TopworkError) as error:
+            raise BundleError(
+                f"Its preprocessing is not one of the modality {modality.name}: {error}."
+            ) from error
+
+
+def _check_outputs(bundle: Bundle) -> None:
+    expected = {scores_output(name) for name in bundle.targets}
+    if missing := sorted(expected - set(bundle.manifest.outputs)):
+        raise BundleError(f"{bundle.path}: the graph has no output {', '.join(missing):.200}.")
+
+
+def _about(bundle: Bundle, engine: Engine) -> Mapping[str, Json]:
+    manifest, record = bundle.manifest, bundle.record()
+    return {
+        "name": bundle.path.stem,
+        "identity": bundle.identity,
+        "created": manifest.created,
+        "topwork": manifest.topwork,
+        "modality": manifest.modality,
+        "trunk": _about_trunk(record),
+        "targets": {name: _about_target(result) for name, result in record.targets.items()},
+        "n_train": record.split.n_train,
+        "n_test": record.split.n_test,
+        "engine": {"name": engine.name, "precision": engine.precision, "version": engine.version},
+    }
+
+
+def _about_trunk(record: FitRecord) -> Mapping[str, Json]:
+    card: dict[str, Any] = to_json(record.trunk)
+    return {key: card[key] for key in ("name", "summary", "n_parameters", "source", "licence", "commercial")}
+
+
+def _about_target(result: TargetResult) -> Mapping[str, Json]:
+    stored: dict[str, Any] = to_json(result)
+    return {key: stored[key] for key in ("task", "labels", "main_metric", "test", "baselines")}
