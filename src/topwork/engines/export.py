@@ -82,7 +82,7 @@ def _to_onnx(exportable: Exportable) -> bytes:
             torch.onnx.export(
                 exportable.module,
                 (_tensor(exportable.module, exportable.example),),
-                stream,
+                stream,  # type: ignore[arg-type]  # this exporter takes one, its annotation speaks of the other
                 dynamo=False,
                 input_names=["input"],
                 output_names=list(names),

@@ -58,11 +58,10 @@ def parse(topology: bytes) -> Any:
         It is no ONNX model.
     """
     import onnx
-    from google.protobuf.message import DecodeError
 
     try:
         return onnx.ModelProto.FromString(topology)
-    except DecodeError as error:
+    except Exception as error:  # protobuf's own, from a module without types
         raise BundleError(
             "The network's graph is not an ONNX model.", next_step="Get the file again from where it comes."
         ) from error

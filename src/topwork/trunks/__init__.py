@@ -1,1 +1,70 @@
-"""What is transferred: pretrained networks, and where their weights come from."""
+"""What is transferred: pretrained networks, and where their weights come from.
+
+`resolve` turns what a user calls a trunk into one. It does not know which trunks are installed: the
+catalogue is given to it.
+"""
+
+from __future__ import annotations
+
+import os
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from topwork.errors import UsageError
+from topwork.trunks.speeds import recall, remember
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from topwork.contracts import Trunk
+
+__all__ = ["DEFAULT", "recall", "remember", "resolve"]
+
+DEFAULT = "efficientnet-lite0"
+"""Name of the trunk that is taken where none is asked for."""
+
+
+def resolve(name: str, catalogue: Mapping[str, Trunk]) -> Trunk:
+    """Find a trunk by its name in the catalogue, ``timm/NAME``, ``hf/OWNER/NAME``, or a folder's path.
+
+    Raises
+    ------
+    UsageError
+        The name means nothing; close matches are listed.
+    WeightsError
+        A folder or a repository is not what it should be, or cannot be had.
+    """
+    if name in catalogue:
+        return catalogue[name]
+    repository = _repository(name)
+    if repository:
+        from topwork.trunks.hub import Hub, open_repository
+
+        return open_repository(name, repository, Hub())
+    if _is_path(name):
+        from topwork.trunks.folder import open_folder
+
+        return open_folder(Path(name))
+    raise _unknown(name, catalogue)
+
+
+def _repository(name: str) -> str:
+    """Return ``owner/model`` for a name on the hub, else an empty text."""
+    place, _, rest = name.partition("/")
+    if place == "timm" and rest:
+        return name
+    return rest if place == "hf" and rest.count("/") == 1 else ""
+
+
+def _is_path(name: str) -> bool:
+    return name.startswith(("~", ".")) or "/" in name or os.sep in name or Path(name).is_dir()
+
+
+def _unknown(name: str, catalogue: Mapping[str, Trunk]) -> UsageError:
+    close = get_close_matches(name, catalogue, n=3, cutoff=0.4)
+    guess = f"Did you mean {' or '.join(close)}? " if close else ""
+    return UsageError(
+        f"There is no trunk named {name!r}; there are {', '.join(sorted(catalogue))}.",
+        next_step=f"{guess}Or give timm/NAME, hf/OWNER/NAME, or a folder with config.json and model.safetensors.",
+    )

@@ -112,7 +112,7 @@ def measure(architecture: Architecture) -> Measurements:
     import torch
 
     with torch.device("meta"):
-        network = build(architecture)
+        network: Any = build(architecture)
     _behead(network)
     n_parameters = sum(p.numel() for p in network.parameters())
     n_features = int(getattr(network, "head_hidden_size", None) or network.num_features)

@@ -45,7 +45,7 @@ def is_intact(path: Path) -> bool:
         with path.open("rb") as stream:
             header = _header(stream)
             seal = header.get("__metadata__", {}).get("sha256")
-            return seal == _digest(header, stream)
+            return bool(seal == _digest(header, stream))
     except (OSError, WeightsError):
         return False
 

@@ -1,0 +1,140 @@
+"""Weights on the Hugging Face hub, in timm-style repositories: ``config.json`` and ``model.safetensors``.
+
+``huggingface_hub`` does the talking, so its own settings apply (``HF_ENDPOINT``, ``HF_HUB_OFFLINE``,
+``HF_HOME``, a token), and the file stays in the hub's own cache, where every other program finds it. Only
+safetensors is ever asked for; no pickle, no code. A repository is pinned to the commit that its
+configuration was read from. It knows nothing of networks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from topwork.errors import MissingExtraError, WeightsError
+from topwork.trunks import timm_config
+from topwork.trunks.folder import CONFIG, WEIGHTS
+from topwork.trunks.tensors import sha256_of
+
+if TYPE_CHECKING:
+    from topwork.contracts import Progress
+    from topwork.trunks.timm_trunk import TimmTrunk
+
+__all__ = ["Hub", "HubWeights", "open_repository"]
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """Where a hub answers and where its files are kept; None leaves it to ``huggingface_hub``'s settings."""
+
+    endpoint: str | None = None
+    cache_dir: Path | None = None
+
+    def download(self, repository: str, name: str, revision: str | None) -> Path:
+        """Bring one file into the hub's cache, or find it there.
+
+        Raises
+        ------
+        MissingExtraError
+            ``huggingface_hub`` is not installed.
+        WeightsError
+            There is no such repository or file, no access to it, or no network.
+        """
+        library = _library()
+        place = {"revision": revision, "cache_dir": self.cache_dir, "endpoint": self.endpoint}
+        return Path(_asking(repository, name, lambda: library.hf_hub_download(repository, name, **place)))
+
+    def sha256(self, repository: str, name: str, revision: str) -> str:
+        """Return a file's SHA-256: from the file where it is cached, else as the hub states it.
+
+        The hub states it for large files only; a small one is downloaded to be hashed.
+        """
+        library = _library()
+        cached = library.try_to_load_from_cache(repository, name, cache_dir=self.cache_dir, revision=revision)
+        if isinstance(cached, str):
+            return sha256_of(Path(cached))
+        url = library.hf_hub_url(repository, name, revision=revision, endpoint=self.endpoint)
+        stated = _asking(repository, name, lambda: library.get_hf_file_metadata(url, endpoint=self.endpoint))
+        if re.fullmatch("[0-9a-f]{64}", stated.etag or ""):
+            return str(stated.etag)
+        return sha256_of(self.download(repository, name, revision))
+
+
+@dataclass(frozen=True, slots=True)
+class HubWeights:
+    """One repository's ``model.safetensors`` at one commit, and the hash that it must have."""
+
+    hub: Hub
+    repository: str
+    revision: str
+    sha256: str
+
+    def fetch(self, cache_dir: Path, progress: Progress) -> Path:  # noqa: ARG002
+        """Bring the file into the hub's own cache and check it; nothing is written below ``cache_dir``.
+
+        Raises
+        ------
+        WeightsError
+            The file cannot be had, or is not the one that the hub promised.
+        """
+        progress.say(f"Fetching pretrained weights: {self.repository} at {self.revision[:8]}")
+        path = self.hub.download(self.repository, WEIGHTS, self.revision)
+        found = sha256_of(path)
+        if found != self.sha256:
+            raise WeightsError(
+                f"{path} is damaged: its SHA-256 is {found}, the hub promised {self.sha256}.",
+                next_step="Delete the file and try again.",
+            )
+        return path
+
+
+def open_repository(name: str, repository: str, hub: Hub) -> TimmTrunk:
+    """Make a trunk of a repository ``owner/model``, or ``owner/model@revision``; ``name`` goes on its card.
+
+    Only the configuration is downloaded, a few kilobytes.
+
+    Raises
+    ------
+    WeightsError
+        The repository cannot be had, holds no safetensors, or is not in timm's style.
+    MissingExtraError
+        ``huggingface_hub`` is not installed.
+    """
+    repository, _, revision = repository.partition("@")
+    path = hub.download(repository, CONFIG, revision or None)
+    config = timm_config.parse(path.read_text(encoding="utf-8"), f"{repository}/{CONFIG}")
+    commit = path.parent.name  # the hub's cache keeps a folder for each commit
+    weights = HubWeights(hub, repository, commit, hub.sha256(repository, WEIGHTS, commit))
+    origin = timm_config.Origin(
+        name=name,
+        description=f"hub:{repository}@{commit}",
+        weights=weights,
+        weights_sha256=weights.sha256,
+        offline=False,
+    )
+    return timm_config.assemble(config, origin)
+
+
+def _library() -> Any:
+    try:
+        import huggingface_hub
+    except ImportError as error:
+        raise MissingExtraError(
+            "Weights from the hub need huggingface_hub, which is not installed.",
+            next_step="Run: pip install 'topwork[hub]'",
+        ) from error
+    return huggingface_hub
+
+
+def _asking(repository: str, name: str, request: Callable[[], Any]) -> Any:
+    try:
+        return request()
+    except Exception as error:  # of the library, of its HTTP client, of the system: they have no common root
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+        raise WeightsError(
+            f"Cannot get {name} of {repository} from the hub: {type(error).__name__}: {reason}",
+            next_step="Check the name, the network and your access, or give a local folder with --trunk DIR.",
+        ) from error
