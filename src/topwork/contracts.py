@@ -321,6 +321,11 @@ class Trunk(Protocol):
         """What its inputs must look like."""
         ...
 
+    @property
+    def identity(self) -> str:
+        """Text that differs whenever the features differ: it covers weights, architecture and normalisation."""
+        ...
+
     def fetch(self, cache_dir: Path, progress: Progress) -> Path:
         """Bring the weights here as one safetensors file below ``cache_dir``, once, hash checked.
 
