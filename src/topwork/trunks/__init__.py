@@ -7,17 +7,13 @@ catalogue is given to it.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from topwork.contracts import Trunk
 from topwork.errors import UsageError
 from topwork.trunks.speeds import recall, remember
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from topwork.contracts import Trunk
 
 __all__ = ["DEFAULT", "recall", "remember", "resolve"]
 

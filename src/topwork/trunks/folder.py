@@ -60,6 +60,10 @@ def open_folder(folder: Path) -> TimmTrunk:
         timm has no such architecture.
     """
     folder = folder.expanduser().resolve()
+    if not folder.is_dir():
+        raise WeightsError(
+            f"There is no folder {folder}.", next_step="Give a folder, or a name from `topwork trunks list`."
+        )
     config = timm_config.parse(_read(folder / CONFIG), str(folder / CONFIG))
     weights = _weights(folder)
     origin = timm_config.Origin(

@@ -12,16 +12,14 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from topwork.contracts import Progress
 from topwork.errors import MissingExtraError, WeightsError
 from topwork.trunks import timm_config
 from topwork.trunks.folder import CONFIG, WEIGHTS
 from topwork.trunks.tensors import sha256_of
-
-if TYPE_CHECKING:
-    from topwork.contracts import Progress
-    from topwork.trunks.timm_trunk import TimmTrunk
+from topwork.trunks.timm_trunk import TimmTrunk
 
 __all__ = ["Hub", "HubWeights", "open_repository"]
 

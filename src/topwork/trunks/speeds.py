@@ -7,14 +7,10 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+from topwork.contracts import Precision
 from topwork.storage import write_atomically
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from topwork.contracts import Precision
 
 __all__ = ["recall", "remember"]
 

@@ -6,7 +6,8 @@ It knows how they meet, and nothing more of any of them. No weight is read and n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -44,6 +45,11 @@ class TimmTrunk:
     preprocessing: ImagePreprocessing
     architecture: Architecture
     source: WeightSource
+
+    @property
+    def identity(self) -> str:
+        """Return the hash of the weights, and the architecture with its normalisation spelled out."""
+        return f"{self.card.weights_sha256}:{json.dumps(asdict(self.architecture), sort_keys=True)}"
 
     def fetch(self, cache_dir: Path, progress: Progress) -> Path:
         """Bring the weights here; see `WeightSource.fetch`."""

@@ -19,12 +19,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import Any
 
 from topwork.errors import MissingExtraError
-
-if TYPE_CHECKING:
-    from types import ModuleType
 
 __all__ = ["import_timm", "import_torchvision", "without_fakes_of_missing_operators"]
 

