@@ -17,19 +17,10 @@ __all__ = ["CARD", "render_card"]
 
 CARD: Final = "README.md"
 
-_LICENCES = frozenset(
-    [
-        "apache-2.0",
-        "mit",
-        "bsd-2-clause",
-        "bsd-3-clause",
-        "cc0-1.0",
-        "cc-by-4.0",
-        "cc-by-sa-4.0",
-        "cc-by-nc-4.0",
-        "cc-by-nc-sa-4.0",
-    ]
-)
+_LICENCES = {
+    *("apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "cc0-1.0"),
+    *("cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0"),
+}
 """What Hugging Face calls the licences that trunks commonly have."""
 _PIPELINES = frozenset({"image-classification", "text-classification", "audio-classification"})
 _USE = """## Use
@@ -64,7 +55,7 @@ def _header(name: str, record: FitRecord) -> str:
 
 
 def _licence(trunk: TrunkCard) -> dict[str, str]:
-    found = trunk.licence.lower()
+    found = trunk.licence.lower().split(" ")[0]
     return {"license": found} if found in _LICENCES else {"license": "other", "license_name": trunk.licence}
 
 
