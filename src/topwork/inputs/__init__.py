@@ -1,0 +1,34 @@
+"""Inputs: one modality per kind of thing a network can look at.
+
+A modality decodes within limits, fingerprints, makes thumbnails, and says how its inputs travel over HTTP.
+It knows no data set, no label and no network.
+"""
+
+from __future__ import annotations
+
+from topwork.contracts import Modality
+from topwork.errors import UsageError
+from topwork.inputs.image import IMAGE, ImagePreprocessing
+
+__all__ = ["IMAGE", "ImagePreprocessing", "modalities", "modality"]
+
+
+def modalities() -> tuple[Modality, ...]:
+    """Return every modality."""
+    return (IMAGE,)
+
+
+def modality(name: str) -> Modality:
+    """Return the modality called ``name``.
+
+    Raises
+    ------
+    UsageError
+        There is none of that name.
+    """
+    known = {m.name: m for m in modalities()}
+    if name not in known:
+        raise UsageError(
+            f"There is no modality {name!r}.", next_step=f"Known are: {', '.join(sorted(known))}."
+        )
+    return known[name]
