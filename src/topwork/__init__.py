@@ -19,11 +19,14 @@ __all__ = [
     "BundleError",
     "DataError",
     "DecodeError",
+    "FitOptions",
     "MissingExtraError",
     "Model",
     "PluginError",
+    "Prediction",
     "ProofError",
     "StorageError",
+    "Surroundings",
     "TopworkError",
     "UsageError",
     "WeightsError",
@@ -49,11 +52,22 @@ if TYPE_CHECKING:
         UsageError,
         WeightsError,
     )
-    from topwork.verbs import Model, check, evaluate, fit, load, predict, serve
+    from topwork.verbs import (
+        FitOptions,
+        Model,
+        Prediction,
+        Surroundings,
+        check,
+        evaluate,
+        fit,
+        load,
+        predict,
+        serve,
+    )
 
 _ROOMS = {
-    "topwork.verbs": ("Model", "check", "evaluate", "fit", "load", "predict", "serve"),
     "topwork.errors": tuple(name for name in __all__ if name.endswith("Error")),
+    "topwork.verbs": tuple(name for name in __all__ if not name.endswith(("Error", "__"))),
 }
 
 

@@ -9,8 +9,9 @@ themselves. It knows neither what an input is nor what the network is: both come
 from __future__ import annotations
 
 import hashlib
+import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -46,26 +47,39 @@ class Reading:
         ``float32 [n, d]``; the rows of unreadable inputs are zero. Without a runner ``[n, 0]``.
     n_cached, n_computed
         Rows whose features came out of the cache, and out of the engine.
+    items_per_s
+        Rows run per second between the first and the last result of the engine; 0 where there were none.
     """
 
     inspections: tuple[Inspection, ...]
     features: Array
     n_cached: int
     n_computed: int
+    items_per_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """What turns tensors into features, and where they are kept.
+    """What turns tensors into features.
 
-    ``engine`` is called from several threads and may block until the engine is ready. ``key`` likewise.
+    Attributes
+    ----------
+    engine
+        Called from several threads; may block until the engine is ready.
+    outputs
+        Name and width of each of the engine's outputs to take, side by side.
+    store
+        Where features are kept, and under which key; None to keep none.
     """
 
     engine: Callable[[], Engine]
-    cache: FeatureCache
-    key: FeatureKey
-    n_features: int
-    output: str = "features"
+    outputs: Mapping[str, int]
+    store: tuple[FeatureCache, FeatureKey] | None = None
+
+    def run(self, tensors: Array) -> Array:
+        """Run a batch ``[n, ...]`` and return ``float32 [n, d]``."""
+        given = self.engine().run(tensors)
+        return np.concatenate([given[name] for name in self.outputs], axis=1)
 
 
 class _Source(Protocol):
@@ -106,10 +120,11 @@ class _Pass:
         self._source, self._decode, self._runner = source, decode, runner
         self._n_threads, self._progress = n_threads, progress
         self._inspections: list[Inspection | None] = [None] * len(source)
-        width = runner.n_features if runner else 0
+        width = sum(runner.outputs.values()) if runner else 0
         self._features = np.zeros((len(source), width), dtype=np.float32)
         self._n_cached = self._n_computed = 0
         self._fresh: list[Entry] = []
+        self._moments: list[tuple[int, float]] = []
 
     def run(self) -> Reading:
         with (
@@ -132,18 +147,26 @@ class _Pass:
                 decoders.shutdown(wait=False, cancel_futures=True)
                 self._keep(at_least=1)
         done = tuple(i for i in self._inspections if i is not None)
-        return Reading(done, self._features, self._n_cached, self._n_computed)
+        return Reading(done, self._features, self._n_cached, self._n_computed, self._items_per_s())
+
+    def _items_per_s(self) -> float:
+        """Return the rate after the first batch, which waited for the trunk to be loaded."""
+        if len(self._moments) < 2:
+            return 0.0
+        (n_first, first_s), (n_last, last_s) = self._moments[0], self._moments[-1]
+        return (n_last - n_first) / max(last_s - first_s, 1e-9)
 
     def _unknown(self, decoders: ThreadPoolExecutor, advance: Callable[[int], None]) -> Iterator[int]:
         """Yield the rows whose features must be computed, filling in the others from the cache."""
         n = len(self._source)
-        if self._runner is None:
+        if self._runner is None or self._runner.store is None:
             yield from range(n)
             return
+        cache, key = self._runner.store
         for start in range(0, n, LOOKUP):
             rows = range(start, min(n, start + LOOKUP))
             contents = list(decoders.map(self._hash, rows))
-            known = self._runner.cache.get(self._runner.key, [c for c in contents if c])
+            known = cache.get(key, [c for c in contents if c])
             for row, content in zip(rows, contents, strict=True):
                 if content in known:
                     self._inspections[row] = known[content].inspection
@@ -177,8 +200,7 @@ class _Pass:
         if self._runner is None or not decoded:
             return _Seen(inspections, tuple(decoded), None)
         tensors = np.stack([one.tensor for one in decoded.values()])
-        features = self._runner.engine().run(tensors)[self._runner.output]
-        return _Seen(inspections, tuple(decoded), features)
+        return _Seen(inspections, tuple(decoded), self._runner.run(tensors))
 
     def _take(self, pending: deque[tuple[int, Future[_Seen]]], advance: Callable[[int], None]) -> None:
         n_rows, future = pending.popleft()
@@ -188,15 +210,18 @@ class _Pass:
         if seen.features is not None:
             for row, features in zip(seen.rows, seen.features, strict=True):
                 self._features[row] = features
-                self._fresh.append(Entry(self._features[row], seen.inspections[row]))
+                if self._runner is not None and self._runner.store is not None:
+                    self._fresh.append(Entry(self._features[row], seen.inspections[row]))
             self._n_computed += len(seen.rows)
+            self._moments = [*self._moments[:1], (self._n_computed, time.perf_counter())]
             self._keep(at_least=LOOKUP)
         advance(n_rows)
 
     def _keep(self, *, at_least: int) -> None:
         """Hand what is fresh to the cache, often enough that a kill costs a few seconds of work at most."""
-        if self._runner is not None and len(self._fresh) >= at_least:
-            self._runner.cache.put(self._runner.key, self._fresh)
+        if self._runner is not None and self._runner.store is not None and len(self._fresh) >= at_least:
+            cache, key = self._runner.store
+            cache.put(key, self._fresh)
             self._fresh.clear()
 
 

@@ -1,0 +1,68 @@
+"""`check`: look at data as a fit would, without fitting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from topwork import plugins
+from topwork.contracts import Dataset, Split
+from topwork.data.check import Findings, examine, require_enough
+from topwork.data.reading import read
+from topwork.data.split import SplitOptions, make_split
+from topwork.engines.machine import survey
+from topwork.errors import DataError
+from topwork.inputs import modality as modality_named
+from topwork.training.reading import inspect
+from topwork.verbs.duplicates import near_pairs
+from topwork.verbs.options import FitOptions, Surroundings
+
+__all__ = ["DataCheck", "check"]
+
+
+@dataclass(frozen=True, slots=True)
+class DataCheck:
+    """What a look at the data showed.
+
+    Attributes
+    ----------
+    split
+        How a fit would split the rows; None where ``obstacle`` says why it would refuse.
+    """
+
+    dataset: Dataset
+    findings: Findings
+    split: Split | None
+    obstacle: str | None
+
+
+def check(
+    data: str | Path, *, seed: int = 0, options: FitOptions | None = None, around: Surroundings | None = None
+) -> DataCheck:
+    """Read and decode everything, find duplicates and leaks, and try the split.
+
+    Raises
+    ------
+    DataError
+        The layout cannot be understood at all.
+    """
+    options, around = options or FitOptions(), around or Surroundings()
+    dataset = read(Path(data), options.reading())
+    modality = modality_named(dataset.modality)
+    decode = partial(modality.decode, preprocessing=modality.inspection_preprocessing())
+    seen = inspect(dataset, decode, n_threads=survey().n_cores, progress=around.progress).inspections
+    findings = examine(dataset, seen, near_pairs(seen, modality))
+    try:
+        require_enough(findings, dataset)
+        return DataCheck(dataset, findings, _split(dataset, findings, seed, options), None)
+    except DataError as error:
+        return DataCheck(dataset, findings, None, error.problem)
+
+
+def _split(dataset: Dataset, findings: Findings, seed: int, options: FitOptions) -> Split:
+    first = next(iter(dataset.targets.values()))
+    target = plugins.task("classification").learn([first[row] for row in findings.usable])
+    return make_split(
+        dataset, findings, target.encode(first), SplitOptions(seed, options.group, options.time)
+    )

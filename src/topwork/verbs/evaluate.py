@@ -1,0 +1,159 @@
+"""`evaluate`: a bundle and labelled data in, metrics with intervals and the same report out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from topwork import __version__
+from topwork.bundle.model import scores_output
+from topwork.contracts import Array, Dataset, FitRecord, SplitSummary, TargetResult, row_numbers
+from topwork.data.check import Findings, examine
+from topwork.data.reading import read
+from topwork.errors import DataError, UsageError
+from topwork.report.html import render_html
+from topwork.storage import write_atomically
+from topwork.training.reading import Reading, Runner, read_features
+from topwork.verbs.duplicates import near_pairs
+from topwork.verbs.model import Model
+from topwork.verbs.options import FitOptions, Surroundings
+from topwork.verbs.predict import load
+from topwork.verbs.recording import Judged, judge, moment, summarise_data, worst
+
+__all__ = ["evaluate"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """Data, and the scores ``[n, k]`` of every row by target; ``rows`` are those that count."""
+
+    dataset: Dataset
+    findings: Findings
+    scores: dict[str, Array]
+    rows: Array
+    notes: tuple[str, ...]
+
+
+def evaluate(
+    bundle: str | Path,
+    data: str | Path,
+    *,
+    report: str | Path | None = None,
+    options: FitOptions | None = None,
+    around: Surroundings | None = None,
+) -> FitRecord:
+    """Measure a bundle on labelled data.
+
+    Rows whose content was among the bundle's training data are left out, so that evaluating on the data that a
+    bundle was fitted on gives its test metrics again.
+
+    Parameters
+    ----------
+    bundle, data
+        What to measure, and the labelled inputs to measure it on, in any layout that `fit` reads.
+    report
+        Where to write the report, if anywhere.
+
+    Raises
+    ------
+    DataError
+        Nothing usable is left, or no label is one that the bundle knows.
+    """
+    options, around = options or FitOptions(), around or Surroundings()
+    began_s = around.clock() if around.began_s is None else around.began_s
+    model = load(bundle, around=around)
+    fitted = model.record
+    scored = _score(model, Path(data), options, around)
+    results = {name: _judge(model, scored, name, fitted, options) for name in model.servable.targets}
+    sizes = fitted.split.n_train, fitted.split.n_valid, len(scored.rows)
+    record = replace(
+        fitted,
+        kind="evaluation",
+        created=moment(around.wall_clock()),
+        topwork=__version__,
+        command=around.command or f"topwork.evaluate({str(bundle)!r}, {str(data)!r})",
+        data=summarise_data(Path(data).name, scored.dataset, scored.findings),
+        split=SplitSummary(
+            "every row that the model was not fitted on", fitted.split.seed, *sizes, scored.notes
+        ),
+        targets=results,
+        seconds=around.clock() - began_s,
+        n_cached=0,
+    )
+    if report is not None:
+        write_atomically(Path(report), render_html(record).encode("utf-8"))
+    return record
+
+
+def _score(model: Model, data: Path, options: FitOptions, around: Surroundings) -> _Scored:
+    """Read the data, score every row, and leave out what the model was fitted on."""
+    dataset = _named_as(model, read(data, options.reading()))
+    for line in (dataset.layout, *dataset.understood):
+        around.progress.say(line)
+    servable = model.servable
+    widths = {scores_output(name): one.n_outputs for name, one in servable.targets.items()}
+    runner = Runner(lambda: servable.engine, widths)
+    decode = partial(servable.modality.decode, preprocessing=servable.preprocessing)
+    reading = read_features(dataset, decode, runner, n_threads=2, progress=around.progress)
+    findings = examine(dataset, reading.inspections, near_pairs(reading.inspections, servable.modality))
+    for line in findings.lines:
+        around.progress.say(line)
+    rows, notes = _unseen(model, reading, findings.usable)
+    edges = np.cumsum(list(widths.values()))[:-1]
+    parts = np.split(reading.features, edges, axis=1)
+    return _Scored(dataset, findings, dict(zip(servable.targets, parts, strict=True)), rows, notes)
+
+
+def _named_as(model: Model, dataset: Dataset) -> Dataset:
+    """Give the data set's only column of labels the name that the bundle's only target has."""
+    ours, theirs = list(model.servable.targets), list(dataset.targets)
+    if dataset.modality != model.servable.modality.name:
+        raise UsageError(
+            f"The bundle takes {model.servable.modality.name}s; the data hold {dataset.modality}s."
+        )
+    if len(ours) == len(theirs) == 1:
+        return replace(dataset, targets={ours[0]: dataset.targets[theirs[0]]})
+    if missing := set(ours) - set(theirs):
+        raise DataError(
+            f"The data have labels for {', '.join(theirs)}; the bundle predicts {', '.join(sorted(missing))} too.",
+            next_step=f"Name the columns: {' '.join(f'--target {name}' for name in ours)}",
+        )
+    return dataset
+
+
+def _unseen(model: Model, reading: Reading, usable: Array) -> tuple[Array, tuple[str, ...]]:
+    """Leave out rows whose content the model was fitted on."""
+    sides = model.servable.bundle.sides()
+    seen = np.array(
+        [sides.get(reading.inspections[row].content.hex()) in ("train", "valid") for row in usable]
+    )
+    rows = usable[row_numbers(~seen)] if len(usable) else usable
+    if not len(rows):
+        raise DataError(
+            f"Of {len(reading.inspections)} rows, {len(usable)} can be used and {int(seen.sum())} of these were "
+            "training data; nothing is left to measure on.",
+            next_step="Give labelled data that the model has not seen.",
+        )
+    n_seen = int(seen.sum())
+    return rows, ((f"{n_seen} rows were left out because the model was fitted on them.",) if n_seen else ())
+
+
+def _judge(model: Model, scored: _Scored, name: str, fitted: FitRecord, options: FitOptions) -> TargetResult:
+    target, servable = model.servable.targets[name], model.servable
+    raw = scored.dataset.targets[name]
+    truth = target.encode([raw[row] for row in scored.rows])
+    if not (truth >= 0).any():
+        raise DataError(
+            f"No row has a label that the bundle knows; it knows {', '.join(target.labels[:20])}, the data have "
+            f"{', '.join(sorted({str(r) for r in raw if r is not None})[:20])}.",
+            next_step="Name the folders or the values of the label column as at the time of the fit.",
+        )
+    judged = Judged(scored.rows, truth, scored.scores[name][scored.rows])
+    with_pictures = options.keep_training_data
+    gallery = worst(target, judged, scored.dataset, servable.modality, with_pictures=with_pictures)
+    counts = servable.bundle.statistics()[f"{name}.class_counts"]
+    baselines = target.baselines(np.repeat(np.arange(len(counts)), counts), truth, 0)
+    return judge(target, judged, gallery, fitted.targets[name].validation, baselines)

@@ -1,0 +1,381 @@
+"""`fit`: labelled data in, a bundle and a report out.
+
+The steps stand in `fit` in the order in which they happen; each is a function below it, or in a module of its
+own: the trunk is made ready in `transfer`, the record put together in `recording`.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from topwork import __version__, plugins
+from topwork.bundle.contents import Contents, save
+from topwork.bundle.goldens import make_goldens
+from topwork.bundle.model import open_model
+from topwork.contracts import (
+    Array,
+    Budget,
+    Dataset,
+    FitJob,
+    FitRecord,
+    Fitted,
+    Fold,
+    Goal,
+    Graph,
+    LinearHead,
+    Metrics,
+    Modality,
+    Recipe,
+    Rung,
+    Side,
+    Split,
+    Target,
+    TargetResult,
+    Task,
+    Trunk,
+)
+from topwork.data.check import Findings, examine, require_enough
+from topwork.data.reading import read
+from topwork.data.split import SplitOptions, make_folds, make_split
+from topwork.engines.choice import build, reference
+from topwork.engines.grafting import graft
+from topwork.errors import UsageError
+from topwork.inputs import modality as modality_named
+from topwork.report.html import render_html
+from topwork.storage import write_atomically
+from topwork.training.cache import FeatureCache
+from topwork.training.reading import Reading, Runner, read_features
+from topwork.training.statistics import describe
+from topwork.trunks import resolve
+from topwork.verbs.duplicates import near_pairs
+from topwork.verbs.goldens import golden_inputs
+from topwork.verbs.model import Model
+from topwork.verbs.options import DEFAULT_RECIPE, DEFAULT_TRUNK, FitOptions, Surroundings, duration_s
+from topwork.verbs.places import Place
+from topwork.verbs.recording import Judged, judge, moment, summarise_data, summarise_split, worst
+from topwork.verbs.speeds import remember_speed
+from topwork.verbs.transfer import Preparation
+
+__all__ = ["fit", "open_cache"]
+
+_TASK = "classification"
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What was asked for, looked up: every name has become the object behind it."""
+
+    dataset: Dataset
+    modality: Modality
+    trunk: Trunk
+    recipe: Recipe
+    task: Task
+    seed: int
+    budget: str | float | None
+    options: FitOptions
+    around: Surroundings
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """What reading showed, and which row serves for what.
+
+    ``fit_rows`` are the rows of training and validation, ascending; ``folds`` count within them. ``truth``
+    holds encoded labels ``int64 [n]`` of all rows.
+    """
+
+    reading: Reading
+    findings: Findings
+    split: Split
+    targets: Mapping[str, Target]
+    truth: Mapping[str, Array]
+    fit_rows: Array
+    folds: tuple[Fold, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Climbed:
+    """What the recipe gave, what held-out rows say of it, and what it cost."""
+
+    fitted: Fitted
+    validation: Mapping[str, Metrics]
+    rungs: tuple[Rung, ...]
+    first_model_s: float
+
+
+def fit(
+    data: str | Path,
+    out: str | Path | None = None,
+    *,
+    trunk: str = DEFAULT_TRUNK,
+    recipe: str = DEFAULT_RECIPE,
+    budget: str | float | None = None,
+    seed: int = 0,
+    options: FitOptions | None = None,
+    around: Surroundings | None = None,
+) -> Model:
+    """Fit a model on labelled data.
+
+    Parameters
+    ----------
+    data
+        A folder with one sub-folder per label, a folder of such splits, a table, or a zip of any of these.
+    out
+        Where the bundle goes; the report is written beside it. Without it the bundle lives as long as the
+        model, or until `Model.save`.
+    trunk
+        Pretrained network: a name of the catalogue, ``timm/NAME``, ``hf/ORG/NAME``, or a local folder.
+    recipe
+        How it is fitted.
+    budget
+        Longest time for fitting, such as ``90s`` or ``2m``.
+    seed
+        Of splits and of everything else that is drawn at random.
+    options, around
+        Rarer choices, and what stands around the call.
+
+    Raises
+    ------
+    DataError
+        The data cannot be used, or too little of it can.
+    UsageError
+        A name or a combination that cannot work.
+    WeightsError
+        The trunk's weights cannot be had.
+    StorageError
+        The bundle cannot be written.
+    """
+    around = around or Surroundings()
+    began_s = around.clock() if around.began_s is None else around.began_s
+    deadline = Budget(around.clock, around.clock() + duration_s(budget))
+    place = Place.of(Path(data), out)
+    order = _look_up(Path(data), trunk, recipe, seed, budget, options or FitOptions(), around)
+    preparation = Preparation(order.trunk, order.modality, around)
+    rows = _assign(order, _read(order, preparation))
+    climbed = _climb(order, rows, deadline, began_s)
+    results = _judge_targets(order, rows, climbed)
+    record = FitRecord(
+        kind="fit",
+        name=place.bundle.stem,
+        created=moment(around.wall_clock()),
+        topwork=__version__,
+        command=around.command or _call(data, out, trunk, recipe, seed),
+        data=summarise_data(Path(data).name, order.dataset, rows.findings),
+        split=summarise_split(rows.split),
+        trunk=order.trunk.card,
+        recipe=order.recipe.name,
+        settings=_settings(order, preparation),
+        targets=results,
+        rungs=climbed.rungs,
+        seconds=around.clock() - began_s,
+        seconds_to_first_model=climbed.first_model_s,
+        n_cached=rows.reading.n_cached,
+        notes=climbed.fitted.notes,
+    )
+    graph = graft(preparation.network().graph, climbed.fitted.heads)
+    save(place.bundle, _contents(order, rows, climbed.fitted, graph, record))
+    write_atomically(place.report, render_html(record).encode("utf-8"))
+    model = Model(open_model(place.bundle, engine=order.around.engine), place.folder)
+    model.prove()
+    return model
+
+
+# --- before anything is read --------------------------------------------------------------------------
+
+
+def _look_up(
+    data: Path,
+    trunk: str,
+    recipe: str,
+    seed: int,
+    budget: str | float | None,
+    options: FitOptions,
+    around: Surroundings,
+) -> _Order:
+    """Turn names into objects and say what the data set was taken for."""
+    found_recipe, task = plugins.recipe(recipe), plugins.task(_TASK)
+    found_trunk = resolve(trunk, plugins.trunks())
+    _require_fit(found_trunk, found_recipe, task)
+    dataset = read(data, options.reading())
+    for line in (dataset.layout, *dataset.understood):
+        around.progress.say(line)
+    modality = modality_named(dataset.modality)
+    return _Order(dataset, modality, found_trunk, found_recipe, task, seed, budget, options, around)
+
+
+def _require_fit(trunk: Trunk, recipe: Recipe, task: Task) -> None:
+    """Refuse a trunk that lacks what recipe or task need."""
+    for what, needs in ((f"recipe {recipe.name!r}", recipe.requires), (f"task {task.name!r}", task.needs)):
+        if missing := needs - trunk.card.offers:
+            raise UsageError(
+                f"The {what} needs {', '.join(sorted(missing))} of a trunk; {trunk.card.name!r} offers "
+                f"{', '.join(sorted(trunk.card.offers)) or 'nothing'}.",
+                next_step="Choose another trunk: `topwork trunks list`.",
+            )
+
+
+# --- reading ------------------------------------------------------------------------------------------
+
+
+def open_cache(around: Surroundings) -> FeatureCache:
+    """Open the user's feature cache."""
+    path = around.cache_dir / "features.sqlite"
+    return FeatureCache(path, limit_bytes=around.cache_limit_bytes, now=around.wall_clock)
+
+
+def _read(order: _Order, preparation: Preparation) -> Reading:
+    """Read every row; features come out of the cache, or from the engine once it is ready."""
+    cache = open_cache(order.around)
+    outputs = {"features": order.trunk.card.n_features}
+    runner = Runner(preparation.engine, outputs, (cache, preparation.key()))
+    decode = partial(order.modality.decode, preprocessing=order.trunk.preprocessing)
+    reading = read_features(
+        order.dataset, decode, runner, n_threads=preparation.machine.n_cores, progress=order.around.progress
+    )
+    remember_speed(reading, order.trunk.card.name, preparation, order.around)
+    if reading.n_cached:
+        order.around.progress.say(
+            f"Features of {reading.n_cached} of {len(order.dataset)} inputs were cached."
+        )
+    if cache.trouble:
+        order.around.progress.say(f"Note: {cache.trouble}.")
+    return reading
+
+
+def _assign(order: _Order, reading: Reading) -> _Rows:
+    """Check the data, and give every usable row its side and its labels."""
+    dataset = order.dataset
+    findings = examine(dataset, reading.inspections, near_pairs(reading.inspections, order.modality))
+    for line in findings.lines:
+        order.around.progress.say(line)
+    require_enough(findings, dataset)
+    how = SplitOptions(order.seed, order.options.group, order.options.time, n_folds=order.options.n_folds)
+    first = next(iter(dataset.targets.values()))
+    coarse = order.task.learn([first[row] for row in findings.usable]).encode(first)
+    split = make_split(dataset, findings, coarse, how)
+    fit_rows = np.sort(np.concatenate([split.train, split.valid]))
+    targets = {
+        name: order.task.learn([raw[row] for row in fit_rows]) for name, raw in dataset.targets.items()
+    }
+    truth = {name: targets[name].encode(raw) for name, raw in dataset.targets.items()}
+    folds = tuple(
+        Fold(np.searchsorted(fit_rows, fold.train), np.searchsorted(fit_rows, fold.valid))
+        for fold in make_folds(split, coarse, how)
+    )
+    return _Rows(reading, findings, split, targets, truth, fit_rows, folds)
+
+
+# --- fitting and judging ------------------------------------------------------------------------------
+
+
+def _climb(order: _Order, rows: _Rows, deadline: Budget, began_s: float) -> _Climbed:
+    """Run the recipe on the rows of training and validation alone."""
+    clock = order.around.clock
+    started_s = clock()
+    goals = {
+        name: Goal(rows.truth[name][rows.fit_rows], target.link, target.n_outputs)
+        for name, target in rows.targets.items()
+    }
+    features = rows.reading.features[rows.fit_rows]
+    job = FitJob(features, goals, rows.folds, order.seed, deadline, order.around.progress)
+    fitted = order.recipe(job)
+    now_s = clock()
+    validation = {name: _validation(rows, fitted, name) for name in rows.targets}
+    score = float(np.mean([validation[name][one.main_metric].value for name, one in rows.targets.items()]))
+    rung = Rung(order.recipe.name, now_s - started_s, score, fitted.notes)
+    return _Climbed(fitted, validation, (rung,), now_s - began_s)
+
+
+def _validation(rows: _Rows, fitted: Fitted, target: str) -> Metrics:
+    """Evaluate the scores of rows while they were held out."""
+    truth = rows.truth[target][rows.fit_rows].copy()
+    scores = fitted.held_out[target]
+    truth[np.isnan(scores[:, 0])] = -1
+    return rows.targets[target].evaluate(truth, np.nan_to_num(scores), rows.split.seed)
+
+
+def _judge_targets(order: _Order, rows: _Rows, climbed: _Climbed) -> dict[str, TargetResult]:
+    """Evaluate every target on the test rows, which nothing was chosen on."""
+    features = rows.reading.features[rows.split.test]
+    judged = {
+        name: Judged(rows.split.test, rows.truth[name][rows.split.test], _scores(features, head))
+        for name, head in climbed.fitted.heads.items()
+    }
+    return {name: _judge_target(order, rows, climbed, name, one) for name, one in judged.items()}
+
+
+def _judge_target(order: _Order, rows: _Rows, climbed: _Climbed, name: str, judged: Judged) -> TargetResult:
+    target = rows.targets[name]
+    keep = order.options.keep_training_data
+    gallery = worst(target, judged, order.dataset, order.modality, with_pictures=keep)
+    baselines = target.baselines(rows.truth[name][rows.fit_rows], judged.truth, order.seed)
+    return judge(target, judged, gallery, climbed.validation[name], baselines)
+
+
+def _scores(features: Array, head: LinearHead) -> Array:
+    return features @ head.weight.T + head.bias
+
+
+def _settings(order: _Order, preparation: Preparation) -> dict[str, str]:
+    """Name every choice that changes the result."""
+    choice, machine = preparation.choice, preparation.machine
+    return {
+        "seed": str(order.seed),
+        "budget": "none" if order.budget is None else str(order.budget),
+        "engine": f"{choice.name} {preparation.key().version}, {choice.precision}",
+        "threads": str(machine.n_cores),
+        "decoder": order.modality.decoder,
+        "preprocessing": ", ".join(f"{k} {v}" for k, v in order.trunk.preprocessing.to_json().items()),
+        "trunk identity": order.trunk.identity,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _call(data: str | Path, out: str | Path | None, trunk: str, recipe: str, seed: int) -> str:
+    """Write the call as one would in Python."""
+    where = "" if out is None else f", {str(out)!r}"
+    return f"topwork.fit({str(data)!r}{where}, trunk={trunk!r}, recipe={recipe!r}, seed={seed})"
+
+
+# --- the bundle ---------------------------------------------------------------------------------------
+
+
+def _contents(order: _Order, rows: _Rows, fitted: Fitted, graph: Graph, record: FitRecord) -> Contents:
+    """Put together what goes into the bundle, the golden examples answered in fp32."""
+    engine = build(reference(), graph, n_threads=1, n_streams=1)
+    inputs = golden_inputs(order.dataset, rows.split.train, order.modality, order.options)
+    goals = {
+        name: Goal(rows.truth[name][rows.fit_rows], t.link, t.n_outputs) for name, t in rows.targets.items()
+    }
+    return Contents(
+        name=record.name,
+        graph=graph,
+        preprocessing=order.trunk.preprocessing,
+        trunk=order.trunk.card,
+        targets=rows.targets,
+        sides=_sides(rows),
+        statistics=describe(rows.reading.features[rows.fit_rows], goals, fitted.held_out),
+        record=record,
+        goldens=make_goldens(inputs, order.modality, order.trunk.preprocessing, engine),
+    )
+
+
+def _sides(rows: _Rows) -> dict[str, Side]:
+    """Return the side of every used row, by a hash of its content.
+
+    The hash tells later whether a picture was among the training data, under any name, and tells nobody a
+    file name that may be a person's.
+    """
+    parts: tuple[tuple[Side, Array], ...] = (
+        ("train", rows.split.train),
+        ("valid", rows.split.valid),
+        ("test", rows.split.test),
+    )
+    return {rows.reading.inspections[row].content.hex(): side for side, part in parts for row in part}

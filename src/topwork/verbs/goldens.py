@@ -1,0 +1,74 @@
+"""Choosing the inputs by which a bundle will be proven."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+
+from topwork.contracts import Array, Dataset, Modality
+from topwork.errors import DataError, DecodeError
+from topwork.verbs.options import FitOptions
+
+__all__ = ["golden_inputs"]
+
+_N = 8
+_LARGEST_BYTES = 200_000
+_LOOK_AT = 200
+
+
+def golden_inputs(
+    dataset: Dataset, train: Array, modality: Modality, options: FitOptions
+) -> list[tuple[str, bytes]]:
+    """Return named encoded inputs: the user's own, training examples, or pictures of nothing.
+
+    Raises
+    ------
+    DataError
+        The user's folder holds fewer than two inputs that can be read.
+    """
+    if options.golden is not None:
+        return _from_folder(options.golden, modality)
+    if not options.keep_training_data:
+        return [(f"synthetic {i}", one) for i, one in enumerate(modality.synthetic(_N, seed=0))]
+    return _from_training(dataset, train, modality)
+
+
+def _from_training(dataset: Dataset, train: Array, modality: Modality) -> list[tuple[str, bytes]]:
+    """Take small files of as many labels as there are, so that the bundle stays small."""
+    labels = next(iter(dataset.targets.values()))
+    found: dict[str | None, tuple[str, bytes]] = {}
+    spare: list[tuple[str, bytes]] = []
+    step = max(1, len(train) // _LOOK_AT)
+    for row in train[::step]:
+        with suppress(DecodeError):
+            encoded = dataset.read(int(row))
+            if len(encoded) <= _LARGEST_BYTES:
+                one = (dataset.keys[int(row)], encoded)
+                spare.append(one) if labels[int(row)] in found else found.setdefault(labels[int(row)], one)
+        if len(found) >= _N:
+            break
+    chosen = [*found.values(), *spare][:_N]
+    missing = max(0, 2 - len(chosen))
+    return chosen + [(f"synthetic {i}", one) for i, one in enumerate(modality.synthetic(missing, seed=0))]
+
+
+def _from_folder(folder: Path, modality: Modality) -> list[tuple[str, bytes]]:
+    found = list(islice(_readable(folder, modality), _N))
+    if len(found) < 2:
+        raise DataError(
+            f"{folder} holds {len(found)} inputs that can be read; a proof needs at least 2.",
+            next_step="Put two or more small files into it, or leave --golden out.",
+        )
+    return found
+
+
+def _readable(folder: Path, modality: Modality) -> Iterator[tuple[str, bytes]]:
+    specification = modality.inspection_preprocessing()
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in modality.suffixes:
+            with suppress(DecodeError, OSError):
+                encoded = path.read_bytes()
+                modality.decode(encoded, specification)
+                yield path.relative_to(folder).as_posix(), encoded

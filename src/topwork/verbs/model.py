@@ -1,0 +1,151 @@
+"""A fitted model as a Python caller holds it: predict, evaluate, save."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, overload
+
+from topwork.bundle.model import BundleModel
+from topwork.contracts import FitRecord, Json
+from topwork.errors import DecodeError
+from topwork.storage import write_atomically
+
+__all__ = ["Model", "Prediction"]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the model says of one input.
+
+    Attributes
+    ----------
+    input
+        Name of the input: its path, or its number.
+    answer
+        For a classification ``{"label": …, "probabilities": {…}}``; None where it could not be read.
+    problem
+        Why it could not be read; None where it could.
+    """
+
+    input: str
+    answer: Mapping[str, Json] | None
+    problem: str | None = None
+
+    @property
+    def label(self) -> str | None:
+        """The likeliest label, where the answer has one."""
+        label = (self.answer or {}).get("label")
+        return label if isinstance(label, str) else None
+
+    @property
+    def probabilities(self) -> Mapping[str, float]:
+        """Label to probability, highest first; empty where the answer has none."""
+        found = (self.answer or {}).get("probabilities")
+        return (
+            {k: float(v) for k, v in found.items() if isinstance(v, float)}
+            if isinstance(found, Mapping)
+            else {}
+        )
+
+
+class Model:
+    """A bundle that is open for predictions.
+
+    Parameters
+    ----------
+    servable
+        The opened bundle with an engine.
+    folder
+        Temporary folder that holds the bundle and lives as long as the model, if there is one.
+    """
+
+    def __init__(self, servable: BundleModel, folder: TemporaryDirectory[str] | None = None) -> None:
+        self.servable = servable
+        self._folder = folder
+
+    def __repr__(self) -> str:
+        return (
+            f"Model({self.name!r}, trunk={self.record.trunk.name!r}, targets={list(self.servable.targets)})"
+        )
+
+    @property
+    def name(self) -> str:
+        """The stem of the bundle's file."""
+        return self.servable.name
+
+    @property
+    def path(self) -> Path:
+        """Where the bundle is."""
+        return self.servable.bundle.path
+
+    @property
+    def record(self) -> FitRecord:
+        """Everything about the fit: data, metrics with intervals, settings."""
+        return self.servable.bundle.record()
+
+    def prove(self) -> None:
+        """Replay the golden examples; raises `ProofError` when the network answers otherwise than at its fit."""
+        self.servable.prove()
+
+    @overload
+    def predict(self, inputs: list[Any] | tuple[Any, ...]) -> list[Prediction]: ...  # type: ignore[overload-overlap]
+    @overload
+    def predict(self, inputs: object) -> Prediction: ...
+    def predict(self, inputs: object) -> Prediction | list[Prediction]:
+        """Predict for one input, or for a list of them.
+
+        Parameters
+        ----------
+        inputs
+            A path, bytes, a PIL image or an array ``uint8 [height, width, 3]``; or a list or tuple of these.
+
+        Raises
+        ------
+        DecodeError
+            The one input cannot be read. In a list, a bad input gets a `Prediction` with a problem.
+        """
+        if isinstance(inputs, list | tuple):
+            return list(self.stream(inputs))
+        found = next(iter(self.stream([inputs])))
+        if found.problem is not None:
+            raise DecodeError(found.problem, next_step="Check the input.")
+        return found
+
+    def stream(self, inputs: Iterable[object]) -> Iterator[Prediction]:
+        """Predict one after the other in bounded memory, however many there are."""
+        waiting = _Named(inputs)
+        for scored in self.servable.score_rows(
+            waiting.rows(), waiting.encode_with(self.servable.modality.encode)
+        ):
+            answer = None if scored.scores is None else self.servable.answer(scored.scores)
+            yield Prediction(waiting.name(scored.row), answer, scored.problem)
+
+    def save(self, path: str | Path) -> Path:
+        """Copy the bundle to ``path``, whole or not at all, and return where it is."""
+        target = Path(path)
+        write_atomically(target, self.path.read_bytes())
+        return target
+
+
+class _Named:
+    """Numbers inputs as they are asked for, and forgets each once its prediction is out."""
+
+    def __init__(self, inputs: Iterable[object]) -> None:
+        self._inputs = inputs
+        self._items: dict[int, object] = {}
+        self._names: dict[int, str] = {}
+
+    def rows(self) -> Iterator[int]:
+        for row, item in enumerate(self._inputs):
+            self._items[row] = item
+            self._names[row] = str(item) if isinstance(item, str | Path) else str(row)
+            yield row
+
+    def encode_with(self, encode: Callable[[object], bytes]) -> Callable[[int], bytes]:
+        return lambda row: encode(self._items.pop(row))
+
+    def name(self, row: int) -> str:
+        return self._names.pop(row)

@@ -1,0 +1,117 @@
+"""What a caller may choose about a fit besides the data; flat, typed, and each with a default that works."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from topwork import progress
+from topwork.contracts import Clock, Progress
+from topwork.data.reading import Layout, ReadOptions
+from topwork.errors import UsageError
+
+__all__ = ["DEFAULT_RECIPE", "DEFAULT_TRUNK", "FitOptions", "Surroundings", "duration_s"]
+
+DEFAULT_TRUNK = "efficientnet-lite0"
+DEFAULT_RECIPE = "probe"
+_CACHE_LIMIT_BYTES = 4 * 2**30
+_UNITS_S = {"h": 3600.0, "m": 60.0, "s": 1.0}
+
+
+@dataclass(frozen=True, slots=True)
+class FitOptions:
+    """How the data are to be read and split, and what may go into the bundle.
+
+    Attributes
+    ----------
+    input, target, group, time
+        Columns of a table: the file name, the labels, what must stay together, the time to split by.
+    layout
+        What kind of data set it is; ``auto`` finds out.
+    keep_training_data
+        Whether pictures of the training set may go into bundle and report.
+    golden
+        A folder of inputs for the proof, in place of training examples.
+    n_folds
+        Folds of cross-validation where there is no validation side.
+    """
+
+    input: str | None = None
+    target: tuple[str, ...] = ()
+    group: str | None = None
+    time: str | None = None
+    layout: Layout = "auto"
+    keep_training_data: bool = True
+    golden: Path | None = None
+    n_folds: int = 5
+
+    def reading(self) -> ReadOptions:
+        """Return the part that readers of data need."""
+        return ReadOptions(self.input, self.target, self.group, self.time, self.layout)
+
+
+def _cache_dir() -> Path:
+    import platformdirs
+
+    chosen = os.environ.get("TOPWORK_CACHE")
+    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("topwork"))
+
+
+def _stderr() -> Progress:
+    return progress.on(sys.stderr)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a verb finds around it: where caches live, how it tells of progress, what the clocks say.
+
+    Attributes
+    ----------
+    cache_dir
+        Folder for weights, graphs and features; by default the user's own, or ``TOPWORK_CACHE``.
+    cache_limit_bytes
+        Where the feature cache begins to forget.
+    began_s
+        Reading of ``clock`` when the process began, as far as it is known.
+    command
+        How the call would be written in a terminal, for the record.
+    engine
+        ``auto``, or the name of an engine that must be used.
+    """
+
+    cache_dir: Path = field(default_factory=_cache_dir)
+    cache_limit_bytes: int = _CACHE_LIMIT_BYTES
+    progress: Progress = field(default_factory=_stderr)
+    clock: Clock = time.perf_counter
+    wall_clock: Clock = time.time
+    began_s: float | None = None
+    command: str = ""
+    engine: Literal["auto", "openvino", "onnxruntime", "torch"] = "auto"
+
+
+def duration_s(text: str | float | None) -> float:
+    """Turn ``90``, ``90s``, ``2m`` or ``1h30m`` into seconds; None means no limit.
+
+    Raises
+    ------
+    UsageError
+        It is no such duration, or not longer than zero.
+    """
+    if text is None:
+        return float("inf")
+    parts = re.fullmatch(
+        r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", str(text).strip()
+    )
+    amounts = parts.groups() if parts else (None,) * 3
+    seconds = sum(float(a) * unit for a, unit in zip(amounts, _UNITS_S.values(), strict=True) if a)
+    if seconds <= 0:
+        raise UsageError(
+            f"{text!r} is no duration; expected something like 90s, 2m or 1h30m.",
+            next_step="Leave --budget out for no limit.",
+        )
+    return seconds

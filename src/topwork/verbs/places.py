@@ -1,0 +1,79 @@
+"""Where a fit leaves its bundle and its report."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from topwork.errors import StorageError, UsageError
+from topwork.storage import explain, write_atomically
+
+__all__ = ["SUFFIX", "Place", "default_bundle"]
+
+SUFFIX = ".topwork"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Paths of bundle and report; ``folder`` is set where both vanish with the model."""
+
+    bundle: Path
+    report: Path
+    folder: TemporaryDirectory[str] | None = None
+
+    @classmethod
+    def of(cls, data: Path, out: str | Path | None) -> Place:
+        """Choose the paths, and find out before any work is done that they cannot be written.
+
+        Raises
+        ------
+        UsageError
+            ``out`` is a folder, or would overwrite the data.
+        StorageError
+            Nothing can be written there.
+        """
+        if out is None:
+            folder = TemporaryDirectory(prefix="topwork-")
+            bundle = Path(folder.name) / f"{_stem(data)}{SUFFIX}"
+            return cls(bundle, bundle.with_name(f"{bundle.stem}.report.html"), folder)
+        bundle = Path(out)
+        bundle = bundle if bundle.suffix == SUFFIX else bundle.with_name(bundle.name + SUFFIX)
+        _require_file(bundle, data)
+        _require_writable(bundle.parent)
+        return cls(bundle, bundle.with_name(f"{bundle.stem}.report.html"))
+
+
+def default_bundle(data: Path) -> Path:
+    """Return where the command writes when it is not told: the current folder, under the data's name."""
+    return Path(f"{_stem(data)}{SUFFIX}")
+
+
+def _stem(data: Path) -> str:
+    name = data.resolve().name
+    return (Path(name).stem if data.is_file() else name) or "model"
+
+
+def _require_file(bundle: Path, data: Path) -> None:
+    if bundle.is_dir():
+        raise UsageError(
+            f"{bundle} is a folder; expected the name of a file to write.",
+            next_step=f"Give a name in it: --out {bundle / f'model{SUFFIX}'}",
+        )
+    if bundle.exists() and data.exists() and bundle.samefile(data):
+        raise UsageError(
+            f"{bundle} is the data itself and would be overwritten.", next_step="Choose another --out."
+        )
+
+
+def _require_writable(folder: Path) -> None:
+    """Write and remove a small file, because a fit that cannot be saved should fail before it begins."""
+    trial = folder / f".topwork-trial-{os.getpid()}"
+    try:
+        write_atomically(trial, b"trial")
+        trial.unlink()
+    except StorageError as error:
+        if isinstance(error.__cause__, OSError):
+            raise explain(error.__cause__, folder) from error
+        raise

@@ -1,0 +1,144 @@
+"""Putting a fit record together out of what the steps of a fit found."""
+
+from __future__ import annotations
+
+import base64
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from topwork.contracts import (
+    Array,
+    Dataset,
+    DataSummary,
+    Gallery,
+    Json,
+    Metrics,
+    Modality,
+    Picture,
+    Section,
+    Split,
+    SplitSummary,
+    Target,
+    TargetResult,
+)
+from topwork.data.check import Findings
+from topwork.errors import DecodeError
+
+__all__ = ["Judged", "command_line", "judge", "moment", "summarise_data", "summarise_split", "to_result_json"]
+
+_N_PICTURES = 24
+_THUMBNAIL_PX = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Truth ``int64 [n]`` and scores ``[n, k]`` of the rows that a model is judged on, and the row numbers."""
+
+    rows: Array
+    truth: Array
+    scores: Array
+
+
+def moment(epoch_s: float) -> str:
+    """Return a moment as ISO 8601 in UTC, to the second."""
+    return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def summarise_data(name: str, dataset: Dataset, findings: Findings) -> DataSummary:
+    """Say what was read."""
+    return DataSummary(
+        name=name,
+        modality=dataset.modality,
+        layout=dataset.layout,
+        understood=dataset.understood,
+        n_listed=len(dataset) + len(dataset.rejected),
+        n_used=len(findings.usable),
+        rejected=findings.rejected,
+        findings=findings.lines,
+        class_counts=findings.class_counts,
+    )
+
+
+def summarise_split(split: Split) -> SplitSummary:
+    """Say how many rows stood where."""
+    sizes = len(split.train), len(split.valid), len(split.test)
+    return SplitSummary(split.method, split.seed, *sizes, split.notes)
+
+
+def judge(
+    target: Target,
+    judged: Judged,
+    pictures: Gallery | None,
+    validation: Metrics,
+    baselines: Mapping[str, Metrics],
+) -> TargetResult:
+    """Evaluate one target on rows that nothing was chosen on."""
+    sections: tuple[Section, ...] = target.sections(judged.truth, judged.scores, 0)
+    return TargetResult(
+        task=target.task,
+        labels=target.labels,
+        main_metric=target.main_metric,
+        validation=validation,
+        test=target.evaluate(judged.truth, judged.scores, 0),
+        baselines=baselines,
+        sections=sections if pictures is None else (*sections, pictures),
+    )
+
+
+def worst(
+    target: Target, judged: Judged, dataset: Dataset, modality: Modality, *, with_pictures: bool
+) -> Gallery:
+    """Collect the most confident mistakes, with a thumbnail each where pictures may be kept."""
+    found = target.mistakes(judged.truth, judged.scores, _N_PICTURES)
+    rows = [int(judged.rows[one.row]) for one in found]
+    return Gallery(
+        "Most confident mistakes",
+        tuple(
+            Picture(
+                dataset.keys[row], one.caption, _thumbnail(dataset, row, modality) if with_pictures else ""
+            )
+            for row, one in zip(rows, found, strict=True)
+        ),
+        "Wrong answers on the test rows, the surest first. Some of them may be wrong labels.",
+    )
+
+
+def _thumbnail(dataset: Dataset, row: int, modality: Modality) -> str:
+    try:
+        return base64.b64encode(modality.thumbnail(dataset.read(row), _THUMBNAIL_PX)).decode("ascii")
+    except DecodeError:
+        return ""  # the file was readable a moment ago and is gone now; the caption still tells what it was
+
+
+def command_line(words: Sequence[str]) -> str:
+    """Return a command as one would type it."""
+    import shlex
+
+    return shlex.join(words)
+
+
+def to_result_json(targets: Mapping[str, TargetResult]) -> dict[str, Json]:
+    """Return the part of the result that names targets, for `--json`."""
+    return {
+        name: {
+            "task": one.task,
+            "validation": _metrics_json(one.validation),
+            "test": _metrics_json(one.test),
+            "baselines": {baseline: _metrics_json(metrics) for baseline, metrics in one.baselines.items()},
+        }
+        for name, one in targets.items()
+    }
+
+
+def _metrics_json(metrics: Metrics) -> dict[str, Json]:
+    return {
+        name: {"value": _finite(m.value), "low": _finite(m.low), "high": _finite(m.high)}
+        for name, m in metrics.items()
+    }
+
+
+def _finite(value: float) -> float | None:
+    # JSON has no NaN and no infinity.
+    return value if abs(value) <= sys.float_info.max else None

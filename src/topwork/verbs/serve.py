@@ -1,0 +1,45 @@
+"""`serve`: a bundle in, an HTTP API out, until somebody stops it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from topwork.bundle.model import open_model
+from topwork.serving.app import application
+from topwork.serving.limits import Limits
+from topwork.serving.server import run
+from topwork.verbs.options import Surroundings
+
+__all__ = ["serve"]
+
+
+def serve(
+    bundle: str | Path,
+    host: str = "127.0.0.1",
+    *,
+    port: int = 8000,
+    limits: Limits | None = None,
+    on_ready: Callable[[str], None] = lambda _: None,
+    around: Surroundings | None = None,
+) -> None:
+    """Serve a bundle over HTTP until SIGTERM or Ctrl-C.
+
+    Parameters
+    ----------
+    host, port
+        Where to listen; the default cannot be reached from another machine, port 0 takes a free one.
+    on_ready
+        Called with the URL once the model has passed its proof.
+
+    Raises
+    ------
+    BundleError
+        The bundle is damaged, tampered with or too new.
+    ProofError
+        It gives other answers than at the time of its fit; the server has ended.
+    UsageError
+        The port is taken.
+    """
+    model = open_model(Path(bundle), engine=around.engine if around else "auto")
+    run(application(model, limits or Limits()), host, port=port, on_ready=on_ready)

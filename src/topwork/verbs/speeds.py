@@ -1,0 +1,39 @@
+"""How fast trunks ran in fits on this machine, from files to features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+
+from topwork import plugins
+from topwork.engines.machine import survey
+from topwork.errors import StorageError
+from topwork.training.reading import Reading
+from topwork.trunks import speeds
+from topwork.verbs.options import Surroundings
+from topwork.verbs.transfer import Preparation, choice_for
+
+__all__ = ["known_speeds", "remember_speed"]
+
+_ENOUGH = 100
+"""Inputs below which starting up would count for more than running."""
+
+
+def known_speeds(around: Surroundings) -> Mapping[str, float]:
+    """Return items per second of those trunks of the catalogue that have run here with the engine of choice."""
+    choice = choice_for(survey(), around.engine)
+    engine, precision = choice.name, choice.precision
+    names = plugins.discover("trunks")
+    found = {n: speeds.recall(around.cache_dir, n, engine=engine, precision=precision) for n in names}
+    return {name: speed for name, speed in found.items() if speed is not None}
+
+
+def remember_speed(reading: Reading, trunk: str, preparation: Preparation, around: Surroundings) -> None:
+    """Keep what a reading pass measured, where it ran enough inputs to mean something."""
+    if reading.n_computed < _ENOUGH:
+        return
+    engine, precision = preparation.choice.name, preparation.choice.precision
+    with suppress(StorageError):  # a convenience; the fit goes on without it
+        speeds.remember(
+            around.cache_dir, trunk, engine=engine, precision=precision, items_per_s=reading.items_per_s
+        )

@@ -1,0 +1,185 @@
+"""From the name of a trunk to an engine that gives its features.
+
+The exported graph is kept beside the weights, so that only the first fit with a trunk imports torch. All of it
+can run while the data are being read: see `Preparation`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from topwork.contracts import Engine, Exportable, Graph, Modality, Trunk
+from topwork.engines.choice import EngineChoice, build, choose
+from topwork.engines.export import export
+from topwork.engines.machine import Machine, survey
+from topwork.errors import StorageError, UsageError
+from topwork.storage import write_atomically
+from topwork.training.cache import FeatureKey
+from topwork.verbs.options import Surroundings
+
+__all__ = [
+    "Network",
+    "Preparation",
+    "choice_for",
+    "exportable_of",
+    "graph_identity",
+    "load_graph",
+    "start_engine",
+]
+
+_LAYOUT = 1
+"""Counts changes in how topwork itself decodes and exports."""
+_TOPOLOGY = "topology"
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A trunk ready to run: its graph, and an engine on it."""
+
+    graph: Graph
+    engine: Engine
+
+
+def choice_for(machine: Machine, wanted: str) -> EngineChoice:
+    """Return the engine to use; ``auto`` is the fastest one here.
+
+    Raises
+    ------
+    UsageError
+        The wanted one is not installed.
+    """
+    if wanted == "auto":
+        return choose(machine)
+    if wanted not in machine.engines:
+        raise UsageError(
+            f"The engine {wanted!r} is not installed; there are {', '.join(sorted(machine.engines)) or 'none'}.",
+            next_step="Leave the engine to topwork, or install it.",
+        )
+    narrowed = Machine(**{**_fields(machine), "engines": frozenset({wanted})})
+    return choose(narrowed)
+
+
+def _fields(machine: Machine) -> dict[str, Any]:
+    return {name: getattr(machine, name) for name in machine.__dataclass_fields__}
+
+
+def load_graph(trunk: Trunk, modality: Modality, around: Surroundings) -> Graph:
+    """Return the trunk's graph, out of the cache or by exporting it once.
+
+    Raises
+    ------
+    WeightsError
+        The weights cannot be had.
+    MissingExtraError
+        It must be exported, and torch or timm is not installed.
+    """
+    stored = around.cache_dir / "graphs" / f"{graph_identity(trunk)}.safetensors"
+    if (graph := _read_graph(stored)) is not None:
+        return graph
+    graph = export(exportable_of(trunk, modality, around))
+    with suppress(StorageError):  # a cache that cannot be written costs time the next time, nothing else
+        _write_graph(stored, graph)
+    return graph
+
+
+def exportable_of(trunk: Trunk, modality: Modality, around: Surroundings) -> Exportable:
+    """Load a trunk with weights and an example batch."""
+    weights = trunk.fetch(around.cache_dir, around.progress)
+    examples = modality.synthetic(2, seed=0)
+    batch = np.stack([modality.decode(one, trunk.preprocessing).tensor for one in examples])
+    return Exportable(trunk.load(weights), batch, ("features",))
+
+
+def graph_identity(trunk: Trunk) -> str:
+    """Return the SHA-256 of all that decides what the exported graph computes."""
+    parts = {
+        "trunk": trunk.identity,
+        "layout": _LAYOUT,
+        **{name: _version(name) for name in ("torch", "timm")},
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "absent"
+
+
+def _read_graph(path: Path) -> Graph | None:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        arrays = load_file(path)
+        topology = arrays.pop(_TOPOLOGY)
+    except (OSError, SafetensorError, KeyError):
+        return None
+    return Graph(topology.tobytes(), arrays, ("features",))
+
+
+def _write_graph(path: Path, graph: Graph) -> None:
+    from safetensors.numpy import save
+
+    arrays = {name: np.ascontiguousarray(array) for name, array in graph.weights.items()}
+    content = save({**arrays, _TOPOLOGY: np.frombuffer(graph.topology, dtype=np.uint8)})
+    write_atomically(path, content)
+
+
+def start_engine(
+    graph: Graph, choice: EngineChoice, machine: Machine, module: Callable[[], Exportable]
+) -> Engine:
+    """Compile a graph, or give the module itself to torch, which runs no graphs."""
+    if choice.name != "torch":
+        return build(choice, graph, n_threads=machine.n_cores, n_streams=machine.n_cores)
+    from topwork.engines.torch import TorchEngine
+
+    return TorchEngine(module(), "cuda" if machine.has_cuda else "cpu", choice.precision)
+
+
+class Preparation:
+    """Makes a trunk ready in a thread of its own, while the caller reads data."""
+
+    def __init__(self, trunk: Trunk, modality: Modality, around: Surroundings) -> None:
+        self.machine = survey()
+        self.choice = choice_for(self.machine, around.engine)
+        self._trunk, self._modality, self._around = trunk, modality, around
+        self._thread = ThreadPoolExecutor(1, "prepare")
+        self._network = self._thread.submit(self._prepare)
+        self._thread.shutdown(wait=False)
+
+    def _prepare(self) -> Network:
+        graph = load_graph(self._trunk, self._modality, self._around)
+        module = partial(exportable_of, self._trunk, self._modality, self._around)
+        return Network(graph, start_engine(graph, self.choice, self.machine, module))
+
+    def network(self) -> Network:
+        """Wait until it is ready, and return it; raises what went wrong."""
+        return self._network.result()
+
+    def engine(self) -> Engine:
+        """Wait for the engine alone."""
+        return self.network().engine
+
+    def key(self) -> FeatureKey:
+        """Return the key of this trunk's features; does not wait."""
+        return FeatureKey(
+            graph=graph_identity(self._trunk),
+            preprocessing=self._trunk.preprocessing.to_json(),
+            decoder=self._modality.decoder,
+            engine=self.choice.name,
+            precision=self.choice.precision,
+            version=_version(self.choice.name),
+        )
