@@ -15,12 +15,14 @@ from topwork.serving.messages import Response
 
 __all__ = ["page"]
 
+THEME = b"/* theme */"
 INLINE = re.compile(rb"<(style|script)>(.*?)</\1>", re.DOTALL)
 
 
 def page(name: str) -> Response:
     """Read a page of the package."""
-    html = (files("topwork.serving") / "page" / f"{name}.html").read_bytes()
+    folder = files("topwork.serving") / "page"
+    html = (folder / f"{name}.html").read_bytes().replace(THEME, (folder / "theme.css").read_bytes())
     return Response(
         200,
         "text/html; charset=utf-8",

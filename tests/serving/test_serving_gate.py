@@ -1,0 +1,102 @@
+"""Places are bounded, waiting is bounded, and nothing is lost when a waiting task is cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from topwork.errors import UsageError
+from topwork.serving.gate import ByteBudget, Gate
+from topwork.serving.limits import Limits
+from topwork.serving.refusals import Refusal
+
+
+def test_a_full_line_is_refused_with_the_time_to_come_again() -> None:
+    async def main() -> None:
+        gate = Gate(max_concurrent=1, max_waiting=1)
+        await gate.enter()
+        waiting = asyncio.create_task(gate.enter())
+        await asyncio.sleep(0)
+        with pytest.raises(Refusal) as caught:
+            await gate.enter()
+        assert caught.value.status == 429
+        assert int(caught.value.headers["retry-after"]) >= 1
+        gate.leave(0.1)
+        await waiting
+        assert (gate.n_inside, gate.n_waiting) == (1, 0)
+
+    asyncio.run(main())
+
+
+def test_retry_after_follows_the_measured_work() -> None:
+    async def main() -> None:
+        gate = Gate(max_concurrent=2, max_waiting=10)
+        assert gate.retry_after_s() == 1
+        for _ in range(2):
+            await gate.enter()
+        waiting = [asyncio.create_task(gate.enter()) for _ in range(5)]
+        await asyncio.sleep(0)
+        gate.leave(4.0)
+        await asyncio.sleep(0)
+        # The work takes 4 s, two at a time, and four others stand before the next one.
+        assert gate.retry_after_s() == 10
+        gate.leave(1e9)
+        assert gate.retry_after_s() == 60
+        for task in waiting:
+            task.cancel()
+
+    asyncio.run(main())
+
+
+def test_cancelled_waiters_leave_no_hole() -> None:
+    rng = random.Random(3)
+
+    async def visit(gate: Gate) -> None:
+        await gate.enter()
+        try:
+            await asyncio.sleep(rng.choice([0, 0.0005]))
+        finally:
+            gate.leave(0.0)
+
+    async def main() -> None:
+        gate = Gate(max_concurrent=3, max_waiting=1000)
+        tasks = [asyncio.create_task(visit(gate)) for _ in range(600)]
+        for task in rng.sample(tasks, 400):
+            await asyncio.sleep(0)
+            task.cancel()
+        async with asyncio.timeout(20):
+            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+            assert {type(outcome) for outcome in outcomes} == {type(None), asyncio.CancelledError}
+            assert (gate.n_waiting, gate.n_inside) == (0, 0)
+            for _ in range(3):
+                await gate.enter()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await gate.enter()
+        assert (gate.n_waiting, gate.n_inside) == (0, 3)
+
+    asyncio.run(main())
+
+
+def test_bytes_in_memory_are_bounded() -> None:
+    budget = ByteBudget(10)
+    budget.take(7)
+    with pytest.raises(Refusal) as caught:
+        budget.take(4)
+    assert (caught.value.status, budget.held) == (429, 7)
+    budget.give_back(7)
+    budget.take(10)
+
+
+@pytest.mark.parametrize(
+    "bounds", [{"max_inputs": 0}, {"deadline_s": -1.0}, {"max_waiting": -1}, {"drain_s": float("nan")}]
+)
+def test_a_limit_that_cannot_work_is_refused(bounds: dict[str, int]) -> None:
+    with pytest.raises(UsageError, match=next(iter(bounds))):
+        Limits(**bounds)
+
+
+def test_no_waiting_at_all_is_a_choice() -> None:
+    assert Limits(max_waiting=0).max_waiting == 0
