@@ -1,0 +1,144 @@
+"""A fit record as one HTML file that needs nothing else: no request leaves it, no script is required.
+
+A content security policy in the page itself forbids every request and every script and style but its own,
+which it names by hash. It knows no task and no modality: it draws matrices, tables and galleries.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from topwork.contracts import Estimate, FitRecord, Section, Table
+from topwork.errors import MissingExtraError
+from topwork.report import figures, quantities, words
+
+if TYPE_CHECKING:
+    import jinja2
+
+__all__ = ["render_html"]
+
+_MOST_REJECTED = 1000
+"""Rejected inputs that are listed; a page must open on a phone even if a million files were broken."""
+
+
+def render_html(record: FitRecord) -> str:
+    """Render a record as one self-contained page.
+
+    Parameters
+    ----------
+    record
+        Of a fit or of an evaluation; every text in it is taken for untrusted.
+
+    Returns
+    -------
+    str
+        HTML that can be encoded as UTF-8.
+
+    Raises
+    ------
+    MissingExtraError
+        Jinja2 is not installed.
+    """
+    style, script = _resource("report.css"), _resource("report.js")
+    page = _environment().get_template("report.html")
+    return page.render(
+        record=record,
+        style=style,
+        script=script,
+        policy=_policy(style, script),
+        cautions=words.cautions(record),
+        rejected=record.data.rejected[:_MOST_REJECTED],
+    )
+
+
+def _policy(style: str, script: str) -> str:
+    return (
+        f"default-src 'none'; img-src data:; style-src '{_source_hash(style)}'; "
+        f"script-src '{_source_hash(script)}'; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _source_hash(source: str) -> str:
+    digest = hashlib.sha256(source.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"
+
+
+def _resource(name: str) -> str:
+    text = files("topwork.report").joinpath("templates", name).read_text(encoding="utf-8")
+    # A browser hashes what it parsed, in which every line ends in a line feed.
+    return text.replace("\r\n", "\n")
+
+
+def _environment() -> jinja2.Environment:
+    try:
+        import jinja2
+    except ImportError as error:
+        raise MissingExtraError(
+            "The HTML report needs Jinja2, which is not installed.",
+            next_step="Install it with: pip install 'topwork[fit]'",
+        ) from error
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_resource),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(
+        kind_of=_kind_of,
+        figure=figures.interval_figure,
+        ceiling=figures.column_ceiling,
+        heat_rows=figures.heat_rows,
+        is_estimate=_is_estimate,
+        summary=words.summary,
+        headline=words.headline,
+        baseline_title=words.baseline_title,
+        of_metric=_of_metric,
+    )
+    environment.filters.update(
+        spell=lambda value, name: quantities.spell(name, value),
+        interval=lambda estimate, name: quantities.spell_interval(name, estimate),
+        metric_title=quantities.metric_title,
+        duration=quantities.duration,
+        counted=quantities.counted,
+        moment=quantities.moment,
+        estimates=_estimates,
+    )
+    environment.tests.update(jpeg=_is_jpeg, lower_better=quantities.lower_is_better)
+    return environment
+
+
+def _finalize(value: object) -> object:
+    """Clean every text that the template puts out; what is markup already is the template's own."""
+    return quantities.clean(value) if type(value) is str else value
+
+
+def _kind_of(section: Section) -> str:
+    return type(section).__name__.lower()
+
+
+def _is_estimate(cell: object) -> bool:
+    return isinstance(cell, Estimate)
+
+
+def _estimates(table: Table, column: int) -> list[Estimate]:
+    cells = (row[column] for row in table.rows)
+    return [cell for cell in cells if isinstance(cell, Estimate)]
+
+
+def _of_metric(metric: str, baselines: dict[str, dict[str, Estimate]]) -> dict[str, Estimate]:
+    """Return each baseline's estimate of one metric, where it has one."""
+    return {name: scores[metric] for name, scores in baselines.items() if metric in scores}
+
+
+def _is_jpeg(encoded: str) -> bool:
+    """Tell whether a text is a JPEG in base64, so that nothing else is ever shown as a picture."""
+    try:
+        return base64.b64decode(encoded, validate=True).startswith(b"\xff\xd8\xff")
+    except (binascii.Error, ValueError):
+        return False
