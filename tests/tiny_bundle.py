@@ -34,6 +34,7 @@ from topwork.contracts import (
     TrunkCard,
     Wire,
 )
+from topwork.engines.graphs import split
 from topwork.errors import DecodeError
 
 SIDE_PX = 4
@@ -72,6 +73,10 @@ class TinyModality:
     def wire(self) -> Wire:
         return Wire("base64", ("application/octet-stream",), "file", 1000, "grid")
 
+    @property
+    def decoder(self) -> str:
+        return "tiny 1"
+
     def encode(self, item: object) -> bytes:
         assert isinstance(item, bytes)
         return item
@@ -86,7 +91,7 @@ class TinyModality:
 
     def preprocessing(self, stored: Mapping[str, Json]) -> Preprocessing:
         offset = stored["offset"]
-        if set(stored) != {"offset"} or not isinstance(offset, int):
+        if set(stored) != {"offset"} or not isinstance(offset, int) or abs(offset) > 255:
             raise ValueError(f"expected an offset, got {stored}")
         return TinyPreprocessing(offset)
 
@@ -181,7 +186,8 @@ def restore_tiny(task: str, state: Mapping[str, Json]) -> TinyTarget:
     if task != "tiny":
         raise LookupError(f"no task {task}")
     labels = state["labels"]
-    assert isinstance(labels, list)
+    if not isinstance(labels, list):
+        raise TypeError(f"expected a list of labels, got {labels}")
     return TinyTarget(tuple(str(label) for label in labels))
 
 
@@ -196,7 +202,7 @@ def tiny_weights(heads: Sequence[str] = ("label",), seed: int = 0) -> dict[str, 
 
 def tiny_graph(heads: Sequence[str] = ("label",), seed: int = 0) -> Graph:
     """Return the network as ONNX whose weights live outside."""
-    from onnx import TensorProto, helper
+    from onnx import TensorProto, helper, numpy_helper
 
     weights = tiny_weights(heads, seed)
     nodes = [
@@ -220,11 +226,11 @@ def tiny_graph(heads: Sequence[str] = ("label",), seed: int = 0) -> Graph:
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", k]) for name, k in widths.items()],
         [
             helper.make_tensor("white", TensorProto.FLOAT, [], [255.0]),
-            *(TensorProto(name=n, dims=w.shape, data_type=TensorProto.FLOAT) for n, w in weights.items()),
+            *(numpy_helper.from_array(w, n) for n, w in weights.items()),
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    return Graph(model.SerializeToString(), weights, tuple(widths))
+    return split(model.SerializeToString(), frozenset(weights), tuple(widths))
 
 
 def tiny_card() -> TrunkCard:

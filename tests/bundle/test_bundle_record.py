@@ -42,7 +42,8 @@ def test_sections_carry_their_kind() -> None:
 
 
 def test_measured_numbers_of_numpy_are_plain_in_the_file() -> None:
-    record = replace(tiny_record(), seconds=np.float64(1.5), n_cached=np.int64(7))
+    measured: Any = np.int64(7)
+    record = replace(tiny_record(), seconds=np.float64(1.5), n_cached=measured)
     stored = written(record)
     assert (stored["seconds"], stored["n_cached"]) == (1.5, 7)
 

@@ -134,8 +134,7 @@ def save(path: Path, contents: Contents) -> str:
     check_graph(contents.graph)
     parts = _parts(contents)
     manifest = _manifest(contents, parts)
-    decode_manifest(encode_manifest(manifest))
-    record_from_json(decode_object(parts[RECORD], RECORD))
+    _check_readable(parts, manifest)
     return write_archive(path, parts, manifest)
 
 
@@ -202,6 +201,13 @@ def _manifest(contents: Contents, parts: Mapping[str, bytes]) -> Manifest:
         goldens=tuple(golden.key for golden in contents.goldens),
         parts=describe_parts(parts),
     )
+
+
+def _check_readable(parts: Mapping[str, bytes], manifest: Manifest) -> None:
+    decode_manifest(encode_manifest(manifest))
+    record_from_json(decode_object(parts[RECORD], RECORD))
+    inputs = [(key, parts[golden_part(number)]) for number, key in enumerate(manifest.goldens)]
+    decode_goldens(parts[GOLDENS], inputs, manifest.outputs)
 
 
 def _encode_sides(sides: Mapping[str, Side]) -> bytes:

@@ -24,12 +24,19 @@ __all__ = ["GOLDENS", "TOLERANCE", "Golden", "decode_goldens", "encode_goldens",
 GOLDENS: Final = "goldens.safetensors"
 
 TOLERANCE: Final[Mapping[Precision, float]] = MappingProxyType(
-    {"fp32": 1e-3, "fp16": 1e-2, "bf16": 5e-2, "int8": 0.25}
+    {"fp32": 1e-3, "fp16": 3e-2, "bf16": 0.3, "int8": 0.5}
 )
 """Largest difference between outputs then and now that counts as the same network, by precision.
 
-The difference is the root mean square over one output of one example, divided by how much that output
-differs between the examples, so 1 would mean: the error is as large as all that tells inputs apart.
+The difference is the root mean square over one output of one example, divided by the standard deviation of
+that output over all examples. Measured on EfficientNet-Lite0 and MobileNetV2 with a probe of six classes, on
+photos and on synthetic pictures, the largest were
+
+- 2e-5 between OpenVINO, ONNX Runtime and torch in fp32; any one layer scaled by 1.02 makes 1e-2 and more,
+- 0.011 in fp16 and 0.16 in bf16 (autocast), which rounds each number to three digits.
+
+Each limit leaves twice the room or more. So fp32 finds every disturbed layer, the coarser formats only gross
+ones; there the hashes of the bundle's parts vouch for the weights.
 """
 
 MEAN_LEVELS: Final = 0.5
@@ -195,12 +202,13 @@ def _check_output(golden: Golden, name: str, found: Array, spread: float, engine
 
 
 def _spread(outputs: Sequence[Array]) -> float:
-    """Return the root mean square of how outputs deviate from their mean over the examples.
+    """Return the standard deviation over all values of an output; where they are all alike, their size.
 
-    A constant that all examples share carries no answer, so it does not soften the tolerance.
+    How outputs differ *between* examples would be a stricter measure, but examples may be much alike: on
+    synthetic pictures sound bf16 arithmetic is off by 0.9 of that.
     """
     stacked = np.stack(outputs).astype(np.float64)
-    return _rms(stacked - stacked.mean(axis=0)) or _rms(stacked) or 1.0
+    return float(np.std(stacked)) or _rms(stacked) or 1.0
 
 
 def _rms(values: Array) -> float:

@@ -18,7 +18,7 @@ import numpy as np
 
 from topwork.bundle.archive import naming
 from topwork.bundle.contents import Bundle, Restore, open_bundle
-from topwork.bundle.goldens import replay
+from topwork.bundle.goldens import Golden, replay
 from topwork.bundle.structure import to_json
 from topwork.contracts import (
     Answer,
@@ -32,7 +32,7 @@ from topwork.contracts import (
     TargetResult,
     Wire,
 )
-from topwork.errors import BundleError, DecodeError, TopworkError, UsageError
+from topwork.errors import BundleError, DecodeError, UsageError
 
 if TYPE_CHECKING:
     from topwork.engines.choice import EngineChoice, EngineName
@@ -145,9 +145,13 @@ class BundleModel:
         ------
         ProofError
             Decoder or network differ from those at the time of the fit.
+        BundleError
+            The golden examples or the labels are not those of the network.
         """
+        goldens = self._bundle.goldens()
         with naming(self._bundle.path):
-            replay(self._bundle.goldens(), self._modality, self._preprocessing, self._engine)
+            _check_widths(goldens[0], self.targets)
+            replay(goldens, self._modality, self._preprocessing, self._engine)
 
     def submit(self, inputs: Sequence[bytes]) -> Iterator[Answer]:
         """Answer encoded inputs in their order; a bad one gets a problem, the others their answer."""
@@ -261,9 +265,12 @@ def open_model(
     here = survey()
     chosen = _choose(engine, choose(replace(here, has_cuda=False)))
     bundle = open_bundle(path, restore)
+    modality = inputs.modality(bundle.manifest.modality)
+    graph = bundle.graph()
     n_threads = n_threads or here.n_cores
-    built = build(chosen, bundle.graph(), n_threads=n_threads, n_streams=n_streams or n_threads)
-    return BundleModel(bundle, inputs.modality(bundle.manifest.modality), built, n_workers=n_threads)
+    with naming(path):
+        built = build(chosen, graph, n_threads=n_threads, n_streams=n_streams or n_threads)
+    return BundleModel(bundle, modality, built, n_workers=n_threads)
 
 
 def _choose(engine: str, best: EngineChoice) -> EngineChoice:
@@ -309,7 +316,7 @@ def _restore_preprocessing(bundle: Bundle, modality: Modality) -> Preprocessing:
     with naming(bundle.path):
         try:
             return modality.preprocessing(bundle.manifest.preprocessing)
-        except (LookupError, TypeError, ValueError, TopworkError) as error:
+        except Exception as error:  # Whatever a modality makes of what a file says.
             raise BundleError(
                 f"Its preprocessing is not one of the modality {modality.name}: {error}."
             ) from error
@@ -319,6 +326,15 @@ def _check_outputs(bundle: Bundle) -> None:
     expected = {scores_output(name) for name in bundle.targets}
     if missing := sorted(expected - set(bundle.manifest.outputs)):
         raise BundleError(f"{bundle.path}: the graph has no output {', '.join(missing):.200}.")
+
+
+def _check_widths(golden: Golden, targets: Mapping[str, Target]) -> None:
+    for name, target in targets.items():
+        found = golden.outputs[scores_output(name)].shape
+        if found != (target.n_outputs,):
+            raise BundleError(
+                f"The network gives {list(found)} scores for {name!r}, which has {target.n_outputs} labels."
+            )
 
 
 def _about(bundle: Bundle, engine: Engine) -> Mapping[str, Json]:

@@ -6,10 +6,10 @@ somebody's library, and tensors that live in other files. Neither has a place in
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from topwork.contracts import Graph
+from topwork.contracts import Array, Graph
 from topwork.engines.graphs import WEIGHTS_LOCATION as WEIGHTS
 from topwork.engines.graphs import parse
 from topwork.errors import BundleError
@@ -32,7 +32,7 @@ def check_graph(graph: Graph) -> None:
     model = parse(graph.topology)
     nodes = tuple(_nodes(model.graph))
     _check_operators(model, nodes)
-    _check_weights(model.graph.initializer)
+    _check_weights(model.graph.initializer, graph.weights)
     _check_constants(_constants(model.graph, nodes))
     _check_ends(model.graph, graph.output_names)
 
@@ -45,11 +45,19 @@ def _check_operators(model: Any, nodes: Iterable[Any]) -> None:
         raise BundleError(f"{TOPOLOGY} brings functions of its own; only standard operators were expected.")
 
 
-def _check_weights(initializers: Iterable[Any]) -> None:
+def _check_weights(initializers: Iterable[Any], weights: Mapping[str, Array]) -> None:
     for tensor in initializers:
         elsewhere = {item.value for item in tensor.external_data if item.key == "location"} - {WEIGHTS}
         if elsewhere:
             raise _outside(tensor, min(elsewhere))
+        if tensor.data_location != tensor.EXTERNAL:
+            continue
+        found = weights.get(tensor.name)
+        if found is None or found.shape != tuple(tensor.dims):
+            has = "lacks it" if found is None else f"has {list(found.shape)}"
+            raise BundleError(
+                f"{TOPOLOGY} expects {tensor.name!r:.80} as {list(tensor.dims)}; {WEIGHTS} {has}."
+            )
 
 
 def _check_constants(tensors: Iterable[Any]) -> None:
