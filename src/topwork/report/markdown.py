@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["escape", "render_markdown"]
 
-_SPECIAL = re.compile(r"[\\`*_\[\]|~$]|^[#+=-]|^\d+(?=[.)])")
+_SPECIAL = re.compile(r"[\\`*_\[\]|~$]|^[#+=-](?=[#+=\-\s]|$)|^\d+(?=[.)](?:\s|$))")
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _WIDEST_MATRIX = 20
 _MOST_REJECTED = 50

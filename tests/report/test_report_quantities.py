@@ -1,0 +1,104 @@
+"""How numbers and untrusted text are spelt."""
+
+from __future__ import annotations
+
+import pytest
+
+from topwork.contracts import Estimate
+from topwork.report.quantities import (
+    clean,
+    counted,
+    duration,
+    is_share,
+    lower_is_better,
+    metric_title,
+    moment,
+    percent,
+    spell,
+    spell_interval,
+)
+
+NAN, INF = float("nan"), float("inf")
+
+
+def plain(text: str) -> str:
+    return text.replace("\u00a0", " ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("accuracy", 0.7551, "75.5 %"),
+        ("Recall", 1.0, "100.0 %"),
+        ("macro F1", 0.0, "0.0 %"),
+        ("log_loss", 0.8267, "0.827"),
+        ("log_loss", 0.0, "0.000"),
+        ("perplexity", 12345.0, "1.23e+04"),
+        ("drift", 0.00012, "0.00012"),
+        ("accuracy", NAN, "unknown"),
+        ("log_loss", INF, "unbounded"),
+    ],
+)
+def test_a_value_is_spelt_in_its_own_unit(name: str, value: float, expected: str) -> None:
+    assert plain(spell(name, value)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "estimate", "expected"),
+    [
+        ("accuracy", Estimate(0.755, 0.6672, 0.8248), "66.7 to 82.5 %"),
+        ("log_loss", Estimate(0.8, 0.72, 0.91), "0.720 to 0.910"),
+        ("log_loss", Estimate(NAN, 0.0, INF), "0.000 to unbounded"),
+        ("accuracy", Estimate(NAN, NAN, NAN), "unknown"),
+    ],
+)
+def test_an_interval_is_spelt_with_its_unit_once(name: str, estimate: Estimate, expected: str) -> None:
+    assert plain(spell_interval(name, estimate)) == expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (0.0, "0 s"),
+        (0.4234, "0.42 s"),
+        (12.34, "12.3 s"),
+        (99.94, "99.9 s"),
+        (99.96, "1 min 40 s"),
+        (3599.6, "1 h 00 min"),
+        (185.0, "3 min 05 s"),
+        (7620.0, "2 h 07 min"),
+        (NAN, "unknown"),
+        (INF, "unknown"),
+    ],
+)
+def test_a_time_is_spelt_in_units_that_fit(seconds: float, expected: str) -> None:
+    assert plain(duration(seconds)) == expected
+
+
+def test_counts_agree_with_their_noun() -> None:
+    found = [counted(1, "file"), counted(0, "file"), counted(1250, "file"), counted(2, "class", "classes")]
+    assert list(map(plain, found)) == ["1 file", "0 files", "1,250 files", "2 classes"]
+
+
+def test_a_moment_is_spelt_in_utc_and_left_alone_where_it_is_none() -> None:
+    assert moment("2026-11-21T01:20:13+00:00") == "21 November 2026, 01:20 UTC"
+    assert moment("2026-11-21T01:20:13+02:00") == "20 November 2026, 23:20 UTC"
+    assert moment("2026-05-01T10:00:00") == "1 May 2026, 10:00"
+    assert moment("yesterday") == "yesterday"
+
+
+def test_names_tell_how_a_metric_reads() -> None:
+    assert metric_title("macro_f1") == "macro F1"
+    assert metric_title("balanced_accuracy") == "balanced accuracy"
+    assert is_share("Balanced Accuracy")
+    assert not is_share("log_loss")
+    assert [lower_is_better(n) for n in ("log_loss", "calibration_error", "accuracy")] == [True, True, False]
+    assert plain(percent(0.125)) == "12.5 %"
+
+
+def test_what_could_garble_a_page_is_replaced_and_the_rest_kept() -> None:
+    kept = "naïve 中文 مرحبا 👨‍👩‍👧 <b>\t\n"
+    assert clean(kept) == kept
+    for harmful in ("\x00", "\x1b", "\u202e", "\u2066", "\udcff", "\x85", "\r"):
+        assert clean(f"a{harmful}b") == "a\ufffdb"
+    clean("\udcff\ud800").encode()
