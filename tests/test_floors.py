@@ -12,7 +12,9 @@ PACKAGE = ROOT / "src" / "topwork"
 
 
 def floors() -> dict[str, int]:
-    rows = re.findall(r"^\| (\d) \| `(\w+)` \|", (ROOT / "docs" / "house.md").read_text(encoding="utf-8"), re.M)
+    rows = re.findall(
+        r"^\| (\d) \| `(\w+)` \|", (ROOT / "docs" / "house.md").read_text(encoding="utf-8"), re.M
+    )
     return {room: int(floor) for floor, room in rows}
 
 
@@ -58,7 +60,11 @@ def package_files() -> Iterator[tuple[str, ast.AST, bool]]:
             continue
         parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
         is_package = parts[-1] == "__init__"
-        yield ".".join(parts[:-1] if is_package else parts), ast.parse(path.read_text(encoding="utf-8")), is_package
+        yield (
+            ".".join(parts[:-1] if is_package else parts),
+            ast.parse(path.read_text(encoding="utf-8")),
+            is_package,
+        )
 
 
 def test_every_room_stands_on_a_floor() -> None:

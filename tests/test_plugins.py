@@ -1,0 +1,141 @@
+"""Plugins enter by the door that the built-in ones use."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from topwork import plugins
+from topwork.contracts import Recipe, Target, Task
+from topwork.errors import PluginError, UsageError
+
+
+def entry(name: str, value: str, group: str = "topwork.tasks") -> EntryPoint:
+    return EntryPoint(name=name, value=value, group=group)
+
+
+def test_the_built_in_ones_are_found_by_discovery() -> None:
+    found = {kind: set(plugins.discover(kind)) for kind in plugins.GROUPS}
+    assert found["tasks"] >= {"classification"}
+    assert found["recipes"] >= {"probe"}
+    assert found["trunks"] >= {
+        "efficientnet-lite0",
+        "efficientnet-lite1",
+        "efficientnet-lite2",
+        "mobilenet-v2",
+    }
+
+
+def test_every_plugin_loads_and_is_called_what_its_entry_says() -> None:
+    tasks, recipes, trunks = plugins.tasks(), plugins.recipes(), plugins.trunks()
+    assert [name for name, one in tasks.items() if one.name != name] == []
+    assert [name for name, one in recipes.items() if one.name != name] == []
+    assert [name for name, one in trunks.items() if one.card.name != name] == []
+    assert len(tasks) + len(recipes) + len(trunks) >= 6
+
+
+def test_an_unknown_name_lists_what_there_is() -> None:
+    with pytest.raises(UsageError, match=r"no recipe 'probes'; there are .*probe.*\n.*mean 'probe'"):
+        plugins.recipe("probes")
+
+
+def test_two_packages_may_not_bring_the_same_name() -> None:
+    twice = [entry("x", "a:B"), entry("x", "c:D")]
+    with pytest.raises(PluginError, match="Two packages bring task 'x'"):
+        plugins.discover("tasks", twice)
+
+
+def test_the_same_entry_seen_twice_is_one_plugin() -> None:
+    assert list(plugins.discover("tasks", [entry("x", "a:B"), entry("x", "a:B")])) == ["x"]
+
+
+def test_a_plugin_that_does_not_import_is_named() -> None:
+    broken = plugins.discover("tasks", [entry("x", "no_such_module:THING")])["x"]
+    with pytest.raises(PluginError, match="does not load from no_such_module:THING: ModuleNotFoundError"):
+        plugins.load(broken)
+
+
+def test_a_plugin_that_keeps_no_contract_is_told_what_it_lacks() -> None:
+    half = plugins.discover("tasks", [entry("x", "types:SimpleNamespace")])["x"]
+    with pytest.raises(PluginError, match="lacks name, needs, learn, restore"):
+        plugins.load(half)
+
+
+# --- contract suites, by discovery ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", plugins.discover("tasks"))
+def test_a_task_keeps_its_contract(name: str) -> None:
+    task: Task = plugins.task(name)
+    raw = ["b", "a", None, "b", "c"]
+    target: Target = task.learn(raw)
+    again = task.restore(target.state())
+    truth = again.encode(raw)
+    assert list(truth) == list(target.encode(raw))
+    assert truth[2] == -1
+    assert len(target.labels) == target.n_outputs == 3
+    import numpy as np
+
+    scores = np.random.default_rng(0).normal(size=(5, target.n_outputs))
+    metrics = target.evaluate(truth, scores, 0)
+    assert target.main_metric in metrics
+    assert all(m.low <= m.value <= m.high for m in metrics.values())
+    assert all(target.main_metric in m for m in target.baselines(truth, truth, 0).values())
+    assert set(target.answer(scores[0])) == set(target.answer_schema()["properties"])  # type: ignore[arg-type]
+    assert target.sections(truth, scores, 0)
+    assert all(0 <= one.row < 5 for one in target.mistakes(truth, scores, 3))
+
+
+@pytest.mark.parametrize("name", plugins.discover("recipes"))
+def test_a_recipe_keeps_its_contract(name: str) -> None:
+    import time
+
+    import numpy as np
+
+    from topwork.contracts import Budget, FitJob, Fold, Goal
+    from topwork.progress import Quiet
+
+    recipe: Recipe = plugins.recipe(name)
+    assert recipe.requires
+    rng = np.random.default_rng(0)
+    truth = np.arange(60) % 3
+    features = (rng.normal(size=(60, 8)) + 3 * np.eye(8)[truth]).astype(np.float32)
+    truth[5] = -1
+    rows = np.arange(60)
+    folds = tuple(Fold(rows[rows % 4 != j], rows[rows % 4 == j]) for j in range(4))
+    job = FitJob(features, {"a": Goal(truth, "softmax", 3)}, folds, 0, Budget(time.perf_counter), Quiet())
+    before = features.copy()
+    fitted = recipe(job)
+    head = fitted.heads["a"]
+    assert head.weight.shape == (3, 8)
+    assert head.bias.shape == (3,)
+    assert fitted.held_out["a"].shape == (60, 3)
+    known = truth >= 0
+    assert np.mean((features @ head.weight.T + head.bias).argmax(1)[known] == truth[known]) > 0.9
+    assert np.mean(fitted.held_out["a"].argmax(1)[known] == truth[known]) > 0.8
+    assert np.array_equal(features, before)
+    again = recipe(job)
+    assert np.array_equal(again.heads["a"].weight, head.weight)
+
+
+def test_a_plugin_of_another_package_is_found(tmp_path: Path) -> None:
+    """A package is put on the path with the metadata that pip would write."""
+    (tmp_path / "spare_task.py").write_text(
+        "from topwork.tasks.classification import ClassificationTask\nT = ClassificationTask(name='spare')\n"
+    )
+    info = tmp_path / "spare-1.2.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: spare\nVersion: 1.2\n")
+    (info / "entry_points.txt").write_text("[topwork.tasks]\nspare = spare_task:T\n")
+    sys.path.insert(0, str(tmp_path))
+    try:
+        found = plugins.discover("tasks")["spare"]
+        assert (found.package, found.version) == ("spare", "1.2")
+        assert plugins.task("spare").name == "spare"
+    finally:
+        sys.path.remove(str(tmp_path))
+        sys.modules.pop("spare_task", ModuleType("none"))

@@ -1,0 +1,81 @@
+"""Files appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from topwork.errors import StorageError
+from topwork.storage import TEMPORARY_SUFFIX, atomic_file, explain, sweep, write_atomically
+
+
+def test_a_file_is_written_and_nothing_else_is_left(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "new" / "a.bin", b"content")
+    assert (tmp_path / "new" / "a.bin").read_bytes() == b"content"
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["a.bin"]
+
+
+def test_an_error_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
+    target = tmp_path / "a.bin"
+    target.write_bytes(b"old")
+    with pytest.raises(RuntimeError), atomic_file(target) as stream:
+        stream.write(b"half of the n")
+        raise RuntimeError
+    assert target.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.bin"]
+
+
+def test_a_full_disk_is_explained(tmp_path: Path) -> None:
+    with (
+        pytest.raises(StorageError, match="the disk is full") as caught,
+        atomic_file(tmp_path / "a") as stream,
+    ):
+        stream.write(b"x")
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert "Free some space" in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_below_a_file_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageError, match="Cannot write"):
+        write_atomically(tmp_path / "file" / "below", b"")
+
+
+def test_an_unknown_reason_is_passed_on() -> None:
+    assert "some reason" in str(explain(OSError(9999, "some reason"), Path("x")))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is not there")
+def test_a_kill_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
+    target = tmp_path / "a.bin"
+    script = (
+        "import sys; from pathlib import Path; from topwork.storage import write_atomically\n"
+        "for i in range(10**9): write_atomically(Path(sys.argv[1]), bytes([i % 256]) * 1_000_000)"
+    )
+    for delay_s in (0.0, 0.01, 0.03):
+        writer = subprocess.Popen([sys.executable, "-c", script, str(target)])
+        while not target.exists() and writer.poll() is None:
+            time.sleep(0.005)
+        time.sleep(delay_s)
+        writer.kill()
+        writer.wait()
+        content = target.read_bytes()
+        assert len(content) == 1_000_000
+        assert len(set(content)) == 1
+
+
+def test_sweeping_removes_only_what_is_old_and_unfinished(tmp_path: Path) -> None:
+    old, young, other = (tmp_path / n for n in (f".a{TEMPORARY_SUFFIX}", f".b{TEMPORARY_SUFFIX}", "c"))
+    for path in (old, young, other):
+        path.write_bytes(b"")
+    os.utime(old, (1000, 1000))
+    os.utime(other, (1000, 1000))
+    assert sweep(tmp_path, older_than_s=3600, now_s=time.time()) == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([young.name, "c"])

@@ -1,0 +1,131 @@
+"""The probe's solver finds what scikit-learn finds, by a quicker way."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from topwork.contracts import Array, Fold
+from topwork.training.probe import Axes, calibrate, class_weights, cross_validate, log_loss, solve, strengths
+
+
+def problem(n: int, d: int, k: int = 3, seed: int = 0) -> tuple[Array, Array]:
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, k, n)
+    centres = rng.normal(size=(k, d))
+    features = (5 + centres[truth] + 2 * rng.normal(size=(n, d))).astype(np.float32)
+    features[:, 0] = 7.0  # a constant feature says nothing and must do no harm
+    return features, truth
+
+
+def standardised(features: Array) -> Array:
+    deviation = features.std(0)
+    return np.asarray((features - features.mean(0)) / np.where(deviation > 1e-6, deviation, 1))
+
+
+def centred(scores: Array) -> Array:
+    return np.asarray(scores - scores.mean(1, keepdims=True))
+
+
+@pytest.mark.parametrize(("n", "d"), [(60, 200), (300, 40), (9000, 12)])
+@pytest.mark.parametrize("strength", [1e-3, 1e-1])
+def test_the_solution_is_that_of_scikit_learn(n: int, d: int, strength: float) -> None:
+    features, truth = problem(n, d)
+    weights = class_weights(truth, 3)
+    axes = Axes.of(features)
+    assert axes.reduced == (n < d)
+    found = solve(axes, truth, weights[:, None], 3, strength)
+    head = axes.head(found.weight[:, 0], found.bias[0])
+    theirs = LogisticRegression(C=strength, tol=1e-8, max_iter=5000)
+    theirs.fit(standardised(features), truth, sample_weight=weights)
+    ours = features @ head.weight.T + head.bias
+    expected = theirs.decision_function(standardised(features))
+    assert np.abs(centred(ours) - centred(expected)).max() < 0.01 * np.abs(expected).max()
+
+
+def test_folds_solved_together_are_those_solved_alone() -> None:
+    features, truth = problem(80, 30)
+    rows = np.arange(80)
+    folds = tuple(Fold(rows[rows % 4 != j], rows[rows % 4 == j]) for j in range(4))
+    axes = Axes.of(features)
+    together, _ = cross_validate(axes, truth, folds, 3, 0.01)
+    for fold in folds:
+        alone, _ = cross_validate(axes, truth, [fold], 3, 0.01)
+        assert np.isnan(alone[fold.train]).all()
+        assert np.abs(centred(alone[fold.valid]) - centred(together[fold.valid])).max() < 0.02
+
+
+def test_a_held_out_row_has_no_part_in_its_own_score() -> None:
+    features, truth = problem(40, 10)
+    fold = Fold(np.arange(30), np.arange(30, 40))
+    axes = Axes.of(features)
+    before, _ = cross_validate(axes, truth, [fold], 3, 1.0)
+    changed = truth.copy()
+    changed[30:] = (truth[30:] + 1) % 3
+    base = class_weights(truth, 3)
+    assert base.shape == (40,)
+    after = solve(axes, changed, _only(base, fold.train)[:, None], 3, 1.0)
+    again = solve(axes, truth, _only(base, fold.train)[:, None], 3, 1.0)
+    assert np.array_equal(after.weight, again.weight)
+    assert not np.isnan(before[30:]).any()
+
+
+def _only(weights: Array, rows: Array) -> Array:
+    out = np.zeros_like(weights)
+    out[rows] = weights[rows]
+    return out
+
+
+def test_class_weights_have_mean_one_and_favour_the_rare() -> None:
+    truth = np.array([0] * 90 + [1] * 10 + [-1] * 5)
+    weights = class_weights(truth, 2)
+    assert weights[truth >= 0].mean() == pytest.approx(1)
+    assert weights[95] / weights[0] == pytest.approx(3)
+    assert (weights[truth < 0] == 0).all()
+
+
+def test_calibration_recovers_temperature_and_shifts() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(20000, 3)) * 2
+    probabilities = np.exp(scores + np.array([0, 1.0, -1.0]))
+    probabilities /= probabilities.sum(1, keepdims=True)
+    truth = np.array([rng.choice(3, p=p) for p in probabilities])
+    found = calibrate(truth, scores * 4)
+    assert found.scale == pytest.approx(0.25, rel=0.05)
+    assert found.shift - found.shift.mean() == pytest.approx([0, 1, -1], abs=0.1)
+
+
+def test_calibration_brings_the_natural_shares_back() -> None:
+    rng = np.random.default_rng(1)
+    truth = (rng.random(4000) < 0.1).astype(int)
+    features = (truth[:, None] + 2 * rng.normal(size=(4000, 3))).astype(np.float32)
+    rows = np.arange(4000)
+    folds = [Fold(rows[rows % 5 != j], rows[rows % 5 == j]) for j in range(5)]
+    scores, _ = cross_validate(Axes.of(features), truth, folds, 2, 0.1)
+    calibrated = calibrate(truth, scores).apply(scores)
+    share = np.mean(1 / (1 + np.exp(calibrated[:, 0] - calibrated[:, 1])))
+    assert share == pytest.approx(truth.mean(), abs=0.005)
+    assert log_loss(truth, calibrated) < log_loss(truth, scores)
+
+
+def test_folding_the_calibration_into_the_head_changes_nothing() -> None:
+    features, truth = problem(50, 20)
+    axes = Axes.of(features)
+    found = solve(axes, truth, class_weights(truth, 3)[:, None], 3, 0.01)
+    head = axes.head(found.weight[:, 0], found.bias[0])
+    scores = features @ head.weight.T + head.bias
+    calibration = calibrate(truth, scores)
+    folded = calibration.fold_into(head)
+    assert features @ folded.weight.T + folded.bias == pytest.approx(calibration.apply(scores), abs=1e-3)
+
+
+def test_nothing_held_out_means_no_calibration() -> None:
+    found = calibrate(np.array([0, 1]), np.full((2, 2), np.nan))
+    assert (found.scale, list(found.shift)) == (1.0, [0, 0])
+
+
+def test_strengths_rise_and_move_with_the_number_of_rows() -> None:
+    few, many = strengths(100), strengths(10_000)
+    assert list(few) == sorted(few)
+    assert few[0] == pytest.approx(100 * many[0])

@@ -1,0 +1,197 @@
+"""The reading pass: every row once, bad rows noted, nothing computed twice, memory bounded."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from topwork.contracts import Array, Decoded, Precision
+from topwork.errors import DecodeError
+from topwork.progress import Quiet
+from topwork.training.cache import FeatureCache, FeatureKey
+from topwork.training.reading import AHEAD, BATCH, Reading, Runner, inspect, read_features
+
+KEY = FeatureKey("g", {}, "d", "e", "fp32", "1")
+
+
+@dataclass
+class Rows:
+    """Inputs whose content is their own number; some cannot be read, some not be decoded."""
+
+    n: int
+    unreadable: frozenset[int] = frozenset()
+    read_count: list[int] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return self.n
+
+    def read(self, row: int) -> bytes:
+        self.read_count.append(row)
+        if row in self.unreadable:
+            raise DecodeError("the file is gone")
+        return str(row).encode()
+
+
+def decode(encoded: bytes) -> Decoded:
+    if encoded.endswith(b"13"):
+        raise DecodeError("not an image", next_step="x")
+    return Decoded(np.array([int(encoded)]), np.array([int(encoded) % 251], dtype=np.uint8), {"width": 1.0})
+
+
+@dataclass
+class Doubler:
+    """An engine that gives twice its input and counts what it ran."""
+
+    name: str = "doubler"
+    precision: Precision = "fp32"
+    version: str = "1"
+    n_streams: int = 2
+    n_run: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def run(self, batch: Array) -> dict[str, Array]:
+        with self.lock:
+            self.n_run += len(batch)
+        assert len(batch) <= BATCH
+        return {"features": np.concatenate([batch, 2.0 * batch], axis=1).astype(np.float32), "other": batch}
+
+
+def cache(folder: Path) -> FeatureCache:
+    return FeatureCache(folder / "c.sqlite", limit_bytes=2**30, now=time.time)
+
+
+def run(rows: Rows, engine: Doubler, store: FeatureCache | None = None) -> Reading:
+    runner = Runner(lambda: engine, {"features": 2}, None if store is None else (store, KEY))
+    return read_features(rows, decode, runner, n_threads=2, progress=Quiet())
+
+
+def test_every_row_gets_its_own_features() -> None:
+    reading = run(Rows(1000), Doubler())
+    good = [i for i in range(1000) if not str(i).endswith("13")]
+    assert np.array_equal(reading.features[good, 0], np.array(good, dtype=np.float32))
+    assert np.array_equal(reading.features[good, 1], 2 * np.array(good, dtype=np.float32))
+    assert reading.inspections[7].content == hashlib.sha256(b"7").digest()
+    assert (reading.n_cached, reading.n_computed) == (0, len(good))
+
+
+def test_bad_rows_are_noted_and_cost_nothing_else() -> None:
+    reading = run(Rows(40, frozenset({3, 4})), Doubler())
+    assert reading.inspections[3].problem == "the file is gone"
+    assert reading.inspections[3].content == b""
+    assert reading.inspections[13].problem == "not an image"
+    assert reading.inspections[13].content == hashlib.sha256(b"13").digest()
+    assert (reading.features[[3, 4, 13]] == 0).all()
+    assert sum(one.problem is not None for one in reading.inspections) == 3
+
+
+def test_a_second_pass_computes_nothing(tmp_path: Path) -> None:
+    first, second = Doubler(), Doubler()
+    before = run(Rows(700), first, cache(tmp_path))
+    after = run(Rows(700), second, cache(tmp_path))
+    assert first.n_run == before.n_computed == after.n_cached == 693
+    assert second.n_run == after.n_computed == 0
+    assert np.array_equal(before.features, after.features)
+    assert [one.problem for one in before.inspections] == [one.problem for one in after.inspections]
+    assert after.inspections[5].facts == {"width": 1.0}
+
+
+def test_only_what_is_new_is_computed(tmp_path: Path) -> None:
+    engine = Doubler()
+    run(Rows(100), Doubler(), cache(tmp_path))
+    reading = run(Rows(150), engine, cache(tmp_path))
+    assert (reading.n_cached, engine.n_run) == (99, 49)
+
+
+def test_an_engine_that_needs_time_to_start_does_not_hold_up_decoding() -> None:
+    ready, decoded = threading.Event(), []
+
+    def decode_and_count(encoded: bytes) -> Decoded:
+        decoded.append(encoded)
+        if len(decoded) >= 10 * BATCH:
+            ready.set()
+        return decode(encoded)
+
+    def engine() -> Doubler:
+        assert ready.wait(20), "decoding waited for the engine"
+        return Doubler()
+
+    reading = read_features(
+        Rows(300), decode_and_count, Runner(engine, {"features": 2}), n_threads=2, progress=Quiet()
+    )
+    assert reading.n_computed == 297
+
+
+def test_what_waits_for_the_engine_is_bounded() -> None:
+    started, waiting, most = threading.Lock(), [0], [0]
+
+    def count(encoded: bytes) -> Decoded:
+        with started:
+            waiting[0] += 1
+            most[0] = max(most[0], waiting[0])
+        return decode(encoded)
+
+    class Slow(Doubler):
+        def run(self, batch: Array) -> dict[str, Array]:
+            time.sleep(0.0005)
+            with started:
+                waiting[0] -= len(batch)
+            return super().run(batch)
+
+    runner = Runner(lambda: Slow(), {"features": 2})
+    read_features(Rows(4000), count, runner, n_threads=2, progress=Quiet())
+    assert most[0] <= (AHEAD + 6) * BATCH
+
+
+@pytest.mark.parametrize("where", ["engine", "run"])
+def test_a_failure_of_the_engine_reaches_the_caller(where: str) -> None:
+    def engine() -> Doubler:
+        if where == "engine":
+            raise OSError("no weights")
+        return Doubler()
+
+    width = {"features": 2} if where == "engine" else {"no such output": 2}
+    expected: type[Exception] = OSError if where == "engine" else KeyError
+    with pytest.raises(expected):
+        read_features(Rows(2000), decode, Runner(engine, width), n_threads=2, progress=Quiet())
+
+
+def test_several_outputs_stand_side_by_side() -> None:
+    runner = Runner(Doubler, {"other": 1, "features": 2})
+    reading = read_features(Rows(3), decode, runner, n_threads=2, progress=Quiet())
+    assert reading.features.tolist() == [[0, 0, 0], [1, 1, 2], [2, 2, 4]]
+
+
+def test_inspecting_needs_no_engine() -> None:
+    reading = inspect(Rows(30), decode, n_threads=2, progress=Quiet())
+    assert reading.features.shape == (30, 0)
+    assert [i for i, one in enumerate(reading.inspections) if one.problem] == [13]
+
+
+def test_no_rows_are_no_trouble() -> None:
+    assert run(Rows(0), Doubler()).inspections == ()
+
+
+def test_progress_counts_every_row_once(tmp_path: Path) -> None:
+    class Counting(Quiet):
+        def __init__(self) -> None:
+            object.__setattr__(self, "done", [0])
+
+        def track(self, title: str, total: int, unit: str) -> object:  # type: ignore[override]
+            from contextlib import nullcontext
+
+            done: list[int] = self.done  # type: ignore[attr-defined]
+            advance: Callable[[int], None] = lambda n: done.__setitem__(0, done[0] + n)  # noqa: E731
+            return nullcontext(advance)
+
+    run(Rows(100), Doubler(), cache(tmp_path))
+    progress = Counting()
+    runner = Runner(Doubler, {"features": 2}, (cache(tmp_path), KEY))
+    read_features(Rows(300, frozenset({200})), decode, runner, n_threads=2, progress=progress)
+    assert progress.done == [300]  # type: ignore[attr-defined]
