@@ -1,0 +1,156 @@
+"""The description is exact: it names every route, every reference resolves, and real answers fit it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fake_servable import PICTURE, TEXT, FakeServable, with_client
+from topwork.serving.app import application
+from topwork.serving.limits import Limits
+from topwork.serving.openapi import document
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import httpx
+
+    from topwork.contracts import Wire
+
+TYPES: Mapping[str, type | tuple[type, ...]] = {
+    "object": dict,
+    "array": list,
+    "string": str,
+    "number": (int, float),
+    "integer": int,
+    "boolean": bool,
+}
+
+
+def api(*names: str, wire: Wire = PICTURE) -> Any:
+    servables = [FakeServable(name=name, wire=wire) for name in names or ("chess",)]
+    return json.loads(json.dumps(document(servables, Limits())))
+
+
+def walk(node: Any) -> Iterator[Any]:
+    yield node
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from walk(child)
+
+
+def fits(value: Any, schema: Any, root: Any) -> bool:
+    """Whether a value is valid by the few words of JSON Schema that the description uses."""
+    if "$ref" in schema:
+        return fits(value, resolved(schema["$ref"], root), root)
+    checks = [
+        any(fits(value, one, root) for one in schema[word]) for word in ("anyOf", "oneOf") if word in schema
+    ]
+    checks.append("type" not in schema or isinstance(value, TYPES[schema["type"]]))
+    checks.append("enum" not in schema or value in schema["enum"])
+    checks.append("const" not in schema or value == schema["const"])
+    if isinstance(value, dict):
+        known = schema.get("properties", {})
+        checks.append(set(schema.get("required", ())) <= set(value))
+        checks += [fits(value[name], one, root) for name, one in known.items() if name in value]
+        rest = schema.get("additionalProperties", True)
+        if rest is not True:
+            checks += [
+                rest is not False and fits(value[name], rest, root) for name in set(value) - set(known)
+            ]
+    if isinstance(value, list) and "items" in schema:
+        checks += [fits(one, schema["items"], root) for one in value]
+    return all(checks)
+
+
+def resolved(reference: str, root: Any) -> Any:
+    node = root
+    for key in reference.removeprefix("#/").split("/"):
+        node = node[key]
+    return node
+
+
+def test_the_check_itself_tells_right_from_wrong() -> None:
+    schema = {
+        "type": "object",
+        "properties": {"a": {"type": "integer"}},
+        "required": ["a"],
+        "additionalProperties": False,
+    }
+    assert fits({"a": 1}, schema, {})
+    wrong: list[Any] = [{}, {"a": "1"}, {"a": 1, "b": 2}, []]
+    assert not any(fits(one, schema, {}) for one in wrong)
+
+
+def test_it_describes_every_route_and_no_other() -> None:
+    described = {
+        (method.upper(), path)
+        for path, item in api()["paths"].items()
+        for method in item
+        if method != "parameters"
+    }
+    assert described == {(route.method, route.path) for route in application(FakeServable()).routes}
+    assert len(described) == 9
+
+
+@pytest.mark.parametrize("names", [("chess",), ("a", "b"), ("Schach 1", "Schach/1", "шахматы")])
+def test_every_reference_resolves(names: tuple[str, ...]) -> None:
+    root = api(*names)
+    references = [node["$ref"] for node in walk(root) if isinstance(node, dict) and "$ref" in node]
+    assert len(references) > 20
+    assert all(isinstance(resolved(reference, root), dict) for reference in references)
+    assert all(set(name) <= set(COMPONENT) for name in root["components"]["schemas"])
+
+
+COMPONENT = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
+
+
+def test_operations_have_names_of_their_own() -> None:
+    operations = [
+        node["operationId"] for node in walk(api()) if isinstance(node, dict) and "operationId" in node
+    ]
+    assert len(operations) == len(set(operations)) == 9
+
+
+def test_it_says_what_the_wire_says() -> None:
+    body = api()["paths"]["/predict"]["post"]["requestBody"]["content"]
+    assert set(body) == {
+        *PICTURE.media_types,
+        "application/octet-stream",
+        "multipart/form-data",
+        "application/json",
+    }
+    one = body["application/json"]["schema"]["oneOf"][0]["properties"]["input"]
+    assert one["contentEncoding"] == "base64"
+    text = api(wire=TEXT)["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert "contentEncoding" not in text["oneOf"][0]["properties"]["input"]
+    assert text["oneOf"][1]["properties"]["inputs"]["maxItems"] == Limits().max_inputs
+
+
+def test_real_answers_are_as_described() -> None:
+    files = [("f", ("a", b"1")), ("f", ("b", b"bad"))]
+
+    async def use(one: httpx.AsyncClient) -> list[tuple[str, httpx.Response]]:
+        lines = {"accept": "application/x-ndjson"}
+        got = [(path, await one.get(path)) for path in ("/v1/models", "/livez", "/readyz", "/openapi.json")]
+        got.append(("/v1/models/{name}", await one.get("/v1/models/chess")))
+        got.append(("/v1/models/{name}", await one.get("/v1/models/other")))
+        for content in (b"", b"bad", b"fine"):
+            got.append(("/predict", await one.post("/predict", content=content)))
+        got.append(("/predict", await one.post("/predict", json={"inputs": 3})))
+        got.append(("/predict", await one.post("/predict", content=b"x", headers={"content-type": "a/b"})))
+        got.append(("/v1/models/{name}/predict", await one.post("/v1/models/chess/predict", files=files)))
+        got.append(("/predict", await one.post("/predict", files=files, headers=lines)))
+        return got
+
+    root, visited = api(), 0
+    for path, response in with_client(FakeServable(), use):
+        operation = root["paths"][path][response.request.method.lower()]
+        described = operation["responses"][str(response.status_code)]["content"]
+        schema = described[response.headers["content-type"]]["schema"]
+        whole = response.headers["content-type"] == "application/json"
+        for value in [response.json()] if whole else map(json.loads, response.text.splitlines()):
+            assert fits(value, schema, root), (path, value)
+            visited += 1
+    assert visited == 14
