@@ -1,239 +1,236 @@
-"""What is in a data set: what can be used, what cannot and why, what is there twice, what leaks.
+"""The check of the data: what can be used, what is double, what contradicts itself, what leaks.
 
-It is given what a reading pass saw of each row, and knows neither how a row is decoded nor what a network is.
+It is given what reading each row showed and which rows look the same; it knows no pixel and no model, and
+judges nothing that a person would have to decide: it says what it found.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from topwork.contracts import Array, Dataset, Inspection, Rejected, row_numbers
+from topwork.contracts import Array, Dataset, Inspection, Rejected
+from topwork.data.units import components, group_pairs, members
 from topwork.errors import DataError
 
-__all__ = ["Findings", "components", "examine", "require_enough"]
+__all__ = ["Findings", "examine", "require_enough"]
 
-_FEWEST_ROWS = 10
-_FEW = 5
-_RATHER_FEW = 10
-_UNBALANCED = 10
-_NAMED = 5
+_MIN_ROWS = 10
+_FEW = (5, 10)
+_IMBALANCE = 5.0
+_N_NAMED = 3
+_N_REASONS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What `examine` found; rows are numbers within the data set.
+    """What the check found; rows are numbers in the data set.
 
     Attributes
     ----------
     usable
-        ``int64``: rows that could be decoded and have a label for at least one target.
+        ``int64``, ascending: rows that could be decoded and have at least one label.
     rejected
-        Everything that was left out, with the reason.
+        What was left out when listing and when decoding, with reasons.
     exact
-        Groups of rows with the same content, each ``int64``.
+        Groups of usable rows with the same bytes.
     units
-        ``int64 [n]``: rows with the same number are duplicates or near duplicates of one another.
+        ``int64 [n]``: connected components over exact and near duplicates.
     conflicts
-        Units whose rows have different labels, each ``int64``.
+        Groups of duplicates whose labels contradict each other.
     leaks
-        Units that stand on more than one given side, each ``int64``.
-    class_counts
-        Target to label to usable rows, the most frequent first.
+        Groups of duplicates that the layout put on different sides.
     lines
-        Plain sentences for a person.
+        All of this in plain sentences.
+    class_counts
+        Target to label to number of usable rows, labels sorted.
     """
 
     usable: Array
     rejected: tuple[Rejected, ...]
-    exact: tuple[Array, ...]
+    exact: tuple[tuple[int, ...], ...]
     units: Array
-    conflicts: tuple[Array, ...]
-    leaks: tuple[Array, ...]
-    class_counts: Mapping[str, Mapping[str, int]]
+    conflicts: tuple[tuple[int, ...], ...]
+    leaks: tuple[tuple[int, ...], ...]
     lines: tuple[str, ...]
+    class_counts: Mapping[str, Mapping[str, int]]
 
 
 def examine(dataset: Dataset, inspections: Sequence[Inspection], near: Array) -> Findings:
-    """Look at a data set through what was seen of each row.
+    """Put together what is wrong with a data set.
 
     Parameters
     ----------
-    dataset
-        ``n`` rows.
     inspections
-        One per row.
+        One per row, in order.
     near
-        ``int64 [p, 2]``: pairs of rows that show nearly the same.
+        ``int64 [p, 2]``: rows that show the same thing.
     """
-    readable = np.array([one.problem is None for one in inspections], dtype=bool)
-    labelled = np.array(
-        [any(raw[i] is not None for raw in dataset.targets.values()) for i in range(len(dataset))]
-    )
-    usable = row_numbers(readable & labelled)
-    exact = _same_content(inspections, usable)
-    pairs = [np.array([[group[0], other] for other in group[1:]]) for group in exact]
-    units = components(len(dataset), np.concatenate([near.reshape(-1, 2), *pairs]).astype(np.int64))
-    several = _groups(units, usable)
+    n = len(dataset)
+    if len(inspections) != n:
+        raise ValueError(f"received {len(inspections)} inspections for {n} rows")
+    usable = np.array([i for i in range(n) if _is_usable(dataset, inspections[i], i)], dtype=np.int64)
+    same = group_pairs(one.content for one in inspections)
+    units = components(n, np.concatenate([same, near.reshape(-1, 2)]))
+    exact = _groups(components(n, same), usable)
+    doubles = _groups(units, usable)
+    conflicts = tuple(group for group in doubles if _contradicts(dataset, group))
+    leaks = tuple(group for group in doubles if _straddles(dataset, group))
+    counts = {name: _count(raw, usable) for name, raw in dataset.targets.items()}
     rejected = (*dataset.rejected, *_unreadable(dataset, inspections))
-    counts = {name: _counted(raw, usable) for name, raw in dataset.targets.items()}
-    conflicts = tuple(g for g in several if any(_differ(raw, g) for raw in dataset.targets.values()))
-    leaks = tuple(g for g in several if dataset.given is not None and _differ(dataset.given, g))
-    found = Findings(usable, rejected, exact, units, conflicts, leaks, counts, ())
-    return Findings(usable, rejected, exact, units, conflicts, leaks, counts, _lines(dataset, found, several))
-
-
-def components(n: int, pairs: Array) -> Array:
-    """Return ``int64 [n]``: the smallest row that each row is connected with through ``int64 [p, 2]`` pairs."""
-    parent = list(range(n))
-
-    def root(row: int) -> int:
-        while parent[row] != row:
-            parent[row] = parent[parent[row]]
-            row = parent[row]
-        return row
-
-    for one, other in pairs.tolist():
-        first, second = sorted((root(one), root(other)))
-        parent[second] = first
-    return np.array([root(row) for row in range(n)], dtype=np.int64)
+    lines = (
+        *_lines_on_rows(len(usable), rejected),
+        *_lines_on_doubles(dataset, exact, doubles),
+        *_lines_on_conflicts(dataset, conflicts),
+        *_lines_on_leaks(dataset, leaks),
+        *_lines_on_classes(counts),
+    )
+    return Findings(usable, rejected, exact, units, conflicts, leaks, lines, counts)
 
 
 def require_enough(findings: Findings, dataset: Dataset) -> None:
-    """Refuse data with which nothing can be learnt and shown.
+    """Refuse data that no model can be fitted and tested on.
 
     Raises
     ------
     DataError
-        Fewer than two labels have two usable rows each, or there are fewer than ten usable rows.
+        Fewer than 10 usable rows are left, or fewer than two classes with two rows each.
     """
-    n, seen = len(findings.usable), len(dataset) + len(dataset.rejected)
-    if n < _FEWEST_ROWS:
+    n_usable = len(findings.usable)
+    if n_usable < _MIN_ROWS:
         raise DataError(
-            f"Only {n} of {seen} rows can be used{_blame(findings)}; at least {_FEWEST_ROWS} are needed.",
-            next_step="Add labelled examples; about 50 of each label make a good beginning.",
+            f"Only {n_usable} of {len(dataset) + len(dataset.rejected)} inputs can be used; "
+            f"at least {_MIN_ROWS} are needed."
+            f"{_eaten(findings.rejected)}",
+            next_step="Add examples, or repair those that were left out.",
         )
     for target, counts in findings.class_counts.items():
-        enough = [label for label, count in counts.items() if count >= 2]
-        if len(enough) < 2:
+        if sum(count >= 2 for count in counts.values()) < 2:
             raise DataError(
-                f"Telling apart needs two labels with at least 2 usable rows each; {target!r} has "
-                f"{_named(counts)}{_blame(findings)}.",
-                next_step="Add examples of a second label, or check which folder or column was taken for the label.",
+                f"Target {target!r} has fewer than two labels with at least two usable inputs each: "
+                f"{_counted(counts)}.{_eaten(findings.rejected)}",
+                next_step="Add examples of at least two labels; check that the right column is taken for the label.",
             )
 
 
-def _blame(findings: Findings) -> str:
-    """Say which reasons ate how many rows."""
-    reasons = Counter(one.reason.split("\n")[0] for one in findings.rejected)
-    if not reasons:
+def _is_usable(dataset: Dataset, seen: Inspection, row: int) -> bool:
+    has_label = any(raw[row] is not None for raw in dataset.targets.values())
+    return seen.problem is None and has_label
+
+
+def _unreadable(dataset: Dataset, inspections: Sequence[Inspection]) -> Iterator[Rejected]:
+    for key, seen in zip(dataset.keys, inspections, strict=True):
+        if seen.problem is not None:
+            yield Rejected(key, seen.problem)
+
+
+def _groups(labels: Array, usable: Array) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(part.tolist()) for part in members(labels, usable) if len(part) > 1)
+
+
+def _contradicts(dataset: Dataset, rows: tuple[int, ...]) -> bool:
+    return any(len({raw[row] for row in rows} - {None}) > 1 for raw in dataset.targets.values())
+
+
+def _straddles(dataset: Dataset, rows: tuple[int, ...]) -> bool:
+    return dataset.given is not None and len({dataset.given[row] or "train" for row in rows}) > 1
+
+
+def _count(raw: Sequence[str | None], usable: Array) -> dict[str, int]:
+    counts = Counter(raw[row] for row in usable.tolist())
+    return {label: counts[label] for label in sorted(label for label in counts if label is not None)}
+
+
+# --- in words ---------------------------------------------------------------------------------------------
+
+
+def _lines_on_rows(n_usable: int, rejected: Sequence[Rejected]) -> Iterator[str]:
+    if not rejected:
+        yield f"All {n_usable:,} inputs can be used."
+        return
+    yield f"{n_usable:,} inputs can be used, {len(rejected):,} were left out.{_eaten(rejected)}"
+
+
+def _lines_on_doubles(
+    dataset: Dataset, exact: Sequence[tuple[int, ...]], doubles: Sequence[tuple[int, ...]]
+) -> Iterator[str]:
+    if exact:
+        n_extra = sum(len(group) - 1 for group in exact)
+        yield f"{n_extra:,} inputs are exact copies of others, such as {_names(dataset, exact[0])}."
+    same = {frozenset(group) for group in exact}
+    near = [group for group in doubles if frozenset(group) not in same]
+    if near:
+        n_rows = sum(len(group) for group in near)
+        yield (
+            f"{n_rows:,} inputs in {len(near):,} groups are near duplicates, such as {_names(dataset, near[0])}."
+        )
+    if doubles and dataset.given is None:
+        yield "Duplicates stay on one side of the split."
+
+
+def _lines_on_conflicts(dataset: Dataset, conflicts: Sequence[tuple[int, ...]]) -> Iterator[str]:
+    if conflicts:
+        target = next(
+            t for t, raw in dataset.targets.items() if len({raw[r] for r in conflicts[0]} - {None}) > 1
+        )
+        raw = dataset.targets[target]
+        shown = ", ".join(f"{dataset.keys[row]} ({raw[row]})" for row in conflicts[0][:_N_NAMED])
+        yield f"{_groups_of(len(conflicts))} of duplicates {_have(len(conflicts))} different labels: {shown}."
+
+
+def _lines_on_leaks(dataset: Dataset, leaks: Sequence[tuple[int, ...]]) -> Iterator[str]:
+    if leaks:
+        yield (
+            f"Leak: {_groups_of(len(leaks))} of duplicates {_have(len(leaks))} members on different sides, such as "
+            f"{_names(dataset, leaks[0])}; scores on those sides are too good to be true."
+        )
+
+
+def _lines_on_classes(class_counts: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
+    for target, counts in class_counts.items():
+        of = f" of target {target!r}" if len(class_counts) > 1 else ""
+        if len(counts) > 1 and max(counts.values()) >= _IMBALANCE * min(counts.values()):
+            most, least = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
+            yield f"The classes{of} are uneven: {most!r} has {counts[most]:,} inputs, {least!r} has {counts[least]:,}."
+        yield from _lines_on_small(counts, of)
+
+
+def _lines_on_small(counts: Mapping[str, int], of: str) -> Iterator[str]:
+    lowest = 0
+    for limit in _FEW:
+        few = {label: count for label, count in counts.items() if lowest <= count < limit}
+        if few:
+            noun = "class has" if len(few) == 1 else "classes have"
+            yield f"{len(few):,} {noun}{of} fewer than {limit} inputs: {_counted(few)}."
+        lowest = limit
+
+
+def _eaten(rejected: Sequence[Rejected]) -> str:
+    """Return which reasons ate how many, the greediest first, as a sentence with a blank in front."""
+    if not rejected:
         return ""
-    worst = "; ".join(f"{count} × {reason}" for reason, count in reasons.most_common(3))
-    return f" ({sum(reasons.values())} were left out: {worst})"
+    reasons = Counter(one.reason.split("\n")[0].rstrip(".") for one in rejected).most_common()
+    shown = "; ".join(f"{count:,} × {reason}" for reason, count in reasons[:_N_REASONS])
+    n_others = sum(count for _, count in reasons[_N_REASONS:])
+    return f" Left out: {shown}{f'; {n_others:,} for other reasons' if n_others else ''}."
 
 
-def _same_content(inspections: Sequence[Inspection], usable: Array) -> tuple[Array, ...]:
-    groups: dict[bytes, list[int]] = {}
-    for row in usable.tolist():
-        groups.setdefault(inspections[row].content, []).append(row)
-    return tuple(np.array(rows, dtype=np.int64) for rows in groups.values() if len(rows) > 1)
+def _counted(counts: Mapping[str, int]) -> str:
+    listed = [f"{label!r} {count:,}" for label, count in counts.items()]
+    more = f" and {len(listed) - 10:,} more" if len(listed) > 10 else ""
+    return (", ".join(listed[:10]) or "none") + more
 
 
-def _groups(units: Array, usable: Array) -> list[Array]:
-    """Return the usable rows of each unit that has more than one of them."""
-    groups: dict[int, list[int]] = {}
-    for row in usable.tolist():
-        groups.setdefault(int(units[row]), []).append(row)
-    return [np.array(rows, dtype=np.int64) for rows in groups.values() if len(rows) > 1]
+def _names(dataset: Dataset, rows: tuple[int, ...]) -> str:
+    return " = ".join(dataset.keys[row] for row in rows[:_N_NAMED])
 
 
-def _differ(values: Sequence[str | None], rows: Array) -> bool:
-    return len({values[row] for row in rows.tolist()} - {None}) > 1
+def _groups_of(n: int) -> str:
+    return "1 group" if n == 1 else f"{n:,} groups"
 
 
-def _unreadable(dataset: Dataset, inspections: Sequence[Inspection]) -> list[Rejected]:
-    return [
-        Rejected(dataset.keys[i], one.problem) for i, one in enumerate(inspections) if one.problem is not None
-    ]
-
-
-def _counted(raw: Sequence[str | None], usable: Array) -> dict[str, int]:
-    counts = Counter(label for row in usable.tolist() if (label := raw[row]) is not None)
-    return dict(counts.most_common())
-
-
-# --- in words -----------------------------------------------------------------------------------------
-
-
-def _lines(dataset: Dataset, found: Findings, several: Sequence[Array]) -> tuple[str, ...]:
-    n_seen = len(dataset) + len(dataset.rejected)
-    lines = [f"{len(found.usable)} of {n_seen} inputs can be used."]
-    for reason, keys in _by_reason(found.rejected).items():
-        lines.append(f"Left out {len(keys)}: {reason} ({_some(keys)}).")
-    if found.exact:
-        n_copies = sum(len(group) - 1 for group in found.exact)
-        lines.append(f"{_count(n_copies, 'input is an exact copy', 'inputs are exact copies')} of another.")
-    n_near = len(several) - len({int(found.units[g[0]]) for g in found.exact})
-    if n_near > 0:
-        groups = _count(n_near, "group of near duplicates", "groups of near duplicates")
-        lines.append(f"{groups}; each is kept on one side of the split.")
-    lines += [_conflict_line(dataset, found.conflicts)] if found.conflicts else []
-    lines += [_leak_line(dataset, found.leaks)] if found.leaks else []
-    for target, counts in found.class_counts.items():
-        lines += _class_lines(target, counts)
-    return tuple(lines)
-
-
-def _conflict_line(dataset: Dataset, conflicts: Sequence[Array]) -> str:
-    example = " and ".join(dataset.keys[row] for row in conflicts[0].tolist()[:2])
-    what = _count(len(conflicts), "group of duplicates has", "groups of duplicates have")
-    return f"{what} different labels, such as {example}: some of these labels must be wrong."
-
-
-def _leak_line(dataset: Dataset, leaks: Sequence[Array]) -> str:
-    example = " and ".join(dataset.keys[row] for row in leaks[0].tolist()[:2])
-    what = _count(len(leaks), "group of duplicates stands", "groups of duplicates stand")
-    return f"Leak: {what} on more than one given side, such as {example}; the test score will be too good."
-
-
-def _class_lines(target: str, counts: Mapping[str, int]) -> list[str]:
-    lines = [f"{target}: {_named(counts)}."]
-    few = [label for label, count in counts.items() if count < _FEW]
-    rather_few = [label for label, count in counts.items() if _FEW <= count < _RATHER_FEW]
-    if few:
-        lines.append(
-            f"Fewer than {_FEW} examples of {_some(few)}: hardly anything can be learnt or shown of them."
-        )
-    if rather_few:
-        lines.append(f"Fewer than {_RATHER_FEW} examples of {_some(rather_few)}: more would help these most.")
-    most, least = max(counts.values(), default=0), min(counts.values(), default=0)
-    if least and most >= _UNBALANCED * least:
-        lines.append(
-            f"The labels are unbalanced: the most frequent has {most / least:.0f} times the rows of the rarest."
-        )
-    return lines
-
-
-def _by_reason(rejected: Sequence[Rejected]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for one in rejected:
-        found.setdefault(one.reason.split("\n")[0].rstrip("."), []).append(one.key)
-    return dict(sorted(found.items(), key=lambda item: -len(item[1])))
-
-
-def _named(counts: Mapping[str, int]) -> str:
-    shown = [f"{label} {count}" for label, count in list(counts.items())[: 2 * _NAMED]]
-    more = len(counts) - len(shown)
-    return (", ".join(shown) or "no labels") + (f", and {more} labels more" if more else "")
-
-
-def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_NAMED])
-    return shown + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
-
-
-def _count(n: int, one: str, many: str) -> str:
-    return f"{n} {one if n == 1 else many}"
+def _have(n: int) -> str:
+    return "has" if n == 1 else "have"

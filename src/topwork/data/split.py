@@ -1,7 +1,7 @@
-"""Which rows train and which ones test.
+"""Splits: who is trained on, who is held out, and never the two of one kind.
 
-Whole units are dealt out, never rows: near duplicates, and rows of one group such as a patient, stay together.
-The deal is stratified by class, seeded, and takes time proportional to the rows. It knows arrays, not files.
+Seeded, stratified by the first target, and whole units at a time: near duplicates and the rows of one group
+(a patient, a user) stay together. Sides that the layout gives are honoured. It knows no pixel and no model.
 """
 
 from __future__ import annotations
@@ -12,29 +12,32 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from topwork.contracts import Array, Dataset, Fold, Split
+from topwork.contracts import Array, Dataset, Fold, Side, Split, row_numbers
 from topwork.data.check import Findings
-from topwork.errors import DataError
+from topwork.data.units import components, group_pairs, members
+from topwork.errors import DataError, UsageError
 
 __all__ = ["SplitOptions", "make_folds", "make_split"]
+
+_TEST_KEY, _FOLD_KEY = 1, 2  # so that test and folds draw independent numbers from one seed
 
 
 @dataclass(frozen=True, slots=True)
 class SplitOptions:
-    """How rows are dealt out.
+    """How to split.
 
     Attributes
     ----------
     seed
-        Of the deal.
+        Any integer from 0.
     group
-        Column whose rows of one value stay on one side.
+        Column whose equal values stay on one side.
     time
-        Column to split by: the last rows are the test.
+        Column by which the last rows are the test.
     test_fraction
-        Share of the rows, 0 to 1.
+        Part of the rows that is held out, above 0 and below 1.
     n_folds
-        Folds of cross-validation where there is no validation side.
+        Folds of cross-validation, from 2.
     """
 
     seed: int = 0
@@ -43,220 +46,288 @@ class SplitOptions:
     test_fraction: float = 0.2
     n_folds: int = 5
 
+    def __post_init__(self) -> None:
+        if not 0 < self.test_fraction < 1:
+            raise UsageError(f"test_fraction is {self.test_fraction}; expected a number between 0 and 1.")
+        if self.n_folds < 2:
+            raise UsageError(f"n_folds is {self.n_folds}; expected 2 or more.")
+        if self.seed < 0:
+            raise UsageError(f"seed is {self.seed}; expected 0 or more.")
 
-def make_split(dataset: Dataset, findings: Findings, y: Array, options: SplitOptions) -> Split:
-    """Give every usable row a side.
+
+def make_split(dataset: Dataset, findings: Findings, y: Array | None, options: SplitOptions) -> Split:
+    """Split the usable rows.
 
     Parameters
     ----------
-    dataset
-        Sides that the layout gave are honoured.
-    findings
-        Which rows can be used and which belong together.
     y
-        ``int64 [n]``: class of each row by which to stratify, -1 where it has none.
+        ``int64 [n]``: the first target's label numbers, to stratify by; None or floats where there are none.
 
     Raises
     ------
     DataError
-        A column is missing, a time cannot be read, or one side would be empty.
+        A column is missing or unreadable, or one side would be empty.
     """
-    units = _units(dataset, findings, options.group)
-    if dataset.given is not None:
-        split = _given(dataset, findings, units, y, options)
-    elif options.time is not None:
-        split = _by_time(dataset, findings.usable, units, options)
-    else:
-        split = _dealt(findings.usable, units, y, options)
-    if not len(split.train) or not len(split.test):
-        empty = "training" if not len(split.train) else "test"
-        raise DataError(
-            f"The {empty} side would be empty: {len(findings.usable)} usable rows form "
-            f"{len(np.unique(units[findings.usable]))} units that must not be separated.",
-            next_step="Use another group column, or add data of further groups.",
-        )
-    return split
+    units, grouped = _units(dataset, findings, options)
+    if dataset.given is not None and any(dataset.given):
+        return _given(dataset, findings.usable, units, options)
+    if options.time is not None:
+        return _by_time(dataset, findings.usable, units, options)
+    strata = _strata(y, len(dataset))
+    rng = np.random.default_rng([options.seed, _TEST_KEY])
+    test = _hold_out(findings.usable, units, strata, options.test_fraction, rng)
+    train = np.setdiff1d(findings.usable, test)
+    _require_both(train, test, "Too few units that may be separated.")
+    how = "stratified" if _is_stratified(y) else "at random"
+    method = f"Split {how}, {len(test) / len(findings.usable):.0%} held out as the test, seed {options.seed}{grouped}."
+    return Split(train, _no_rows(), test, units, method, options.seed)
 
 
-def make_folds(split: Split, y: Array, options: SplitOptions) -> tuple[Fold, ...]:
-    """Return how validation holds rows out: the validation side where there is one, else folds of whole units."""
+def make_folds(split: Split, y: Array | None, options: SplitOptions) -> tuple[Fold, ...]:
+    """Make folds of the training rows; one fold where the split has a validation side.
+
+    The only unit of a class is never held out, and a class with few units appears in fewer folds.
+
+    Raises
+    ------
+    DataError
+        There are not two units to tell apart.
+    """
     if len(split.valid):
         return (Fold(split.train, split.valid),)
-    part = _deal(split.train, split.units, y, options.n_folds, options.seed + 1)
-    folds = (Fold(split.train[part != j], split.train[part == j]) for j in range(options.n_folds))
-    return tuple(fold for fold in folds if len(fold.train) and len(fold.valid))
+    strata = _strata(y, len(split.units))
+    rng = np.random.default_rng([options.seed, _FOLD_KEY])
+    fold_of = _deal(split.train, split.units, strata, options.n_folds, rng)
+    folds = [
+        Fold(split.train[fold_of != number], split.train[fold_of == number])
+        for number in range(options.n_folds)
+    ]
+    useful = tuple(fold for fold in folds if len(fold.valid) and len(fold.train))
+    if not useful:
+        raise DataError(
+            f"The {len(split.train)} training rows cannot be divided into folds: no class has two units.",
+            next_step="Add examples that are neither duplicates nor of the same group.",
+        )
+    return useful
 
 
-# --- the three ways -----------------------------------------------------------------------------------
+# --- units and strata -------------------------------------------------------------------------------------
 
 
-def _dealt(usable: Array, units: Array, y: Array, options: SplitOptions) -> Split:
-    n_parts = max(2, round(1 / options.test_fraction))
-    part = _deal(usable, units, y, n_parts, options.seed)
-    train, test = usable[part != 0], usable[part == 0]
-    kept = " and whole groups" if options.group else ""
-    method = f"stratified random split, near duplicates{kept} on one side, seed {options.seed}"
-    return Split(train, _none(), test, units, method, options.seed)
+def _units(dataset: Dataset, findings: Findings, options: SplitOptions) -> tuple[Array, str]:
+    """Return the units, and what to say of them."""
+    if options.group is None:
+        return findings.units, "; duplicates stay together"
+    groups = group_pairs(_column(dataset, options.group))
+    n = len(dataset)
+    units = components(n, np.concatenate([group_pairs((findings.units + 1).tolist()), groups]))
+    return units, f"; duplicates and equal values of {options.group!r} stay together"
+
+
+def _column(dataset: Dataset, name: str) -> Sequence[str | None]:
+    if name in dataset.columns:
+        return dataset.columns[name]
+    if name in dataset.targets:
+        return dataset.targets[name]
+    found = ", ".join(dataset.columns) or "none: only tables have columns"
+    raise DataError(
+        f"There is no column {name!r}; there are: {found}.", next_step="Give one of these, or a table."
+    )
+
+
+def _is_stratified(y: Array | None) -> bool:
+    return y is not None and y.dtype.kind in "iu"
+
+
+def _strata(y: Array | None, n: int) -> Array:
+    """Return ``int64 [n]``, numbers from 0; all 0 where there is nothing to stratify by."""
+    if y is None or y.dtype.kind not in "iu":
+        return np.zeros(n, dtype=np.int64)
+    return np.unique(y, return_inverse=True)[1].astype(np.int64).reshape(-1)
+
+
+def _by_stratum(rows: Array, units: Array, strata: Array) -> list[list[Array]]:
+    """Return the units of each stratum as arrays of rows; a unit of several belongs to its most frequent one."""
+    parts = members(units, rows)
+    sorted_parts: dict[int, list[Array]] = {}
+    for part in parts:
+        stratum = int(strata[part[0]]) if len(part) == 1 else int(np.bincount(strata[part]).argmax())
+        sorted_parts.setdefault(stratum, []).append(part)
+    return [sorted_parts[stratum] for stratum in sorted(sorted_parts)]
+
+
+# --- a test side ------------------------------------------------------------------------------------------
+
+
+def _hold_out(rows: Array, units: Array, strata: Array, fraction: float, rng: np.random.Generator) -> Array:
+    """Choose about ``fraction`` of every stratum, whole units, at least one unit of each left behind."""
+    classes = _by_stratum(rows, units, strata)
+    quotas = _quotas([sum(map(len, parts)) for parts in classes], fraction, rng)
+    chosen = [part for parts, quota in zip(classes, quotas, strict=True) for part in _fill(parts, quota, rng)]
+    return np.sort(np.concatenate(chosen)) if chosen else _no_rows()
+
+
+def _quotas(sizes: Sequence[int], fraction: float, rng: np.random.Generator) -> list[int]:
+    """Round ``fraction`` of each size so that the sum is right, too (largest remainders, ties at random)."""
+    exact = np.array(sizes) * fraction
+    quotas = np.floor(exact).astype(int)
+    n_missing = round(float(exact.sum())) - int(quotas.sum())
+    order = np.lexsort((rng.random(len(sizes)), -(exact - quotas)))
+    quotas[order[:n_missing]] += 1
+    return [int(quota) for quota in quotas]
+
+
+def _fill(parts: list[Array], quota: int, rng: np.random.Generator) -> list[Array]:
+    """Take units in random order until ``quota`` rows are reached, skipping those that would overshoot."""
+    chosen: list[Array] = []
+    n_rows, skipped = 0, []
+    for i in rng.permutation(len(parts)).tolist():
+        if n_rows >= quota or len(chosen) == len(parts) - 1:
+            break
+        if n_rows + len(parts[i]) <= quota:
+            chosen.append(parts[i])
+            n_rows += len(parts[i])
+        else:
+            skipped.append(parts[i])
+    smallest = min(skipped, key=len, default=None)
+    # A large unit is taken after all where that misses the quota by less than leaving it out.
+    if smallest is not None and len(chosen) < len(parts) - 1 and len(smallest) < 2 * (quota - n_rows):
+        chosen.append(smallest)
+    return chosen
+
+
+# --- folds ------------------------------------------------------------------------------------------------
+
+
+def _deal(rows: Array, units: Array, strata: Array, n_folds: int, rng: np.random.Generator) -> Array:
+    """Return the fold of each row, ``int64``; -1 for the only unit of a class, which is never held out."""
+    fold_of = np.full(len(units), -1, dtype=np.int64)
+    totals = [0] * n_folds
+    for parts in _by_stratum(rows, units, strata):
+        counts = [0] * n_folds
+        if len(parts) < 2:
+            continue
+        # Large units first, so that small ones even out what they leave.
+        for i in sorted(rng.permutation(len(parts)).tolist(), key=lambda i: -len(parts[i])):
+            fold = min(range(n_folds), key=lambda f: (counts[f], totals[f]))
+            fold_of[parts[i]] = fold
+            counts[fold] += len(parts[i])
+            totals[fold] += len(parts[i])
+    return fold_of[rows]
+
+
+# --- sides that the layout gives --------------------------------------------------------------------------
+
+
+def _given(dataset: Dataset, usable: Array, units: Array, options: SplitOptions) -> Split:
+    sides = _sides(dataset, usable)
+    train, valid, test = (usable[sides == side] for side in ("train", "valid", "test"))
+    notes = list(_leak_notes(sides, usable, units))
+    if options.time is not None:
+        notes.append(f"The data come with sides, so column {options.time!r} was not split by.")
+    if not len(test):
+        test, valid = valid, _no_rows()
+        notes.append(
+            "There is no test side: the validation side is the test, and nothing was chosen on it. "
+            "Choices were made by cross-validation on the training side."
+        )
+    _require_both(train, test, "The data set's own sides leave one of them empty.")
+    return Split(
+        train, valid, test, units, "The sides that the data set comes with.", options.seed, tuple(notes)
+    )
+
+
+def _sides(dataset: Dataset, usable: Array) -> Array:
+    given: Sequence[Side | None] = dataset.given or ()
+    return np.array([given[row] or "train" for row in usable.tolist()], dtype="<U5")
+
+
+def _leak_notes(sides: Array, usable: Array, units: Array) -> Sequence[str]:
+    place = {int(row): i for i, row in enumerate(usable)}
+    n_leaks = sum(
+        len({sides[place[row]] for row in part.tolist()}) > 1
+        for part in members(units, usable)
+        if len(part) > 1
+    )
+    if not n_leaks:
+        return ()
+    return (
+        f"{n_leaks:,} unit{'s' if n_leaks > 1 else ''} (duplicates, or rows of one group) stand on more than one "
+        "given side; they were left there, and scores may be too good.",
+    )
+
+
+# --- time -------------------------------------------------------------------------------------------------
 
 
 def _by_time(dataset: Dataset, usable: Array, units: Array, options: SplitOptions) -> Split:
-    assert options.time is not None
-    moments = _moments(_column(dataset, options.time), usable, dataset, options.time)
-    # A unit counts from its first moment, so that a later copy of a training row does not test it.
-    first: dict[int, float] = {}
-    for row, moment in zip(usable.tolist(), moments, strict=True):
-        unit = int(units[row])
-        first[unit] = min(moment, first.get(unit, moment))
-    ranked = sorted(
-        range(len(usable)), key=lambda i: (first[int(units[usable[i]])], int(units[usable[i]]), i)
-    )
-    ordered = usable[np.array(ranked, dtype=np.int64)]
-    to_test = _cut_between_units(units[ordered], round(len(ordered) * (1 - options.test_fraction)))
-    to_valid = _cut_between_units(units[ordered[:to_test]], round(to_test * (1 - options.test_fraction)))
-    train, valid, test = (np.sort(part) for part in np.split(ordered, [to_valid, to_test]))
-    method = (
-        f"split by time: the last {len(test)} rows by {options.time!r} test, the {len(valid)} before validate"
-    )
-    return Split(train, valid, test, units, method, options.seed)
+    column = options.time or ""
+    times = _times(dataset, usable, column)
+    # A unit counts as early as its first row: nothing of it may be known before the test begins.
+    first = np.full(int(units.max()) + 1, np.inf)
+    np.minimum.at(first, units[usable], times)
+    began = first[units[usable]]
+    is_test = _last_part(began, options.test_fraction, column)
+    rest = usable[~is_test]
+    is_valid = _last_part(began[~is_test], 1 / options.n_folds, column)
+    method = f"Split by time: the last {np.mean(is_test):.0%} by {column!r} are the test, what comes before validates."
+    return Split(rest[~is_valid], rest[is_valid], usable[is_test], units, method, options.seed)
 
 
-def _cut_between_units(units: Array, wanted: int) -> int:
-    """Move a cut forward until it no longer divides a unit."""
-    cut = min(max(1, wanted), len(units))
-    while cut < len(units) and units[cut] == units[cut - 1]:
-        cut += 1
-    return cut
-
-
-def _given(dataset: Dataset, findings: Findings, units: Array, y: Array, options: SplitOptions) -> Split:
-    assert dataset.given is not None
-    sides = np.array([dataset.given[row] or "train" for row in findings.usable.tolist()])
-    train, valid, test = (findings.usable[sides == side] for side in ("train", "valid", "test"))
-    notes = list(_straddling(findings))
-    method = "the split that the data came with"
-    if not len(test) and len(valid):
-        test, valid = valid, _none()
-        notes.append("There is a validation side and no test side: the validation side is the test split.")
-    elif not len(test):
-        part = _deal(train, units, y, max(2, round(1 / options.test_fraction)), options.seed)
-        train, test = train[part != 0], train[part == 0]
-        notes.append("The data came without a test side; it was drawn from the training side.")
-        method = f"{method}, its test side drawn with seed {options.seed}"
-    return Split(train, valid, test, units, method, options.seed, tuple(notes))
-
-
-def _straddling(findings: Findings) -> tuple[str, ...]:
-    if not findings.leaks:
-        return ()
-    n = len(findings.leaks)
-    what = "group of duplicates stands" if n == 1 else "groups of duplicates stand"
-    return (
-        f"{n} {what} on more than one given side, and was left there: the test score is too good by that.",
-    )
-
-
-def _none() -> Array:
-    return np.zeros(0, dtype=np.int64)
-
-
-# --- units --------------------------------------------------------------------------------------------
-
-
-def _units(dataset: Dataset, findings: Findings, group: str | None) -> Array:
-    """Join the units of duplicates that share a group."""
-    if group is None:
-        return findings.units
-    from topwork.data.check import components
-
-    values = _column(dataset, group)
-    first: dict[str, int] = {}
-    rows = findings.usable.tolist()
-    pairs = [(first.setdefault(values[row], row), row) for row in rows if values[row] != ""]
-    own = np.stack([np.arange(len(dataset)), findings.units], axis=1)
-    return components(len(dataset), np.concatenate([own, np.array(pairs, dtype=np.int64).reshape(-1, 2)]))
-
-
-def _column(dataset: Dataset, name: str) -> Sequence[str]:
-    if name not in dataset.columns:
-        there = ", ".join(dataset.columns) or "none (folders have no columns; a table has)"
+def _last_part(began: Array, fraction: float, column: str) -> Array:
+    """Mark about the last ``fraction``; rows of one moment are never separated."""
+    ordered = np.sort(began)
+    cut = ordered[min(len(ordered) - 1, round(len(ordered) * (1 - fraction)))]
+    marked: Array = began >= cut
+    if marked.all():
+        marked = began > cut
+    if not marked.any():
         raise DataError(
-            f"There is no column {name!r}; there are: {there}.", next_step="Check the name of the column."
+            f"Column {column!r} has too few different times to split by: all are the same where the cut should be.",
+            next_step="Use a finer time, or split without it.",
         )
-    return dataset.columns[name]
+    return marked
 
 
-def _moments(values: Sequence[str], usable: Array, dataset: Dataset, name: str) -> list[float]:
-    return [_moment(values[row], dataset.keys[row], name) for row in usable.tolist()]
+def _times(dataset: Dataset, usable: Array, column: str) -> Array:
+    """Return ``float64``: numbers as they are, dates as seconds since 1970."""
+    values = [(dataset.keys[row], str(_column(dataset, column)[row] or "")) for row in usable.tolist()]
+    as_numbers = [_number(value) for _, value in values]
+    if all(number is not None for number in as_numbers):
+        return np.array(as_numbers, dtype=np.float64)
+    return np.array([_seconds(key, value, column) for key, value in values])
 
 
-def _moment(text: str, key: str, column: str) -> float:
-    """Read a number, or a date as ISO 8601; a date without a zone is taken as UTC."""
+def _number(value: str) -> float | None:
     try:
-        return float(text)
+        number = float(value)
     except ValueError:
-        pass
+        return None
+    return number if np.isfinite(number) else None
+
+
+def _seconds(key: str, value: str, column: str) -> float:
     try:
-        found = datetime.fromisoformat(text.strip())
+        moment = datetime.fromisoformat(value)
     except ValueError as error:
         raise DataError(
-            f"The row {key!r} has {text!r} in the column {column!r}; expected a number or a date such as 2026-01-31.",
-            next_step="Correct the row, or leave it out.",
+            f"{key} has {value!r} in the time column {column!r}; expected ISO dates such as 2024-05-17 (or "
+            "2024-05-17T09:30), or numbers throughout.",
+            next_step="Repair the value, or leave the row out.",
         ) from error
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-def _deal(rows: Array, units: Array, y: Array, n_parts: int, seed: int) -> Array:
-    """Deal whole units into parts; return the part of each row, ``int64 [len(rows)]``.
-
-    Units of several rows are dealt first, the largest at the head, each to the part that lacks most of its rows;
-    the single ones then fill every class up evenly. A class with fewer units than parts leaves part 0, which may
-    become a test, to the others as long as it can: what is not in the training data cannot be learnt.
-    """
-    rng = np.random.default_rng(seed)
-    classes = y[rows] - min(0, int(y[rows].min(initial=0)))
-    n_classes = int(classes.max(initial=0)) + 1
-    _, unit, sizes = np.unique(units[rows], return_inverse=True, return_counts=True)
-    part = np.full(len(rows), -1, dtype=np.int64)
-    wanted = np.bincount(classes, minlength=n_classes)[None, :] / n_parts
-    filled = np.zeros((n_parts, n_classes))
-    order = rng.permutation(len(sizes))
-    members = _members(unit, len(sizes))
-    for u in order[np.argsort(-sizes[order], kind="stable")]:
-        if sizes[u] == 1:
-            break
-        counts = np.bincount(classes[members[u]], minlength=n_classes)
-        gain = ((wanted - filled) * counts).sum(axis=1)
-        if not (filled[1:].sum(axis=0)[counts > 0] > 0).all():
-            gain[0] = -np.inf  # the first of a class trains
-        chosen = _best(gain, rng)
-        part[members[u]] = chosen
-        filled[chosen] += counts
-    for c in range(n_classes):
-        single = np.flatnonzero((part < 0) & (classes == c))
-        part[rng.permutation(single)] = _fill(filled[:, c], len(single), rng)
-    return part
+# --- small things -----------------------------------------------------------------------------------------
 
 
-def _members(unit: Array, n_units: int) -> list[Array]:
-    order = np.argsort(unit, kind="stable")
-    return np.split(order, np.cumsum(np.bincount(unit, minlength=n_units))[:-1])
+def _no_rows() -> Array:
+    return row_numbers(np.zeros(0, dtype=bool))
 
 
-def _best(gain: Array, rng: np.random.Generator) -> int:
-    """Return one of the parts with the largest gain."""
-    return int(rng.choice(np.flatnonzero(gain >= gain.max() - 1e-9)))
-
-
-def _fill(filled: Array, n: int, rng: np.random.Generator) -> Array:
-    """Return ``n`` parts that even out what is already in each, part 0 being the last to get one more."""
-    n_parts = len(filled)
-    goal = (filled.sum() + n) / n_parts
-    room = np.maximum(0, goal - filled)
-    share = np.floor(room * n / max(room.sum(), 1e-12)).astype(np.int64)
-    rest = room * n / max(room.sum(), 1e-12) - share
-    # A random part gets what is left over, but part 0 only where it lacks clearly more than the others.
-    rest = rest + rng.random(n_parts) * 1e-3
-    rest[0] -= 2e-3
-    extra = np.argsort(-rest, kind="stable")[: n - share.sum()]
-    share[extra] += 1
-    return np.repeat(np.arange(n_parts), share)
+def _require_both(train: Array, test: Array, why: str) -> None:
+    if not len(train) or not len(test):
+        raise DataError(
+            f"The split leaves {len(train)} rows to train on and {len(test)} to test on. {why}",
+            next_step="Add examples, or use a larger test fraction or other groups.",
+        )

@@ -118,7 +118,9 @@ class ImageModality:
         import PIL
         from PIL import features
 
-        codecs = " ".join(f"{codec} {features.version(codec)}" for codec in ("libjpeg_turbo", "jpg", "webp", "avif"))
+        codecs = " ".join(
+            f"{codec} {features.version(codec)}" for codec in ("libjpeg_turbo", "jpg", "webp", "avif")
+        )
         return f"image {_REVISION} pillow {PIL.__version__} {codecs}"
 
     def encode(self, item: object) -> bytes:
