@@ -104,6 +104,7 @@ def test_the_manifest_is_written_last_and_weights_are_not_compressed(sound: Path
     with zipfile.ZipFile(sound) as archive:
         infos = archive.infolist()
     assert infos[-1].filename == MANIFEST
+    assert {info.date_time for info in infos} == {(1980, 1, 1, 0, 0, 0)}
     packed = {info.filename for info in infos if info.compress_type == zipfile.ZIP_DEFLATED}
     assert packed == {"record.json", "split.json", "README.md", MANIFEST}
 
@@ -212,6 +213,41 @@ def test_bytes_hidden_between_members_are_refused(sound: Path) -> None:
     """A directory that points further along, as after something was put in front of everything."""
     content = sound.read_bytes()
     assert "does not stand where" in refused(sound, content[:4] + content)
+
+
+def patched(content: bytes, mark: bytes, offset: int, value: bytes) -> bytes:
+    """Overwrite bytes at ``offset`` behind every occurrence of ``mark``."""
+    changed, start = bytearray(content), content.find(mark)
+    assert start >= 0
+    while start >= 0:
+        changed[start + offset : start + offset + len(value)] = value
+        start = content.find(mark, start + 1)
+    return bytes(changed)
+
+
+def test_encrypted_members_are_refused(tmp_path: Path) -> None:
+    content = patched(sealed(whole()), b"PK\x01\x02", 8, b"\x01")
+    assert "is encrypted" in refused(tmp_path / "x.topwork", content)
+
+
+def test_a_stored_member_of_two_sizes_is_refused(tmp_path: Path) -> None:
+    content = patched(sealed(whole()), b"PK\x01\x02", 24, struct.pack("<I", 1 << 30))
+    assert "unpacks to 1073741824 bytes" in refused(tmp_path / "x.topwork", content)
+
+
+def test_bytes_hidden_before_the_directory_are_refused(tmp_path: Path) -> None:
+    content = sealed(whole())
+    directory = struct.unpack("<I", content[-85:-81])[0]
+    hidden = content[:directory] + b"hidden!!" + content[directory:]
+    hidden = patched(hidden, b"PK\x05\x06", 16, struct.pack("<I", directory + 8))
+    assert "between its members and their directory" in refused(tmp_path / "x.topwork", hidden)
+
+
+@pytest.mark.parametrize("n_bytes", [0, 1, 1 << 20, (1 << 32) - 1])
+@pytest.mark.parametrize("field", [12, 16])
+def test_a_directory_that_lies_elsewhere_is_refused(tmp_path: Path, field: int, n_bytes: int) -> None:
+    content = patched(sealed(whole()), b"PK\x05\x06", field, struct.pack("<I", n_bytes))
+    refused(tmp_path / "x.topwork", content)
 
 
 # --- bombs ----------------------------------------------------------------------------------------------
