@@ -15,7 +15,16 @@ from records import (
     wide_record,
 )
 from topwork.contracts import Estimate, FitRecord, Matrix
-from topwork.report.words import baseline_title, cautions, headline, largest_confusion, summary
+from topwork.report.words import (
+    about_target,
+    about_the_run,
+    baseline_title,
+    cautions,
+    headline,
+    largest_confusion,
+    summary,
+    validation_metric,
+)
 
 
 def told(record: FitRecord, name: str = "label") -> str:
@@ -78,6 +87,7 @@ def test_a_fit_without_test_rows_claims_nothing() -> None:
     text = told(unmeasured_record())
     assert "How good it is could not be measured." in text
     assert "confidence" not in text
+    assert "confused" not in text
     assert "The class with the fewest examples is “King”, with 76." in text
 
 
@@ -86,6 +96,14 @@ def test_every_target_has_its_own_words() -> None:
     assert "“white”, which it took for “black” in 7 of 57 cases" in told(record, "colour")
     assert "“white”: of its 57 test examples 50 were right" in told(record, "colour")
     assert "“Queen”" in told(record, "piece")
+    assert summary(record, "piece") == (*about_target(record, "piece"), *about_the_run(record))
+
+
+def test_steps_are_compared_by_the_metric_that_all_targets_share() -> None:
+    record = two_target_record()
+    assert validation_metric(record) == "accuracy"
+    other = replace(record.targets["colour"], main_metric="log_loss")
+    assert validation_metric(replace(record, targets={**record.targets, "colour": other})) == ""
 
 
 def test_perfect_and_nearly_perfect_matrices_name_no_pair() -> None:

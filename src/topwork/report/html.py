@@ -95,8 +95,10 @@ def _environment() -> jinja2.Environment:
         ceiling=figures.column_ceiling,
         heat_rows=figures.heat_rows,
         is_estimate=_is_estimate,
-        summary=words.summary,
+        about_target=words.about_target,
+        about_the_run=words.about_the_run,
         headline=words.headline,
+        validation_metric=words.validation_metric,
         baseline_title=words.baseline_title,
         of_metric=_of_metric,
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from topwork.contracts import Estimate, FitRecord, Gallery, Matrix, Section, Table, TargetResult
 from topwork.report.figures import heat_rows
 from topwork.report.quantities import clean, duration, metric_title, spell, spell_interval
-from topwork.report.words import baseline_title, cautions, summary
+from topwork.report.words import about_target, about_the_run, baseline_title, cautions, validation_metric
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -49,6 +49,8 @@ def _lines(record: FitRecord) -> Iterator[str]:
         yield ""
     for name, result in record.targets.items():
         yield from _target(record, name, result)
+    yield " ".join(escape(sentence) for sentence in about_the_run(record))
+    yield ""
     yield from _data(record)
     yield from _making(record)
     yield from _reproduction(record)
@@ -57,7 +59,7 @@ def _lines(record: FitRecord) -> Iterator[str]:
 def _target(record: FitRecord, name: str, result: TargetResult) -> Iterator[str]:
     yield f"## {escape(name)}"
     yield ""
-    yield " ".join(escape(sentence) for sentence in summary(record, name))
+    yield " ".join(escape(sentence) for sentence in about_target(record, name))
     yield ""
     yield from _metrics(result)
     for section in result.sections:
@@ -136,10 +138,12 @@ def _making(record: FitRecord) -> Iterator[str]:
     if record.rungs:
         yield "## Steps"
         yield ""
+        metric = validation_metric(record)
         rows = [
-            [r.name, duration(r.seconds), f"{r.validation:.3f}", "; ".join(r.notes)] for r in record.rungs
+            [r.name, duration(r.seconds), spell(metric, r.validation), "; ".join(r.notes)]
+            for r in record.rungs
         ]
-        yield from _table(["step", "time", "validation", "notes"], rows)
+        yield from _table(["step", "time", f"validation {metric_title(metric)}".strip(), "notes"], rows)
     yield from _bullets(record.notes)
 
 

@@ -28,11 +28,14 @@ if TYPE_CHECKING:
 __all__ = [
     "FEW_TEST_ROWS",
     "Confusion",
+    "about_target",
+    "about_the_run",
     "baseline_title",
     "cautions",
     "headline",
     "largest_confusion",
     "summary",
+    "validation_metric",
 ]
 
 FEW_TEST_ROWS = 100
@@ -60,7 +63,7 @@ def cautions(record: FitRecord) -> tuple[str, ...]:
     return (
         *_about_the_test(record),
         *(line for name, result in record.targets.items() for line in _about_chance(record, name, result)),
-        *record.split.notes,
+        *(note for note in record.split.notes if note.strip()),
         *_about_the_licence(record),
     )
 
@@ -113,20 +116,35 @@ def _reaches(metric: str, estimate: Estimate, baseline: Estimate) -> bool:
 
 
 def summary(record: FitRecord, name: str) -> tuple[str, ...]:
-    """Return about five sentences on one target: ability, certainty, confusion, what would help, cost."""
+    """Return about five sentences: what the model does for one target, then what is told of the whole run."""
+    return (*about_target(record, name), *about_the_run(record))
+
+
+def about_target(record: FitRecord, name: str) -> tuple[str, ...]:
+    """Return what a target's predictions are worth: ability, certainty, confusion, and what would help."""
     result = record.targets[name]
     return (
         *_ability(result),
         *_certainty(record, result),
         *_confusions(result),
-        *_remedies(record, name, result),
-        *_cost(record),
+        *_weakness(record, name, result),
     )
+
+
+def about_the_run(record: FitRecord) -> tuple[str, ...]:
+    """Return what is told once, however many targets there are: what was left out, and the cost."""
+    return (*_left_out(record), *_cost(record))
 
 
 def headline(result: TargetResult) -> str:
     """Return the metric to lead with: accuracy, which everybody understands, else the main one."""
     return "accuracy" if "accuracy" in result.test else result.main_metric
+
+
+def validation_metric(record: FitRecord) -> str:
+    """Return the metric by which steps were compared; empty where the targets have several."""
+    metrics = {result.main_metric for result in record.targets.values()}
+    return metrics.pop() if len(metrics) == 1 else ""
 
 
 def baseline_title(name: str) -> str:
@@ -179,7 +197,7 @@ def _certainty(record: FitRecord, result: TargetResult) -> Iterator[str]:
 
 def _confusions(result: TargetResult) -> Iterator[str]:
     matrix = _square_matrix(result)
-    if matrix is None:
+    if matrix is None or not any(map(sum, matrix.counts)):
         return
     worst = largest_confusion(matrix)
     if worst is None:
@@ -193,7 +211,7 @@ def _confusions(result: TargetResult) -> Iterator[str]:
         )
 
 
-def _remedies(record: FitRecord, name: str, result: TargetResult) -> Iterator[str]:
+def _weakness(record: FitRecord, name: str, result: TargetResult) -> Iterator[str]:
     """Say what the record shows to be weak, weakest first; nothing where it shows nothing."""
     counts = record.data.class_counts.get(name, {})
     matrix = _square_matrix(result)
@@ -207,6 +225,9 @@ def _remedies(record: FitRecord, name: str, result: TargetResult) -> Iterator[st
         )
     elif counts:
         yield _about_smallest(counts)
+
+
+def _left_out(record: FitRecord) -> Iterator[str]:
     if n := len(record.data.rejected):
         yield f"{counted(n, 'input')} of {record.data.n_listed:,} could not be used and may be worth repairing."
 
