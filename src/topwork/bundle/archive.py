@@ -179,7 +179,7 @@ def _zip(path: Path) -> Iterator[zipfile.ZipFile]:
     except _DAMAGE as error:
         raise BundleError(f"It is damaged: {error}.") from error
     except OSError as error:
-        # A damaged zip sends the reader to places that no file has.
+        # Where the zip module does not look first, a damaged directory sends it before the start of the file.
         if error.errno == errno.EINVAL:
             raise BundleError("It is damaged: its directory points outside the file.") from error
         raise explain(error, path, doing="read") from error
