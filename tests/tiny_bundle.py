@@ -1,4 +1,3 @@
-# ruff: noqa: ARG002
 """A bundle so small that any test may make one: 4 × 4 pixels in, three classes out, all in NumPy."""
 
 from __future__ import annotations
