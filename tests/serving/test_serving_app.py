@@ -154,8 +154,13 @@ def test_a_model_is_found_under_any_name(name: str) -> None:
 
 
 def test_a_name_is_found_however_its_accents_are_composed() -> None:
-    response = get("/v1/models/cafe%CC%81", FakeServable(name="café"))
-    assert response.json()["name"] == "café"
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    for name, path in ((composed, "cafe%CC%81"), (decomposed, "caf%C3%A9"), (decomposed, "cafe%CC%81")):
+        assert get(f"/v1/models/{path}", FakeServable(name=name)).json()["name"] == name
+
+
+def test_a_name_that_is_no_text_does_not_stop_the_server() -> None:
+    assert get("/v1/models", FakeServable(name="a\udcff")).json()["models"][0]["name"] == "a?"
 
 
 def test_about_says_how_to_send_and_what_comes_back() -> None:

@@ -64,7 +64,7 @@ def reader_for(content_type: str, wire: Wire, *, max_inputs: int, max_body_bytes
         return Reader(partial(read_raw, wire=wire), min(wire.max_bytes, max_body_bytes))
     raise Refusal(
         "unsupported_media_type",
-        f"The request's content type is {media_type!r}; this model takes {', '.join(accepted(wire))}.",
+        f"The request's content type is {media_type[:100]!r}; this model takes {', '.join(accepted(wire))}.",
         next_step=f"Send the {wire.noun} as it is with the header `Content-Type: application/octet-stream`.",
     )
 
@@ -132,7 +132,11 @@ def _parse(content: bytes) -> object:
 def _texts(value: object, expected: str) -> list[str]:
     step = f'Send {{"input": "<{expected}>"}} or {{"inputs": ["<{expected}>", …]}}.'
     if not isinstance(value, dict) or set(value) not in ({"input"}, {"inputs"}):
-        got = f"an object with the keys {sorted(value)[:8]}" if isinstance(value, dict) else _kind(value)
+        got = (
+            f"an object with the keys {str(sorted(value)[:8])[:200]}"
+            if isinstance(value, dict)
+            else _kind(value)
+        )
         raise Refusal("bad_input", f'Expected an object with "input" or "inputs", got {got}.', next_step=step)
     texts = [value["input"]] if "input" in value else value["inputs"]
     if not isinstance(texts, list):

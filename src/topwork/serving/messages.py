@@ -227,8 +227,9 @@ def too_large(received: str, max_bytes: int) -> Refusal:
 
 
 def dumps(value: Json) -> bytes:
-    """Write JSON as every client reads it: UTF-8, and no NaN."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    """Write JSON as every client reads it: UTF-8, no NaN, and no half of a character from a file's name."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.encode("utf-8", "replace")
 
 
 def json_response(value: Json, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
