@@ -281,6 +281,7 @@ def _as_image(item: object) -> Image:
 def _own_pixels(image: Image) -> Image:
     """Return a PIL image upright in RGB, as its file would have been decoded."""
     try:
+        image.load()
         upright = Opened(resizable(image), orientation_of(image), image.size)
         return flatten(upright.upright(upright.image))
     except TopworkError:

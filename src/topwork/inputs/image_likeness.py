@@ -245,7 +245,7 @@ def _worst_place(left_over: Array) -> Array:
 
 def _tint(colours: Array, contrast: Array, pairs: Array) -> Array:
     """Return the largest difference of colour of each pair, brightness and contrast taken away, in levels of 255."""
-    cells = colours.reshape(len(colours), -1, 3).astype(np.float32)
+    cells = colours.reshape(-1, _COLOUR_SIDE_PX**2, 3).astype(np.float32)
     tints = cells - cells.mean(axis=2, keepdims=True)
     one, other = pairs[:, 0], pairs[:, 1]
     # A picture made darker or flatter has paler colours in the same proportion.

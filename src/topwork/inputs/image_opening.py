@@ -7,6 +7,7 @@ size a network wants, of fingerprints or of labels.
 
 from __future__ import annotations
 
+import importlib
 import io
 import re
 import threading
@@ -14,6 +15,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +30,8 @@ __all__ = ["FORMATS", "MAX_BYTES", "MAX_PIXELS", "Opened", "flatten", "opened", 
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "MPO", "AVIF", "PPM")
 """The formats that are tried, by content; no other parser of Pillow is ever reached."""
+
+_PARSERS = ("Jpeg", "Png", "Gif", "WebP", "Bmp", "Tiff", "Mpo", "Avif", "Ppm")
 
 MAX_PIXELS = 100_000_000
 """Largest picture that is decoded, in declared pixels."""
@@ -94,7 +98,7 @@ def opened(encoded: bytes, *, least_side_px: int) -> Iterator[Opened]:
     with _explained(), _SILENCE:
         import PIL.Image
 
-        with PIL.Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
+        with PIL.Image.open(io.BytesIO(encoded), formats=_formats()) as image:
             yield _load(image, least_side_px)
 
 
@@ -132,6 +136,16 @@ def resizable(image: Image) -> Image:
     if image.mode in ("L", "RGB") and "transparency" in image.info:
         return image.convert("RGBA")
     return image
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Load the parsers of `FORMATS`, and no other; return those that this build of Pillow has."""
+    import PIL.Image
+
+    for name in _PARSERS:
+        importlib.import_module(f"PIL.{name}ImagePlugin")
+    return tuple(name for name in FORMATS if name in PIL.Image.OPEN)
 
 
 def _load(image: Image, least_side_px: int) -> Opened:
@@ -212,7 +226,7 @@ def _reason(error: Exception) -> str:
     from PIL.Image import DecompressionBombError
 
     if isinstance(error, UnidentifiedImageError):
-        return f"This is not a picture in a known format ({', '.join(FORMATS)})."
+        return f"This is not a picture in a known format ({', '.join(_formats())})."
     if isinstance(error, DecompressionBombError):
         return f"The picture claims more pixels than the {MAX_PIXELS:,} that are decoded."
     if isinstance(error, MemoryError):
