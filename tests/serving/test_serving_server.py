@@ -220,6 +220,7 @@ def test_sigterm_lets_the_request_under_way_finish() -> None:
             dial(url).close()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM that a process can answer")
 def test_a_model_that_hangs_does_not_keep_the_process() -> None:
     hanging = '{"delay_s": 600, "drain_s": 0.3}'
@@ -308,6 +309,7 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_missing_package_is_named_with_its_extra() -> None:
     for package in ("uvicorn", "python_multipart"):
         code = f"""
