@@ -26,6 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from topwork.contracts import Array, Fold, LinearHead
+from topwork.training.lbfgs import minimise
 
 __all__ = [
     "Axes",
@@ -136,7 +137,10 @@ def quiet_blas(features: Array) -> AbstractContextManager[object]:
     """
     from threadpoolctl import threadpool_limits
 
-    return threadpool_limits(limits=1 if min(features.shape) < _SMALL else None, user_api="blas")
+    quiet: AbstractContextManager[object] = threadpool_limits(
+        limits=1 if min(features.shape) < _SMALL else None, user_api="blas"
+    )
+    return quiet
 
 
 def class_weights(truth: Array, n_classes: int) -> Array:
@@ -183,8 +187,6 @@ def solve(
     start
         Solution to begin from.
     """
-    from scipy.optimize import minimize
-
     r, f = len(axes.variance), weights.shape[1]
     totals = np.maximum(weights.sum(axis=0, dtype=np.float64), 1e-12)
     decay = 1 / (strength * totals)  # of the objective divided by C and the total weight
@@ -202,14 +204,7 @@ def solve(
     first = np.zeros(shape)
     if start is not None:
         first[:r], first[r] = start.weight / precondition, start.bias
-    found = minimize(
-        objective,
-        first.ravel(),
-        jac=True,
-        method="L-BFGS-B",
-        options={"maxiter": 200, "ftol": 1e-8, "gtol": 1e-5, "maxcor": 20},
-    )
-    u = found.x.reshape(shape)
+    u = minimise(objective, first.ravel()).reshape(shape)
     return Solution(u[:r] * precondition, u[r])
 
 
@@ -297,8 +292,6 @@ def calibrate(truth: Array, scores: Array) -> Calibration:
     weights, as the prior correction of King and Zeng, *Logistic Regression in Rare Events Data*, 2001, does. A
     unit of L2 penalty on each keeps small classes from being shifted on the evidence of a handful of rows.
     """
-    from scipy.optimize import minimize
-
     known = (truth >= 0) & ~np.isnan(scores[:, 0])
     s, y, k = scores[known], truth[known], scores.shape[1]
     if not len(y):
@@ -314,7 +307,7 @@ def calibrate(truth: Array, scores: Array) -> Calibration:
         loss = -np.log(np.maximum(probability[here, y], 1e-300)).sum() + 0.5 * (p**2).sum()
         probability[here, y] -= 1
         slope = np.concatenate([[(probability * s).sum() * scale], probability.sum(axis=0)]) + p
-        return float(loss), slope
+        return float(loss) / len(y), slope / len(y)
 
-    p = minimize(objective, np.zeros(k + 1), jac=True, method="L-BFGS-B").x
+    p = minimise(objective, np.zeros(k + 1))
     return Calibration(float(np.exp(p[0])), p[1:])
