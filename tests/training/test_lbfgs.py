@@ -44,10 +44,8 @@ def test_steps_are_bounded() -> None:
 
     def objective(x: Array) -> tuple[float, Array]:
         calls.append(x)
-        return float((100 * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2)), np.array(
-            [-400 * x[0] * (x[1] - x[0] ** 2) - 2 * (1 - x[0]), 200 * (x[1] - x[0] ** 2)]
-        )
+        scale = np.geomspace(1e-4, 1, len(x))
+        return float((scale * x**4).sum()), 4 * scale * x**3
 
-    minimise(objective, np.array([-1.2, 1.0]), max_steps=3)
-    assert len(calls) < 60
-    assert minimise(objective, np.array([-1.2, 1.0]), tolerance=1e-15) == pytest.approx([1, 1], abs=1e-2)
+    minimise(objective, np.full(30, 2.0), max_steps=3)
+    assert 3 < len(calls) < 60
