@@ -139,6 +139,11 @@ class Modality(Protocol):
         """How an input travels over HTTP."""
         ...
 
+    @property
+    def decoder(self) -> str:
+        """Name and version of what decodes; text that differs whenever tensors may differ."""
+        ...
+
     def encode(self, item: object) -> bytes:
         """Turn what a Python caller has (a path, bytes, an object, an array) into an encoded input."""
         ...
