@@ -124,7 +124,7 @@ def test_a_pil_image_of_a_turned_photo_is_turned_upright() -> None:
     exif[0x0112] = 6
     turned = file_of(corners().transpose(Image.Transpose.ROTATE_90), "PNG", exif=exif)
     of_file, of_image = IMAGE.decode(turned, SPEC), IMAGE.decode(IMAGE.encode(opened(turned)), SPEC)
-    assert np.abs(of_file.tensor.astype(int) - of_image.tensor).max() <= 2
+    assert np.abs(of_file.tensor.astype(int) - of_image.tensor).mean() < 1
 
 
 def test_arrays_are_pixels() -> None:

@@ -181,7 +181,7 @@ def _n_found(values: Sequence[str], files: _Files) -> int:
 
 
 def _is_file(value: str, files: _Files) -> bool:
-    return bool(files.find(value)) or files.outside(value) is not None
+    return len(files.find(value)) == 1 or files.outside(value) is not None
 
 
 def _split_column(table: Table, taken: set[str]) -> str | None:
