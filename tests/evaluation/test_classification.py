@@ -292,3 +292,16 @@ def test_the_interval_of_the_log_loss_covers_the_truth() -> None:
         hits.append(e.low <= expected <= e.high)
     assert len(hits) == 200
     assert np.mean(hits) >= 0.9
+
+
+@pytest.mark.slow
+def test_the_interval_of_the_calibration_error_covers_the_truth() -> None:
+    rng = np.random.default_rng(0)
+    hits = []
+    for _ in range(200):
+        top = rng.uniform(0.6, 1.0, 200)
+        truth = (rng.uniform(size=200) > top - 0.1).astype(np.int64)
+        scores = np.stack([np.log(top), np.log(1 - top)], axis=1)
+        e = classification_metrics(truth, scores, seed=0)["calibration_error"]
+        hits.append(e.low <= 0.1 <= e.high)
+    assert np.mean(hits) >= 0.94, np.mean(hits)

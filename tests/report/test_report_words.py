@@ -80,7 +80,7 @@ def test_another_metric_leads_where_there_is_no_accuracy() -> None:
     assert headline(result) == "log_loss"
     text = told(replace(record, targets={"label": result}))
     assert "its log loss is 0.500; always answering the most frequent class would score 1.782" in text
-    assert "within 0.400 to 0.600 (a stratified bootstrap)" in text
+    assert "within 0.400 to 0.600 (by bootstrap)" in text
 
 
 def test_a_fit_without_test_rows_claims_nothing() -> None:

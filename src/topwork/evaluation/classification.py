@@ -142,7 +142,7 @@ def classification_metrics(truth: Array, scores: Array, *, seed: int) -> Mapping
     """Compare truth with scores; every metric with its 95 % interval.
 
     Accuracy has Wilson's interval, balanced accuracy is made of one such interval per class, the others
-    come from a bootstrap stratified by class.
+    come from a bootstrap: stratified by class, save for the calibration error.
 
     Parameters
     ----------
@@ -263,17 +263,30 @@ def _bootstrapped(
     """Estimate the metrics that are no proportions, from one set of resamples."""
     if not len(truth):
         return _NOTHING
-    columns = _bin_columns(truth, probabilities)
-    square = float(_squared_calibration_error(columns.sum(0, keepdims=True))[0])
-    statistic = _Statistic.of(truth, predicted, columns, _losses(truth, probabilities))
-    f1s, losses, squares = resample(truth, statistic, seed=seed).T
-    # A resampled bin is noisy twice, of which one noise was taken off: centre the draws on the estimate.
-    errors = _rooted(squares - squares.mean() + square)
+    statistic = _Statistic.of(truth, predicted, _losses(truth, probabilities))
+    f1s, losses = resample(truth, statistic, seed=seed).T
     return {
         "macro_f1": _widened(interval_of_draws(macro_f1(truth, predicted), f1s), balanced),
         "log_loss": interval_of_draws(log_loss(truth, probabilities), losses),
-        "calibration_error": interval_of_draws(max(0.0, square) ** 0.5, errors),
+        "calibration_error": _calibration(truth, probabilities, seed),
     }
+
+
+def _calibration(truth: Array, probabilities: Array, seed: int) -> Estimate:
+    """Estimate the calibration error; its draws run over all rows at once.
+
+    To draw within the classes would fix how many of each class there are, and with them much of what
+    varies between the probability of a class and its share.
+    """
+    columns = _bin_columns(truth, probabilities).astype(np.float32)
+    square = float(_squared_calibration_error(columns.sum(0, keepdims=True, dtype=np.float64))[0])
+    everyone = np.zeros(len(truth), np.int64)
+    squares = resample(
+        everyone, lambda w: _squared_calibration_error(w @ columns), seed=seed, n_resamples=400
+    )
+    # A resampled bin is noisy twice, of which one noise was taken off: centre the draws on the estimate.
+    errors = _rooted(squares - squares.mean() + square)
+    return interval_of_draws(max(0.0, square) ** 0.5, errors)
 
 
 def _widened(estimate: Estimate, balanced: Estimate) -> Estimate:
@@ -289,30 +302,27 @@ def _widened(estimate: Estimate, balanced: Estimate) -> Estimate:
 
 @dataclass(frozen=True, slots=True)
 class _Statistic:
-    """Macro F1, log loss and squared calibration error of weighted rows.
+    """Macro F1 and log loss of weighted rows.
 
-    All of them follow from weighted sums of ``columns float32 [n, 3 k + 3 bins + 1]`` (right, true and
-    predicted per class, the bins, the loss), so that a chunk of resamples is one matrix product.
+    Both follow from weighted sums of ``columns float32 [n, 3 k + 1]`` (right, true and predicted per
+    class, and the loss), so that a chunk of resamples is one matrix product.
     """
 
     columns: Array
     k: int
 
     @classmethod
-    def of(cls, truth: Array, predicted: Array, bins: Array, losses: Array) -> _Statistic:
+    def of(cls, truth: Array, predicted: Array, losses: Array) -> _Statistic:
         k = int(max(truth.max(), predicted.max())) + 1
         true, said = (np.eye(k, dtype=np.float32)[v] for v in (truth, predicted))
-        columns = np.concatenate([true * said, true, said, bins, losses[:, None]], axis=1)
+        columns = np.concatenate([true * said, true, said, losses[:, None]], axis=1)
         return cls(columns.astype(np.float32), k)
 
     def __call__(self, weights: Array) -> Array:
-        """Return ``[b, 3]`` for weights ``float32 [b, n]``."""
+        """Return ``[b, 2]`` for weights ``float32 [b, n]``."""
         sums = (weights @ self.columns).astype(np.float64)
-        right, n_true, n_said, rest = np.split(sums, [self.k, 2 * self.k, 3 * self.k], axis=1)
-        loss = rest[:, -1] / weights.sum(1)
-        return np.stack(
-            [_macro_f1(right, n_true, n_said), loss, _squared_calibration_error(rest[:, :-1])], axis=1
-        )
+        right, n_true, n_said, loss = np.split(sums, [self.k, 2 * self.k, 3 * self.k], axis=1)
+        return np.stack([_macro_f1(right, n_true, n_said), loss[:, 0] / weights.sum(1)], axis=1)
 
 
 def _n_classes(truth: Array, predicted: Array) -> int:

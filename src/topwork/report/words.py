@@ -188,7 +188,7 @@ def _ability(result: TargetResult) -> Iterator[str]:
 def _certainty(record: FitRecord, result: TargetResult) -> Iterator[str]:
     metric = headline(result)
     if record.split.n_test and metric in result.test:
-        method = "Wilson's interval" if metric == "accuracy" else "a stratified bootstrap"
+        method = "Wilson's interval" if metric.endswith("accuracy") else "by bootstrap"
         yield (
             f"That was measured on {counted(record.split.n_test, 'test example')}; with 95 % confidence the "
             f"true figure lies within {spell_interval(metric, result.test[metric])} ({method})."
