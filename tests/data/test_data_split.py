@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from topwork.contracts import Array, Dataset, Side
+from topwork.contracts import Array, Dataset, Side, Split
 from topwork.data import Findings, SplitOptions, make_folds, make_split
 from topwork.errors import DataError, UsageError
 
@@ -153,6 +153,20 @@ def test_without_classes_the_split_is_at_random(y: Array | None) -> None:
     assert [len(fold.valid) for fold in make_folds(split, y, SplitOptions(0))] == [8] * 5
 
 
+def test_the_only_example_of_a_class_is_never_held_out() -> None:
+    y = np.concatenate([np.zeros(50, int), np.arange(1, 51)])
+    split = make_split(dataset(100), findings(range(100)), y, SplitOptions(0))
+    assert set(y[split.test].tolist()) == {0}
+
+
+def test_small_units_even_out_what_large_ones_leave() -> None:
+    units = np.concatenate([np.zeros(30, int), np.arange(1, 171)])
+    for seed in range(5):
+        split = Split(np.arange(200), np.zeros(0, int), np.zeros(0, int), units, "", seed)
+        sizes = [len(fold.valid) for fold in make_folds(split, np.zeros(200, int), SplitOptions(seed))]
+        assert sizes == [40] * 5
+
+
 def test_small_classes_appear_in_fewer_folds() -> None:
     y = np.array([0] * 50 + [1] * 3 + [2])
     split = make_split(dataset(54), findings(range(54)), y, SplitOptions(0, test_fraction=0.1))
@@ -246,7 +260,7 @@ def test_train_and_test_leave_validation_to_folds() -> None:
 
 
 def test_a_unit_on_two_given_sides_is_noted_and_not_moved() -> None:
-    sides: list[Side | None] = ["train"] * 10 + ["test"] * 10
+    sides: list[Side | None] = ["train" if i < 10 else "test" for i in range(20)]
     units = np.arange(20)
     units[10], units[11] = 0, 0
     split = make_split(dataset(20, sides), findings(units), None, SplitOptions(0))

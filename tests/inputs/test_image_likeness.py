@@ -114,6 +114,12 @@ def test_blank_pictures_match_only_their_equals() -> None:
     assert near_duplicates(everything).tolist() == [[4, 5]]
 
 
+def test_a_faint_shade_that_two_blank_pictures_share_is_no_likeness() -> None:
+    shade = np.linspace(200, 206, 32)[None].repeat(32, axis=0)
+    pages = [np.concatenate([shade.ravel() + i % 2, np.full(LENGTH - 1024, 203 + i)]) for i in range(4)]
+    assert near_duplicates(np.rint(np.stack(pages)).astype(np.uint8)).tolist() == []
+
+
 def test_many_equal_pictures_give_as_many_pairs_and_not_their_square() -> None:
     prints = np.repeat(np.stack([print_of(scene(0)), print_of(scene(1))]), 3000, axis=0)
     pairs = near_duplicates(prints)
