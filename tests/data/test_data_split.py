@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from topwork.contracts import Array, Dataset, Side, Split
@@ -37,6 +37,12 @@ def is_cut(units: Array, one: Array, other: Array) -> bool:
     return bool(set(units[one].tolist()) & set(units[other].tolist()))
 
 
+def n_units_of_the_largest_class(y: Array, units: Array) -> int:
+    """Count units by the most frequent class of each, as the split does."""
+    classes = [int(np.bincount(y[units == unit]).argmax()) for unit in np.unique(units)]
+    return int(np.bincount(classes).max())
+
+
 @st.composite
 def problems(draw: st.DrawFn) -> tuple[Array, Array, int]:
     """Draw labels, units that follow no label, and a seed."""
@@ -56,6 +62,7 @@ def problems(draw: st.DrawFn) -> tuple[Array, Array, int]:
 def test_sides_and_folds_partition_the_rows_and_cut_no_unit(problem: tuple[Array, Array, int]) -> None:
     y, units, seed = problem
     usable = np.flatnonzero(np.arange(len(y)) % 7 != 3)
+    assume(n_units_of_the_largest_class(y[usable], units[usable]) > 2)
     options = SplitOptions(seed)
     split = make_split(dataset(len(y)), findings(units, usable.tolist()), y, options)
     assert np.array_equal(np.sort(np.concatenate([split.train, split.test])), usable)
@@ -143,6 +150,12 @@ def test_large_units_come_as_near_as_they_can() -> None:
     assert sorted(len(fold.valid) for fold in make_folds(split, np.zeros(200, int), SplitOptions(0))) == [
         30, 30, 30, 30, 40,
     ]  # fmt: skip
+
+
+def test_something_is_held_out_even_where_every_unit_is_too_large() -> None:
+    units = np.array([0] * 14 + [1] * 12 + [2] * 13)
+    split = make_split(dataset(39), findings(units), np.zeros(39, int), SplitOptions(0, test_fraction=0.1))
+    assert split.test.tolist() == list(range(14, 26))
 
 
 @pytest.mark.parametrize("y", [None, np.linspace(0, 1, 50)])

@@ -164,6 +164,8 @@ def _hold_out(rows: Array, units: Array, strata: Array, fraction: float, rng: np
     classes = _by_stratum(rows, units, strata)
     quotas = _quotas([sum(map(len, parts)) for parts in classes], fraction, rng)
     chosen = [part for parts, quota in zip(classes, quotas, strict=True) for part in _fill(parts, quota, rng)]
+    if not chosen:  # every unit is larger than its class may give; the smallest is the least harm
+        chosen = sorted((part for parts in classes if len(parts) > 1 for part in parts), key=len)[:1]
     return np.sort(np.concatenate(chosen)) if chosen else _no_rows()
 
 
