@@ -36,7 +36,9 @@ _REASONS = {
 
 def explain(error: OSError, path: Path, *, doing: str = "write") -> StorageError:
     """Turn an operating system's error into one that says what to do."""
-    reason, step = _REASONS.get(error.errno or 0, (error.strerror or str(error), "Check the disk and the path."))
+    reason, step = _REASONS.get(
+        error.errno or 0, (error.strerror or str(error), "Check the disk and the path.")
+    )
     return StorageError(f"Cannot {doing} {path}: {reason}.", next_step=step)
 
 
@@ -52,7 +54,9 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     part: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=TEMPORARY_SUFFIX, dir=path.parent)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.name[:100]}.", suffix=TEMPORARY_SUFFIX, dir=path.parent
+        )
         part = Path(name)
         with os.fdopen(handle, "wb") as stream:
             yield stream

@@ -345,3 +345,15 @@ def test_another_modality_s_specification_is_refused() -> None:
 
     with pytest.raises(UsageError, match="text"):
         IMAGE.decode(file_of(photo()), OfText())
+
+
+def test_a_crop_of_the_whole_side_fits_pictures_of_any_proportion() -> None:
+    spec = ImagePreprocessing(height=32, width=32, fit="crop", crop_fraction=1.0)
+    seen = 0
+    for width in range(1, 60, 3):
+        for height in (1, 7, 31, 47, 53):
+            stream = io.BytesIO()
+            Image.new("RGB", (width, height), (9, 99, 199)).save(stream, "PNG")
+            assert IMAGE.decode(stream.getvalue(), spec).tensor.shape == (32, 32, 3)
+            seen += 1
+    assert seen == 100

@@ -247,7 +247,8 @@ def _crop_box(
     if spec.fit == "squash":
         return (0, 0, width, height)
     scale = max(size[0] / width, size[1] / height) / spec.crop_fraction
-    x, y = (width - size[0] / scale) / 2, (height - size[1] / scale) / 2
+    # Rounding may leave a hair less than nothing to cut off.
+    x, y = (max(0.0, (total - side / scale) / 2) for total, side in ((width, size[0]), (height, size[1])))
     return (x, y, width - x, height - y)
 
 

@@ -181,7 +181,7 @@ def fit(
     graph = graft(preparation.network().graph, climbed.fitted.heads)
     save(place.bundle, _contents(order, rows, climbed.fitted, graph, record))
     write_atomically(place.report, render_html(record).encode("utf-8"))
-    model = Model(open_model(place.bundle, engine=order.around.engine), place.folder)
+    model = Model(open_model(place.bundle), place.folder)
     model.prove()
     return model
 

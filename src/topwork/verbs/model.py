@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, overload
 
 from topwork.bundle.model import BundleModel
 from topwork.contracts import FitRecord, Json
 from topwork.errors import DecodeError
 from topwork.storage import write_atomically
+from topwork.verbs.places import TemporaryFolder
 
 __all__ = ["Model", "Prediction"]
 
@@ -62,7 +62,7 @@ class Model:
         Temporary folder that holds the bundle and lives as long as the model, if there is one.
     """
 
-    def __init__(self, servable: BundleModel, folder: TemporaryDirectory[str] | None = None) -> None:
+    def __init__(self, servable: BundleModel, folder: TemporaryFolder | None = None) -> None:
         self.servable = servable
         self._folder = folder
 

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import os
+import shutil
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 
 from topwork.errors import StorageError, UsageError
 from topwork.storage import explain, write_atomically
 
-__all__ = ["SUFFIX", "Place", "default_bundle"]
+__all__ = ["SUFFIX", "Place", "TemporaryFolder", "default_bundle"]
 
 SUFFIX = ".topwork"
+
+
+class TemporaryFolder:
+    """A folder that goes when nobody holds this object any more, or when the process ends."""
+
+    def __init__(self) -> None:
+        self.path = Path(mkdtemp(prefix="topwork-"))
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +31,7 @@ class Place:
 
     bundle: Path
     report: Path
-    folder: TemporaryDirectory[str] | None = None
+    folder: TemporaryFolder | None = None
 
     @classmethod
     def of(cls, data: Path, out: str | Path | None) -> Place:
@@ -35,8 +45,8 @@ class Place:
             Nothing can be written there.
         """
         if out is None:
-            folder = TemporaryDirectory(prefix="topwork-")
-            bundle = Path(folder.name) / f"{_stem(data)}{SUFFIX}"
+            folder = TemporaryFolder()
+            bundle = folder.path / f"{_stem(data)}{SUFFIX}"
             return cls(bundle, bundle.with_name(f"{bundle.stem}.report.html"), folder)
         bundle = Path(out)
         bundle = bundle if bundle.suffix == SUFFIX else bundle.with_name(bundle.name + SUFFIX)

@@ -42,4 +42,5 @@ def serve(
         The port is taken.
     """
     model = open_model(Path(bundle), engine=around.engine if around else "auto")
-    run(application(model, limits or Limits()), host, port=port, on_ready=on_ready)
+    bounds = limits or Limits(max_concurrent=model.engine.n_streams)
+    run(application(model, bounds), host, port=port, on_ready=on_ready)

@@ -1,0 +1,37 @@
+"""What several rooms' tests share: a tiny trunk, a few photos, and a model fitted on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tiny_trunk import write_tiny_trunk
+from topwork import Model, Surroundings, fit
+from topwork.progress import Quiet
+from toy_photos import write_photos
+
+
+@pytest.fixture(scope="session")
+def tiny_trunk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_trunk(tmp_path_factory.mktemp("trunk") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_photos(tmp_path_factory.mktemp("data") / "colours")
+
+
+@pytest.fixture(scope="session")
+def around(tmp_path_factory: pytest.TempPathFactory) -> Surroundings:
+    return Surroundings(cache_dir=tmp_path_factory.mktemp("cache"), progress=Quiet())
+
+
+@pytest.fixture(scope="session")
+def fitted(
+    photos: Path, tiny_trunk: Path, around: Surroundings, tmp_path_factory: pytest.TempPathFactory
+) -> Model:
+    """Fit once for all tests that only look."""
+    return fit(
+        photos, tmp_path_factory.mktemp("fit") / "colours.topwork", trunk=str(tiny_trunk), around=around
+    )
