@@ -17,7 +17,7 @@ from topwork.contracts import Array, Decoded, Precision
 from topwork.errors import DecodeError
 from topwork.progress import Quiet
 from topwork.training.cache import FeatureCache, FeatureKey
-from topwork.training.reading import AHEAD, BATCH, Reading, Runner, inspect, read_features
+from topwork.training.reading import AHEAD, BATCH, Reading, Runner, inspect, partition, read_features
 
 KEY = FeatureKey("g", {}, "d", "e", "fp32", "1")
 
@@ -192,3 +192,16 @@ def test_progress_counts_every_row_once(tmp_path: Path) -> None:
     runner = Runner(Doubler, {"features": 2}, (cache(tmp_path), KEY))
     read_features(Rows(300, frozenset({200})), decode, runner, n_threads=2, progress=Counting())
     assert sum(done) == 300
+
+
+def test_partition_gives_views_of_the_rows_asked_for() -> None:
+    rng = np.random.default_rng(0)
+    for n in (1, 2, 7, 100):
+        features = rng.normal(size=(n, 3))
+        before, order = features.copy(), rng.permutation(n)
+        one, other = np.sort(order[: n // 2]), np.sort(order[n // 2 : n - n // 5])
+        found = partition(features, one, other)
+        assert np.array_equal(found[0], before[one])
+        assert np.array_equal(found[1], before[other])
+        assert all(part.base is features for part in found)
+        assert sorted(map(tuple, features)) == sorted(map(tuple, before))

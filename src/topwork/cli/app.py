@@ -224,7 +224,7 @@ def cache_info(json: Json = False) -> None:
 @cache_app.command("clear")
 def cache_clear() -> None:
     """Forget cached features; weights and exported networks stay."""
-    from topwork.verbs.fit import open_cache
+    from topwork.verbs.fitting import open_cache
 
     open_cache(_around("auto")).clear()
     typer.echo("The feature cache is empty.")

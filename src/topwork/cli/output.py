@@ -334,7 +334,7 @@ def show_bundle(model: Model, *, as_json: bool) -> None:
 
 def show_cache(around: Surroundings, *, as_json: bool) -> None:
     """Tell where the cache is and how full."""
-    from topwork.verbs.fit import open_cache
+    from topwork.verbs.fitting import open_cache
 
     usage = open_cache(around).usage()
     if as_json:

@@ -40,7 +40,7 @@ def _one_of(word: str, known: Sequence[str], option: str) -> str:
 
 def inputs_of(words: Sequence[str], modality: Modality) -> list[object]:
     """Return the paths that the words name, and the bytes on standard input for ``-``."""
-    from topwork.verbs.predict import input_files
+    from topwork.verbs.predicting import input_files
 
     found: list[object] = []
     for word in words:

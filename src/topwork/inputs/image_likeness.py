@@ -44,7 +44,7 @@ _INNER_PX = SIDE_PX - 2 * _BORDER_PX
 _N_INNER = _INNER_PX**2
 _PLACE_PX = 4
 _STEPS = 3
-_BLOCK_ROWS = 1024
+_BLOCK_ROWS = 256
 _BATCH_PAIRS = 512
 
 
@@ -72,7 +72,7 @@ def near_duplicates(fingerprints: Array) -> Array:
 
     Rows with equal fingerprints are linked to the first of them only, so that many copies of one picture
     give as many pairs and not their square. Time grows with the square of the number of *different*
-    pictures (20,000 take seconds), memory in proportion to it.
+    pictures (20,000 take seconds), memory in proportion to it: some 3 kB each.
 
     Parameters
     ----------
@@ -88,14 +88,24 @@ def near_duplicates(fingerprints: Array) -> Array:
             f"The fingerprints are {fingerprints.dtype} {fingerprints.shape}; expected uint8 [n, {LENGTH}]."
         )
     first, equal = _equal(fingerprints)
-    grey = fingerprints[first, :_N_GREY].astype(np.float32)
-    contrast = grey.std(axis=1)
+    contrast, unit = _contrast_and_unit(fingerprints, first)
     telling = np.flatnonzero(contrast >= _MIN_CONTRAST)
-    candidates = telling[_candidates(_halved(grey[telling]))]
-    kept = candidates[_same(grey, contrast, candidates)]
-    kept = kept[_tint(fingerprints[first, _N_GREY:], contrast, kept) <= _MAX_TINT]
-    pairs = np.concatenate([equal, np.sort(first[kept], axis=1)])
+    candidates = telling[_candidates(unit[telling] if len(telling) < len(unit) else unit)]
+    batches = (candidates[start : start + _BATCH_PAIRS] for start in range(0, len(candidates), _BATCH_PAIRS))
+    kept = [pairs[_same(fingerprints[first[pairs]], contrast[pairs])] for pairs in batches]
+    pairs = np.concatenate([equal, *(np.sort(first[pairs], axis=1) for pairs in kept)])
     return np.unique(pairs, axis=0).astype(np.int64).reshape(-1, 2)
+
+
+def _contrast_and_unit(fingerprints: Array, rows: Array) -> tuple[Array, Array]:
+    """Return the contrast ``float32 [n]`` in grey levels and what `_halved` makes, some rows at a time."""
+    contrast = np.empty(len(rows), dtype=np.float32)
+    unit = np.empty((len(rows), _N_GREY // 4), dtype=np.float32)
+    for start in range(0, len(rows), _BLOCK_ROWS):
+        block = slice(start, start + _BLOCK_ROWS)
+        grey = fingerprints[rows[block], :_N_GREY].astype(np.float32)
+        contrast[block], unit[block] = grey.std(axis=1), _halved(grey)
+    return contrast, unit
 
 
 def _equal(fingerprints: Array) -> tuple[Array, Array]:
@@ -141,14 +151,16 @@ def _best(likeness: Array) -> tuple[Array, Array]:
     return rows, columns
 
 
-def _same(grey: Array, contrast: Array, pairs: Array) -> Array:
-    """Return for each pair whether alignment leaves nothing unexplained, ``bool [p]``."""
-    soft = _softened(grey.reshape(-1, SIDE_PX, SIDE_PX)) / np.maximum(contrast, 1e-3)[:, None, None]
-    results = [np.zeros(0, dtype=bool)]
-    for start in range(0, len(pairs), _BATCH_PAIRS):
-        one, other = pairs[start : start + _BATCH_PAIRS].T
-        results.append(_aligns(soft[one], soft[other]))
-    return np.concatenate(results)
+def _same(pairs: Array, contrast: Array) -> Array:
+    """Tell of each pair whether alignment leaves nothing unexplained and the colours agree, ``bool [p]``.
+
+    ``pairs`` holds the two fingerprints, ``uint8 [p, 2, LENGTH]``; ``contrast`` is ``float32 [p, 2]``.
+    """
+    grey = pairs[:, :, :_N_GREY].reshape(-1, SIDE_PX, SIDE_PX).astype(np.float32)
+    soft = _softened(grey) / np.maximum(contrast, 1e-3).reshape(-1, 1, 1)
+    soft = soft.reshape(-1, 2, SIDE_PX, SIDE_PX)
+    same: Array = _aligns(soft[:, 0], soft[:, 1]) & (_tint(pairs[:, :, _N_GREY:], contrast) <= _MAX_TINT)
+    return same
 
 
 def _softened(pictures: Array) -> Array:
@@ -243,12 +255,11 @@ def _worst_place(left_over: Array) -> Array:
     return worst
 
 
-def _tint(colours: Array, contrast: Array, pairs: Array) -> Array:
+def _tint(colours: Array, contrast: Array) -> Array:
     """Return the largest difference of colour of each pair, brightness and contrast taken away, in levels of 255."""
-    cells = colours.reshape(-1, _COLOUR_SIDE_PX**2, 3).astype(np.float32)
-    tints = cells - cells.mean(axis=2, keepdims=True)
-    one, other = pairs[:, 0], pairs[:, 1]
+    cells = colours.reshape(len(colours), 2, _COLOUR_SIDE_PX**2, 3).astype(np.float32)
+    tints = cells - cells.mean(axis=3, keepdims=True)
     # A picture made darker or flatter has paler colours in the same proportion.
-    gain = (contrast[other] / contrast[one])[:, None, None]
-    largest: Array = np.abs(tints[one] * gain - tints[other]).max(axis=(1, 2), initial=0.0)
+    gain = (contrast[:, 1] / contrast[:, 0])[:, None, None]
+    largest: Array = np.abs(tints[:, 0] * gain - tints[:, 1]).max(axis=(1, 2), initial=0.0)
     return largest

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -22,7 +22,7 @@ from topwork.contracts import Array, Decoded, Engine, Inspection, Progress
 from topwork.errors import DecodeError
 from topwork.training.cache import Entry, FeatureCache, FeatureKey
 
-__all__ = ["Reading", "Runner", "inspect", "read_features"]
+__all__ = ["Reading", "Runner", "inspect", "partition", "read_features"]
 
 BATCH = 8
 """Inputs per call of the engine; larger batches gain nothing on a CPU."""
@@ -45,6 +45,8 @@ class Reading:
         One per row.
     features
         ``float32 [n, d]``; the rows of unreadable inputs are zero. Without a runner ``[n, 0]``.
+    fingerprints
+        ``uint8 [n, m]``; the rows of unreadable inputs are zero. Inspections hold views of its rows.
     n_cached, n_computed
         Rows whose features came out of the cache, and out of the engine.
     items_per_s
@@ -53,6 +55,7 @@ class Reading:
 
     inspections: tuple[Inspection, ...]
     features: Array
+    fingerprints: Array
     n_cached: int
     n_computed: int
     items_per_s: float = 0.0
@@ -111,6 +114,31 @@ def read_features(
     return _Pass(source, decode, runner, n_threads, progress).run()
 
 
+def partition(features: Array, *parts: Array) -> tuple[Array, ...]:
+    """Sort rows in place so that each part is a view; what ``features`` held elsewhere is then in disorder.
+
+    Copies of the features of many inputs would double the memory of a fit. Parts are row numbers, disjoint.
+    """
+    order = np.concatenate([*parts, np.setdiff1d(np.arange(len(features)), np.concatenate(parts))])
+    for start in range(len(order)):
+        _carry(features, order, start)
+    edges = np.cumsum([len(part) for part in parts])
+    return tuple(features[end - len(part) : end] for part, end in zip(parts, edges, strict=True))
+
+
+def _carry(features: Array, order: Array, start: int) -> None:
+    """Follow one cycle of a permutation, putting row ``order[i]`` at ``i``, and mark its places as done."""
+    if order[start] == start:
+        return
+    held, here = features[start].copy(), start
+    while (source := int(order[here])) != start:
+        features[here] = features[source]
+        order[here] = here
+        here = source
+    features[here] = held
+    order[here] = here
+
+
 class _Pass:
     """State of one pass; used once."""
 
@@ -122,6 +150,7 @@ class _Pass:
         self._inspections: list[Inspection | None] = [None] * len(source)
         width = sum(runner.outputs.values()) if runner else 0
         self._features = np.zeros((len(source), width), dtype=np.float32)
+        self._fingerprints = np.zeros((len(source), 0), dtype=np.uint8)
         self._n_cached = self._n_computed = 0
         self._fresh: list[Entry] = []
         self._moments: list[tuple[int, float]] = []
@@ -147,7 +176,23 @@ class _Pass:
                 decoders.shutdown(wait=False, cancel_futures=True)
                 self._keep(at_least=1)
         done = tuple(i for i in self._inspections if i is not None)
-        return Reading(done, self._features, self._n_cached, self._n_computed, self._items_per_s())
+        return Reading(
+            inspections=done,
+            features=self._features,
+            fingerprints=self._fingerprints,
+            n_cached=self._n_cached,
+            n_computed=self._n_computed,
+            items_per_s=self._items_per_s(),
+        )
+
+    def _note(self, row: int, seen: Inspection) -> None:
+        """Keep what was seen of a row, its fingerprint in one matrix with the others."""
+        if seen.fingerprint is not None:
+            if not self._fingerprints.size:
+                self._fingerprints = np.zeros((len(self._source), len(seen.fingerprint)), dtype=np.uint8)
+            self._fingerprints[row] = seen.fingerprint
+            seen = replace(seen, fingerprint=self._fingerprints[row])
+        self._inspections[row] = seen
 
     def _items_per_s(self) -> float:
         """Return the rate after the first batch, which waited for the trunk to be loaded."""
@@ -169,7 +214,7 @@ class _Pass:
             known = cache.get(key, [c for c in contents if c])
             for row, content in zip(rows, contents, strict=True):
                 if content in known:
-                    self._inspections[row] = known[content].inspection
+                    self._note(row, known[content].inspection)
                     self._features[row] = known[content].features
                     self._n_cached += 1
                     advance(1)
@@ -206,7 +251,7 @@ class _Pass:
         n_rows, future = pending.popleft()
         seen = future.result()
         for row, inspection in seen.inspections.items():
-            self._inspections[row] = inspection
+            self._note(row, inspection)
         if seen.features is not None:
             for row, features in zip(seen.rows, seen.features, strict=True):
                 self._features[row] = features

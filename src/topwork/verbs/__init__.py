@@ -4,13 +4,13 @@ A verb decides in which order things happen; how each of them is done stands in 
 save through the progress that it is given.
 """
 
-from topwork.verbs.check import DataCheck, check
-from topwork.verbs.evaluate import evaluate
-from topwork.verbs.fit import fit
+from topwork.verbs.checking import DataCheck, check
+from topwork.verbs.evaluating import evaluate
+from topwork.verbs.fitting import fit
 from topwork.verbs.model import Model, Prediction
 from topwork.verbs.options import FitOptions, Surroundings
-from topwork.verbs.predict import load, predict
-from topwork.verbs.serve import serve
+from topwork.verbs.predicting import load, predict
+from topwork.verbs.serving import serve
 
 __all__ = [
     "DataCheck",

@@ -1,20 +1,19 @@
-"""From what inspection saw of each row to the pairs of rows that show nearly the same."""
+"""From what a reading pass saw of each row to the pairs of rows that show nearly the same."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from topwork.contracts import Array, Inspection, Modality
+from topwork.contracts import Array, Modality, row_numbers
+from topwork.training.reading import Reading
 
 __all__ = ["near_pairs"]
 
 
-def near_pairs(inspections: Sequence[Inspection], modality: Modality) -> Array:
+def near_pairs(reading: Reading, modality: Modality) -> Array:
     """Return ``int64 [p, 2]``: pairs of rows that show nearly the same; unreadable rows are in none."""
-    seen = [(row, one.fingerprint) for row, one in enumerate(inspections) if one.fingerprint is not None]
-    if not seen:
+    rows = row_numbers(np.array([one.fingerprint is not None for one in reading.inspections], dtype=bool))
+    if not len(rows):
         return np.zeros((0, 2), dtype=np.int64)
-    rows = np.array([row for row, _ in seen], dtype=np.int64)
-    return rows[modality.near_duplicates(np.stack([fingerprint for _, fingerprint in seen]))]
+    every = len(rows) == len(reading.inspections)
+    return rows[modality.near_duplicates(reading.fingerprints if every else reading.fingerprints[rows])]

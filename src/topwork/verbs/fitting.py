@@ -28,6 +28,7 @@ from topwork.contracts import (
     Fold,
     Goal,
     Graph,
+    Inspection,
     LinearHead,
     Metrics,
     Modality,
@@ -50,7 +51,7 @@ from topwork.inputs import modality as modality_named
 from topwork.report.html import render_html
 from topwork.storage import write_atomically
 from topwork.training.cache import FeatureCache
-from topwork.training.reading import Reading, Runner, read_features
+from topwork.training.reading import Reading, Runner, partition, read_features
 from topwork.training.statistics import describe
 from topwork.trunks import resolve
 from topwork.verbs.duplicates import near_pairs
@@ -86,11 +87,14 @@ class _Order:
 class _Rows:
     """What reading showed, and which row serves for what.
 
-    ``fit_rows`` are the rows of training and validation, ascending; ``folds`` count within them. ``truth``
-    holds encoded labels ``int64 [n]`` of all rows.
+    ``fit_rows`` are the rows of training and validation, ascending; ``folds`` and ``fit_features`` count within
+    them, ``test_features`` within the rows of the test. ``truth`` holds encoded labels ``int64 [n]`` of all rows.
     """
 
-    reading: Reading
+    inspections: tuple[Inspection, ...]
+    n_cached: int
+    fit_features: Array
+    test_features: Array
     findings: Findings
     split: Split
     targets: Mapping[str, Target]
@@ -175,7 +179,7 @@ def fit(
         rungs=climbed.rungs,
         seconds=around.clock() - began_s,
         seconds_to_first_model=climbed.first_model_s,
-        n_cached=rows.reading.n_cached,
+        n_cached=rows.n_cached,
         notes=climbed.fitted.notes,
     )
     graph = graft(preparation.network().graph, climbed.fitted.heads)
@@ -251,7 +255,7 @@ def _read(order: _Order, preparation: Preparation) -> Reading:
 def _assign(order: _Order, reading: Reading) -> _Rows:
     """Check the data, and give every usable row its side and its labels."""
     dataset = order.dataset
-    findings = examine(dataset, reading.inspections, near_pairs(reading.inspections, order.modality))
+    findings = examine(dataset, reading.inspections, near_pairs(reading, order.modality))
     for line in findings.lines:
         order.around.progress.say(line)
     require_enough(findings, dataset)
@@ -268,7 +272,19 @@ def _assign(order: _Order, reading: Reading) -> _Rows:
         Fold(np.searchsorted(fit_rows, fold.train), np.searchsorted(fit_rows, fold.valid))
         for fold in make_folds(split, coarse, how)
     )
-    return _Rows(reading, findings, split, targets, truth, fit_rows, folds)
+    features = partition(reading.features, fit_rows, split.test)
+    return _Rows(
+        inspections=reading.inspections,
+        n_cached=reading.n_cached,
+        fit_features=features[0],
+        test_features=features[1],
+        findings=findings,
+        split=split,
+        targets=targets,
+        truth=truth,
+        fit_rows=fit_rows,
+        folds=folds,
+    )
 
 
 # --- fitting and judging ------------------------------------------------------------------------------
@@ -282,8 +298,7 @@ def _climb(order: _Order, rows: _Rows, deadline: Budget, began_s: float) -> _Cli
         name: Goal(rows.truth[name][rows.fit_rows], target.link, target.n_outputs)
         for name, target in rows.targets.items()
     }
-    features = rows.reading.features[rows.fit_rows]
-    job = FitJob(features, goals, rows.folds, order.seed, deadline, order.around.progress)
+    job = FitJob(rows.fit_features, goals, rows.folds, order.seed, deadline, order.around.progress)
     fitted = order.recipe(job)
     now_s = clock()
     validation = {name: _validation(rows, fitted, name) for name in rows.targets}
@@ -302,9 +317,8 @@ def _validation(rows: _Rows, fitted: Fitted, target: str) -> Metrics:
 
 def _judge_targets(order: _Order, rows: _Rows, climbed: _Climbed) -> dict[str, TargetResult]:
     """Evaluate every target on the test rows, which nothing was chosen on."""
-    features = rows.reading.features[rows.split.test]
     judged = {
-        name: Judged(rows.split.test, rows.truth[name][rows.split.test], _scores(features, head))
+        name: Judged(rows.split.test, rows.truth[name][rows.split.test], _scores(rows.test_features, head))
         for name, head in climbed.fitted.heads.items()
     }
     return {name: _judge_target(order, rows, climbed, name, one) for name, one in judged.items()}
@@ -361,7 +375,7 @@ def _contents(order: _Order, rows: _Rows, fitted: Fitted, graph: Graph, record: 
         trunk=order.trunk.card,
         targets=rows.targets,
         sides=_sides(rows),
-        statistics=describe(rows.reading.features[rows.fit_rows], goals, fitted.held_out),
+        statistics=describe(rows.fit_features, goals, fitted.held_out),
         record=record,
         goldens=make_goldens(inputs, order.modality, order.trunk.preprocessing, engine),
     )
@@ -378,4 +392,4 @@ def _sides(rows: _Rows) -> dict[str, Side]:
         ("valid", rows.split.valid),
         ("test", rows.split.test),
     )
-    return {rows.reading.inspections[row].content.hex(): side for side, part in parts for row in part}
+    return {rows.inspections[row].content.hex(): side for side, part in parts for row in part}

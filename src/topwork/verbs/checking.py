@@ -51,8 +51,8 @@ def check(
     dataset = read(Path(data), options.reading())
     modality = modality_named(dataset.modality)
     decode = partial(modality.decode, preprocessing=modality.inspection_preprocessing())
-    seen = inspect(dataset, decode, n_threads=survey().n_cores, progress=around.progress).inspections
-    findings = examine(dataset, seen, near_pairs(seen, modality))
+    seen = inspect(dataset, decode, n_threads=survey().n_cores, progress=around.progress)
+    findings = examine(dataset, seen.inspections, near_pairs(seen, modality))
     try:
         require_enough(findings, dataset)
         return DataCheck(dataset, findings, _split(dataset, findings, seed, options), None)

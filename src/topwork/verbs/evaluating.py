@@ -20,7 +20,7 @@ from topwork.training.reading import Reading, Runner, read_features
 from topwork.verbs.duplicates import near_pairs
 from topwork.verbs.model import Model
 from topwork.verbs.options import FitOptions, Surroundings
-from topwork.verbs.predict import load
+from topwork.verbs.predicting import load
 from topwork.verbs.recording import Judged, judge, moment, summarise_data, worst
 
 __all__ = ["evaluate"]
@@ -98,7 +98,7 @@ def _score(model: Model, data: Path, options: FitOptions, around: Surroundings) 
     runner = Runner(lambda: servable.engine, widths)
     decode = partial(servable.modality.decode, preprocessing=servable.preprocessing)
     reading = read_features(dataset, decode, runner, n_threads=2, progress=around.progress)
-    findings = examine(dataset, reading.inspections, near_pairs(reading.inspections, servable.modality))
+    findings = examine(dataset, reading.inspections, near_pairs(reading, servable.modality))
     for line in findings.lines:
         around.progress.say(line)
     rows, notes = _unseen(model, reading, findings.usable)
