@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
 from tiny_trunk import write_tiny_trunk
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_trunk import MODEL_ARGS, N_FEATURES
 
+from tiny_trunk import MODEL_ARGS, N_FEATURES
 from topwork.contracts import Stage
 from topwork.errors import UsageError, WeightsError
 from topwork.trunks import tensors
@@ -16,7 +16,14 @@ HALF = (0.5, 0.5, 0.5)
 TINY = Architecture("resnet18", HALF, HALF, arguments=MODEL_ARGS)
 
 # Families whose parts are whole modules, and those with tokens or tables that the root itself owns.
-STAGED = ("resnet18", "tf_efficientnet_lite0", "mobilenetv2_100", "convnext_atto", "regnetx_002", "densenet121")
+STAGED = (
+    "resnet18",
+    "tf_efficientnet_lite0",
+    "mobilenetv2_100",
+    "convnext_atto",
+    "regnetx_002",
+    "densenet121",
+)
 UNSTAGED = ("vit_tiny_patch16_224",)
 
 

@@ -8,7 +8,11 @@ import torch
 from topwork.errors import WeightsError
 from topwork.trunks.tensors import is_intact, read_order, sha256_of, write
 
-TENSORS = {"z": torch.arange(6.0).reshape(2, 3), "a": torch.tensor(7), "m": torch.ones(3, dtype=torch.float16)}
+TENSORS = {
+    "z": torch.arange(6.0).reshape(2, 3),
+    "a": torch.tensor(7),
+    "m": torch.ones(3, dtype=torch.float16),
+}
 
 
 @pytest.fixture

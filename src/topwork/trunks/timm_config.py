@@ -6,6 +6,8 @@ It knows the file's fields and checks each one; it reads no weights and runs no 
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -20,6 +22,7 @@ __all__ = ["Origin", "TimmConfig", "assemble", "parse"]
 
 V = TypeVar("V")
 
+_NOT_COMMERCIAL = re.compile(r"\bnc\b|non-?commercial|research")
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 _FITS: Mapping[str, Literal["crop", "squash"]] = {"center": "crop", "border": "crop", "squash": "squash"}
@@ -108,7 +111,7 @@ def _architecture(config: Mapping[str, Any], inputs: Mapping[str, Any]) -> Archi
     return Architecture(
         str(config["architecture"]),
         mean=_channels(inputs.get("mean", _IMAGENET_MEAN)),
-        std=_channels(inputs.get("std", _IMAGENET_STD)),
+        std=_deviations(inputs.get("std", _IMAGENET_STD)),
         arguments=dict(config.get("model_args") or {}),
     )
 
@@ -135,9 +138,18 @@ def _one_of(choices: Mapping[str, V], inputs: Mapping[str, Any], key: str, defau
 
 def _channels(values: Any) -> tuple[float, float, float]:
     red, green, blue = (float(value) for value in values)
+    if not all(math.isfinite(value) for value in (red, green, blue)):
+        raise ValueError(f"mean or std {values}: expected three finite numbers")
     return red, green, blue
+
+
+def _deviations(values: Any) -> tuple[float, float, float]:
+    deviations = _channels(values)
+    if min(deviations) <= 0:
+        raise ValueError(f"std {values}: expected three numbers above 0")
+    return deviations
 
 
 def _is_commercial(licence: str) -> bool:
     # A licence that nobody stated gives nobody the right to sell what was made with it.
-    return bool(licence) and "nc" not in licence.lower().replace("_", "-").split("-")
+    return bool(licence) and not _NOT_COMMERCIAL.search(licence.lower().replace("_", "-"))

@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from topwork.contracts import Progress, Stage, TrunkCard
+from topwork.contracts import Graph, Progress, Stage, TrunkCard
 from topwork.errors import UsageError
 from topwork.inputs.image import ImagePreprocessing
-from topwork.trunks import architectures
+from topwork.trunks import architectures, topologies
 from topwork.trunks.architectures import Architecture
 
 if TYPE_CHECKING:
@@ -39,12 +39,16 @@ class WeightSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TimmTrunk:
-    """A pretrained image network of the timm library; see `topwork.contracts.Trunk`."""
+    """A pretrained image network of the timm library; see `topwork.contracts.Trunk`.
+
+    ``topology`` names an exported topology that came with topwork; empty where there is none.
+    """
 
     card: TrunkCard
     preprocessing: ImagePreprocessing
     architecture: Architecture
     source: WeightSource
+    topology: str = ""
 
     @property
     def identity(self) -> str:
@@ -54,6 +58,16 @@ class TimmTrunk:
     def fetch(self, cache_dir: Path, progress: Progress) -> Path:
         """Bring the weights here; see `WeightSource.fetch`."""
         return self.source.fetch(cache_dir, progress)
+
+    def graph(self, weights: Path) -> Graph | None:
+        """Return the network as it was exported when topwork was made; neither torch nor timm is imported.
+
+        Raises
+        ------
+        WeightsError
+            The file is damaged, or its tensors are not those of this network.
+        """
+        return topologies.graph(self.topology, weights) if self.topology else None
 
     def load(self, weights: Path) -> torch.nn.Module:
         """Build the network: ``uint8 [n, height, width, 3]`` to features ``float32 [n, n_features]``.

@@ -189,9 +189,13 @@ def _require_hash(what: str, found: str, expected: str) -> None:
 
 def _unpickle(path: Path) -> dict[str, torch.Tensor]:
     """Read a state dict whose hash is known already; its order is kept."""
+    import pickle
+
     import torch
 
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    state: object = None
+    with suppress(pickle.UnpicklingError):  # what it would not load is no tensor, and is refused below
+        state = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise WeightsError(f"{path.name} holds something other than tensors by name.", next_step=_ELSEWHERE)
+        raise WeightsError("The file holds something other than tensors by name.", next_step=_ELSEWHERE)
     return state

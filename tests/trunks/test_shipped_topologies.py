@@ -1,0 +1,69 @@
+"""The networks that come exported are those that timm builds."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from topwork import Surroundings, plugins
+from topwork.engines.choice import build, reference
+from topwork.engines.export import verify
+from topwork.errors import WeightsError
+from topwork.inputs import modality
+from topwork.trunks import topologies
+from topwork.trunks.timm_trunk import TimmTrunk
+from topwork.verbs.transfer import exportable_of
+
+CATALOGUE = {name: one for name, one in plugins.trunks().items() if isinstance(one, TimmTrunk)}
+
+
+def test_every_trunk_of_the_catalogue_comes_exported() -> None:
+    assert set(topologies.shipped()) == {one.topology for one in CATALOGUE.values()}
+    assert len(topologies.shipped()) == 4
+
+
+@pytest.mark.parametrize("name", topologies.shipped())
+def test_a_topology_holds_no_weights_and_no_path(name: str) -> None:
+    content = files("topwork.trunks").joinpath("topologies", f"{name}.onnx").read_bytes()
+    assert len(content) < 250_000
+    assert b"/home" not in content
+    assert b"site-packages" not in content
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    save_file({"a": np.zeros(3, dtype=np.float32)}, tmp_path / "w.safetensors")
+    with pytest.raises(WeightsError, match="does not hold the weights of efficientnet-lite0"):
+        topologies.graph("efficientnet-lite0", tmp_path / "w.safetensors")
+    (tmp_path / "w.safetensors").write_bytes(b"damaged")
+    with pytest.raises(WeightsError):
+        topologies.graph("efficientnet-lite0", tmp_path / "w.safetensors")
+
+
+def test_a_trunk_without_a_topology_says_so(tiny_trunk: Path) -> None:
+    from topwork.trunks import resolve
+
+    assert resolve(str(tiny_trunk), {}).graph(tiny_trunk / "model.safetensors") is None
+
+
+def test_the_tables_name_every_weight_once() -> None:
+    for name in topologies.shipped():
+        text = files("topwork.trunks").joinpath("topologies", f"{name}.json").read_text(encoding="utf-8")
+        names = json.loads(text)
+        assert len(names) > 200
+        assert len(set(names.values())) == len(names)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_a_shipped_network_gives_what_timm_gives(name: str, around: Surroundings) -> None:
+    trunk = CATALOGUE[name]
+    weights = trunk.fetch(around.cache_dir, around.progress)
+    graph = trunk.graph(weights)
+    assert graph is not None
+    exportable = exportable_of(trunk, modality("image"), weights)
+    verify(exportable, graph, build(reference(), graph, n_threads=2, n_streams=1))
