@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from queue import SimpleQueue
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from topwork.errors import MissingExtraError, TopworkError, UsageError
 __all__ = ["OpenVinoEngine"]
 
 _TYPES = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+_FIRST_CALL = Lock()
 
 
 class OpenVinoEngine:
@@ -53,6 +55,10 @@ class OpenVinoEngine:
         self._idle: SimpleQueue[Any] = SimpleQueue()
         for _ in range(n_streams):
             self._idle.put(compiled.create_infer_request())
+        # OpenVINO's binding to NumPy sets itself up in the first call of a process, and two first calls at once
+        # wait for each other for ever: one thread holds the set-up and wants the GIL, the other the reverse.
+        with _FIRST_CALL:
+            self.run(_smallest(compiled.input(0)))
 
     def run(self, batch: Array) -> dict[str, Array]:
         """Run a raw batch ``[n, ...]``; wait for a free request where ``n_streams`` calls are under way."""
@@ -100,6 +106,12 @@ def _settings(precision: Precision, n_threads: int, n_streams: int) -> dict[str,
         "INFERENCE_NUM_THREADS": n_threads,
         "INFERENCE_PRECISION_HINT": _TYPES[precision],
     }
+
+
+def _smallest(port: Any) -> Array:
+    """Return a batch of one input of zeros, every other axis as short as the network allows."""
+    shape = (max(1, axis.get_min_length()) for axis in list(port.get_partial_shape())[1:])
+    return np.zeros((1, *shape), dtype=port.get_element_type().to_dtype())
 
 
 def _compile(openvino: Any, model: bytes, settings: dict[str, Any]) -> Any:
