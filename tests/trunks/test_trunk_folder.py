@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import Told
 from tiny_trunk import INPUT_PX, N_FEATURES, write_tiny_trunk
+from told import Told
 from topwork.contracts import Trunk
 from topwork.errors import UsageError, WeightsError
 from topwork.trunks.folder import open_folder
@@ -67,7 +67,7 @@ def test_identity_changes_with_weights_and_with_normalisation(copied: Path, tmp_
 
 def test_a_trunk_cuts_only_what_it_loaded(tiny_folder: Path) -> None:
     trunk = open_folder(tiny_folder)
-    assert [s.name for s in trunk.stages(trunk.load(tiny_folder / "model.safetensors"))][0] == "conv1"
+    assert trunk.stages(trunk.load(tiny_folder / "model.safetensors"))[0].name == "conv1"
     with pytest.raises(UsageError, match="Linear"):
         trunk.stages(torch.nn.Linear(1, 1))
 
@@ -117,7 +117,7 @@ def test_a_folder_without_weights_or_configuration_says_what_is_missing(copied: 
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="There is no folder .*nowhere"):
+    with pytest.raises(WeightsError, match=r"There is no folder .*nowhere"):
         open_folder(tmp_path / "nowhere")
 
 

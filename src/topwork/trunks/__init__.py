@@ -54,7 +54,9 @@ def _repository(name: str) -> str:
 
 
 def _is_path(name: str) -> bool:
-    return name.startswith(("~", ".")) or "/" in name or os.sep in name or Path(name).is_dir()
+    return name != "" and (
+        name.startswith(("~", ".")) or "/" in name or os.sep in name or Path(name).is_dir()
+    )
 
 
 def _unknown(name: str, catalogue: Mapping[str, Trunk]) -> UsageError:
