@@ -244,3 +244,25 @@ def test_the_manifest_is_json_that_anybody_can_read(fitted: Model) -> None:
         assert archive.namelist()[-1] == "manifest.json"
     assert manifest["targets"]["label"]["state"]["labels"] == ["blue", "green", "red"]
     assert open_bundle(fitted.path).identity == fitted.servable.bundle.identity
+
+
+@pytest.mark.slow
+def test_a_first_fit_with_the_catalogue_imports_no_torch(
+    photos: Path, around: Surroundings, tmp_path: Path
+) -> None:
+    import subprocess
+    import sys
+
+    from topwork import plugins
+    from topwork.verbs.options import DEFAULT_TRUNK
+
+    plugins.trunk(DEFAULT_TRUNK).fetch(around.cache_dir, around.progress)
+    script = (
+        "import sys, pathlib, topwork\n"
+        "around = topwork.Surroundings(cache_dir=pathlib.Path(sys.argv[2]))\n"
+        "model = topwork.fit(sys.argv[1], around=around)\n"
+        "print(model.record.n_cached, sorted({'torch', 'timm', 'torchvision', 'scipy'} & set(sys.modules)))"
+    )
+    words = [sys.executable, "-c", script, str(photos), str(around.cache_dir)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.strip() == "0 []"

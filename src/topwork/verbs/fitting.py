@@ -61,7 +61,7 @@ from topwork.verbs.options import DEFAULT_RECIPE, DEFAULT_TRUNK, FitOptions, Sur
 from topwork.verbs.places import Place
 from topwork.verbs.recording import Judged, judge, moment, summarise_data, summarise_split, worst
 from topwork.verbs.speeds import remember_speed
-from topwork.verbs.transfer import Preparation
+from topwork.verbs.transfer import Preparation, packages
 
 __all__ = ["fit", "open_cache"]
 
@@ -347,6 +347,7 @@ def _settings(order: _Order, preparation: Preparation) -> dict[str, str]:
         "decoder": order.modality.decoder,
         "preprocessing": ", ".join(f"{k} {v}" for k, v in order.trunk.preprocessing.to_json().items()),
         "trunk identity": order.trunk.identity,
+        "packages": packages(),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
     }

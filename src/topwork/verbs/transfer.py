@@ -34,12 +34,14 @@ __all__ = [
     "exportable_of",
     "graph_identity",
     "load_graph",
+    "packages",
     "start_engine",
 ]
 
 _LAYOUT = 1
 """Counts changes in how topwork itself decodes and exports."""
 _TOPOLOGY = "topology"
+_LIBRARIES = ("numpy", "pillow", "onnx", "openvino", "onnxruntime", "torch", "timm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,11 @@ def graph_identity(trunk: Trunk) -> str:
         **{name: _version(name) for name in ("torch", "timm")},
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def packages() -> str:
+    """Return the versions of the libraries that numbers depend on."""
+    return ", ".join(f"{name} {_version(name)}" for name in _LIBRARIES)
 
 
 def _version(package: str) -> str:
