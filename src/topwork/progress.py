@@ -6,6 +6,7 @@ It knows nothing of the work.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ __all__ = ["Bars", "Lines", "Quiet", "on"]
 
 _EVERY_S = 5.0
 _WORTH_A_LINE_S = 0.5
+_CONTROLS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 
 
 def on(stream: TextIO) -> Progress:
@@ -53,7 +55,7 @@ class Lines:
 
     def say(self, line: str) -> None:
         """Write the line."""
-        print(line, file=self.stream, flush=True)
+        print(_harmless(line), file=self.stream, flush=True)
 
     @contextmanager
     def track(self, title: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
@@ -71,7 +73,17 @@ class Lines:
         yield advance
         took_s = self.clock() - began_s
         if took_s >= _WORTH_A_LINE_S:
-            self.say(f"{title}: {done} {unit} in {took_s:.1f} s")
+            self.say(_outcome(title, done, unit, took_s))
+
+
+def _outcome(title: str, done: int, unit: str, took_s: float) -> str:
+    """Say what it took; a single unit is not worth counting."""
+    return f"{title}: {took_s:.1f} s" if done == 1 else f"{title}: {done:,} {unit} in {took_s:.1f} s"
+
+
+def _harmless(line: str) -> str:
+    """Return the line without control characters: a file's name may hold some that steer a terminal."""
+    return _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", line)
 
 
 def _state(done: int, total: int, unit: str, took_s: float) -> str:
@@ -93,7 +105,7 @@ class Bars:
 
     def say(self, line: str) -> None:
         """Write the line above any bar."""
-        self._console.print(line, markup=False)
+        self._console.print(_harmless(line), markup=False)
 
     @contextmanager
     def track(self, title: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
@@ -110,7 +122,7 @@ class Bars:
             finally:
                 shown.remove_task(bar)
         if (task.elapsed or 0.0) >= _WORTH_A_LINE_S:
-            self.say(f"{title}: {task.completed:.0f} {unit} in {task.elapsed or 0.0:.1f} s")
+            self.say(_outcome(title, int(task.completed), unit, task.elapsed or 0.0))
 
     @contextmanager
     def _display(self) -> Iterator[rich.progress.Progress]:

@@ -28,6 +28,8 @@ _REASONS = {
     errno.EROFS: ("the file system is read-only", "Choose another place to write to."),
     errno.EACCES: ("permission was denied", "Choose a folder that you may write to."),
     errno.EPERM: ("permission was denied", "Choose a folder that you may write to."),
+    errno.EEXIST: ("a file of that name is where a folder would have to be", "Check the path."),
+    errno.ENOENT: ("there is no such place", "Check the path."),
     errno.ENOTDIR: ("a part of the path is a file, not a folder", "Check the path."),
     errno.EISDIR: ("it is a folder", "Give the name of a file."),
     errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter name."),

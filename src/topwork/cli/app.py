@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -14,37 +14,66 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
+_STYLE: dict[str, Any] = {
+    "no_args_is_help": True,
+    "add_completion": False,
+    "rich_markup_mode": None,
+    "pretty_exceptions_enable": False,
+}
 app = typer.Typer(
     name="topwork",
     help="Data in, a proven model out, a production API behind it.",
     epilog="Begin with:  topwork fit FOLDER   (one sub-folder of photos per label)",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
+    **_STYLE,
 )
-_COMMON = {"no_args_is_help": True, "rich_markup_mode": None}
-data_app = typer.Typer(help="Look at data.", no_args_is_help=True, rich_markup_mode=None)
-trunks_app = typer.Typer(help="Pretrained networks.", no_args_is_help=True, rich_markup_mode=None)
-bundle_app = typer.Typer(help="Look into bundles.", no_args_is_help=True, rich_markup_mode=None)
-cache_app = typer.Typer(
-    help="The cache of weights and features.", no_args_is_help=True, rich_markup_mode=None
-)
+data_app = typer.Typer(help="Look at data before a fit.", **_STYLE)
+trunks_app = typer.Typer(help="Pretrained networks.", **_STYLE)
+bundle_app = typer.Typer(help="Look into bundles.", **_STYLE)
+cache_app = typer.Typer(help="The cache of weights and features.", **_STYLE)
 for name, noun in (("data", data_app), ("trunks", trunks_app), ("bundle", bundle_app), ("cache", cache_app)):
     app.add_typer(noun, name=name)
 
+
+def _path(word: str) -> Path:
+    """Refuse the empty word that an unset variable of a shell leaves; as a path it would be this folder."""
+    if not word:
+        raise typer.BadParameter("it is empty; expected a path.")
+    return Path(word)
+
+
+LayoutWord = Literal["auto", "folders", "split-folders", "table"]
+EngineWord = Literal["auto", "openvino", "onnxruntime", "torch"]
+FormatWord = Literal["text", "jsonl", "csv"]
+
 Data = Annotated[
-    Path, typer.Argument(help="Class folders, split folders, a table (CSV, TSV, Parquet, JSONL), or a zip.")
+    Path,
+    typer.Argument(
+        metavar="DATA",
+        parser=_path,
+        help="Class folders, split folders, a table (CSV, TSV, Parquet, JSONL), or a zip.",
+    ),
 ]
-Bundle = Annotated[Path, typer.Argument(help="A .topwork file.")]
+Bundle = Annotated[
+    Path, typer.Argument(metavar="BUNDLE", parser=_path, help="A .topwork file, as a fit writes it.")
+]
 Json = Annotated[bool, typer.Option("--json", help="End standard output with one JSON object.")]
-Seed = Annotated[int, typer.Option(help="Of splits and everything else that is drawn at random.")]
-Input = Annotated[str | None, typer.Option(help="Column of a table that names the files.")]
-Target = Annotated[list[str] | None, typer.Option(help="Column to predict; may be given several times.")]
-Group = Annotated[str | None, typer.Option(help="Column whose rows stay on one side, such as a patient.")]
-Time = Annotated[str | None, typer.Option(help="Column to split by time; the last rows are the test.")]
-LayoutOption = Annotated[str, typer.Option("--layout", help="auto, folders, split-folders or table.")]
-Engine = Annotated[str, typer.Option(help="auto, openvino, onnxruntime or torch.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show results alone, no progress.")]
+Seed = Annotated[
+    int, typer.Option(metavar="N", min=0, help="Of splits and all else that is drawn at random.")
+]
+Input = Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of a table that names the files.")]
+Target = Annotated[
+    list[str] | None, typer.Option(metavar="COLUMN", help="Column to predict; may be given several times.")
+]
+Group = Annotated[
+    str | None,
+    typer.Option(metavar="COLUMN", help="Column whose rows stay on one side, such as a patient."),
+]
+Time = Annotated[
+    str | None, typer.Option(metavar="COLUMN", help="Column to split by time; the last rows are the test.")
+]
+LayoutOption = Annotated[LayoutWord, typer.Option("--layout", help="What the data are.")]
+Engine = Annotated[EngineWord, typer.Option(help="What runs the network.")]
 
 
 def _version(wanted: bool) -> None:
@@ -62,17 +91,21 @@ def _root(
     """Take options that stand before a command."""
 
 
-@app.command()
+@app.command(epilog="Example:  topwork fit photos/   writes photos.topwork and a report")
 def fit(
+    context: typer.Context,
     data: Data,
     out: Annotated[
-        Path | None, typer.Option(help="Bundle to write; by default the data's name here.")
+        Path | None,
+        typer.Option(metavar="FILE", parser=_path, help="Bundle to write; by default the data's name here."),
     ] = None,
     trunk: Annotated[
-        str, typer.Option(help="Catalogue name, timm/NAME, hf/ORG/NAME, or a folder.")
+        str, typer.Option(metavar="NAME", help="Catalogue name, timm/NAME, hf/ORG/NAME, or a folder.")
     ] = "efficientnet-lite0",
-    recipe: Annotated[str, typer.Option(help="How it is fitted.")] = "probe",
-    budget: Annotated[str | None, typer.Option(help="Longest time for fitting, such as 90s or 2m.")] = None,
+    recipe: Annotated[str, typer.Option(metavar="NAME", help="How it is fitted.")] = "probe",
+    budget: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Longest time for fitting, such as 90s or 2m.")
+    ] = None,
     seed: Seed = 0,
     input: Input = None,  # noqa: A002 - the option's name
     target: Target = None,
@@ -86,18 +119,20 @@ def fit(
         ),
     ] = False,
     golden: Annotated[
-        Path | None, typer.Option(help="Folder of inputs for the proof, in place of training data.")
+        Path | None,
+        typer.Option(metavar="FOLDER", parser=_path, help="Inputs for the proof, in place of training data."),
     ] = None,
     engine: Engine = "auto",
+    quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Fit a model on labelled data: writes a bundle and a report."""
+    """Fit a model on labelled data: a bundle and a report."""
     from topwork import verbs
     from topwork.cli.output import show_fit
     from topwork.verbs.places import default_bundle
 
     options = _options(input, target, group, time, layout, keep=not no_training_data, golden=golden)
-    around = _around(engine)
+    around = _around(context, engine, quiet=quiet)
     model = verbs.fit(
         data,
         out or default_bundle(data),
@@ -108,75 +143,84 @@ def fit(
         options=options,
         around=around,
     )
-    show_fit(model, as_json=json, seconds=_elapsed(around))
+    show_fit(model, data, as_json=json, quiet=quiet, seconds=_elapsed(around))
 
 
-@app.command()
+@app.command(epilog="Example:  topwork evaluate photos.topwork others/")
 def evaluate(
+    context: typer.Context,
     bundle: Bundle,
     data: Data,
-    report: Annotated[Path | None, typer.Option(help="Where to write the report as HTML.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", parser=_path, help="Where to write the report as HTML.")
+    ] = None,
     input: Input = None,  # noqa: A002 - the option's name
     target: Target = None,
     layout: LayoutOption = "auto",
     engine: Engine = "auto",
+    quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Measure a bundle on labelled data that it has not seen."""
+    """Measure a bundle on labelled data it has not seen."""
     from topwork import verbs
     from topwork.cli.output import show_evaluation
 
     options = _options(input, target, None, None, layout)
-    record = verbs.evaluate(bundle, data, report=report, options=options, around=_around(engine))
+    around = _around(context, engine, quiet=quiet)
+    record = verbs.evaluate(bundle, data, report=report, options=options, around=around)
     show_evaluation(record, bundle, report, as_json=json)
 
 
-@app.command()
+@app.command(epilog="Example:  topwork predict photos.topwork new.jpg others/")
 def predict(
+    context: typer.Context,
     bundle: Bundle,
     inputs: Annotated[
-        list[str], typer.Argument(help="Files, folders, or - for one input on standard input.")
+        list[str],
+        typer.Argument(metavar="INPUTS", help="Files, folders, or - for one input on standard input."),
     ],
-    output: Annotated[str, typer.Option("--format", help="text, jsonl or csv.")] = "text",
+    output: Annotated[FormatWord, typer.Option("--format", help="How answers are written.")] = "text",
     json: Annotated[bool, typer.Option("--json", help="The same as --format jsonl.")] = False,
     engine: Engine = "auto",
 ) -> None:
-    """Predict for files and folders; what cannot be read costs one line, not the run."""
+    """Predict for files and folders."""
     from topwork import verbs
     from topwork.cli.output import show_predictions
     from topwork.cli.sources import inputs_of
 
-    model = verbs.load(bundle, around=_around(engine))
+    model = verbs.load(bundle, around=_around(context, engine))
     found = inputs_of(inputs, model.servable.modality)
     raise typer.Exit(show_predictions(model, found, "jsonl" if json else output))
 
 
-@app.command()
+@app.command(epilog="Example:  topwork serve photos.topwork --port 8080")
 def serve(
+    context: typer.Context,
     bundle: Bundle,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; 0.0.0.0 opens it to every network.")
+        str, typer.Option(metavar="ADDRESS", help="Where to listen; 0.0.0.0 opens it to every network.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8000,
+    port: Annotated[int, typer.Option(metavar="PORT", help="0 takes a free one.")] = 8000,
     engine: Engine = "auto",
 ) -> None:
-    """Serve a bundle: an HTTP API, its documentation, and a page to try it on."""
+    """Serve a bundle: an HTTP API and a page to try it."""
     from topwork import verbs
     from topwork.cli.output import show_server
 
-    verbs.serve(bundle, host, port=port, on_ready=show_server, around=_around(engine))
+    verbs.serve(bundle, host, port=port, on_ready=show_server, around=_around(context, engine))
 
 
 @app.command()
 def plugins(json: Json = False) -> None:
-    """List the tasks, trunks and recipes that are installed."""
-    from topwork.cli.output import show_plugins
+    """List the installed tasks, trunks and recipes."""
+    from topwork.cli.listings import show_plugins
 
     show_plugins(as_json=json)
 
 
-@data_app.command("check")
+@data_app.command("check", epilog="Status 1 says that a fit would refuse the data.")
 def data_check(
+    context: typer.Context,
     data: Data,
     seed: Seed = 0,
     input: Input = None,  # noqa: A002 - the option's name
@@ -184,49 +228,49 @@ def data_check(
     group: Group = None,
     time: Time = None,
     layout: LayoutOption = "auto",
+    quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Show what a fit would see: layout, unreadable files, duplicates, leaks, classes, split."""
+    """Show what a fit would see, and what it would refuse."""
     from topwork import verbs
-    from topwork.cli.output import show_check
+    from topwork.cli.listings import show_check
 
     options = _options(input, target, group, time, layout)
-    raise typer.Exit(
-        show_check(verbs.check(data, seed=seed, options=options, around=_around("auto")), as_json=json)
-    )
+    found = verbs.check(data, seed=seed, options=options, around=_around(context, quiet=quiet))
+    raise typer.Exit(show_check(found, as_json=json))
 
 
 @trunks_app.command("list")
-def trunks_list(json: Json = False) -> None:
-    """List pretrained networks: size, source, licence, and speed here where it is known."""
-    from topwork.cli.output import show_trunks
+def trunks_list(context: typer.Context, json: Json = False) -> None:
+    """List them: size, source, licence, speed here."""
+    from topwork.cli.listings import show_trunks
 
-    show_trunks(_around("auto"), as_json=json)
+    show_trunks(_around(context), as_json=json)
 
 
 @bundle_app.command("inspect")
-def bundle_inspect(bundle: Bundle, json: Json = False) -> None:
-    """Show what a bundle holds and whether it still proves itself."""
+def bundle_inspect(context: typer.Context, bundle: Bundle, json: Json = False) -> None:
+    """Show what a bundle holds, and prove it again."""
     from topwork import verbs
-    from topwork.cli.output import show_bundle
+    from topwork.cli.listings import show_bundle
 
-    show_bundle(verbs.load(bundle), as_json=json)
+    show_bundle(verbs.load(bundle, around=_around(context)), as_json=json)
 
 
 @cache_app.command("info")
-def cache_info(json: Json = False) -> None:
+def cache_info(context: typer.Context, json: Json = False) -> None:
     """Show where the cache is and how full."""
-    from topwork.cli.output import show_cache
+    from topwork.cli.listings import show_cache
 
-    show_cache(_around("auto"), as_json=json)
+    show_cache(_around(context), as_json=json)
 
 
 @cache_app.command("clear")
-def cache_clear() -> None:
-    """Forget cached features; weights and exported networks stay."""
+def cache_clear(context: typer.Context) -> None:
+    """Forget cached features; weights and networks stay."""
     from topwork.verbs.fitting import open_cache
 
-    open_cache(_around("auto")).clear()
+    open_cache(_around(context)).clear()
     typer.echo("The feature cache is empty.")
 
 
@@ -235,12 +279,11 @@ def _options(
     target: list[str] | None,
     group: str | None,
     time: str | None,
-    layout: str,
+    layout: LayoutWord,
     *,
     keep: bool = True,
     golden: Path | None = None,
 ) -> FitOptions:
-    from topwork.cli.sources import layout_named
     from topwork.verbs import FitOptions
 
     return FitOptions(
@@ -248,24 +291,30 @@ def _options(
         target=tuple(target or ()),
         group=group,
         time=time,
-        layout=layout_named(layout),
+        layout=layout,
         keep_training_data=keep,
         golden=golden,
     )
 
 
-def _around(engine: str) -> Surroundings:
+def _around(context: typer.Context, engine: EngineWord = "auto", *, quiet: bool = False) -> Surroundings:
+    """Return what stands around a command; the whole of its words is the root context's object."""
     import sys
+    from time import perf_counter
 
-    from topwork.cli.sources import engine_named, process_age_s
+    from topwork import progress
+    from topwork.cli.sources import process_age_s
     from topwork.engines.memory import keep_memory
     from topwork.verbs import Surroundings
     from topwork.verbs.recording import command_line
 
     keep_memory()
-    around = Surroundings(command=command_line(["topwork", *sys.argv[1:]]), engine=engine_named(engine))
     return Surroundings(
-        command=around.command, engine=around.engine, began_s=around.clock() - process_age_s()
+        command=command_line(["topwork", *(context.find_root().obj or ())]),
+        engine=engine,
+        progress=progress.Quiet() if quiet else progress.on(sys.stderr),
+        clock=perf_counter,
+        began_s=perf_counter() - process_age_s(),
     )
 
 

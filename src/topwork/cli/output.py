@@ -1,72 +1,61 @@
-"""What the commands print: results on standard output, a next step on standard error."""
+"""What fit, evaluate, predict and serve print: results on standard output, a next step on standard error."""
 
 from __future__ import annotations
 
 import csv
 import json
+import shlex
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from topwork.cli.lines import one_line, put, put_json, put_table, say
 from topwork.errors import UsageError
 
 if TYPE_CHECKING:
-    from topwork.contracts import Estimate, FitRecord, TargetResult, TrunkCard
-    from topwork.verbs import DataCheck, Model, Prediction, Surroundings
+    from topwork.contracts import FitRecord, TargetResult
+    from topwork.verbs import Model, Prediction
 
-__all__ = [
-    "show_bundle",
-    "show_cache",
-    "show_check",
-    "show_evaluation",
-    "show_fit",
-    "show_plugins",
-    "show_predictions",
-    "show_server",
-    "show_trunks",
-]
-
-
-def say(line: str = "") -> None:
-    """Write a line to standard error."""
-    print(line, file=sys.stderr)
-
-
-def put(line: str = "") -> None:
-    """Write a line to standard output."""
-    print(line)
-
-
-def put_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
-    """Write one JSON value on one line."""
-    put(json.dumps(value, ensure_ascii=False, allow_nan=False))
-
-
-def put_table(rows: Sequence[Sequence[str]]) -> None:
-    """Write rows in columns, the first row being the head."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        put("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+__all__ = ["put_results", "show_evaluation", "show_fit", "show_predictions", "show_server"]
 
 
 # --- fit and evaluate ---------------------------------------------------------------------------------
 
 
-def show_fit(model: Model, *, as_json: bool, seconds: float) -> None:
+def show_fit(
+    model: Model, data: Path | None = None, *, as_json: bool, seconds: float, quiet: bool = False
+) -> None:
     """Tell how good the model is, where it is, and what to do next."""
     record, bundle = model.record, model.path
     report = bundle.with_name(f"{bundle.stem}.report.html")
     if as_json:
         put_json(_result(record, bundle, report, seconds))
         return
-    _put_results(record)
+    put_results(record)
+    for note in record.notes:
+        put(f"{record.recipe.capitalize():<8}{note}")
+    put(f"Took    {seconds:.1f} s")
     put(f"Bundle  {bundle}  ({bundle.stat().st_size / 1e6:.1f} MB)")
     put(f"Report  {report}")
+    if not quiet:
+        _say_next(record, bundle, data)
+
+
+def _say_next(record: FitRecord, bundle: Path, data: Path | None) -> None:
+    name = shlex.quote(str(bundle))
+    steps = [
+        (f"topwork predict {name} FILE", "what it says of a new one"),
+        (f"topwork serve {name}", "an HTTP API and a page to try it on"),
+    ]
+    if record.data.rejected and data is not None:
+        steps.append((f"topwork data check {shlex.quote(str(data))}", "which inputs were left out, and why"))
+    width = max(len(command) for command, _ in steps)
     say()
     say("Next:")
-    say(f"  topwork predict {bundle} FILE      what it says of a new one")
-    say(f"  topwork serve {bundle}             an HTTP API and a page to try it on")
+    for command, purpose in steps:
+        say(f"  {command.ljust(width)}   {purpose}")
 
 
 def show_evaluation(record: FitRecord, bundle: Path, report: Path | None, *, as_json: bool) -> None:
@@ -74,7 +63,7 @@ def show_evaluation(record: FitRecord, bundle: Path, report: Path | None, *, as_
     if as_json:
         put_json(_result(record, bundle, report, record.seconds))
         return
-    _put_results(record)
+    put_results(record)
     if report is not None:
         put(f"Report  {report}")
 
@@ -97,53 +86,56 @@ def _result(record: FitRecord, bundle: Path, report: Path | None, seconds: float
     }
 
 
-def _put_results(record: FitRecord) -> None:
-    put()
+def put_results(record: FitRecord) -> None:
+    """Write the metrics of every target, with intervals and baselines."""
+    from topwork.report.quantities import counted
+
+    where = "of these data" if record.kind == "evaluation" else "of the test split"
     for name, result in record.targets.items():
-        where = "these data" if record.kind == "evaluation" else "the test split"
-        put(f"{name}: {len(result.labels)} labels; {record.split.n_test} rows of {where}")
-        _put_metrics(result)
         put()
+        classes, inputs = (
+            counted(len(result.labels), "class", "classes"),
+            counted(record.split.n_test, "input"),
+        )
+        put(_breakable(f"{name}: {classes}, measured on {inputs} {where}"))
+        _put_metrics(result)
+    put()
     for note in record.split.notes:
         put(f"Note: {note}")
 
 
 def _put_metrics(result: TargetResult) -> None:
-    baselines = list(result.baselines)
-    rows = [["", "value", "95 % interval", *baselines]]
+    from topwork.report.quantities import metric_title, spell, spell_interval
+
+    rows = [["", "value", "95 % interval", *result.baselines]]
     for metric, estimate in result.test.items():
-        others = [_number(metric, result.baselines[b].get(metric)) for b in baselines]
-        rows.append(
-            [f"  {metric.replace('_', ' ')}", _number(metric, estimate), _interval(metric, estimate), *others]
-        )
+        others = [spell(metric, m[metric].value) if metric in m else "" for m in result.baselines.values()]
+        cells = spell(metric, estimate.value), spell_interval(metric, estimate)
+        rows.append([f"  {metric_title(metric)}", *map(_breakable, (*cells, *others))])
     put_table(rows)
 
 
-def _number(metric: str, estimate: Estimate | None) -> str:
-    if estimate is None or estimate.value != estimate.value:
-        return "–"
-    return f"{estimate.value:.3f}" if metric == "log_loss" else f"{100 * estimate.value:.1f} %"
-
-
-def _interval(metric: str, estimate: Estimate) -> str:
-    if metric == "log_loss":
-        return f"{estimate.low:.3f} to {estimate.high:.3f}"
-    return f"{100 * estimate.low:.1f} to {100 * estimate.high:.1f} %"
+def _breakable(text: str) -> str:
+    """Return the text with common blanks, which a program that reads the output splits at."""
+    return text.replace("\u00a0", " ")
 
 
 # --- predict ------------------------------------------------------------------------------------------
 
 
-def show_predictions(model: Model, inputs: Sequence[object], form: str) -> int:
+def show_predictions(model: Model, inputs: Sequence[object], form: Literal["text", "jsonl", "csv"]) -> int:
     """Write predictions as they come; return 1 when every input was bad, else 0."""
-    writers = {"text": _write_text, "jsonl": _write_jsonl, "csv": _write_csv}
-    if form not in writers:
-        raise UsageError(f"--format {form!r} is not known; expected one of {', '.join(writers)}.")
-    n_good = writers[form](model.stream(inputs), model)
-    n_bad = len(inputs) - n_good
-    if n_bad:
-        say(f"{n_bad} of {len(inputs)} could not be read.")
+    write = {"text": _write_text, "jsonl": _write_jsonl, "csv": _write_csv}[form]
+    n_good = write(_named(model, inputs), model)
+    if n_good < len(inputs):
+        say(f"{len(inputs) - n_good} of {len(inputs)} could not be read.")
     return 1 if inputs and not n_good else 0
+
+
+def _named(model: Model, inputs: Sequence[object]) -> Iterator[Prediction]:
+    """Call what came on standard input what it was called on the command line."""
+    for one, prediction in zip(inputs, model.stream(inputs), strict=True):
+        yield replace(prediction, input="-") if isinstance(one, bytes) else prediction
 
 
 def _write_text(predictions: Iterable[Prediction], model: Model) -> int:
@@ -151,7 +143,7 @@ def _write_text(predictions: Iterable[Prediction], model: Model) -> int:
     n_good = 0
     for one in predictions:
         if one.answer is None:
-            say(f"{one.input}: {_one_line(one.problem)}")
+            say(f"{one.input}: {_problem(one)}")
             continue
         n_good += 1
         put(f"{one.input}\t{_in_words(one)}")
@@ -170,7 +162,7 @@ def _write_jsonl(predictions: Iterable[Prediction], model: Model) -> int:
     n_good = 0
     for one in predictions:
         n_good += one.answer is not None
-        found = one.answer if one.answer is not None else {"error": _one_line(one.problem)}
+        found = one.answer if one.answer is not None else {"error": _problem(one)}
         put_json({"input": one.input, **found})
     return n_good
 
@@ -186,12 +178,12 @@ def _write_csv(predictions: Iterable[Prediction], model: Model) -> int:
     for one in predictions:
         n_good += one.answer is not None
         shares = [f"{one.probabilities[n]:.6f}" if n in one.probabilities else "" for n in names]
-        table.writerow([one.input, one.label or "", _one_line(one.problem), *shares])
+        table.writerow([one.input, one.label or "", _problem(one), *shares])
     return n_good
 
 
-def _one_line(text: str | None) -> str:
-    return " ".join((text or "").split())
+def _problem(one: Prediction) -> str:
+    return one_line(" ".join((one.problem or "").split()))
 
 
 # --- serve --------------------------------------------------------------------------------------------
@@ -199,153 +191,8 @@ def _one_line(text: str | None) -> str:
 
 def show_server(url: str) -> None:
     """Tell where the server is and how to talk to it."""
-    say(f"Ready at {url}    (page: {url}/   API: {url}/docs   stop: Ctrl-C)")
-    say(f"  curl --data-binary @FILE {url}/predict")
-
-
-# --- nouns --------------------------------------------------------------------------------------------
-
-
-def show_check(found: DataCheck, *, as_json: bool) -> int:
-    """Tell what the data look like; return 1 when a fit would refuse them."""
-    if as_json:
-        put_json(_check_json(found))
-        return 0 if found.obstacle is None else 1
-    for line in (found.dataset.layout, *found.dataset.understood, *found.findings.lines):
-        put(line)
-    if found.findings.rejected:
-        put()
-        put("Left out:")
-        for one in found.findings.rejected:
-            put(f"  {one.key}: {_one_line(one.reason)}")
-    put()
-    if found.split is None:
-        put(f"A fit would refuse these data: {found.obstacle}")
-        return 1
-    put(f"{found.split.method}: {_sizes(found)}")
-    for note in found.split.notes:
-        put(f"Note: {note}")
-    return 0
-
-
-def _sizes(found: DataCheck) -> str:
-    assert found.split is not None
-    return (
-        f"{len(found.split.train)} train, {len(found.split.valid)} validation, {len(found.split.test)} test"
-    )
-
-
-def _check_json(found: DataCheck) -> dict[str, Any]:
-    split = found.split
-    return {
-        "schema": 1,
-        "layout": found.dataset.layout,
-        "understood": list(found.dataset.understood),
-        "n_listed": len(found.dataset),
-        "n_usable": len(found.findings.usable),
-        "class_counts": {name: dict(counts) for name, counts in found.findings.class_counts.items()},
-        "rejected": [{"input": one.key, "reason": one.reason} for one in found.findings.rejected],
-        "findings": list(found.findings.lines),
-        "split": None
-        if split is None
-        else {
-            "method": split.method,
-            "n_train": len(split.train),
-            "n_valid": len(split.valid),
-            "n_test": len(split.test),
-        },
-        "obstacle": found.obstacle,
-    }
-
-
-def show_plugins(*, as_json: bool) -> None:
-    """List every plugin with the package that brought it."""
-    from topwork.plugins import GROUPS, discover
-
-    found = [plugin for kind in GROUPS for plugin in discover(kind).values()]
-    if as_json:
-        put_json(
-            [
-                {
-                    "kind": p.kind[:-1],
-                    "name": p.name,
-                    "package": p.package,
-                    "version": p.version,
-                    "object": p.value,
-                }
-                for p in found
-            ]
-        )
-        return
-    rows = [[p.kind[:-1], p.name, f"{p.package} {p.version}", p.value] for p in found]
-    put_table([["kind", "name", "package", "object"], *rows])
-
-
-def show_trunks(around: Surroundings, *, as_json: bool) -> None:
-    """List the catalogue; speeds are those that fits on this machine have measured."""
-    from topwork.plugins import trunks
-    from topwork.verbs.speeds import known_speeds
-
-    cards = [trunk.card for trunk in trunks().values()]
-    speeds = known_speeds(around)
-    if as_json:
-        put_json([{**_card_json(card), "items_per_s": speeds.get(card.name)} for card in cards])
-        return
-    head = ["name", "parameters", "input", "features", "source", "licence", "offline", "speed here"]
-    put_table([head, *(_card_row(card, speeds.get(card.name)) for card in cards)])
-    say()
-    say("Others: timm/NAME, hf/ORG/NAME, or a local folder with config.json and model.safetensors.")
-
-
-def _card_json(card: TrunkCard) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return {**asdict(card), "offers": sorted(card.offers), "input_size": list(card.input_size)}
-
-
-def _card_row(card: TrunkCard, speed: float | None) -> list[str]:
-    return [
-        card.name,
-        f"{card.n_parameters / 1e6:.1f} M",
-        " × ".join(str(n) for n in card.input_size),
-        str(card.n_features),
-        card.source,
-        card.licence if card.commercial else f"{card.licence} (non-commercial)",
-        "yes" if card.offline else "no",
-        f"{speed:.0f}/s" if speed else "not measured",
-    ]
-
-
-def show_bundle(model: Model, *, as_json: bool) -> None:
-    """Tell what a bundle that has just proven itself holds."""
-    about = model.servable.about
-    if as_json:
-        put_json(about)
-        return
-    record = model.record
-    put(f"{model.path}  {model.servable.bundle.identity[:16]}")
-    put(f"Fitted {record.created} by topwork {record.topwork}: {record.command}")
-    put(
-        f"Trunk {record.trunk.name} ({record.trunk.licence}), recipe {record.recipe}, data: {record.data.layout}"
-    )
-    _put_results(record)
-    put("Its golden examples were replayed: it answers as it did when it was fitted.")
-
-
-def show_cache(around: Surroundings, *, as_json: bool) -> None:
-    """Tell where the cache is and how full."""
-    from topwork.verbs.fitting import open_cache
-
-    usage = open_cache(around).usage()
-    if as_json:
-        put_json(
-            {
-                "folder": str(around.cache_dir),
-                "n_entries": usage.n_entries,
-                "size_bytes": usage.size_bytes,
-                "limit_bytes": usage.limit_bytes,
-            }
-        )
-        return
-    size = f"{usage.size_bytes / 1e6:.0f} of {usage.limit_bytes / 1e6:.0f} MB"
-    put(f"{around.cache_dir}: features of {usage.n_entries} inputs, {size}")
+    say(f"Ready at {url}")
+    say(f"  page   {url}/")
+    say(f"  API    {url}/docs")
+    say(f"  try    curl -F file=@FILE {url}/predict")
+    say("  stop   Ctrl-C")

@@ -7,45 +7,32 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from typing import TYPE_CHECKING
 
 from topwork.errors import UsageError
 
 if TYPE_CHECKING:
     from topwork.contracts import Modality
-    from topwork.data.reading import Layout
 
-__all__ = ["engine_named", "inputs_of", "layout_named", "process_age_s"]
-
-EngineWord = Literal["auto", "openvino", "onnxruntime", "torch"]
-
-
-def layout_named(word: str) -> Layout:
-    """Return a layout by its name."""
-    from topwork.data.reading import Layout
-
-    return cast("Layout", _one_of(word, get_args(Layout), "--layout"))
-
-
-def engine_named(word: str) -> EngineWord:
-    """Return an engine by its name."""
-    return cast("EngineWord", _one_of(word, get_args(EngineWord), "--engine"))
-
-
-def _one_of(word: str, known: Sequence[str], option: str) -> str:
-    if word not in known:
-        raise UsageError(f"{option} {word!r} is not known; expected one of {', '.join(known)}.")
-    return word
+__all__ = ["inputs_of", "process_age_s"]
 
 
 def inputs_of(words: Sequence[str], modality: Modality) -> list[object]:
-    """Return the paths that the words name, and the bytes on standard input for ``-``."""
-    from topwork.verbs.predicting import input_files
+    """Return the paths that the words name, and the bytes on standard input for ``-``.
 
+    A path that does not exist is returned as it is: among a thousand others it costs a line, not the run.
+    """
     found: list[object] = []
     for word in words:
-        found += [_stdin(modality)] if word == "-" else input_files([Path(word)], modality)
+        found += [_stdin(modality)] if word == "-" else _files(word, modality)
     return found
+
+
+def _files(word: str, modality: Modality) -> Sequence[object]:
+    from topwork.verbs.predicting import input_files
+
+    is_folder = os.path.isdir(word)  # noqa: PTH112 - a name too long for the system is no folder, and no fault
+    return input_files([Path(word)], modality) if is_folder else [word]
 
 
 def _stdin(modality: Modality) -> bytes:
@@ -54,7 +41,8 @@ def _stdin(modality: Modality) -> bytes:
     read = sys.stdin.buffer.read(limit + 1)
     if len(read) > limit:
         raise UsageError(
-            f"Standard input holds more than {limit} bytes, the most that one {modality.wire.noun} may have."
+            f"Standard input holds more than {limit} bytes, the most that one {modality.wire.noun} may have.",
+            next_step="Give one input at a time.",
         )
     return read
 

@@ -7,6 +7,7 @@ It does not normalise by mean and deviation (the exported network does), and kno
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -263,7 +264,9 @@ def _read_file(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        reason = "it is a folder" if path.is_dir() else (error.strerror or str(error)).lower()
+        # `Path.is_dir` raises for a name that is too long for the system, which may be the very error.
+        is_folder = os.path.isdir(path)  # noqa: PTH112
+        reason = "it is a folder" if is_folder else (error.strerror or str(error)).lower()
         raise DecodeError(f"Cannot read {path}: {reason}.", next_step="Check the path.") from error
 
 

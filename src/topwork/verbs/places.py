@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from topwork.errors import StorageError, UsageError
-from topwork.storage import explain, write_atomically
+from topwork.storage import TEMPORARY_SUFFIX, explain, write_atomically
 
 __all__ = ["SUFFIX", "Place", "TemporaryFolder", "default_bundle"]
 
@@ -48,9 +48,11 @@ class Place:
             folder = TemporaryFolder()
             bundle = folder.path / f"{_stem(data)}{SUFFIX}"
             return cls(bundle, bundle.with_name(f"{bundle.stem}.report.html"), folder)
-        bundle = Path(out)
-        bundle = bundle if bundle.suffix == SUFFIX else bundle.with_name(bundle.name + SUFFIX)
-        _require_file(bundle, data)
+        bundle = _with_suffix(Path(out))
+        try:
+            _require_file(Path(out), bundle, data)
+        except OSError as error:  # the system cannot even look at such a name
+            raise explain(error, bundle) from error
         _require_writable(bundle.parent)
         return cls(bundle, bundle.with_name(f"{bundle.stem}.report.html"))
 
@@ -65,12 +67,18 @@ def _stem(data: Path) -> str:
     return (Path(name).stem if data.is_file() else name) or "model"
 
 
-def _require_file(bundle: Path, data: Path) -> None:
-    if bundle.is_dir():
-        raise UsageError(
-            f"{bundle} is a folder; expected the name of a file to write.",
-            next_step=f"Give a name in it: --out {bundle / f'model{SUFFIX}'}",
-        )
+def _with_suffix(out: Path) -> Path:
+    return out if out.suffix == SUFFIX or not out.name else out.with_name(out.name + SUFFIX)
+
+
+def _require_file(out: Path, bundle: Path, data: Path) -> None:
+    """Refuse a folder, which leaves open what is meant, and the data themselves."""
+    for path in (out, bundle):
+        if path.is_dir():
+            raise UsageError(
+                f"{path} is a folder; expected the name of a file to write.",
+                next_step=f"Give a name in it, such as {path / f'model{SUFFIX}'}.",
+            )
     if bundle.exists() and data.exists() and bundle.samefile(data):
         raise UsageError(
             f"{bundle} is the data itself and would be overwritten.", next_step="Choose another --out."
@@ -79,7 +87,7 @@ def _require_file(bundle: Path, data: Path) -> None:
 
 def _require_writable(folder: Path) -> None:
     """Write and remove a small file, because a fit that cannot be saved should fail before it begins."""
-    trial = folder / f".topwork-trial-{os.getpid()}"
+    trial = folder / f".trial-{os.getpid()}{TEMPORARY_SUFFIX}"
     try:
         write_atomically(trial, b"trial")
         trial.unlink()

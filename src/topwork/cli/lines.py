@@ -1,0 +1,62 @@
+"""Writing for a terminal: lines, tables and JSON; results on standard output, all else on standard error.
+
+File names and labels are other people's text, so whatever is shown as a line stays one line and cannot steer the
+terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = ["one_line", "put", "put_json", "put_table", "say"]
+
+_GAP = "  "
+
+
+def say(line: str = "") -> None:
+    """Write a line to standard error."""
+    print(one_line(line), file=sys.stderr)
+
+
+def put(line: str = "") -> None:
+    """Write a line to standard output."""
+    print(one_line(line))
+
+
+def put_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
+    """Write one JSON value on one line."""
+    print(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def put_table(rows: Sequence[Sequence[str]]) -> None:
+    """Write rows in columns, the first row being the head; in a terminal too narrow for that, as blocks."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    if sys.stdout.isatty() and sum(widths) + len(_GAP) * len(widths) > shutil.get_terminal_size().columns:
+        _put_blocks(rows)
+        return
+    for row in rows:
+        put(_GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _put_blocks(rows: Sequence[Sequence[str]]) -> None:
+    head, *items = rows
+    width = max(map(len, head))
+    for item in items:
+        put(item[0])
+        for title, cell in zip(head[1:], item[1:], strict=True):
+            put(f"{_GAP}{title.ljust(width)}{_GAP}{cell}")
+
+
+def one_line(text: str) -> str:
+    """Return ``text`` with line breaks and other control characters escaped, all but the tab."""
+    return "".join(
+        one if one == "\t" or not _controls(one) else one.encode("unicode_escape").decode() for one in text
+    )
+
+
+def _controls(character: str) -> bool:
+    return character < " " or "\x7f" <= character <= "\x9f" or character in "\u2028\u2029"
