@@ -1,0 +1,79 @@
+"""The protocols and frozen values that every room speaks.
+
+It knows no modality, no network library and no file format; it imports NumPy for the type of an array
+and nothing else. Read it once and the signatures of the whole house make sense:
+
+- *data*: a :class:`Dataset` is read, each item :class:`Inspection`-ed, the rows :class:`Split`;
+- *transfer*: a :class:`Trunk` is exported to a :class:`Graph`, which an :class:`Engine` runs;
+- *fitting*: a :class:`Recipe` turns a :class:`FitJob` into :class:`Fitted` heads for :class:`Target`-s;
+- *results*: a :class:`FitRecord` is all that a report renders, a :class:`Servable` all that a server sees.
+
+Everything that names results is keyed by target.
+"""
+
+from topwork.contracts.data import Dataset, Fold, Inspection, Rejected, Side, Split
+from topwork.contracts.fitting import FitJob, Fitted, Goal, Link, Mistake, Recipe, Rung, Target, Task
+from topwork.contracts.inputs import Decoded, Modality, Preprocessing, Wire
+from topwork.contracts.networks import (
+    Engine,
+    Exportable,
+    Graph,
+    LinearHead,
+    Precision,
+    Stage,
+    Trunk,
+    TrunkCard,
+)
+from topwork.contracts.record import DataSummary, FitRecord, SplitSummary, TargetResult
+from topwork.contracts.sections import Gallery, Matrix, Picture, Section, Table
+from topwork.contracts.serving import Answer, Servable
+from topwork.contracts.values import Array, Budget, Clock, Estimate, Json, Metrics, Progress, row_numbers
+
+__all__ = [
+    "Answer",
+    "Array",
+    "Budget",
+    "Clock",
+    "DataSummary",
+    "Dataset",
+    "Decoded",
+    "Engine",
+    "Estimate",
+    "Exportable",
+    "FitJob",
+    "FitRecord",
+    "Fitted",
+    "Fold",
+    "Gallery",
+    "Goal",
+    "Graph",
+    "Inspection",
+    "Json",
+    "LinearHead",
+    "Link",
+    "Matrix",
+    "Metrics",
+    "Mistake",
+    "Modality",
+    "Picture",
+    "Precision",
+    "Preprocessing",
+    "Progress",
+    "Recipe",
+    "Rejected",
+    "Rung",
+    "Section",
+    "Servable",
+    "Side",
+    "Split",
+    "SplitSummary",
+    "Stage",
+    "Table",
+    "Target",
+    "TargetResult",
+    "Task",
+    "Trunk",
+    "TrunkCard",
+    "Wire",
+    "row_numbers",
+]

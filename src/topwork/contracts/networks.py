@@ -1,0 +1,147 @@
+"""Trunks, graphs and engines: what is transferred, and what runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+
+from topwork.contracts.inputs import Preprocessing
+from topwork.contracts.values import Array, Progress
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Engine", "Exportable", "Graph", "LinearHead", "Precision", "Stage", "Trunk", "TrunkCard"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrunkCard:
+    """What is said of a pretrained network before it is loaded.
+
+    ``n_parameters`` counts the trunk without its old head; ``input_size`` is in the modality's own unit
+    (pixels high and wide); ``offers`` holds words such as ``pooled``, ``feature_map``, ``stages``.
+    """
+
+    name: str
+    modality: str
+    summary: str
+    n_parameters: int
+    n_features: int
+    input_size: tuple[int, ...]
+    source: str
+    licence: str
+    commercial: bool
+    offline: bool
+    offers: frozenset[str]
+    weights_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One of the consecutive parts of a trainable trunk, from input to output."""
+
+    name: str
+    modules: tuple[torch.nn.Module, ...]
+
+
+class Trunk(Protocol):
+    """A pretrained network that may not be on this machine yet. It knows nothing of labels."""
+
+    @property
+    def card(self) -> TrunkCard:
+        """What is known before loading."""
+        ...
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What its inputs must look like."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """Text that differs whenever the features differ: it covers weights, architecture and normalisation."""
+        ...
+
+    def fetch(self, cache_dir: Path, progress: Progress) -> Path:
+        """Bring the weights here as one safetensors file below ``cache_dir``, once, hash checked.
+
+        Raises
+        ------
+        WeightsError
+            They cannot be had, or are not what they claim to be.
+        """
+        ...
+
+    def graph(self, weights: Path) -> Graph | None:
+        """Return the exported network, where one came with the trunk, so that nothing need be built or exported."""
+        ...
+
+    def load(self, weights: Path) -> torch.nn.Module:
+        """Build the network in evaluation mode; it maps a raw batch to pooled features ``[n, n_features]``."""
+        ...
+
+    def stages(self, module: torch.nn.Module) -> tuple[Stage, ...]:
+        """Return the stages of what `load` built; together they hold every parameter exactly once."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Exportable:
+    """A module in evaluation mode, an example batch for it, and names for what it gives."""
+
+    module: torch.nn.Module
+    example: Array
+    output_names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A network as data: an ONNX model without its weights, and the weights by initialiser name.
+
+    The single input is called ``input``, its first axis the batch, of any size.
+    """
+
+    topology: bytes
+    weights: Mapping[str, Array]
+    output_names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LinearHead:
+    """``scores = features @ weight.T + bias``; ``weight float32 [k, d]``, ``bias float32 [k]``, calibrated."""
+
+    weight: Array
+    bias: Array
+
+
+Precision: TypeAlias = Literal["fp32", "fp16", "bf16", "int8"]
+
+
+class Engine(Protocol):
+    """A frozen network, ready to run; safe to call from ``n_streams`` threads at once."""
+
+    @property
+    def name(self) -> str:
+        """Return the name, such as ``openvino``."""
+        ...
+
+    @property
+    def precision(self) -> Precision:
+        """Number format of the arithmetic."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Version of the library behind it; part of the key of cached features."""
+        ...
+
+    @property
+    def n_streams(self) -> int:
+        """How many calls make progress at once."""
+        ...
+
+    def run(self, batch: Array) -> Mapping[str, Array]:
+        """Run a raw batch ``[n, ...]``; return each output ``float32 [n, ...]`` by name."""
+        ...

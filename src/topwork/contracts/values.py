@@ -1,0 +1,62 @@
+"""Values that many rooms pass on: arrays, JSON, estimates, progress, budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Array", "Budget", "Clock", "Estimate", "Json", "Metrics", "Progress", "row_numbers"]
+
+Array: TypeAlias = npt.NDArray[Any]
+Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A measured value with its 95 % interval, all three in the metric's own unit."""
+
+    value: float
+    low: float
+    high: float
+
+
+Metrics: TypeAlias = Mapping[str, Estimate]
+"""Metric name, such as ``accuracy``, to its estimate."""
+
+
+class Progress(Protocol):
+    """How long work tells that it is alive; the terminal, a log or nothing stands behind it."""
+
+    def say(self, line: str) -> None:
+        """Show one line of plain words."""
+        ...
+
+    def track(self, title: str, total: int, unit: str) -> AbstractContextManager[Callable[[int], None]]:
+        """Open a bar over ``total`` units; what it gives is called with the number of units just done."""
+        ...
+
+
+Clock: TypeAlias = Callable[[], float]
+"""Seconds since some fixed moment, never going back (``time.perf_counter``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How long a fit may take: ``deadline_s`` is a reading of ``clock``; infinite means no limit."""
+
+    clock: Clock
+    deadline_s: float = float("inf")
+
+    def remaining_s(self) -> float:
+        """Return the seconds left; negative when it is overdrawn."""
+        return self.deadline_s - self.clock()
+
+
+def row_numbers(mask: Array) -> Array:
+    """Return the positions at which ``mask`` is true, ``int64`` ascending."""
+    return np.flatnonzero(mask).astype(np.int64)
