@@ -39,7 +39,7 @@ def test_every_plugin_loads_and_is_called_what_its_entry_says() -> None:
 
 
 def test_an_unknown_name_lists_what_there_is() -> None:
-    with pytest.raises(UsageError, match=r"no recipe 'probes'; there are .*probe.*\n.*mean 'probe'"):
+    with pytest.raises(UsageError, match=r"no recipe 'probes'; installed: .*probe.*\n.*mean 'probe'"):
         plugins.recipe("probes")
 
 

@@ -43,6 +43,21 @@ def test_lines_do_not_tell_of_what_took_no_time() -> None:
     assert out.getvalue() == ""
 
 
+def test_a_single_unit_is_not_counted() -> None:
+    out = io.StringIO()
+    with Lines(out, clock=ticking(0.0, 0.0, 2.0)).track("Fitting", 1, "targets") as advance:
+        advance(1)
+    assert out.getvalue() == "Fitting: 2.0 s\n"
+
+
+def test_a_line_cannot_steer_the_terminal() -> None:
+    out, terminal = io.StringIO(), Terminal()
+    for shown in (Lines(out), Bars(terminal)):
+        shown.say("such as a\x1b[2J\nb.jpg")
+    assert out.getvalue() == "such as a\ufffd[2J\ufffdb.jpg\n"
+    assert "such as a\ufffd[2J\ufffdb.jpg" in terminal.getvalue()
+
+
 def test_several_bars_share_a_terminal() -> None:
     out = Terminal()
     bars = Bars(out)

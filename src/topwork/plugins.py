@@ -107,7 +107,7 @@ def _named(kind: str, name: str) -> object:
     if name not in found:
         close = difflib.get_close_matches(name, found, n=1)
         raise UsageError(
-            f"There is no {kind[:-1]} {name!r}; there are {', '.join(found) or 'none at all'}.",
+            f"There is no {kind[:-1]} {name!r}; installed: {', '.join(found) or 'none'}.",
             next_step=f"Did you mean {close[0]!r}?"
             if close
             else "`topwork plugins` lists what is installed.",

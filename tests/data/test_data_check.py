@@ -84,7 +84,9 @@ def test_rows_that_cannot_be_read_or_have_no_label_are_left_out_with_the_reason(
     found = examine(data, seen(range(4), {3: "The file is empty.\nGive another."}), NONE)
     assert found.usable.tolist() == [0, 1]
     assert [one.key for one in found.rejected] == ["line 9", "3.jpg"]
-    assert "2 were left out. Left out: 1 × it has no file name; 1 × The file is empty." in text(found)
+    assert "2 were left out." in text(found)
+    assert "Left out: 1 × it has no file name." in found.lines
+    assert "Left out: 1 × The file is empty." in found.lines
 
 
 def test_exact_copies_and_near_duplicates_make_units() -> None:
@@ -92,7 +94,7 @@ def test_exact_copies_and_near_duplicates_make_units() -> None:
     assert found.exact == ((0, 1, 5),)
     assert found.units.tolist() == [0, 0, 0, 0, 1, 0]
     assert "2 inputs are exact copies of others, such as 0.jpg = 1.jpg = 5.jpg." in text(found)
-    assert "5 inputs in 1 groups are near duplicates" in text(found)
+    assert "5 inputs in 1 group are near duplicates" in text(found)
 
 
 def test_unreadable_rows_take_no_part_in_duplicates() -> None:

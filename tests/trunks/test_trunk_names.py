@@ -45,7 +45,14 @@ def test_a_near_miss_is_told_what_was_meant(name: str, guess: str) -> None:
     assert guess in caught.value.next_step
 
 
-@pytest.mark.parametrize("name", ["", "qqq", "日本"])
+def test_a_file_is_no_trunk_and_pickles_are_never_opened(tmp_path: Path) -> None:
+    (tmp_path / "weights.pth").write_bytes(b"anything")
+    with pytest.raises(WeightsError, match="is a file") as caught:
+        resolve(str(tmp_path / "weights.pth"), CATALOGUE)
+    assert "never opened" in caught.value.next_step
+
+
+@pytest.mark.parametrize("name", ["", "qqq", "日本", "x" * 5000])
 def test_a_name_that_means_nothing_lists_what_there_is(name: str) -> None:
     with pytest.raises(UsageError, match="efficientnet-lite0, mobilenet-v2") as caught:
         resolve(name, CATALOGUE)

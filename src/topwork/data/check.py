@@ -151,7 +151,8 @@ def _lines_on_rows(n_usable: int, rejected: Sequence[Rejected]) -> Iterator[str]
     if not rejected:
         yield f"All {n_usable:,} inputs can be used."
         return
-    yield f"{n_usable:,} inputs can be used, {len(rejected):,} were left out.{_eaten(rejected)}"
+    yield f"{n_usable:,} inputs can be used, {len(rejected):,} {'was' if len(rejected) == 1 else 'were'} left out."
+    yield from (f"Left out: {reason}." for reason in _reasons(rejected))
 
 
 def _lines_on_doubles(
@@ -165,7 +166,7 @@ def _lines_on_doubles(
     if near:
         n_rows = sum(len(group) for group in near)
         yield (
-            f"{n_rows:,} inputs in {len(near):,} groups are near duplicates, such as {_names(dataset, near[0])}."
+            f"{n_rows:,} inputs in {_groups_of(len(near))} are near duplicates, such as {_names(dataset, near[0])}."
         )
     if doubles and dataset.given is None:
         yield "Duplicates stay on one side of the split."
@@ -209,13 +210,16 @@ def _lines_on_small(counts: Mapping[str, int], of: str) -> Iterator[str]:
 
 
 def _eaten(rejected: Sequence[Rejected]) -> str:
-    """Return which reasons ate how many, the greediest first, as a sentence with a blank in front."""
-    if not rejected:
-        return ""
+    """Return which reasons ate how many as a sentence with a blank in front."""
+    return f" Left out: {'; '.join(_reasons(rejected))}." if rejected else ""
+
+
+def _reasons(rejected: Sequence[Rejected]) -> Iterator[str]:
+    """Yield which reasons ate how many, the greediest first."""
     reasons = Counter(one.reason.split("\n")[0].rstrip(".") for one in rejected).most_common()
-    shown = "; ".join(f"{count:,} × {reason}" for reason, count in reasons[:_N_REASONS])
-    n_others = sum(count for _, count in reasons[_N_REASONS:])
-    return f" Left out: {shown}{f'; {n_others:,} for other reasons' if n_others else ''}."
+    yield from (f"{count:,} × {reason}" for reason, count in reasons[:_N_REASONS])
+    if n_others := sum(count for _, count in reasons[_N_REASONS:]):
+        yield f"{n_others:,} for other reasons"
 
 
 def _counted(counts: Mapping[str, int]) -> str:

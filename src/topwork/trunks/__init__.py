@@ -54,9 +54,9 @@ def _repository(name: str) -> str:
 
 
 def _is_path(name: str) -> bool:
-    return name != "" and (
-        name.startswith(("~", ".")) or "/" in name or os.sep in name or Path(name).is_dir()
-    )
+    """Return whether a name can only be meant as a path, or is one; a name too long for the system is none."""
+    is_there = os.path.exists(name)  # noqa: PTH110 - `Path.exists` raises for such a name
+    return is_there or name.startswith(("~", ".")) or "/" in name or os.sep in name
 
 
 def _unknown(name: str, catalogue: Mapping[str, Trunk]) -> UsageError:

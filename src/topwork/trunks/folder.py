@@ -60,6 +60,11 @@ def open_folder(folder: Path) -> TimmTrunk:
         timm has no such architecture.
     """
     folder = folder.expanduser().resolve()
+    if folder.is_file():
+        raise WeightsError(
+            f"{folder} is a file; a trunk is a folder with {CONFIG} and {WEIGHTS}, as timm writes them.",
+            next_step="Save the network with timm's save_for_hf. A .pth or .bin file is a pickle and never opened.",
+        )
     if not folder.is_dir():
         raise WeightsError(
             f"There is no folder {folder}.", next_step="Give a folder, or a name from `topwork trunks list`."

@@ -49,13 +49,13 @@ from topwork.engines.grafting import graft
 from topwork.errors import UsageError
 from topwork.inputs import modality as modality_named
 from topwork.report.html import render_html
-from topwork.storage import write_atomically
+from topwork.storage import sweep, write_atomically
 from topwork.training.cache import FeatureCache
 from topwork.training.reading import Reading, Runner, partition, read_features
 from topwork.training.statistics import describe
 from topwork.trunks import resolve
 from topwork.verbs.duplicates import near_pairs
-from topwork.verbs.goldens import golden_inputs
+from topwork.verbs.goldens import golden_inputs, require_goldens
 from topwork.verbs.model import Model
 from topwork.verbs.options import DEFAULT_RECIPE, DEFAULT_TRUNK, FitOptions, Surroundings, duration_s
 from topwork.verbs.places import Place
@@ -66,6 +66,8 @@ from topwork.verbs.transfer import Preparation, packages
 __all__ = ["fit", "open_cache"]
 
 _TASK = "classification"
+_DAY_S = 86_400.0
+"""No fit takes that long: what is unfinished and older was left behind by one that was killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +161,7 @@ def fit(
     began_s = around.clock() if around.began_s is None else around.began_s
     deadline = Budget(around.clock, around.clock() + duration_s(budget))
     place = Place.of(Path(data), out)
+    sweep(place.bundle.parent, older_than_s=_DAY_S, now_s=around.wall_clock())
     order = _look_up(Path(data), trunk, recipe, seed, budget, options or FitOptions(), around)
     preparation = Preparation(order.trunk, order.modality, around)
     rows = _assign(order, _read(order, preparation))
@@ -182,7 +185,7 @@ def fit(
         n_cached=rows.n_cached,
         notes=climbed.fitted.notes,
     )
-    graph = graft(preparation.network().graph, climbed.fitted.heads)
+    graph = graft(preparation.graph(), climbed.fitted.heads)
     save(place.bundle, _contents(order, rows, climbed.fitted, graph, record))
     write_atomically(place.report, render_html(record).encode("utf-8"))
     model = Model(open_model(place.bundle), place.folder)
@@ -210,6 +213,7 @@ def _look_up(
     for line in (dataset.layout, *dataset.understood):
         around.progress.say(line)
     modality = modality_named(dataset.modality)
+    require_goldens(options, modality)
     return _Order(dataset, modality, found_trunk, found_recipe, task, seed, budget, options, around)
 
 

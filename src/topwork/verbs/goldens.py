@@ -11,11 +11,23 @@ from topwork.contracts import Array, Dataset, Modality
 from topwork.errors import DataError, DecodeError
 from topwork.verbs.options import FitOptions
 
-__all__ = ["golden_inputs"]
+__all__ = ["golden_inputs", "require_goldens"]
 
 _N = 8
 _LARGEST_BYTES = 200_000
 _LOOK_AT = 200
+
+
+def require_goldens(options: FitOptions, modality: Modality) -> None:
+    """Find out before any work is done that the user's own folder of golden inputs will do.
+
+    Raises
+    ------
+    DataError
+        The folder holds fewer than two inputs that can be read.
+    """
+    if options.golden is not None:
+        _from_folder(options.golden, modality)
 
 
 def golden_inputs(
@@ -57,8 +69,9 @@ def _from_training(dataset: Dataset, train: Array, modality: Modality) -> list[t
 def _from_folder(folder: Path, modality: Modality) -> list[tuple[str, bytes]]:
     found = list(islice(_readable(folder, modality), _N))
     if len(found) < 2:
+        holds = f"holds {len(found)} inputs that can be read" if folder.is_dir() else "is no folder"
         raise DataError(
-            f"{folder} holds {len(found)} inputs that can be read; a proof needs at least 2.",
+            f"{folder} {holds}; a proof needs at least 2 golden inputs.",
             next_step="Put two or more small files into it, or leave --golden out.",
         )
     return found
