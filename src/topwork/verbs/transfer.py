@@ -11,9 +11,9 @@ import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,6 @@ from topwork.training.cache import FeatureKey
 from topwork.verbs.options import Surroundings
 
 __all__ = [
-    "Network",
     "Preparation",
     "choice_for",
     "exportable_of",
@@ -42,14 +41,6 @@ _LAYOUT = 1
 """Counts changes in how topwork itself decodes and exports."""
 _TOPOLOGY = "topology"
 _LIBRARIES = ("numpy", "pillow", "onnx", "openvino", "onnxruntime", "torch", "timm")
-
-
-@dataclass(frozen=True, slots=True)
-class Network:
-    """A trunk ready to run: its graph, and an engine on it."""
-
-    graph: Graph
-    engine: Engine
 
 
 def choice_for(machine: Machine, wanted: str) -> EngineChoice:
@@ -164,25 +155,26 @@ class Preparation:
         self.machine = survey()
         self.choice = choice_for(self.machine, around.engine)
         self._trunk, self._modality, self._around = trunk, modality, around
-        self._thread = ThreadPoolExecutor(1, "prepare")
-        self._network = self._thread.submit(self._prepare)
-        self._thread.shutdown(wait=False)
+        thread = ThreadPoolExecutor(1, "prepare")
+        self._graph = thread.submit(load_graph, trunk, modality, around)
+        thread.shutdown(wait=False)
+        self._engine: Engine | None = None
+        self._starting = Lock()
 
-    def _prepare(self) -> Network:
-        graph = load_graph(self._trunk, self._modality, self._around)
-        return Network(graph, start_engine(graph, self.choice, self.machine, self._module))
+    def graph(self) -> Graph:
+        """Wait until the trunk's graph is there, and return it; raises what went wrong."""
+        return self._graph.result()
+
+    def engine(self) -> Engine:
+        """Return the engine on the trunk, started when it is first asked for: a fit may find all features cached."""
+        with self._starting:
+            if self._engine is None:
+                self._engine = start_engine(self.graph(), self.choice, self.machine, self._module)
+            return self._engine
 
     def _module(self) -> Exportable:
         weights = self._trunk.fetch(self._around.cache_dir, self._around.progress)
         return exportable_of(self._trunk, self._modality, weights)
-
-    def network(self) -> Network:
-        """Wait until it is ready, and return it; raises what went wrong."""
-        return self._network.result()
-
-    def engine(self) -> Engine:
-        """Wait for the engine alone."""
-        return self.network().engine
 
     def key(self) -> FeatureKey:
         """Return the key of this trunk's features; does not wait."""
