@@ -28,6 +28,10 @@ _REASONS = {
     errno.EROFS: ("the file system is read-only", "Choose another place to write to."),
     errno.EACCES: ("permission was denied", "Choose a folder that you may write to."),
     errno.EPERM: ("permission was denied", "Choose a folder that you may write to."),
+    errno.EFBIG: (
+        "it would be larger than this process or file system allows",
+        "Raise the limit, or choose another place.",
+    ),
     errno.EEXIST: ("a file of that name is where a folder would have to be", "Check the path."),
     errno.ENOENT: ("there is no such place", "Check the path."),
     errno.ENOTDIR: ("a part of the path is a file, not a folder", "Check the path."),
