@@ -1,5 +1,7 @@
 """The README does what it says: its commands, its Python and its server are run, block by block, in one folder.
 
+So is the Python of those pages in docs/ that need no more than the README's files.
+
 The folder holds what the README says it does: ``photos/``, ``others/`` and ``new.jpg``. The blocks run as they stand,
 with three allowances. Lines that call make are only checked against the Makefile; the port is a free one; and the cache
 holds random weights for the default trunk (see `stand_in_weights`), so that nothing is downloaded.
@@ -144,11 +146,16 @@ def test_make_has_the_targets_that_the_readme_names() -> None:
     assert named <= make_targets()
 
 
+@pytest.fixture(scope="module")
+def result(desk: Desk) -> dict[str, object]:
+    """Fit, leave photos.topwork on the desk, and return the result."""
+    return dict(json.loads(desk.shell("topwork fit photos/ --quiet --json")))
+
+
 @pytest.mark.slow
-def test_the_result_looks_as_it_is_shown(desk: Desk) -> None:
+def test_the_result_looks_as_it_is_shown(result: dict[str, object]) -> None:
     [block] = of_language("json")
-    actual = json.loads(desk.shell("topwork fit photos/ --out shown/colours.topwork --json"))
-    assert keys_of(json.loads(block.text)) == keys_of(without_other_metrics(actual))
+    assert keys_of(json.loads(block.text)) == keys_of(without_other_metrics(result))
 
 
 @pytest.mark.slow
@@ -173,6 +180,16 @@ def test_its_commands_and_its_python_run(desk: Desk) -> None:
         n_run[block.language] += 1
     assert n_run == {"sh": 3, "python": 2, "server": 1}
     check_files(desk.folder)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("result")
+@pytest.mark.parametrize("page", ["bundle", "evaluation", "verbs"])
+def test_the_python_of_other_pages_runs(page: str, desk: Desk) -> None:
+    blocks = [block.text for block in blocks_of(ROOT / "docs" / f"{page}.md") if block.language == "python"]
+    assert blocks
+    for text in blocks:
+        desk.python(text)
 
 
 def check_answers(output: str) -> None:
