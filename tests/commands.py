@@ -42,8 +42,10 @@ class Desk:
         """Start a command whose standard streams are pipes."""
         pipe = subprocess.PIPE
         settings = {**os.environ, "TOPWORK_CACHE": str(self.cache), **(environment or {})}
+        command = [*program, *words]
+        # Unbuffered, so that a line read here takes nothing away from what `end` will return.
         return subprocess.Popen(
-            [*program, *words], cwd=self.folder, env=settings, stdin=pipe, stdout=pipe, stderr=pipe
+            command, bufsize=0, cwd=self.folder, env=settings, stdin=pipe, stdout=pipe, stderr=pipe
         )
 
     def run(

@@ -88,6 +88,7 @@ def test_names_in_any_script_are_shown_and_quoted(
     assert "  ירוק/cut\\noff.jpg: The picture is cut off" in topwork("data", "check", data).out
 
 
+@pytest.mark.slow
 def test_a_fit_in_a_process_of_its_own(desk: Desk, photos: Path, tiny_trunk: Path) -> None:
     told = desk.run("fit", str(photos), "--trunk", str(tiny_trunk), "--json")
     assert told.status == 0, told.err

@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from topwork.errors import TopworkError
 
-__all__ = ["main"]
+__all__ = ["guarded", "main"]
 
 _FAILED, _INTERNAL = 1, 70
 
@@ -21,11 +22,16 @@ def main(words: Sequence[str] | None = None) -> None:
     Status 0 is success, 1 an error that says what to do, 2 a mistake on the command line, 70 a fault of
     topwork's own, 130 Ctrl-C. With ``TOPWORK_TRACEBACK`` set, an error shows where it arose.
     """
+    guarded(partial(_run, sys.argv[1:] if words is None else words))
+
+
+def guarded(run: Callable[[], None]) -> None:
+    """Call ``run``; whatever it raises becomes a few lines and an exit status, as `main` says."""
     from topwork.cli.interruption import STATUS, Interruption
 
     with Interruption() as interruption:
         try:
-            _run(sys.argv[1:] if words is None else words)
+            run()
         except KeyboardInterrupt:
             sys.exit(STATUS)
         except SystemExit as end:
