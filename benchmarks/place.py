@@ -1,0 +1,63 @@
+"""Where benchmarks work: a cache of their own, photos, and folders that go away."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from benchmarks.processes import TOPWORK, run
+
+__all__ = ["Place"]
+
+_EXAMPLE = Path(__file__).parent.parent / "examples" / "chess_photos.py"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a benchmark is given.
+
+    Attributes
+    ----------
+    cache
+        Folder that stays between runs: photos, and topwork's own cache in ``topwork``.
+    temporary
+        Folder that goes when the benchmark ends.
+    is_quick
+        Few runs on few inputs, to try the benchmark itself; the figures mean nothing.
+    """
+
+    cache: Path
+    temporary: Path
+    is_quick: bool = False
+
+    def n_runs(self, wanted: int) -> int:
+        """Return how often to measure."""
+        return min(wanted, 2) if self.is_quick else wanted
+
+    @property
+    def topwork_cache(self) -> Path:
+        """The cache of weights that benchmarks share; never the user's own."""
+        return self.cache / "topwork"
+
+    def env(self, topwork_cache: Path | None = None) -> dict[str, str]:
+        """Return the variables that point topwork to a cache."""
+        return {"TOPWORK_CACHE": str(topwork_cache or self.topwork_cache)}
+
+    def photos(self) -> Path:
+        """Return the folder of the chess photos, fetched once."""
+        run([sys.executable, str(_EXAMPLE), str(self.cache)])
+        return self.cache / "chess"
+
+    def bundle(self) -> Path:
+        """Return a bundle fitted on the chess photos by the code at hand."""
+        bundle = self.temporary / "chess.topwork"
+        run([*TOPWORK, "fit", str(self.photos()), "--out", str(bundle)], self.env())
+        return bundle
+
+
+def user_cache() -> Path:
+    """Return the folder for `Place.cache`."""
+    return Path(platformdirs.user_cache_dir("topwork-benchmarks"))

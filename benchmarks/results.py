@@ -1,0 +1,123 @@
+"""``RESULTS.md``: a section for each benchmark, and around its figures what they were measured on.
+
+A section is found again by the comments around it, so that one benchmark can be run anew and the others stay.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import resource
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from benchmarks.figures import Goal, Table
+
+__all__ = ["RESULTS", "Section", "Watch", "rewrite"]
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
+_PACKAGES = ("topwork", "openvino", "torch", "timm", "pillow", "numpy")
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """What one benchmark found: goals first, then tables, then what a reader must know of them."""
+
+    name: str
+    title: str
+    goals: Sequence[Goal]
+    tables: Sequence[Table]
+    notes: Sequence[str] = ()
+
+    def markdown(self) -> str:
+        """Return the section without its head."""
+        goals = "\n".join(f"- {goal.shown()}" for goal in self.goals)
+        notes = "\n".join(f"- {note}" for note in self.notes)
+        return "\n\n".join(part for part in (goals, *(t.markdown() for t in self.tables), notes) if part)
+
+
+class Watch:
+    """Sees how long a benchmark took, and how much of the machine others used meanwhile."""
+
+    def __init__(self) -> None:
+        self._began_s, self._busy_s, self._own_s = time.monotonic(), _busy_s(), _own_s()
+
+    def report(self) -> str:
+        """Return one line; call it once the benchmark's processes have ended."""
+        wall_s = time.monotonic() - self._began_s
+        took = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {wall_s:.0f} s"
+        if self._busy_s is None or (busy_s := _busy_s()) is None:
+            return f"{took}; whether the machine was idle otherwise is not known"
+        others_s = max(0.0, busy_s - self._busy_s - (_own_s() - self._own_s))
+        return f"{took}; other processes used {others_s / wall_s:.2f} cores on average meanwhile"
+
+
+def _busy_s() -> float | None:
+    """Return the seconds that all cores together have worked since the system began; None where it is not told."""
+    with suppress(OSError, ValueError):
+        line = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()
+        user, nice, system, _, _, irq, softirq, steal = (int(word) for word in line[1:9])
+        return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+    return None
+
+
+def _own_s() -> float:
+    """Return the seconds that this process and its ended children have worked."""
+    spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in spent)
+
+
+def rewrite(section: Section, when: str, command: str, path: Path = RESULTS) -> None:
+    """Put a section in place of its predecessor, or at the end."""
+    begin, end = f"<!-- {section.name} -->", f"<!-- /{section.name} -->"
+    body = f"{begin}\n## {section.title}\n\n{_around(when, command)}\n\n{section.markdown()}\n{end}\n"
+    text = path.read_text(encoding="utf-8") if path.exists() else _HEAD
+    found = re.compile(f"{re.escape(begin)}.*{re.escape(end)}\n", re.DOTALL)
+    text = found.sub(lambda _: body, text) if found.search(text) else f"{text.rstrip()}\n\n{body}"
+    path.write_text(text, encoding="utf-8")
+
+
+_HEAD = """# Results
+
+Written by `python -m benchmarks`; do not edit by hand. `docs/benchmarks.md` says what is measured and how to
+read it. Where there were several runs, a cell holds the median and in parentheses the smallest and largest.
+"""
+
+
+def _around(when: str, command: str) -> str:
+    return f"`{command}` on {_machine()}; {_versions()}. {when}."
+
+
+def _machine() -> str:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    bf16 = "with" if re.search(r"\b(avx512_bf16|amx_bf16)\b", _text("/proc/cpuinfo")) else "without"
+    memory = re.search(r"MemTotal:\s+(\d+)", _text("/proc/meminfo"))
+    size = f", {int(memory[1]) / 2**20:.0f} GiB" if memory else ""
+    return f"{_processor()} ({bf16} bf16), {cores} cores{size}, {platform.system()} {platform.machine()}"
+
+
+def _processor() -> str:
+    found = re.search(r"model name\s*: (.+)", _text("/proc/cpuinfo"))
+    return found[1].strip() if found else platform.processor() or "unknown processor"
+
+
+def _text(path: str) -> str:
+    with suppress(OSError):
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    return ""
+
+
+def _versions() -> str:
+    return ", ".join([f"Python {platform.python_version()}", *(_version(name) for name in _PACKAGES)])
+
+
+def _version(package: str) -> str:
+    with suppress(PackageNotFoundError):
+        return f"{package} {version(package)}"
+    return f"no {package}"
