@@ -64,14 +64,13 @@ def test_a_page_names_every_module_of_its_room(room: str) -> None:
 
 
 def test_files_that_pages_name_are_there() -> None:
+    there = [f"/{path.relative_to(ROOT).as_posix()}" for path in ROOT.glob("[!.]*/**/*.py")]
     seen, gone = 0, []
     for page in PAGES:
+        built = [f"/{block.file}" for block in blocks_of(page) if block.file]
         for name in re.findall(r"`((?:\w+/)*\w+\.py)`", prose_of(page)):
             seen += 1
-            if (
-                not any(ROOT.glob(f"{top}/**/{name}") for top in ("src", "tests"))
-                and not (ROOT / name).exists()
-            ):
+            if not any(path.endswith(f"/{name}") for path in [*there, *built]):
                 gone.append(f"{page.name}: {name}")
     assert not gone
     assert seen >= 50, f"only {seen} files were looked at"

@@ -32,6 +32,7 @@ from toy_photos import COLOURS, photo, write_photos
 
 README = ROOT / "README.md"
 PORT = "8000"
+METRIC = re.compile(r"^  ([a-zA-Z][\w ]*?) {2,}\S*\d.* to ", re.M)
 STARTS_A_SERVER = "topwork serve "
 READY = re.compile(r"Ready at (\S+)[\s\S]*?(curl [^\n]*)\n")
 
@@ -176,7 +177,7 @@ def test_its_commands_and_its_python_run(desk: Desk) -> None:
                 check_what_it_told(desk, told, port)
             n_run["server"] += 1
         elif not text.startswith("make "):
-            desk.shell(text)
+            check_tables(desk.shell(text))
         n_run[block.language] += 1
     assert n_run == {"sh": 3, "python": 2, "server": 1}
     check_files(desk.folder)
@@ -197,6 +198,13 @@ def check_answers(output: str) -> None:
     answers = re.findall(r'\{"model":"photos","predictions":\[\{"label":"(\w+)"', output)
     assert answers == ["red", "red"], output
     assert '"openapi"' in output
+
+
+def check_tables(output: str) -> None:
+    """The fit and the evaluation print the metrics that the README shows."""
+    [shown] = of_language("text")
+    assert METRIC.findall(output) == 2 * METRIC.findall(shown.text)
+    assert len(METRIC.findall(shown.text)) == 5
 
 
 def check_what_it_told(desk: Desk, told: str, port: str) -> None:
