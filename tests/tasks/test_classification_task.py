@@ -78,6 +78,25 @@ def test_the_matrix_counts_truth_by_rows() -> None:
     assert [row[0] for row in table.rows] == ["Bishop", "King", "Rook"]
 
 
+def test_with_many_classes_the_pairs_confused_most_stand_for_the_matrix() -> None:
+    many = ClassificationTarget(tuple(f"{i:04}" for i in range(2000)))
+    truth = np.array([5, 5, 5, 1999, 7, 8])
+    scores = np.zeros((6, 2000), dtype=np.float32)
+    scores[np.arange(6), [6, 9, 6, 0, 7, 8]] = 1.0
+    confusions, table = many.sections(truth, scores, 0)
+    assert isinstance(confusions, Table)
+    assert confusions.rows == (("0005", "0006", "2"), ("0005", "0009", "1"), ("1999", "0000", "1"))
+    assert isinstance(table, Table)
+    assert len(table.rows) == 2000
+
+
+def test_with_many_classes_and_no_mistake_there_is_nothing_to_list() -> None:
+    many = ClassificationTarget(tuple(f"{i:04}" for i in range(100)))
+    confusions, _ = many.sections(np.arange(100), np.eye(100, dtype=np.float32), 0)
+    assert isinstance(confusions, Table)
+    assert confusions.rows == ()
+
+
 def test_the_surest_mistake_comes_first() -> None:
     first, second = PIECES.mistakes(TRUTH, SCORES, 5)
     assert (first.row, first.caption) == (1, "is Bishop, said King (70%)")

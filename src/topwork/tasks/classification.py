@@ -21,6 +21,9 @@ __all__ = ["CLASSIFICATION", "ClassificationTarget", "ClassificationTask"]
 
 _MANY = 25
 """With more classes than this an answer names only the likeliest ones."""
+_WIDEST_MATRIX = 60
+"""With more classes than this nobody can read a matrix, which grows with their square; pairs are listed."""
+_N_CONFUSIONS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +58,34 @@ class ClassificationTarget:
         return {"majority": majority_baseline(truth_train, truth_test, self.n_outputs, seed)}
 
     def sections(self, truth: Array, scores: Array, seed: int) -> tuple[Section, ...]:
-        """Return the confusion matrix, and precision and recall of each class."""
+        """Return what is taken for what, and precision and recall of each class."""
         del seed  # nothing here is drawn at random
         known = truth >= 0
         predicted = np.argmax(scores[known], axis=1)
-        counts = confusion(truth[known], predicted, self.n_outputs)
-        matrix = Matrix(
+        shown = self._matrix if self.n_outputs <= _WIDEST_MATRIX else self._confusions
+        return shown(truth[known], predicted), self._class_table(truth[known], predicted)
+
+    def _matrix(self, truth: Array, predicted: Array) -> Matrix:
+        counts = confusion(truth, predicted, self.n_outputs)
+        return Matrix(
             "Confusion matrix",
             self.labels,
             self.labels,
             tuple(tuple(int(c) for c in row) for row in counts),
             "Rows are the true labels, columns what the model said.",
         )
-        return matrix, self._class_table(truth[known], predicted)
+
+    def _confusions(self, truth: Array, predicted: Array) -> Table:
+        """List the pairs of labels that were confused most often."""
+        wrong = np.stack([truth, predicted], axis=1)[truth != predicted]
+        pairs, counts = np.unique(wrong, axis=0, return_counts=True)
+        order = np.argsort(-counts, kind="stable")[:_N_CONFUSIONS]
+        return Table(
+            "Most frequent confusions",
+            ("true label", "taken for", "times"),
+            tuple((self.labels[pairs[i, 0]], self.labels[pairs[i, 1]], str(counts[i])) for i in order),
+            f"Of {len(pairs):,} pairs of labels that were confused, those that were most often.",
+        )
 
     def _class_table(self, truth: Array, predicted: Array) -> Table:
         every = per_class(truth, predicted, self.n_outputs)
