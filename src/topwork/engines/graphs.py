@@ -23,6 +23,7 @@ def split(model: bytes, weight_names: frozenset[str], output_names: tuple[str, .
     from onnx import numpy_helper
 
     proto = parse(model)
+    _unshare(proto.graph, weight_names)
     weights: dict[str, Array] = {}
     for initializer in proto.graph.initializer:
         if initializer.name in weight_names:
@@ -76,13 +77,32 @@ def detach(initializer: Any) -> None:
     initializer.external_data.add(key="location", value=WEIGHTS_LOCATION)
 
 
+def _unshare(graph: Any, weight_names: frozenset[str]) -> None:
+    """Give each weight an initialiser of its own.
+
+    The exporter stores tensors of equal numbers once (a fresh scale and a fresh variance are both all ones),
+    and makes the others an Identity of it. They are different weights nevertheless: somebody may put others in.
+    """
+    initializers = {initializer.name: initializer for initializer in graph.initializer}
+    aliases = [
+        node
+        for node in graph.node
+        if node.op_type == "Identity" and node.input[0] in initializers and node.output[0] in weight_names
+    ]
+    for node in aliases:
+        own = graph.initializer.add()
+        own.CopyFrom(initializers[node.input[0]])
+        own.name = node.output[0]
+        graph.node.remove(node)
+
+
 def _attach(initializer: Any, weights: Any) -> None:
     from onnx import helper
 
     weight = weights.get(initializer.name)
     dtype = helper.tensor_dtype_to_np_dtype(initializer.data_type)
     shape = tuple(initializer.dims)
-    if weight is None or weight.shape != shape or weight.dtype != dtype:
+    if weight is None or weight.shape != shape or weight.dtype.newbyteorder("=") != dtype:
         found = "is missing" if weight is None else f"is {weight.dtype} {list(weight.shape)}"
         raise BundleError(
             f"The weight {initializer.name} {found}; the graph expects {dtype} {list(shape)}.",

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["Machine", "installed", "survey"]
+from topwork.errors import UsageError
+
+__all__ = ["Machine", "installed", "require_share", "survey"]
 
 _ENGINES = ("openvino", "onnxruntime", "torch")
 
@@ -68,6 +70,21 @@ def survey(root: Path = Path("/")) -> Machine:
 def installed() -> frozenset[str]:
     """Return which engines are installed; none is imported."""
     return frozenset(name for name in _ENGINES if find_spec(name) is not None)
+
+
+def require_share(n_threads: int, n_streams: int) -> None:
+    """Refuse a share of the machine that no engine can work with.
+
+    Raises
+    ------
+    UsageError
+        Either is below 1.
+    """
+    if n_threads < 1 or n_streams < 1:
+        raise UsageError(
+            f"An engine was asked for with {n_threads} threads and {n_streams} streams; expected at least 1 of each.",
+            next_step="Give the number of cores as n_threads, and 1 to as many as n_streams.",
+        )
 
 
 def _n_cores(root: Path) -> int:

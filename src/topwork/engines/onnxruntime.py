@@ -6,6 +6,7 @@ from typing import Any
 
 from topwork.contracts import Array, Graph, Precision
 from topwork.engines.graphs import assemble
+from topwork.engines.machine import require_share
 from topwork.errors import MissingExtraError, TopworkError, UsageError
 
 __all__ = ["OnnxRuntimeEngine"]
@@ -30,7 +31,7 @@ class OnnxRuntimeEngine:
     MissingExtraError
         ONNX Runtime is not installed.
     UsageError
-        ``precision`` is not ``fp32``.
+        ``precision`` is not ``fp32``, or there is no thread or stream.
     TopworkError
         ONNX Runtime cannot read the graph.
     """
@@ -40,6 +41,7 @@ class OnnxRuntimeEngine:
     def __init__(
         self, graph: Graph, precision: Precision = "fp32", *, n_threads: int, n_streams: int = 1
     ) -> None:
+        require_share(n_threads, n_streams)
         if precision != "fp32":
             raise UsageError(
                 f"ONNX Runtime runs a graph as it is, in fp32, not in {precision}.",

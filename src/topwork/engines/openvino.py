@@ -10,6 +10,7 @@ import numpy as np
 
 from topwork.contracts import Array, Graph, Precision
 from topwork.engines.graphs import assemble
+from topwork.engines.machine import require_share
 from topwork.errors import MissingExtraError, TopworkError, UsageError
 
 __all__ = ["OpenVinoEngine"]
@@ -35,6 +36,8 @@ class OpenVinoEngine:
 
     Raises
     ------
+    UsageError
+        The precision is ``int8``, or there is no thread or stream.
     MissingExtraError
         OpenVINO is not installed.
     TopworkError
@@ -46,6 +49,7 @@ class OpenVinoEngine:
     def __init__(
         self, graph: Graph, precision: Precision = "fp32", *, n_threads: int, n_streams: int = 1
     ) -> None:
+        require_share(n_threads, n_streams)
         self.precision: Precision = _supported(precision)
         self.n_streams = n_streams
         self.output_names = graph.output_names

@@ -7,8 +7,10 @@ from contextlib import AbstractContextManager, nullcontext
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from topwork.contracts import Array, Exportable, Precision
-from topwork.errors import UsageError
+from topwork.errors import TopworkError, UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -54,10 +56,18 @@ class TorchEngine:
         """Run a raw batch ``[n, ...]``; wait where another call is under way."""
         import torch
 
-        with self._one_at_a_time, torch.inference_mode(), self._autocast():
-            outputs: Any = self._module(torch.from_numpy(batch).to(self._device))
-            several = outputs if isinstance(outputs, tuple | list) else (outputs,)
-            arrays = [_array(output) for output in several]
+        # torch takes neither negative strides nor, without a warning, an array that may not be written.
+        tensor = torch.from_numpy(np.require(batch, requirements=("C", "W")))
+        try:
+            with self._one_at_a_time, torch.inference_mode(), self._autocast():
+                outputs: Any = self._module(tensor.to(self._device))
+                several = outputs if isinstance(outputs, tuple | list) else (outputs,)
+                arrays = [_array(output) for output in several]
+        except RuntimeError as error:
+            raise TopworkError(
+                f"torch cannot run a batch {batch.dtype} {list(batch.shape)}: {error}",
+                next_step="Give inputs of the size and type that the network expects, or fewer of them at once.",
+            ) from error
         return dict(zip(self.output_names, arrays, strict=True))
 
     def _autocast(self) -> AbstractContextManager[Any]:
