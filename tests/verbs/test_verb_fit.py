@@ -266,3 +266,10 @@ def test_a_first_fit_with_the_catalogue_imports_no_torch(
     words = [sys.executable, "-c", script, str(photos), str(around.cache_dir)]
     done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout.strip() == "0 []"
+
+
+def test_a_task_is_chosen_by_name(photos: Path, tiny_trunk: Path, around: Surroundings) -> None:
+    model = fit(photos, trunk=str(tiny_trunk), options=FitOptions(task="classification"), around=around)
+    assert model.record.targets["label"].task == "classification"
+    with pytest.raises(UsageError, match=r"no task 'clasification'.*\n.*mean 'classification'"):
+        fit(photos, trunk=str(tiny_trunk), options=FitOptions(task="clasification"), around=around)

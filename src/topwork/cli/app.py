@@ -103,6 +103,7 @@ def fit(
         str, typer.Option(metavar="NAME", help="Catalogue name, timm/NAME, hf/ORG/NAME, or a folder.")
     ] = "efficientnet-lite0",
     recipe: Annotated[str, typer.Option(metavar="NAME", help="How it is fitted.")] = "probe",
+    task: Annotated[str, typer.Option(metavar="NAME", help="What the targets are.")] = "classification",
     budget: Annotated[
         str | None, typer.Option(metavar="TIME", help="Longest time for fitting, such as 90s or 2m.")
     ] = None,
@@ -127,11 +128,14 @@ def fit(
     json: Json = False,
 ) -> None:
     """Fit a model on labelled data: a bundle and a report."""
+    from dataclasses import replace
+
     from topwork import verbs
     from topwork.cli.output import show_fit
     from topwork.verbs.places import default_bundle
 
     options = _options(input, target, group, time, layout, keep=not no_training_data, golden=golden)
+    options = replace(options, task=task)
     around = _around(context, engine, quiet=quiet)
     model = verbs.fit(
         data,

@@ -62,7 +62,7 @@ def check(
 
 def _split(dataset: Dataset, findings: Findings, seed: int, options: FitOptions) -> Split:
     first = next(iter(dataset.targets.values()))
-    target = plugins.task("classification").learn([first[row] for row in findings.usable])
+    target = plugins.task(options.task).learn([first[row] for row in findings.usable])
     return make_split(
         dataset, findings, target.encode(first), SplitOptions(seed, options.group, options.time)
     )

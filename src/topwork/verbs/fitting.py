@@ -65,7 +65,6 @@ from topwork.verbs.transfer import Preparation, packages
 
 __all__ = ["fit", "open_cache"]
 
-_TASK = "classification"
 _DAY_S = 86_400.0
 """No fit takes that long: what is unfinished and older was left behind by one that was killed."""
 
@@ -206,7 +205,7 @@ def _look_up(
     around: Surroundings,
 ) -> _Order:
     """Turn names into objects and say what the data set was taken for."""
-    found_recipe, task = plugins.recipe(recipe), plugins.task(_TASK)
+    found_recipe, task = plugins.recipe(recipe), plugins.task(options.task)
     found_trunk = resolve(trunk, plugins.trunks())
     _require_fit(found_trunk, found_recipe, task)
     dataset = read(data, options.reading())

@@ -15,9 +15,10 @@ from topwork.contracts import Clock, Progress
 from topwork.data.reading import Layout, ReadOptions
 from topwork.errors import UsageError
 
-__all__ = ["DEFAULT_RECIPE", "DEFAULT_TRUNK", "FitOptions", "Surroundings", "duration_s"]
+__all__ = ["DEFAULT_RECIPE", "DEFAULT_TASK", "DEFAULT_TRUNK", "FitOptions", "Surroundings", "duration_s"]
 
 DEFAULT_TRUNK = "efficientnet-lite0"
+DEFAULT_TASK = "classification"
 DEFAULT_RECIPE = "probe"
 _CACHE_LIMIT_BYTES = 4 * 2**30
 _UNITS_S = {"h": 3600.0, "m": 60.0, "s": 1.0}
@@ -37,6 +38,8 @@ class FitOptions:
         Whether pictures of the training set may go into bundle and report.
     golden
         A folder of inputs for the proof, in place of training examples.
+    task
+        What the targets are: a task's name.
     n_folds
         Folds of cross-validation where there is no validation side.
     """
@@ -48,6 +51,7 @@ class FitOptions:
     layout: Layout = "auto"
     keep_training_data: bool = True
     golden: Path | None = None
+    task: str = DEFAULT_TASK
     n_folds: int = 5
 
     def reading(self) -> ReadOptions:
