@@ -25,10 +25,16 @@ def main() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", choices=NAMES, help=f"of {', '.join(NAMES)}")
+    parser.add_argument("names", nargs="*", metavar="NAME", type=_name, help=f"of {', '.join(NAMES)}")
     parser.add_argument("--quick", action="store_true", help="few runs, nothing is written")
     parser.add_argument("--cache", help="folder for photos and weights; by default the user's own")
     return parser
+
+
+def _name(word: str) -> str:
+    if word not in NAMES:
+        raise argparse.ArgumentTypeError(f"{word!r} is no benchmark; there are {', '.join(NAMES)}")
+    return word
 
 
 def _run(name: str, cache: Path, *, is_quick: bool) -> Section:
