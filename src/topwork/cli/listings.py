@@ -17,6 +17,7 @@ __all__ = ["show_bundle", "show_cache", "show_check", "show_plugins", "show_trun
 
 _N_CLASSES = 30
 """Classes of a target that are counted line by line; a person reads no more."""
+_WIDEST_LABEL = 40
 
 
 # --- data ---------------------------------------------------------------------------------------------
@@ -51,7 +52,7 @@ def _check_lines(found: DataCheck) -> Iterator[str]:
 
 def _count_lines(counts: Mapping[str, int]) -> Iterator[str]:
     shown = dict(sorted(counts.items(), key=lambda item: -item[1])[:_N_CLASSES])
-    width = max(map(len, shown), default=0)
+    width = min(max(map(len, shown), default=0), _WIDEST_LABEL)
     yield from (f"  {label.ljust(width)}  {count:,}" for label, count in shown.items())
     if others := len(counts) - len(shown):
         yield f"  … and {others:,} with fewer"

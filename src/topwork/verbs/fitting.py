@@ -368,7 +368,7 @@ def _call(data: str | Path, out: str | Path | None, trunk: str, recipe: str, see
 def _contents(order: _Order, rows: _Rows, fitted: Fitted, graph: Graph, record: FitRecord) -> Contents:
     """Put together what goes into the bundle, the golden examples answered in fp32."""
     engine = build(reference(), graph, n_threads=1, n_streams=1)
-    inputs = golden_inputs(order.dataset, rows.split.train, order.modality, order.options)
+    inputs = golden_inputs(order.dataset, rows.split.train, rows.inspections, order.modality, order.options)
     goals = {
         name: Goal(rows.truth[name][rows.fit_rows], t.link, t.n_outputs) for name, t in rows.targets.items()
     }

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 
-from topwork.contracts import Array, Dataset, Modality
+from topwork.contracts import Array, Dataset, Inspection, Modality
 from topwork.errors import DataError, DecodeError
 from topwork.verbs.options import FitOptions
 
@@ -31,9 +32,11 @@ def require_goldens(options: FitOptions, modality: Modality) -> None:
 
 
 def golden_inputs(
-    dataset: Dataset, train: Array, modality: Modality, options: FitOptions
+    dataset: Dataset, train: Array, seen: Sequence[Inspection], modality: Modality, options: FitOptions
 ) -> list[tuple[str, bytes]]:
     """Return named encoded inputs: the user's own, training examples, or pictures of nothing.
+
+    ``seen`` is what reading each row of the data set showed; a file that has changed since is no example.
 
     Raises
     ------
@@ -44,10 +47,12 @@ def golden_inputs(
         return _from_folder(options.golden, modality)
     if not options.keep_training_data:
         return [(f"synthetic {i}", one) for i, one in enumerate(modality.synthetic(_N, seed=0))]
-    return _from_training(dataset, train, modality)
+    return _from_training(dataset, train, seen, modality)
 
 
-def _from_training(dataset: Dataset, train: Array, modality: Modality) -> list[tuple[str, bytes]]:
+def _from_training(
+    dataset: Dataset, train: Array, seen: Sequence[Inspection], modality: Modality
+) -> list[tuple[str, bytes]]:
     """Take small files of as many labels as there are, so that the bundle stays small."""
     labels = next(iter(dataset.targets.values()))
     found: dict[str | None, tuple[str, bytes]] = {}
@@ -56,7 +61,7 @@ def _from_training(dataset: Dataset, train: Array, modality: Modality) -> list[t
     for row in train[::step]:
         with suppress(DecodeError):
             encoded = dataset.read(int(row))
-            if len(encoded) <= _LARGEST_BYTES:
+            if len(encoded) <= _LARGEST_BYTES and sha256(encoded).digest() == seen[int(row)].content:
                 one = (dataset.keys[int(row)], encoded)
                 spare.append(one) if labels[int(row)] in found else found.setdefault(labels[int(row)], one)
         if len(found) >= _N:
