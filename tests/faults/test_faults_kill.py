@@ -1,0 +1,122 @@
+"""kill -9 at any moment of a fit or a save: what stands under a final name is whole, and the next command works."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from commands import Desk
+from sound import assert_sound
+from topwork import Model, Surroundings, fit, load
+from topwork.progress import Quiet
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX's"),
+    pytest.mark.timeout(900),
+]
+N_KILLS = 10
+
+
+def kill_after(process: subprocess.Popen[bytes], delay_s: float) -> int:
+    """Kill a process that is still running after a while; return how it ended."""
+    with process:
+        try:
+            process.communicate(timeout=delay_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+    return process.returncode
+
+
+def test_a_fit_killed_at_ten_moments_leaves_nothing_half_written(
+    photos: Path, tiny_trunk: Path, tmp_path: Path
+) -> None:
+    """Each fit begins with an empty cache and an older bundle in place, so that every write is met."""
+    words = ("fit", str(photos), "--trunk", str(tiny_trunk), "--out", "model")
+    first = Desk(tmp_path, tmp_path / "cache")
+    began_s = time.monotonic()
+    assert first.run(*words).status == 0
+    took_s = time.monotonic() - began_s
+    rng, endings = random.Random(0), []
+    for number in range(N_KILLS):
+        desk = Desk(tmp_path / str(number), tmp_path / str(number) / "cache")
+        desk.folder.mkdir()
+        shutil.copy(tmp_path / "model.topwork", desk.folder)
+        endings.append(kill_after(desk.start(*words), rng.uniform(0.1, 1.0) * took_s))
+        assert_sound(desk.folder)
+        around = Surroundings(cache_dir=desk.cache, progress=Quiet())
+        fit(photos, desk.folder / "model.topwork", trunk=str(tiny_trunk), around=around)
+        assert assert_sound(desk.folder) >= 4
+    assert endings.count(-signal.SIGKILL) >= N_KILLS // 2
+    assert set(endings) <= {0, -signal.SIGKILL}
+
+
+SAVES = """
+import sys
+from topwork import load
+one, other, target = sys.argv[1:]
+models = load(one), load(other)
+print("ready", flush=True)
+while True:
+    for model in models:
+        model.save(target)
+"""
+
+
+def test_a_save_killed_at_ten_moments_leaves_the_old_bundle_or_the_new(
+    fitted: Model, photos: Path, tiny_trunk: Path, around: Surroundings, desk: Desk
+) -> None:
+    one = fitted.path
+    other = fit(photos, desk.folder / "other.topwork", trunk=str(tiny_trunk), seed=1, around=around).path
+    whole = {one.read_bytes(), other.read_bytes()}
+    assert len(whole) == 2
+    target = desk.folder / "saved" / "model.topwork"
+    rng, found = random.Random(0), set()
+    program = (sys.executable, "-c", SAVES)
+    for _ in range(N_KILLS):
+        with desk.start(str(one), str(other), str(target), program=program) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            while not target.exists():
+                time.sleep(0.01)
+            time.sleep(rng.uniform(0, 0.2))
+            process.kill()
+        found.add(target.read_bytes())
+        load(target)
+    assert found <= whole
+
+
+def test_what_killed_fits_left_is_swept_a_day_later(
+    photos: Path, tiny_trunk: Path, around: Surroundings, tmp_path: Path
+) -> None:
+    old, fresh = tmp_path / ".model.topwork.a.topwork-part", tmp_path / ".model.topwork.b.topwork-part"
+    for part in (old, fresh):
+        part.write_bytes(b"half")
+    two_days_ago_s = time.time() - 2 * 86_400
+    os.utime(old, (two_days_ago_s, two_days_ago_s))
+    fit(photos, tmp_path / "model.topwork", trunk=str(tiny_trunk), around=around)
+    assert not old.exists()
+    assert fresh.exists()
+
+
+def test_fits_that_share_a_cache_do_not_disturb_each_other(
+    photos: Path, tiny_trunk: Path, tmp_path: Path
+) -> None:
+    desk = Desk(tmp_path, tmp_path / "cache")
+    words = ("fit", str(photos), "--trunk", str(tiny_trunk), "--json", "-q", "--out")
+    running = [desk.start(*words, name) for name in ("one", "two")]
+    ends = [(*process.communicate(timeout=300), process.wait()) for process in running]
+    assert [(err, status) for _, err, status in ends] == [(b"", 0)] * 2
+    one, two = (load(tmp_path / f"{name}.topwork") for name in ("one", "two"))
+    every = sorted(photos.rglob("*.jpg"))
+    assert [p.answer for p in one.predict(every)] == [p.answer for p in two.predict(every)]
+    assert assert_sound(tmp_path) >= 6
