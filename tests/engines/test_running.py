@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from tiny_networks import N_FEATURES, TwoOutputs
+from tiny_networks import N_FEATURES, SmallNetwork, TwoOutputs
 from topwork.contracts import Array, Engine, Exportable, Graph
 from topwork.engines.choice import EngineChoice, build
 from topwork.engines.onnxruntime import OnnxRuntimeEngine
@@ -140,9 +140,11 @@ def test_bf16_is_near_and_is_handed_out_as_float32(exportable: Exportable) -> No
 
 
 def test_torch_leaves_the_callers_module_alone(exportable: Exportable) -> None:
-    weight = exportable.module.get_parameter("conv.weight")
+    module = SmallNetwork().eval()
+    weight = module.conv.weight
     strides = weight.stride()
-    TorchEngine(exportable, precision="bf16").run(pixels(1))
+    TorchEngine(replace(exportable, module=module), precision="bf16").run(pixels(1))
+    assert weight is module.conv.weight
     assert weight.stride() == strides
     assert weight.dtype == torch.float32
 
