@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from topwork.errors import StorageError
+from topwork.errors import StorageError, WeightsError
 from topwork.storage import TEMPORARY_SUFFIX, atomic_file, explain, sweep, write_atomically
 
 
@@ -79,3 +79,10 @@ def test_sweeping_removes_only_what_is_old_and_unfinished(tmp_path: Path) -> Non
     os.utime(other, (1000, 1000))
     assert sweep(tmp_path, older_than_s=3600, now_s=time.time()) == 1
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([young.name, "c"])
+
+
+def test_an_error_that_is_explained_already_passes_unchanged(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="not what they claim"), atomic_file(tmp_path / "a") as stream:
+        stream.write(b"x")
+        raise WeightsError("not what they claim to be")
+    assert list(tmp_path.iterdir()) == []

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from topwork.errors import StorageError
+from topwork.errors import StorageError, TopworkError
 
 __all__ = ["TEMPORARY_SUFFIX", "atomic_file", "explain", "sweep", "write_atomically"]
 
@@ -72,7 +72,7 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
         part.replace(path)
         part = None
     except OSError as error:
-        if isinstance(error, StorageError):
+        if isinstance(error, TopworkError):  # somebody within has explained it already
             raise
         raise explain(error, path) from error
     finally:
