@@ -115,7 +115,7 @@ def test_the_cache_is_told_of_and_cleared(
 ) -> None:
     own = shutil.copytree(around.cache_dir, tmp_path / "cache")
     monkeypatch.setenv("TOPWORK_CACHE", str(own))
-    assert re.match(rf"{own}: \d+ cached features, ", topwork("cache", "info").out)
+    assert re.match(rf"{own}: [\d,]+ cached features, ", topwork("cache", "info").out)
     assert topwork("cache", "info", "--json").json["n_entries"] >= 60
     graphs = sorted((own / "graphs").iterdir())
     told = topwork("cache", "clear")
