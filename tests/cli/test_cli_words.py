@@ -191,27 +191,31 @@ def test_ctrl_c_during_a_fit_ends_it_and_leaves_nothing(desk: Desk, photos: Path
 
 STUCK = """
 import threading, time
-from topwork.cli.entry import guarded
-def stuck():
+from topwork.cli.interruption import Interruption
+with Interruption(patience_s={patience_s}):
     threading.Thread(target=time.sleep, args=(600,)).start()
     print("at work", flush=True)
     time.sleep(600)
-guarded(stuck)
 """
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
-@pytest.mark.parametrize("n_times", [1, 2])
-def test_ctrl_c_ends_a_command_whose_threads_go_on(n_times: int, desk: Desk) -> None:
-    with desk.start(program=(sys.executable, "-c", STUCK)) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        if n_times == 2:
+@pytest.mark.parametrize(("n_times", "patience_s"), [(1, 0.1), (2, 600)])
+def test_ctrl_c_ends_a_command_whose_threads_go_on(n_times: int, patience_s: float, desk: Desk) -> None:
+    """Either patience ends, or a second Ctrl-C does not wait for that."""
+    program = (sys.executable, "-c", STUCK.format(patience_s=patience_s))
+    with desk.start(program=program) as process:
+        try:
+            assert process.stdout is not None
             assert process.stderr is not None
-            process.stderr.readline()
+            process.stdout.readline()
             process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 130
+            assert process.stderr.readline() == b"Stopped.\n"
+            if n_times == 2:
+                process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 130
+        finally:
+            process.kill()
 
 
 # --- terminals ----------------------------------------------------------------------------------------

@@ -17,7 +17,6 @@ __all__ = ["STATUS", "Interruption"]
 
 STATUS = 130
 """Exit status of a command that Ctrl-C ended: 128 and the number of the signal."""
-_PATIENCE_S = 2.0
 _SHOW_CURSOR = "\x1b[?25h"
 
 
@@ -25,8 +24,13 @@ class Interruption:
     """Handles Ctrl-C inside a ``with``: the first unwinds with a deadline, the second ends at once.
 
     Unwinding gives files and bars the time to be put away. A download or a compiler in another thread cannot
-    be told to stop, and what is not finished never stands under its final name; so after two seconds the
-    process simply ends.
+    be told to stop, and what is not finished never stands under its final name; so the process simply ends
+    once patience does.
+
+    Parameters
+    ----------
+    patience_s
+        How long unwinding may take.
 
     Attributes
     ----------
@@ -34,7 +38,8 @@ class Interruption:
         Whether Ctrl-C came.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patience_s: float = 2.0) -> None:
+        self._patience_s = patience_s
         self.happened = False
         self._before: object = None
 
@@ -56,7 +61,7 @@ class Interruption:
             _end_now()
         self.happened = True
         _tell("Stopped.\n")
-        deadline = threading.Timer(_PATIENCE_S, _end_now)
+        deadline = threading.Timer(self._patience_s, _end_now)
         deadline.daemon = True
         deadline.start()
         raise KeyboardInterrupt
