@@ -12,6 +12,7 @@ of those brightened until white clips, about half. Of different photos no pair i
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,7 +45,7 @@ _INNER_PX = SIDE_PX - 2 * _BORDER_PX
 _N_INNER = _INNER_PX**2
 _PLACE_PX = 4
 _STEPS = 3
-_BLOCK_ROWS = 256
+_BLOCK_ROWS = 128
 _BATCH_PAIRS = 512
 
 
@@ -112,7 +113,8 @@ def _equal(fingerprints: Array) -> tuple[Array, Array]:
     """Return the first row of each different fingerprint, ascending, and the pairs that link the others to it."""
     firsts: dict[bytes, int] = {}
     owner = np.array(
-        [firsts.setdefault(row.tobytes(), i) for i, row in enumerate(fingerprints)], dtype=np.int64
+        [firsts.setdefault(hashlib.sha256(row).digest(), i) for i, row in enumerate(fingerprints)],
+        dtype=np.int64,
     )
     rows = np.arange(len(owner))
     others = rows[owner != rows]

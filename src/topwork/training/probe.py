@@ -27,6 +27,7 @@ import numpy as np
 
 from topwork.contracts import Array, Fold, LinearHead
 from topwork.training.lbfgs import minimise
+from topwork.training.moments import CHUNK_ROWS, moments
 
 __all__ = [
     "Axes",
@@ -41,7 +42,6 @@ __all__ = [
     "strengths",
 ]
 
-_CHUNK = 4096  # rows per product: bounds memory at any number of rows
 _SMALL = 1000  # rows or features below which products are too small to share among threads
 _CONSTANT = 1e-6  # a feature that varies less than this says nothing
 
@@ -74,7 +74,7 @@ class Axes:
     def of(cls, features: Array) -> Axes:
         """Find the axes of ``float32 [n, d]`` features; costs ``min(n, d)² max(n, d)`` operations."""
         n, d = features.shape
-        mean, deviation = _moments(features)
+        mean, deviation = moments(features)
         scale = np.where(deviation > _CONSTANT, 1 / np.maximum(deviation, _CONSTANT), 0)
         if n < d:
             z = (features - mean) * scale
@@ -101,8 +101,8 @@ class Axes:
         if not self.reduced:
             weight = self.project @ weight
             offset = self.mean @ weight
-        for start in range(0, len(self), _CHUNK):
-            rows = slice(start, min(start + _CHUNK, len(self)))
+        for start in range(0, len(self), CHUNK_ROWS):
+            rows = slice(start, min(start + CHUNK_ROWS, len(self)))
             block = self.features[rows]
             yield rows, block, block @ weight if self.reduced else block @ weight - offset
 
@@ -111,20 +111,10 @@ class Axes:
         return product if self.reduced else self.project.T @ (product - np.outer(self.mean, total))
 
 
-def _moments(features: Array) -> tuple[Array, Array]:
-    total, squares = np.zeros(features.shape[1]), np.zeros(features.shape[1])
-    for start in range(0, len(features), _CHUNK):
-        total += features[start : start + _CHUNK].sum(axis=0, dtype=np.float64)
-    mean = total / len(features)
-    for start in range(0, len(features), _CHUNK):
-        squares += ((features[start : start + _CHUNK] - mean) ** 2).sum(axis=0)
-    return mean.astype(np.float32), np.sqrt(squares / len(features)).astype(np.float32)
-
-
 def _covariance(features: Array, mean: Array, scale: Array) -> Array:
     total = np.zeros((features.shape[1],) * 2)
-    for start in range(0, len(features), _CHUNK):
-        z = (features[start : start + _CHUNK] - mean) * scale
+    for start in range(0, len(features), CHUNK_ROWS):
+        z = (features[start : start + CHUNK_ROWS] - mean) * scale
         total += z.T @ z
     return total / len(features)
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from topwork.contracts import Array, Goal
+from topwork.training.moments import CHUNK_ROWS, moments
 
 __all__ = ["describe"]
 
@@ -27,11 +28,10 @@ def describe(features: Array, goals: Mapping[str, Goal], held_out: Mapping[str, 
         ``NAME.class_counts int64 [k]`` and ``NAME.confidence float32 [101]``, percentiles of the highest
         probability on rows that were held out.
     """
-    mean = features.mean(axis=0, dtype=np.float64)
-    deviation = features.std(axis=0, dtype=np.float64)
+    mean, deviation = moments(features)
     found: dict[str, Array] = {
-        "features.mean": mean.astype(np.float32),
-        "features.deviation": deviation.astype(np.float32),
+        "features.mean": mean,
+        "features.deviation": deviation,
         "features.distance": _percentiles(_distances(features, mean, deviation)),
     }
     for name, goal in goals.items():
@@ -43,7 +43,7 @@ def describe(features: Array, goals: Mapping[str, Goal], held_out: Mapping[str, 
 
 def _distances(features: Array, mean: Array, deviation: Array) -> Array:
     scale = np.where(deviation > 0, 1 / np.maximum(deviation, 1e-12), 0)
-    chunks = (features[start : start + 4096] for start in range(0, len(features), 4096))
+    chunks = (features[start : start + CHUNK_ROWS] for start in range(0, len(features), CHUNK_ROWS))
     return np.concatenate([np.sqrt((((chunk - mean) * scale) ** 2).mean(axis=1)) for chunk in chunks])
 
 
