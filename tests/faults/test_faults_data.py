@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import pytest
 
 from pictures import file_of
 from pictures import photo as picture
-from topwork import DataError, Model, Surroundings, evaluate, fit, load
+from topwork import BundleError, DataError, Model, Prediction, Surroundings, evaluate, fit, load
 from topwork.report.html import render_html
 from toy_photos import write_photos
 
@@ -96,6 +97,31 @@ def test_only_damaged_photos_are_refused_with_the_reasons(
     with pytest.raises(DataError, match=r"Only 0 of 40 .* 20 × .*not a picture.*; 20 × The file is empty"):
         fit(tmp_path / "data", tmp_path / "model", trunk=str(tiny_trunk), around=around)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["data"]
+
+
+# --- 300 damaged bundles ----------------------------------------------------------------------------------
+
+
+def outcome(bundle: Path, inputs: list[Path], right: list[Prediction]) -> str:
+    """Return what became of a bundle; an error that is not ours is raised."""
+    try:
+        return "right" if load(bundle).predict(inputs) == right else "wrong"
+    except BundleError as error:
+        return "refused" if str(bundle) in str(error) and error.next_step else "refused without a word"
+
+
+def test_300_damaged_bundles_are_refused_or_answer_rightly(
+    fitted: Model, photos: Path, tmp_path: Path
+) -> None:
+    inputs = sorted(photos.rglob("*.jpg"))[::20]
+    right, content, rng = fitted.predict(inputs), fitted.path.read_bytes(), random.Random(0)
+    damaged = tmp_path / "damaged.topwork"
+    outcomes: Counter[str] = Counter()
+    for number in range(300):
+        damaged.write_bytes(FUZZERS[number % len(FUZZERS)](content, rng))
+        outcomes[outcome(damaged, inputs, right)] += 1
+    assert set(outcomes) <= {"refused", "right"}
+    assert outcomes["refused"] > 240
 
 
 # --- photos that change under a fit -----------------------------------------------------------------------
