@@ -63,14 +63,14 @@ def measure(place: Place) -> Section:
     """Fit again and again, taking away less each time."""
     photos = place.photos()
     kinds: dict[str, list[_Fit]] = {"nothing": [], "weights and graph": [], "features too": []}
-    for number in range(place.n_runs(_N_RUNS)):
+    cache = place.temporary
+    for number in place.rounds(_N_RUNS, "first fits"):
         cache = place.temporary / f"cache-{number}"
         kinds["nothing"].append(_fit(place, photos, cache))
         run([*TOPWORK, "cache", "clear"], place.env(cache))
         kinds["weights and graph"].append(_fit(place, photos, cache))
-    last = place.temporary / f"cache-{place.n_runs(_N_RUNS) - 1}"
-    kinds["features too"] = [_fit(place, photos, last) for _ in range(place.n_runs(_N_SECOND_RUNS))]
-    imports = _imports(place, photos, last)
+    kinds["features too"] = [_fit(place, photos, cache) for _ in place.rounds(_N_SECOND_RUNS, "second fits")]
+    imports = _imports(place, photos, cache)
     return _section(kinds, imports)
 
 
@@ -87,7 +87,7 @@ def _imports(place: Place, photos: Path, cache: Path) -> Spread:
     fit = ["fit", str(photos), "--out", str(place.temporary / "chess.topwork")]
     run([sys.executable, "-c", _FIT_AND_LIST, str(names), *fit], place.env(cache))
     again = [sys.executable, "-c", _IMPORT_THE_SAME, str(names)]
-    return Spread(tuple(run(again).wall_s for _ in range(place.n_runs(_N_IMPORTS))))
+    return Spread(tuple(run(again).wall_s for _ in place.rounds(_N_IMPORTS, "imports")))
 
 
 def _section(kinds: Mapping[str, list[_Fit]], imports: Spread) -> Section:

@@ -21,8 +21,8 @@ from topwork.engines.machine import survey
 
 _N_ROUNDS = 3
 _N_BOUND_RUNS = 5
-_N_COMPARED = 256
-_TRY_S = 4.0
+_N_COMPARED = 192
+_TRY_S = 3.0
 _NO_LIMIT_S = 1e9
 _AS_IT_COMES = Settings()
 _BATCHES = (8, 32, 64)
@@ -50,7 +50,7 @@ def measure(place: Place) -> Section:
     run([*TOPWORK, "fit", str(place.photos()), "--out", str(place.temporary / "c.topwork")], place.env())
     bounds = [
         run_side("reading_side", _asked(place, paths, parts=True)).last_json()
-        for _ in range(place.n_runs(_N_BOUND_RUNS))
+        for _ in place.rounds(_N_BOUND_RUNS, "the bound")
     ]
     part = paths[: 48 if place.is_quick else _N_COMPARED]
     tried = _try(place, part)
@@ -155,7 +155,7 @@ def _compare(place: Place, paths: Sequence[str], tried: Sequence[_Tried]) -> dic
         f"timm, malloc tuned, best of all: {any_kind.shown()}": (any_kind, MALLOC_TUNED),
     }
     rates: dict[str, list[_Rate]] = {"topwork": [], **{name: [] for name in peers}}
-    for _ in range(place.n_runs(_N_ROUNDS)):
+    for _ in place.rounds(_N_ROUNDS, "side by side"):
         ours = run_side("reading_side", _asked(place, paths, parts=False))
         rates["topwork"].append(_Rate(ours.last_json()["per_s"], ours.wall_s))
         for name, (settings, env) in peers.items():

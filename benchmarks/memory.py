@@ -59,7 +59,9 @@ def measure(place: Place) -> Section:
 def _fits(place: Place, n: int, n_runs: int) -> _Size:
     folder = write_photos(place.temporary / f"pictures-{n}", n, survey().n_cores)
     sizes = [path.stat().st_size for path in folder.rglob("*.jpg")]
-    return _Size(n, sum(sizes) / len(sizes), tuple(_fit(place, folder) for _ in range(n_runs)))
+    return _Size(
+        n, sum(sizes) / len(sizes), tuple(_fit(place, folder) for _ in place.rounds(n_runs, f"{n} pictures"))
+    )
 
 
 def _fit(place: Place, folder: Path) -> Ended:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,9 +34,12 @@ class Place:
     temporary: Path
     is_quick: bool = False
 
-    def n_runs(self, wanted: int) -> int:
-        """Return how often to measure."""
-        return min(wanted, 2) if self.is_quick else wanted
+    def rounds(self, wanted: int, what: str) -> Iterator[int]:
+        """Count how often to measure, from 0, and tell that the benchmark is alive."""
+        n_rounds = min(wanted, 2) if self.is_quick else wanted
+        for number in range(n_rounds):
+            print(f"{what}, {number + 1} of {n_rounds}", file=sys.stderr, flush=True)
+            yield number
 
     @property
     def topwork_cache(self) -> Path:

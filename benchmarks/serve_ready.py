@@ -29,11 +29,11 @@ _POLL_S = 0.005
 def measure(place: Place) -> Section:
     """Start servers, then ask the last one."""
     bundle, photo = place.bundle(), _typical(place.photos())
-    ready = Spread(tuple(_time_to_ready(place, bundle) for _ in range(place.n_runs(_N_STARTS))))
+    ready = Spread(tuple(_time_to_ready(place, bundle) for _ in place.rounds(_N_STARTS, "starts")))
     n = 20 if place.is_quick else _N_REQUESTS
     with _serving(place, bundle) as port:
         _latencies_s(port, photo, 20)
-        rounds = [_round(place, bundle, photo, port, n) for _ in range(place.n_runs(_N_ROUNDS))]
+        rounds = [_round(place, bundle, photo, port, n) for _ in place.rounds(_N_ROUNDS, "requests")]
     rows = [(name, *(Spread(values).shown(1) for values in _columns(rounds, name))) for name in rounds[0]]
     head = ("side", "median, ms", "99 % within, ms", f"{_N_CLIENTS} at once, per s")
     return Section(

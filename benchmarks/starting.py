@@ -19,11 +19,10 @@ def measure(place: Place) -> Section:
     commands = {
         "python, nothing imported": (*python, "pass"),
         "import numpy": (*python, "import numpy"),
-        "import torch": (*python, "import torch"),
         "import topwork": (*python, "import topwork"),
         "topwork --help": (*TOPWORK, "--help"),
     }
-    times = _rounds(commands, place.n_runs(_N_RUNS))
+    times = _rounds(commands, place)
     imported = Spread(tuple(a - b for a, b in _pairs(times, "import topwork", "python, nothing imported")))
     return Section(
         name="starting",
@@ -33,17 +32,17 @@ def measure(place: Place) -> Section:
             Goal("`topwork --help`, the whole process,", times["topwork --help"], "at most", 0.3, "s", 3),
         ),
         tables=(Table(("process", "seconds"), [(f"`{k}`", v.shown(3)) for k, v in times.items()]),),
-        notes=(f"{place.n_runs(_N_RUNS)} rounds, each after one that is not counted.",),
+        notes=(f"{len(imported.values)} rounds, after one that is not counted.",),
     )
 
 
-def _rounds(commands: dict[str, tuple[str, ...]], n_rounds: int) -> dict[str, Spread]:
+def _rounds(commands: dict[str, tuple[str, ...]], place: Place) -> dict[str, Spread]:
     found: dict[str, list[float]] = {name: [] for name in commands}
-    for number in range(n_rounds + 1):
+    for command in commands.values():
+        run(command)  # fills the system's cache of files
+    for _ in place.rounds(_N_RUNS, "starting"):
         for name, command in commands.items():
-            wall_s = run(command).wall_s
-            if number:  # the first round fills the system's cache of files
-                found[name].append(wall_s)
+            found[name].append(run(command).wall_s)
     return {name: Spread(tuple(walls)) for name, walls in found.items()}
 
 
