@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from benchmarks.place import Place, user_cache
-from benchmarks.results import RESULTS, Section, Watch, rewrite
+from benchmarks.results import MOST_BY_OTHERS, RESULTS, Section, Watch, rewrite
 
 NAMES = ("starting", "chess", "serve_ready", "extraction", "memory")
 
@@ -18,7 +18,7 @@ def main() -> None:
     chosen = _parser().parse_args()
     cache = Path(chosen.cache) if chosen.cache else user_cache()
     cache.mkdir(parents=True, exist_ok=True)
-    sections = [_run(name, cache, is_quick=chosen.quick) for name in chosen.names or NAMES]
+    sections = [_run(name, cache, chosen) for name in chosen.names or NAMES]
     missed = [goal for section in sections for goal in section.goals if not goal.is_met]
     print("\n".join(goal.shown() for goal in missed) if missed else "Every promise was kept.")
 
@@ -27,6 +27,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", type=_name, help=f"of {', '.join(NAMES)}")
     parser.add_argument("--quick", action="store_true", help="few runs, nothing is written")
+    parser.add_argument("--anyway", action="store_true", help="write also when the machine was not idle")
     parser.add_argument("--cache", help="folder for photos and weights; by default the user's own")
     return parser
 
@@ -37,17 +38,21 @@ def _name(word: str) -> str:
     return word
 
 
-def _run(name: str, cache: Path, *, is_quick: bool) -> Section:
+def _run(name: str, cache: Path, chosen: argparse.Namespace) -> Section:
     print(f"--- {name}", flush=True)
     watch = Watch()
     with tempfile.TemporaryDirectory(prefix="topwork-benchmark-") as temporary:
         measure = import_module(f"benchmarks.{name}").measure
-        section: Section = measure(Place(cache, Path(temporary), is_quick))
-    when = watch.report()
-    print(f"\n{section.markdown()}\n\n{when}\n", flush=True)
-    if not is_quick:
-        rewrite(section, when, f"python -m benchmarks {name}")
-        print(f"Written to {RESULTS}.\n")
+        section: Section = measure(Place(cache, Path(temporary), chosen.quick))
+    seen = watch.seen()
+    print(f"\n{section.markdown()}\n\n{seen.shown()}")
+    if chosen.quick:
+        print("Nothing is written of a quick run.\n", flush=True)
+    elif seen.was_idle or chosen.anyway:
+        rewrite(section, seen, f"python -m benchmarks {name}")
+        print(f"Written to {RESULTS}.\n", flush=True)
+    else:
+        print(f"Not written: others used more than {MOST_BY_OTHERS} cores. Run it again, or with --anyway.\n")
     return section
 
 

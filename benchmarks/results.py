@@ -19,9 +19,12 @@ from pathlib import Path
 
 from benchmarks.figures import Goal, Table
 
-__all__ = ["RESULTS", "Section", "Watch", "rewrite"]
+__all__ = ["MOST_BY_OTHERS", "RESULTS", "Section", "Seen", "Watch", "rewrite"]
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
+MOST_BY_OTHERS = 0.25
+"""Cores that other processes may use before figures are not written."""
+
 _PACKAGES = ("topwork", "openvino", "torch", "timm", "pillow", "numpy")
 
 
@@ -42,20 +45,39 @@ class Section:
         return "\n\n".join(part for part in (goals, *(t.markdown() for t in self.tables), notes) if part)
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """How long a benchmark took, and how many cores others kept busy meanwhile; None where it is not told."""
+
+    wall_s: float
+    others_cores: float | None
+
+    @property
+    def was_idle(self) -> bool:
+        """Whether the figures are those of the benchmark alone, as far as is known."""
+        return self.others_cores is None or self.others_cores <= MOST_BY_OTHERS
+
+    def shown(self) -> str:
+        """Return one line, with the time of day."""
+        took = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {self.wall_s:.0f} s"
+        if self.others_cores is None:
+            return f"{took}; whether the machine was idle otherwise is not known"
+        return f"{took}; other processes used {self.others_cores:.2f} cores on average meanwhile"
+
+
 class Watch:
-    """Sees how long a benchmark took, and how much of the machine others used meanwhile."""
+    """Sees what `Seen` tells, from when it is made."""
 
     def __init__(self) -> None:
         self._began_s, self._busy_s, self._own_s = time.monotonic(), _busy_s(), _own_s()
 
-    def report(self) -> str:
-        """Return one line; call it once the benchmark's processes have ended."""
-        wall_s = time.monotonic() - self._began_s
-        took = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {wall_s:.0f} s"
-        if self._busy_s is None or (busy_s := _busy_s()) is None:
-            return f"{took}; whether the machine was idle otherwise is not known"
-        others_s = max(0.0, busy_s - self._busy_s - (_own_s() - self._own_s))
-        return f"{took}; other processes used {others_s / wall_s:.2f} cores on average meanwhile"
+    def seen(self) -> Seen:
+        """Return what it saw; call it once the benchmark's processes have ended."""
+        wall_s, busy_s = time.monotonic() - self._began_s, _busy_s()
+        if self._busy_s is None or busy_s is None:
+            return Seen(wall_s, None)
+        others_s = busy_s - self._busy_s - (_own_s() - self._own_s)
+        return Seen(wall_s, max(0.0, others_s / wall_s))
 
 
 def _busy_s() -> float | None:
@@ -73,10 +95,10 @@ def _own_s() -> float:
     return sum(one.ru_utime + one.ru_stime for one in spent)
 
 
-def rewrite(section: Section, when: str, command: str, path: Path = RESULTS) -> None:
+def rewrite(section: Section, seen: Seen, command: str, path: Path = RESULTS) -> None:
     """Put a section in place of its predecessor, or at the end."""
     begin, end = f"<!-- {section.name} -->", f"<!-- /{section.name} -->"
-    body = f"{begin}\n## {section.title}\n\n{_around(when, command)}\n\n{section.markdown()}\n{end}\n"
+    body = f"{begin}\n## {section.title}\n\n{_around(seen, command)}\n\n{section.markdown()}\n{end}\n"
     text = path.read_text(encoding="utf-8") if path.exists() else _HEAD
     found = re.compile(f"{re.escape(begin)}.*{re.escape(end)}\n", re.DOTALL)
     text = found.sub(lambda _: body, text) if found.search(text) else f"{text.rstrip()}\n\n{body}"
@@ -90,8 +112,8 @@ read it. Where there were several runs, a cell holds the median and in parenthes
 """
 
 
-def _around(when: str, command: str) -> str:
-    return f"`{command}` on {_machine()}; {_versions()}. {when}."
+def _around(seen: Seen, command: str) -> str:
+    return f"`{command}` on {_machine()}; {_versions()}. {seen.shown()}."
 
 
 def _machine() -> str:
