@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from queue import SimpleQueue
 from threading import Lock
 from typing import Any
@@ -53,9 +54,8 @@ class OpenVinoEngine:
         self.precision: Precision = _supported(precision)
         self.n_streams = n_streams
         self.output_names = graph.output_names
-        openvino = _openvino()
-        self.version = str(openvino.__version__).split("-")[0]
-        compiled = _compile(openvino, assemble(graph), _settings(precision, n_threads, n_streams))
+        self.version = str(_openvino().__version__).split("-")[0]
+        compiled = _compile(assemble(graph), _settings(precision, n_threads, n_streams))
         self._idle: SimpleQueue[Any] = SimpleQueue()
         for _ in range(n_streams):
             self._idle.put(compiled.create_infer_request())
@@ -118,9 +118,20 @@ def _smallest(port: Any) -> Array:
     return np.zeros((1, *shape), dtype=port.get_element_type().to_dtype())
 
 
-def _compile(openvino: Any, model: bytes, settings: dict[str, Any]) -> Any:
+@cache
+def _core() -> Any:
+    """Return the one core of this process, which is never let go.
+
+    OpenVINO's CPU plug-in gives the thread that loads it a signal stack of its own, and frees that stack with
+    the last network. Where another thread does the freeing, the first one keeps a stack that is no longer
+    there, and its next signal (a Ctrl-C) kills the process.
+    """
+    return _openvino().Core()
+
+
+def _compile(model: bytes, settings: dict[str, Any]) -> Any:
     try:
-        core = openvino.Core()
+        core = _core()
         return core.compile_model(core.read_model(model, b""), "CPU", settings)
     except RuntimeError as error:
         raise TopworkError(
