@@ -221,9 +221,17 @@ def test_another_engine_gives_the_same_answers(
     elsewhere = replace(around, cache_dir=tmp_path / "cache", engine="torch")
     by_torch = fit(photos, trunk=str(tiny_trunk), around=replace(elsewhere, engine="torch"))
     by_default = fit(photos, trunk=str(tiny_trunk), around=around)
-    ours, theirs = (m.servable.bundle.graph().weights["heads.label.weight"] for m in (by_torch, by_default))
     assert by_torch.record.settings["engine"].startswith("torch")
-    assert np.abs(ours - theirs).max() < 0.02 * np.abs(theirs).max()
+    files = sorted(path for path in photos.rglob("*") if path.is_file())
+    ours, theirs = (model.predict(files) for model in (by_torch, by_default))
+    apart = [
+        abs(share - b.probabilities[label])
+        for a, b in zip(ours, theirs, strict=True)
+        for label, share in a.probabilities.items()
+    ]
+    assert len(apart) == 3 * 60
+    # Not the weights: a machine with bf16 fits on features in bf16, and many weights give the same answers.
+    assert np.mean(apart) < 0.005
 
 
 def test_a_fit_works_where_nothing_can_be_cached(photos: Path, tiny_trunk: Path, tmp_path: Path) -> None:
