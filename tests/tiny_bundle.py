@@ -97,6 +97,15 @@ class TinyModality:
     def inspection_preprocessing(self) -> Preprocessing:
         return TinyPreprocessing()
 
+    def canvas(self, preprocessing: Preprocessing) -> Preprocessing:
+        return preprocessing
+
+    def vary(self, canvas: Array, preprocessing: Preprocessing, draw: np.random.Generator) -> Array:
+        return canvas if draw.random() < 0.5 else canvas[:, ::-1]
+
+    def classical(self, encoded: bytes) -> Array:
+        return np.frombuffer(encoded, np.uint8).astype(np.float32)
+
     def near_duplicates(self, fingerprints: Array) -> Array:
         return np.zeros((0, 2), np.int64)
 

@@ -12,7 +12,21 @@ Everything that names results is keyed by target.
 """
 
 from topwork.contracts.data import Dataset, Fold, Inspection, Rejected, Side, Split
-from topwork.contracts.fitting import FitJob, Fitted, Goal, Link, Mistake, Recipe, Rung, Target, Task
+from topwork.contracts.fitting import (
+    FitJob,
+    Fitted,
+    Goal,
+    Link,
+    Material,
+    Mistake,
+    Moment,
+    Recipe,
+    Resources,
+    Rung,
+    Target,
+    Task,
+    Workplace,
+)
 from topwork.contracts.inputs import Decoded, Modality, Preprocessing, Wire
 from topwork.contracts.networks import (
     Engine,
@@ -24,8 +38,16 @@ from topwork.contracts.networks import (
     Trunk,
     TrunkCard,
 )
-from topwork.contracts.record import DataSummary, FitRecord, SplitSummary, TargetResult
-from topwork.contracts.sections import Gallery, Matrix, Picture, Section, Table
+from topwork.contracts.record import (
+    Comparison,
+    DataSummary,
+    FitRecord,
+    Forecast,
+    Growth,
+    SplitSummary,
+    TargetResult,
+)
+from topwork.contracts.sections import Chart, Gallery, Matrix, Picture, Point, Section, Series, Table
 from topwork.contracts.serving import Answer, Servable
 from topwork.contracts.values import Array, Budget, Clock, Estimate, Json, Metrics, Progress, row_numbers
 
@@ -33,7 +55,9 @@ __all__ = [
     "Answer",
     "Array",
     "Budget",
+    "Chart",
     "Clock",
+    "Comparison",
     "DataSummary",
     "Dataset",
     "Decoded",
@@ -44,25 +68,32 @@ __all__ = [
     "FitRecord",
     "Fitted",
     "Fold",
+    "Forecast",
     "Gallery",
     "Goal",
     "Graph",
+    "Growth",
     "Inspection",
     "Json",
     "LinearHead",
     "Link",
+    "Material",
     "Matrix",
     "Metrics",
     "Mistake",
     "Modality",
+    "Moment",
     "Picture",
+    "Point",
     "Precision",
     "Preprocessing",
     "Progress",
     "Recipe",
     "Rejected",
+    "Resources",
     "Rung",
     "Section",
+    "Series",
     "Servable",
     "Side",
     "Split",
@@ -75,5 +106,6 @@ __all__ = [
     "Trunk",
     "TrunkCard",
     "Wire",
+    "Workplace",
     "row_numbers",
 ]

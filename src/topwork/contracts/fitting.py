@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+
+import numpy as np
 
 from topwork.contracts.data import Fold
-from topwork.contracts.networks import LinearHead
+from topwork.contracts.networks import Engine, LinearHead, Stage
 from topwork.contracts.sections import Section
-from topwork.contracts.values import Array, Budget, Json, Metrics, Progress
+from topwork.contracts.values import Array, Budget, Estimate, Json, Metrics, Progress
 
-__all__ = ["FitJob", "Fitted", "Goal", "Link", "Mistake", "Recipe", "Rung", "Target", "Task"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = [
+    "FitJob",
+    "Fitted",
+    "Goal",
+    "Link",
+    "Material",
+    "Mistake",
+    "Moment",
+    "Recipe",
+    "Resources",
+    "Rung",
+    "Target",
+    "Task",
+    "Workplace",
+]
 
 Link: TypeAlias = Literal["softmax"]
 """How scores become predictions; a probe solver exists for each. It grows with the tasks that need one."""
@@ -116,11 +136,76 @@ class Task(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """One target as a recipe sees it: encoded truth ``int64 [n]`` (-1 where missing), link and width."""
+    """One target as a recipe sees it: encoded truth ``int64 [n]`` (-1 where missing), link and width.
+
+    ``score`` gives the main metric of truth and scores for a person to read; nothing is chosen by it.
+    """
 
     truth: Array
     link: Link
     n_outputs: int
+    score: Callable[[Array, Array], float] | None = None
+
+
+class Material(Protocol):
+    """What a recipe needs that trains the trunk itself. Rows are those of `FitJob.goals`."""
+
+    @property
+    def n_stages(self) -> int:
+        """Return how many stages the trunk has, from input to output."""
+        ...
+
+    @property
+    def resources(self) -> Resources:
+        """What the machine has to train with."""
+        ...
+
+    def network(self) -> torch.nn.Module:
+        """Return a copy of the pretrained network of its own, in evaluation mode."""
+        ...
+
+    def stages(self, network: torch.nn.Module) -> tuple[Stage, ...]:
+        """Cut what `network` returned into its stages."""
+        ...
+
+    def above(self, network: torch.nn.Module, n_below: int) -> torch.nn.Module | None:
+        """Return the part above the lowest stages, sharing its parameters; None where there is no such cut."""
+        ...
+
+    def below(self, n_below: int) -> Engine | None:
+        """Return an engine for the frozen part below a cut, its output ``cut``; None where there is none."""
+        ...
+
+    def example(self, row: int) -> Array:
+        """Return the tensor of a row as the network will be given it when it serves."""
+        ...
+
+    def variant(self, row: int, draw: np.random.Generator) -> Array:
+        """Return a tensor of the same size that shows the same thing a little differently."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What a machine has to train with; ``memory_bytes`` is what may be used in all."""
+
+    device: str
+    n_threads: int
+    memory_bytes: int
+    has_fast_bf16: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """Where a fit keeps what it would need to go on after being killed.
+
+    ``folder`` is its own; with ``resume`` it may hold the state of an earlier run of the same plan.
+    ``should_stop`` tells between two steps whether the user wants the best so far.
+    """
+
+    folder: Path
+    resume: bool = False
+    should_stop: Callable[[], bool] = field(default=lambda: False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +213,7 @@ class FitJob:
     """All that a recipe may use. Nothing of the test side is in it.
 
     ``features`` is ``float32 [n, d]`` over the rows of ``goals``; folds and units count the same rows.
+    ``n_steps`` fixes the length of the training in optimiser steps in place of the budget's time.
     """
 
     features: Array
@@ -136,31 +222,76 @@ class FitJob:
     seed: int
     budget: Budget
     progress: Progress
+    material: Material | None = None
+    workplace: Workplace | None = None
+    n_steps: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Rung:
     """One step of a fit: what it cost and what validation said.
 
-    ``validation`` is the main metric of the targets, averaged where there are several.
+    Attributes
+    ----------
+    validation
+        Main metric of the targets on validation rows, averaged where there are several.
+    log_loss
+        Choice is made on it; of validation rows, in nats.
+    gain
+        Log loss of the best rung before it minus its own, paired; above zero it is better.
+    trained_share
+        Share of the network's weights that were trained.
+    chosen
+        Whether this is the rung that the model came from.
     """
 
     name: str
     seconds: float
     validation: float
     notes: tuple[str, ...] = ()
+    log_loss: Estimate | None = None
+    gain: Estimate | None = None
+    trained_share: float | None = None
+    n_steps: int | None = None
+    chosen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What validation said of the model at one moment of a fit, in seconds since the recipe began."""
+
+    seconds: float
+    n_steps: int
+    rung: str
+    log_loss: float
+    score: float
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
     """What a recipe gives back: a calibrated head per target, and held-out scores ``[n, k]``.
 
-    A row of ``held_out`` that no fold held out is NaN.
+    Attributes
+    ----------
+    heads
+        Calibrated, on the features of the network that was chosen.
+    held_out
+        A row that no fold held out is NaN.
+    weights
+        Tensors of the trunk that training changed, by their names in its state; empty for a frozen trunk.
+    plan
+        What was going to be trained, written down before the first step.
+    history
+        What validation said on the way.
     """
 
     heads: Mapping[str, LinearHead]
     held_out: Mapping[str, Array]
     notes: tuple[str, ...] = ()
+    weights: Mapping[str, Array] = field(default_factory=dict)
+    rungs: tuple[Rung, ...] = ()
+    plan: Mapping[str, str] = field(default_factory=dict)
+    history: tuple[Moment, ...] = ()
 
 
 class Recipe(Protocol):

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import numpy as np
+
 from topwork.contracts.values import Array, Json
 
 __all__ = ["Decoded", "Modality", "Preprocessing", "Wire"]
@@ -104,6 +106,24 @@ class Modality(Protocol):
 
     def near_duplicates(self, fingerprints: Array) -> Array:
         """Return ``int64 [p, 2]``: pairs of rows of ``uint8 [n, m]`` that show the same thing; first < second."""
+        ...
+
+    def canvas(self, preprocessing: Preprocessing) -> Preprocessing:
+        """Return a specification whose tensors are somewhat larger, for `vary` to draw from."""
+        ...
+
+    def vary(self, canvas: Array, preprocessing: Preprocessing, draw: np.random.Generator) -> Array:
+        """Draw a tensor as ``preprocessing`` has it that shows the same thing a little differently."""
+        ...
+
+    def classical(self, encoded: bytes) -> Array:
+        """Describe an input as ``float32 [m]`` without any learned network, ``m`` fixed per modality.
+
+        Raises
+        ------
+        DecodeError
+            The input cannot be decoded.
+        """
         ...
 
     def thumbnail(self, encoded: bytes, side_px: int) -> bytes:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from topwork.contracts.data import Rejected
 from topwork.contracts.fitting import Rung
 from topwork.contracts.networks import TrunkCard
-from topwork.contracts.sections import Section
-from topwork.contracts.values import Metrics
+from topwork.contracts.sections import Chart, Section
+from topwork.contracts.values import Estimate, Metrics
 
-__all__ = ["DataSummary", "FitRecord", "SplitSummary", "TargetResult"]
+__all__ = ["Comparison", "DataSummary", "FitRecord", "Forecast", "Growth", "SplitSummary", "TargetResult"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,62 @@ class SplitSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class Comparison:
+    """Another model on the same test rows.
+
+    Attributes
+    ----------
+    name
+        Such as ``classical baseline``, ``from scratch``, ``probe``, ``majority``.
+    how
+        One sentence on how it was made.
+    metrics
+        Its own.
+    difference
+        This model's metric minus its, paired row by row; where the interval holds 0, nothing is shown.
+    seconds
+        What fitting it took.
+    """
+
+    name: str
+    how: str
+    metrics: Metrics
+    difference: Metrics
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """How a target's main metric grows with the number of labelled examples.
+
+    ``now`` and ``doubled`` are what the fitted curve says at the size at hand and at twice that size.
+    """
+
+    metric: str
+    n_now: int
+    now: Estimate
+    doubled: Estimate
+    chart: Chart
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What was expected of a fit before it began, as a range, and what it came to: seconds or bytes."""
+
+    name: str
+    unit: str
+    low: float
+    high: float
+    actual: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TargetResult:
-    """How good one target's predictions are on rows that nothing was chosen on."""
+    """How good one target's predictions are on rows that nothing was chosen on.
+
+    ``n_test`` counts the test rows that have a label; None in records of old.
+    """
 
     task: str
     labels: tuple[str, ...]
@@ -53,6 +107,9 @@ class TargetResult:
     test: Metrics
     baselines: Mapping[str, Metrics]
     sections: tuple[Section, ...]
+    n_test: int | None = None
+    comparisons: tuple[Comparison, ...] = ()
+    growth: Growth | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +128,10 @@ class FitRecord:
         Since the process began, as far as that is known.
     settings
         Every choice that changes the result: seed, budget, engine, precision, threads, versions.
+    plan
+        What was going to be trained, as written down before it began; empty where nothing but a probe was.
+    proof_seconds
+        What each run of the proof took; they do not count as fitting.
     """
 
     kind: Literal["fit", "evaluation"]
@@ -89,4 +150,8 @@ class FitRecord:
     seconds_to_first_model: float
     n_cached: int
     notes: tuple[str, ...] = ()
+    plan: Mapping[str, str] = field(default_factory=dict)
+    forecasts: tuple[Forecast, ...] = ()
+    proof_seconds: Mapping[str, float] = field(default_factory=dict)
+    sections: tuple[Section, ...] = ()
     schema: int = 1

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from topwork.contracts.values import Estimate
 
-__all__ = ["Gallery", "Matrix", "Picture", "Section", "Table"]
+__all__ = ["Chart", "Gallery", "Matrix", "Picture", "Point", "Section", "Series", "Table"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +33,27 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One item of a gallery; ``jpeg_base64`` is empty where pictures of the data are not to be kept."""
+    """One item of a gallery.
+
+    Attributes
+    ----------
+    jpeg_base64
+        A thumbnail; empty where pictures of the data are not to be kept.
+    heat_base64
+        The same thumbnail with what drove the answer made visible; empty where that is not known.
+    truth, predicted
+        Label given by the data, and by the model; empty where there is none.
+    probability
+        Of ``predicted``, 0 to 1.
+    """
 
     key: str
     caption: str
     jpeg_base64: str = ""
+    heat_base64: str = ""
+    truth: str = ""
+    predicted: str = ""
+    probability: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,5 +65,38 @@ class Gallery:
     caption: str = ""
 
 
-Section: TypeAlias = Matrix | Table | Gallery
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One point of a chart; ``low`` and ``high`` are its 95 % interval, where it has one."""
+
+    x: float
+    y: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Points of one kind, in the order of x. A ``line`` with intervals has a band, ``dots`` have whiskers."""
+
+    name: str
+    points: tuple[Point, ...]
+    style: Literal["line", "dashed", "dots", "bars"] = "line"
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A picture with two axes; a ``share`` runs from 0 to 1 and is shown in percent."""
+
+    title: str
+    x_label: str
+    y_label: str
+    series: tuple[Series, ...]
+    caption: str = ""
+    x_kind: Literal["number", "share", "seconds"] = "number"
+    y_kind: Literal["number", "share", "seconds"] = "number"
+    x_log: bool = False
+
+
+Section: TypeAlias = Matrix | Table | Gallery | Chart
 """What a task contributes to a report; a report renders each kind and knows no task."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from topwork.contracts import Array, Decoded, Json, Preprocessing, Wire
 from topwork.errors import DecodeError, TopworkError, UsageError
-from topwork.inputs import image_likeness, image_synthesis
+from topwork.inputs import image_description, image_likeness, image_synthesis, image_variation
 from topwork.inputs.image_opening import Opened, flatten, opened, orientation_of, resizable
 
 if TYPE_CHECKING:
@@ -182,6 +182,32 @@ class ImageModality:
     def near_duplicates(self, fingerprints: Array) -> Array:
         """Return ``int64 [p, 2]``: pairs of rows that show the same picture; see `image_likeness`."""
         return image_likeness.near_duplicates(fingerprints)
+
+    def canvas(self, preprocessing: Preprocessing) -> ImagePreprocessing:
+        """Return the same specification for somewhat larger pictures."""
+        spec = _own(preprocessing)
+        height, width = (
+            min(_MAX_SIDE_PX, round(side * image_variation.CANVAS)) for side in (spec.height, spec.width)
+        )
+        return replace(spec, height=height, width=width)
+
+    def vary(self, canvas: Array, preprocessing: Preprocessing, draw: np.random.Generator) -> Array:
+        """Draw a crop, perhaps mirrored, in other light: ``uint8 [height, width, 3]``; see `image_variation`."""
+        spec = _own(preprocessing)
+        return image_variation.vary(canvas, spec.height, spec.width, draw)
+
+    def classical(self, encoded: bytes) -> Array:
+        """Describe a picture by gradients and colours; see `image_description`.
+
+        Raises
+        ------
+        DecodeError
+            The bytes are no picture, broken, or over a limit.
+        """
+        side = image_description.SIDE_PX
+        spec = ImagePreprocessing(height=side, width=side, fit="squash", interpolation="bilinear")
+        with opened(encoded, least_side_px=side) as photo:
+            return image_description.describe(_tensor_image(photo, spec))
 
     def thumbnail(self, encoded: bytes, side_px: int) -> bytes:
         """Return a JPEG, the longer side at most ``side_px``, upright, never enlarged.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from topwork.contracts import Estimate, FitRecord, Gallery, Matrix, Section, Table, TargetResult
+from topwork.contracts import Chart, Estimate, FitRecord, Gallery, Matrix, Section, Table, TargetResult
 from topwork.report.figures import heat_rows
 from topwork.report.quantities import clean, duration, metric_title, spell, spell_interval
 from topwork.report.words import about_target, about_the_run, baseline_title, cautions, validation_metric
@@ -85,7 +85,7 @@ def _score(metric: str, estimate: Estimate | None) -> str:
 
 
 def _section(section: Section) -> Iterator[str]:
-    if isinstance(section, Gallery):
+    if isinstance(section, Gallery | Chart):
         return  # Pictures and the names of single inputs stay in the page.
     yield f"### {escape(section.title)}"
     yield ""
