@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 import numpy as np
 
 from topwork.contracts.data import Fold
-from topwork.contracts.networks import Engine, LinearHead, Stage
+from topwork.contracts.networks import LinearHead, Stage
 from topwork.contracts.sections import Section
 from topwork.contracts.values import Array, Budget, Estimate, Json, Metrics, Progress
 
@@ -151,29 +151,16 @@ class Material(Protocol):
     """What a recipe needs that trains the trunk itself. Rows are those of `FitJob.goals`."""
 
     @property
-    def n_stages(self) -> int:
-        """Return how many stages the trunk has, from input to output."""
-        ...
-
-    @property
     def resources(self) -> Resources:
         """What the machine has to train with."""
         ...
 
     def network(self) -> torch.nn.Module:
-        """Return a copy of the pretrained network of its own, in evaluation mode."""
+        """Return the pretrained network, a copy of its own, in evaluation mode; raw batch to ``[n, n_features]``."""
         ...
 
     def stages(self, network: torch.nn.Module) -> tuple[Stage, ...]:
         """Cut what `network` returned into its stages."""
-        ...
-
-    def above(self, network: torch.nn.Module, n_below: int) -> torch.nn.Module | None:
-        """Return the part above the lowest stages, sharing its parameters; None where there is no such cut."""
-        ...
-
-    def below(self, n_below: int) -> Engine | None:
-        """Return an engine for the frozen part below a cut, its output ``cut``; None where there is none."""
         ...
 
     def example(self, row: int) -> Array:

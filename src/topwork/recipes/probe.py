@@ -38,31 +38,44 @@ class ProbeRecipe:
 
     def __call__(self, job: FitJob) -> Fitted:
         """Fit one calibrated head per goal."""
+        return self.fit(job)[0]
+
+    def fit(self, job: FitJob) -> tuple[Fitted, dict[str, float]]:
+        """Fit one calibrated head per goal; return the C of each as well."""
         with quiet_blas(job.features):
             return self._fit(job)
 
-    def _fit(self, job: FitJob) -> Fitted:
+    def _fit(self, job: FitJob) -> tuple[Fitted, dict[str, float]]:
         axes = Axes.of(job.features)
         heads: dict[str, LinearHead] = {}
         held_out: dict[str, Array] = {}
+        found: dict[str, float] = {}
         notes: list[str] = []
         with job.progress.track("Fitting the probe", len(job.goals), "targets") as advance:
             for name, goal in job.goals.items():
-                heads[name], held_out[name], note = fit_goal(axes, goal, job, self.settings)
+                heads[name], held_out[name], found[name], cut = fit_goal(axes, goal, job, self.settings)
+                note = f"C = {found[name]:.3g}" + (", search cut short by the budget" if cut else "")
                 notes.append(f"{name}: {note}" if len(job.goals) > 1 else note)
                 advance(1)
-        return Fitted(heads, held_out, tuple(notes))
+        return Fitted(heads, held_out, tuple(notes)), found
 
 
-def fit_goal(axes: Axes, goal: Goal, job: FitJob, settings: ProbeSettings) -> tuple[LinearHead, Array, str]:
-    """Choose C by held-out log loss, refit on all rows, and calibrate on what was held out."""
+def fit_goal(
+    axes: Axes, goal: Goal, job: FitJob, settings: ProbeSettings
+) -> tuple[LinearHead, Array, float, bool]:
+    """Choose C by held-out log loss, refit on all rows, and calibrate on what was held out.
+
+    Returns
+    -------
+    tuple
+        Head, held-out scores, C, and whether the search for it was cut short by the budget.
+    """
     scores, strength, cut = choose(axes, goal, job.folds, job, settings)
     calibration = calibrate(goal.truth, scores)
     weights = class_weights(goal.truth, goal.n_outputs)[:, None]
     final = solve(axes, goal.truth, weights, goal.n_outputs, strength)
     head = axes.head(final.weight[:, 0], final.bias[0])
-    note = f"C = {strength:.3g}" + (", search cut short by the budget" if cut else "")
-    return calibration.fold_into(head), calibration.apply(scores), note
+    return calibration.fold_into(head), calibration.apply(scores), strength, cut
 
 
 def choose(

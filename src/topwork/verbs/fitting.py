@@ -7,8 +7,9 @@ own: the trunk is made ready in `transfer`, the record put together in `recordin
 from __future__ import annotations
 
 import platform
+import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -40,6 +41,7 @@ from topwork.contracts import (
     TargetResult,
     Task,
     Trunk,
+    Workplace,
 )
 from topwork.data.check import Findings, examine, require_enough
 from topwork.data.reading import read
@@ -56,10 +58,19 @@ from topwork.training.statistics import describe
 from topwork.trunks import resolve
 from topwork.verbs.duplicates import near_pairs
 from topwork.verbs.goldens import golden_inputs, require_goldens
+from topwork.verbs.material import TrunkMaterial, resources_of
 from topwork.verbs.model import Model
 from topwork.verbs.options import DEFAULT_RECIPE, DEFAULT_TRUNK, FitOptions, Surroundings, duration_s
 from topwork.verbs.places import Place
-from topwork.verbs.recording import Judged, judge, moment, summarise_data, summarise_split, worst
+from topwork.verbs.recording import (
+    Judged,
+    judge,
+    moment,
+    summarise_data,
+    summarise_split,
+    told_on_the_way,
+    worst,
+)
 from topwork.verbs.speeds import remember_speed
 from topwork.verbs.transfer import Preparation, packages
 
@@ -164,7 +175,9 @@ def fit(
     order = _look_up(Path(data), trunk, recipe, seed, budget, options or FitOptions(), around)
     preparation = Preparation(order.trunk, order.modality, around)
     rows = _assign(order, _read(order, preparation))
-    climbed = _climb(order, rows, deadline, began_s)
+    workplace = Workplace(place.unfinished, order.options.resume, around.should_stop)
+    climbed = _climb(order, rows, preparation, workplace, deadline, began_s)
+    trunk_graph, rows = _transferred(order, rows, preparation, climbed.fitted)
     results = _judge_targets(order, rows, climbed)
     record = FitRecord(
         kind="fit",
@@ -183,10 +196,13 @@ def fit(
         seconds_to_first_model=climbed.first_model_s,
         n_cached=rows.n_cached,
         notes=climbed.fitted.notes,
+        plan=climbed.fitted.plan,
+        sections=told_on_the_way(climbed.fitted),
     )
-    graph = graft(preparation.graph(), climbed.fitted.heads)
+    graph = graft(trunk_graph, climbed.fitted.heads)
     save(place.bundle, _contents(order, rows, climbed.fitted, graph, record))
     write_atomically(place.report, render_html(record).encode("utf-8"))
+    shutil.rmtree(place.unfinished, ignore_errors=True)
     model = Model(open_model(place.bundle), place.folder)
     model.prove()
     return model
@@ -293,21 +309,72 @@ def _assign(order: _Order, reading: Reading) -> _Rows:
 # --- fitting and judging ------------------------------------------------------------------------------
 
 
-def _climb(order: _Order, rows: _Rows, deadline: Budget, began_s: float) -> _Climbed:
+def _climb(
+    order: _Order,
+    rows: _Rows,
+    preparation: Preparation,
+    workplace: Workplace,
+    deadline: Budget,
+    began_s: float,
+) -> _Climbed:
     """Run the recipe on the rows of training and validation alone."""
     clock = order.around.clock
     started_s = clock()
     goals = {
-        name: Goal(rows.truth[name][rows.fit_rows], target.link, target.n_outputs)
+        name: Goal(
+            rows.truth[name][rows.fit_rows], target.link, target.n_outputs, partial(_main_metric, target)
+        )
         for name, target in rows.targets.items()
     }
-    job = FitJob(rows.fit_features, goals, rows.folds, order.seed, deadline, order.around.progress)
+    job = FitJob(
+        features=rows.fit_features,
+        goals=goals,
+        folds=rows.folds,
+        seed=order.seed,
+        budget=deadline,
+        progress=order.around.progress,
+        material=_material(order, rows, preparation),
+        workplace=workplace,
+        n_steps=order.options.steps,
+    )
     fitted = order.recipe(job)
     now_s = clock()
     validation = {name: _validation(rows, fitted, name) for name in rows.targets}
     score = float(np.mean([validation[name][one.main_metric].value for name, one in rows.targets.items()]))
-    rung = Rung(order.recipe.name, now_s - started_s, score, fitted.notes)
-    return _Climbed(fitted, validation, (rung,), now_s - began_s)
+    rungs = fitted.rungs or (Rung(order.recipe.name, now_s - started_s, score, fitted.notes, chosen=True),)
+    first_s = started_s + rungs[0].seconds - began_s
+    return _Climbed(fitted, validation, rungs, first_s)
+
+
+def _material(order: _Order, rows: _Rows, preparation: Preparation) -> TrunkMaterial:
+    return TrunkMaterial(
+        trunk=order.trunk,
+        around=order.around,
+        dataset=order.dataset,
+        modality=order.modality,
+        rows=rows.fit_rows,
+        resources=resources_of(preparation.machine),
+    )
+
+
+def _main_metric(target: Target, truth: Array, scores: Array) -> float:
+    return target.evaluate(truth, scores, 0)[target.main_metric].value
+
+
+def _transferred(order: _Order, rows: _Rows, preparation: Preparation, fitted: Fitted) -> tuple[Graph, _Rows]:
+    """Return the trunk as it is now, with its features of every row: computed again where training changed it."""
+    graph = preparation.graph()
+    if not fitted.weights:
+        return graph, rows
+    tuned = replace(graph, weights={**graph.weights, **fitted.weights})
+    engine = preparation.engine_on(tuned)
+    runner = Runner(lambda: engine, {"features": order.trunk.card.n_features})
+    decode = partial(order.modality.decode, preprocessing=order.trunk.preprocessing)
+    reading = read_features(
+        order.dataset, decode, runner, n_threads=preparation.machine.n_cores, progress=order.around.progress
+    )
+    features = partition(reading.features, rows.fit_rows, rows.split.test)
+    return tuned, replace(rows, fit_features=features[0], test_features=features[1])
 
 
 def _validation(rows: _Rows, fitted: Fitted, target: str) -> Metrics:

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -42,6 +43,10 @@ class FitOptions:
         What the targets are: a task's name.
     n_folds
         Folds of cross-validation where there is no validation side.
+    steps
+        Optimiser steps of training, in place of a length that the budget decides.
+    resume
+        Go on with the fit to the same bundle that was killed.
     """
 
     input: str | None = None
@@ -53,6 +58,8 @@ class FitOptions:
     golden: Path | None = None
     task: str = DEFAULT_TASK
     n_folds: int = 5
+    steps: int | None = None
+    resume: bool = False
 
     def reading(self) -> ReadOptions:
         """Return the part that readers of data need."""
@@ -68,6 +75,10 @@ def _cache_dir() -> Path:
 
 def _stderr() -> Progress:
     return progress.on(sys.stderr)
+
+
+def _never() -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +97,8 @@ class Surroundings:
         How the call would be written in a terminal, for the record.
     engine
         ``auto``, or the name of an engine that must be used.
+    should_stop
+        Asked between two steps whether the user wants the best so far.
     """
 
     cache_dir: Path = field(default_factory=_cache_dir)
@@ -96,6 +109,7 @@ class Surroundings:
     began_s: float | None = None
     command: str = ""
     engine: Literal["auto", "openvino", "onnxruntime", "torch"] = "auto"
+    should_stop: Callable[[], bool] = _never
 
 
 def duration_s(text: str | float | None) -> float:

@@ -33,6 +33,11 @@ class Place:
     report: Path
     folder: TemporaryFolder | None = None
 
+    @property
+    def unfinished(self) -> Path:
+        """Folder for what a fit needs to go on after being killed; it goes when the bundle is written."""
+        return self.bundle.with_name(f"{self.bundle.stem}.unfinished")
+
     @classmethod
     def of(cls, data: Path, out: str | Path | None) -> Place:
         """Choose the paths, and find out before any work is done that they cannot be written.

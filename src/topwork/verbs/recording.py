@@ -10,14 +10,18 @@ from datetime import UTC, datetime
 
 from topwork.contracts import (
     Array,
+    Chart,
     Dataset,
     DataSummary,
+    Fitted,
     Gallery,
     Json,
     Metrics,
     Modality,
     Picture,
+    Point,
     Section,
+    Series,
     Split,
     SplitSummary,
     Target,
@@ -26,7 +30,17 @@ from topwork.contracts import (
 from topwork.data.check import Findings
 from topwork.errors import DecodeError
 
-__all__ = ["Judged", "command_line", "judge", "moment", "summarise_data", "summarise_split", "to_result_json"]
+__all__ = [
+    "Judged",
+    "command_line",
+    "judge",
+    "moment",
+    "summarise_data",
+    "summarise_split",
+    "to_result_json",
+    "told_on_the_way",
+    "worst",
+]
 
 _N_PICTURES = 24
 _THUMBNAIL_PX = 160
@@ -103,6 +117,29 @@ def worst(
         ),
         "Wrong answers on the test rows, the surest first. Some of them may be wrong labels.",
     )
+
+
+def told_on_the_way(fitted: Fitted) -> tuple[Section, ...]:
+    """Draw what validation said while the ladder was climbed."""
+    rungs = list(dict.fromkeys(one.rung for one in fitted.history))
+    if not rungs:
+        return ()
+    probe = fitted.rungs[0]
+    series = [Series("probe", (Point(probe.seconds, probe.validation),), "dots")]
+    series += [
+        Series(name, tuple(Point(one.seconds, one.score) for one in fitted.history if one.rung == name))
+        for name in rungs
+    ]
+    chart = Chart(
+        title="Validation over time",
+        x_label="time since fitting began",
+        y_label="main metric on validation rows",
+        series=tuple(series),
+        caption="Each rung starts from the best of those before it; nothing is chosen by this metric, but by log loss.",
+        x_kind="seconds",
+        y_kind="share",
+    )
+    return (chart,)
 
 
 def _thumbnail(dataset: Dataset, row: int, modality: Modality) -> str:

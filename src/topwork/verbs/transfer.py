@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from topwork.contracts import Engine, Exportable, Graph, Modality, Trunk
-from topwork.engines.choice import EngineChoice, build, choose
+from topwork.engines.choice import EngineChoice, build, choose, reference
 from topwork.engines.export import export
 from topwork.engines.machine import Machine, survey
 from topwork.errors import StorageError, UsageError
@@ -171,6 +171,11 @@ class Preparation:
             if self._engine is None:
                 self._engine = start_engine(self.graph(), self.choice, self.machine, self._module)
             return self._engine
+
+    def engine_on(self, graph: Graph) -> Engine:
+        """Start an engine on another graph, such as the trunk after training; torch, which runs none, is replaced."""
+        choice = self.choice if self.choice.name != "torch" else reference()
+        return build(choice, graph, n_threads=self.machine.n_cores, n_streams=self.machine.n_cores)
 
     def _module(self) -> Exportable:
         weights = self._trunk.fetch(self._around.cache_dir, self._around.progress)

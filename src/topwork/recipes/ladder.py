@@ -1,0 +1,604 @@
+"""The ladder: the probe first, then deeper and deeper fine-tuning, as long as time lasts and validation improves.
+
+Rung by rung, each starting from the best of the one before:
+
+1. ``probe``: a linear head on the frozen network's features;
+2. ``top``: the upper stages, on activations at the cut that were computed once and kept;
+3. ``all``: every stage, the lower ones gently (Howard and Ruder, arXiv 1801.06146);
+4. ``longer``: the same for twice as many steps, where ``all`` was a gain and time is left.
+
+The model is the simplest rung whose validation log loss is within one standard error of the best one's (Breiman et
+al., *Classification and Regression Trees*, 1984, section 3.4.3). Nothing here sees a test row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from topwork.contracts import (
+    Array,
+    Estimate,
+    FitJob,
+    Fitted,
+    Fold,
+    Goal,
+    LinearHead,
+    Moment,
+    Rung,
+    Stage,
+    Workplace,
+)
+from topwork.errors import StorageError, UsageError
+from topwork.recipes.probe import PROBE
+from topwork.storage import write_atomically
+from topwork.training import probe as linear
+from topwork.training.plan import (
+    Plan,
+    RungPlan,
+    Speed,
+    describe_plan,
+    plan_from_json,
+    plan_rungs,
+    plan_to_json,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+    from topwork.training.checkpoint import Checkpoint
+    from topwork.training.cutting import Above, Below
+    from topwork.training.loop import Check, Control, Outcome, Trainee
+
+__all__ = ["LADDER", "LadderRecipe", "LadderSettings"]
+
+_TOP_PART = 0.5
+"""Part of the stages that stay frozen on the first rung above the probe."""
+
+
+@dataclass(frozen=True, slots=True)
+class LadderSettings:
+    """``reserve_s``: time kept back of the budget for the last look at validation."""
+
+    reserve_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class LadderRecipe:
+    """Probe, upper stages, all stages, for as long as it pays."""
+
+    settings: LadderSettings = field(default_factory=LadderSettings)
+    name: str = "ladder"
+    requires: frozenset[str] = frozenset({"pooled"})
+
+    def __call__(self, job: FitJob) -> Fitted:
+        """Climb, and give back the rung that was chosen."""
+        if job.material is None:
+            raise UsageError(
+                "The ladder trains the network itself; this job holds only its features.",
+                next_step="Use the recipe probe.",
+            )
+        clock = job.budget.clock
+        began_s = clock()
+        probe, strengths = PROBE.fit(job)
+        first = _Candidate.of_probe(probe, job, clock() - began_s)
+        if job.budget.remaining_s() <= 0 or _told_to_stop(job):
+            return replace(probe, rungs=(replace(first.rung, chosen=True),))
+        climber = _Climber(job, strengths, began_s, self.settings)
+        candidates = [first, *climber.climb(first)]
+        return climber.finish(probe, candidates)
+
+
+def _told_to_stop(job: FitJob) -> bool:
+    return job.workplace is not None and job.workplace.should_stop()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Candidate:
+    """A rung that was climbed: calibrated scores and losses of the validation rows, and the weights behind them."""
+
+    rung: Rung
+    scores: Mapping[str, Array]
+    losses: Array
+    heads: Mapping[str, LinearHead] | None = None
+    raw: Mapping[str, torch.Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def of_probe(cls, probe: Fitted, job: FitJob, seconds: float) -> _Candidate:
+        valid = job.folds[0].valid
+        scores = {name: held[valid] for name, held in probe.held_out.items()}
+        losses = _losses(job, valid, scores)
+        rung = Rung(
+            "probe",
+            seconds,
+            _score(job, valid, scores),
+            probe.notes,
+            log_loss=_mean(losses),
+            trained_share=0.0,
+        )
+        return cls(rung, scores, losses)
+
+
+class _Climber:
+    """What the rungs above the probe share: one network, its heads, and the plan."""
+
+    def __init__(
+        self, job: FitJob, strengths: Mapping[str, float], began_s: float, settings: LadderSettings
+    ) -> None:
+        import torch
+
+        from topwork.training.feeds import RawFeed
+        from topwork.training.folding import fold
+
+        assert job.material is not None
+        self.job, self.material, self.settings, self.began_s = job, job.material, settings, began_s
+        self.fold: Fold = job.folds[0]
+        resources = self.material.resources
+        torch.set_num_threads(resources.n_threads)
+        self.bf16 = resources.has_fast_bf16
+        self.network: Any = self.material.network().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.heads = _start_heads(job, self.fold, strengths)
+        self.feed = RawFeed(self.material, self.fold.train, self.fold.valid, job.seed, resources.n_threads)
+
+        fold(self.network, self.example(2), bf16=self.bf16)
+        self.stages = self.material.stages(self.network)
+        self.n_below = _cut_of(len(self.stages))
+        self.parts = self._cut()
+        self.start = {name: p.detach().clone() for name, p in self._trainee(0).named().items()}
+        self.history: list[Moment] = []
+        self.notes: list[str] = []
+        self.plan = self._plan()
+
+    def example(self, n: int) -> torch.Tensor:
+        """Return a small batch of training rows."""
+        import torch
+
+        rows = [int(row) for row in self.fold.train[:n]]
+        return torch.from_numpy(np.stack([self.material.example(row) for row in rows]))
+
+    def _cut(self) -> tuple[Below, Above] | None:
+        from topwork.training.cutting import cut
+
+        found = cut(self.network, self.stages, self.n_below, self.example(2)) if self.n_below else None
+        if found is None:
+            self.n_below = 0
+        return found
+
+    # --- the plan -------------------------------------------------------------------------------------------
+
+    def _plan(self) -> Plan:
+        """Read the plan of the run that is resumed, or make one from a timed trial; write it down."""
+        workplace = self.job.workplace
+        if workplace is not None and workplace.resume:
+            return _read_plan(workplace, self._fingerprint())
+        speed, shapes = self._trial()
+        rungs = plan_rungs(
+            self.feed.n_train,
+            len(self.stages),
+            self.n_below,
+            speed,
+            self.job.budget.remaining_s() - self.settings.reserve_s,
+            n_steps=self.job.n_steps,
+        )
+        plan = replace(self._fingerprint(), rungs=tuple(replace(r, **shapes[r.n_below > 0]) for r in rungs))
+        if workplace is not None:
+            _write_plan(workplace, plan, self.notes)
+        return plan
+
+    def _fingerprint(self) -> Plan:
+        """Return a plan without rungs: what must be the same for a run to go on."""
+        import torch
+
+        resources = self.material.resources
+        return Plan(
+            seed=self.job.seed,
+            n_threads=resources.n_threads,
+            precision="bf16" if self.bf16 else "fp32",
+            libraries=f"torch {torch.__version__}",
+            data=_digest(self.job),
+            rungs=(),
+        )
+
+    def _trial(self) -> tuple[Speed, dict[bool, dict[str, Any]]]:
+        """Time a step of either kind and look at what it keeps in memory: with all stages, with the upper ones."""
+        batch = self.example(min(8, self.feed.n_train))
+        per_row = 1 / len(batch)
+        all_s, shape = self._trial_of(0, batch)
+        look_s = self._timed(lambda: self.network(batch)) * per_row * len(self.fold.valid)
+        if self.parts is None:
+            return Speed(all_s, 0.0, 0.0, look_s), {False: shape}
+        below = self.parts[0]
+        fill_s = self._timed(lambda: below(batch)) * per_row * self.feed.n_train
+        top_s, top_shape = self._trial_of(self.n_below, self._at_cut(batch))
+        return Speed(all_s, top_s, fill_s, look_s), {False: shape, True: top_shape}
+
+    def _trial_of(self, n_below: int, batch: torch.Tensor) -> tuple[float, dict[str, Any]]:
+        from topwork.training.plan import BATCH
+        from topwork.training.trial import kept_bytes, parts_of, seconds_of
+
+        trainee = self._trainee(n_below)
+        step_s = (
+            seconds_of(lambda: self._trial_step(trainee, batch)) / len(batch) * min(BATCH, self.feed.n_train)
+        )
+        kept = kept_bytes(trainee, batch[:2])
+        n_parts, recompute = parts_of(BATCH, kept, self.material.resources.memory_bytes)
+        return step_s, {"n_parts": n_parts, "recompute": recompute}
+
+    def _timed(self, work: Callable[[], object]) -> float:
+        import torch
+
+        from topwork.training.folding import precision_of
+        from topwork.training.trial import seconds_of
+
+        with torch.no_grad(), precision_of(bf16=self.bf16):
+            return seconds_of(work)
+
+    def _at_cut(self, batch: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        from topwork.training.folding import precision_of
+
+        assert self.parts is not None
+        with torch.no_grad(), precision_of(bf16=self.bf16):
+            activation: torch.Tensor = self.parts[0](batch)
+        return activation
+
+    def _trial_step(self, trainee: Trainee, batch: torch.Tensor) -> None:
+        from topwork.training.folding import precision_of
+
+        with precision_of(bf16=self.bf16):
+            features = trainee.features(batch)
+        features.float().square().mean().backward()  # type: ignore[no-untyped-call]
+        for p in trainee.named().values():
+            p.grad = None
+
+    # --- climbing -------------------------------------------------------------------------------------------
+
+    def climb(self, first: _Candidate) -> list[_Candidate]:
+        """Climb the planned rungs while each is a gain; return a candidate for each."""
+        best, found = first, []
+        for number, rung in enumerate(self.plan.rungs, start=1):
+            if self._should_stop():
+                break
+            candidate = self._climb_one(number, rung, best)
+            if candidate is None:
+                break
+            found.append(candidate)
+            if candidate.losses.mean() >= best.losses.mean() and rung.n_below == 0:
+                break
+            best = min(best, candidate, key=lambda one: float(one.losses.mean()))
+            self._set(best)
+        return found
+
+    def _climb_one(self, number: int, rung: RungPlan, best: _Candidate) -> _Candidate | None:
+        clock = self.job.budget.clock
+        started_s = clock()
+        outcome = self._known(number) or self._train(number, rung)
+        if outcome is None or not outcome.weights:
+            self.notes.append(f"{rung.name} was given up{_because(outcome)}.")
+            return None
+        self._finish_rung(number, outcome)
+        candidate = self._candidate(rung, outcome, best, clock() - started_s)
+        self.job.progress.say(_told(candidate.rung))
+        return candidate
+
+    def _train(self, number: int, rung: RungPlan) -> Outcome | None:
+        from topwork.training.loop import train
+
+        trainee = self._trainee(rung.n_below)
+        if rung.recompute:
+            _recompute(self.stages[rung.n_below :])
+        with self.job.progress.track(f"Training {rung.name}", self._n_units(rung), "examples") as advance:
+            feed: Any = self._feed(rung, advance)
+            if feed is None:
+                return None
+            control = self._control(number, rung, lambda n: advance(n * rung.batch))
+            goals = (_goals_of(self.job, self.fold.train), _goals_of(self.job, self.fold.valid))
+            return train(rung, trainee, feed, goals, control, seed=(self.job.seed, number))
+
+    def _n_units(self, rung: RungPlan) -> int:
+        return rung.n_steps * rung.batch + rung.n_variants * int(self.feed.n_train)
+
+    def _feed(self, rung: RungPlan, advance: Callable[[int], None]) -> Any:
+        """Return the pictures, or the activations at the cut, computed now and kept."""
+        if not rung.n_below:
+            return self.feed
+        from topwork.training.feeds import fill
+
+        return fill(self.feed, self._at_cut, rung.n_variants, advance, self._should_stop)
+
+    def _trainee(self, n_below: int) -> Trainee:
+        from topwork.training.loop import Trainee
+
+        names = {id(p): name for name, p in self.network.named_parameters()}
+        stages = []
+        for level, stage in enumerate(self.stages):
+            own = {names[id(p)]: p for module in stage.modules for p in module.parameters()}
+            for p in own.values():
+                p.requires_grad_(level >= n_below)
+            if level >= n_below:
+                stages.append(own)
+        features = self.parts[1] if n_below and self.parts else self.network
+        return Trainee(features, tuple(stages), self.heads)
+
+    def _control(self, number: int, rung: RungPlan, advance: Callable[[int], None]) -> Control:
+        from topwork.training.loop import Control
+
+        return Control(
+            should_stop=self._should_stop,
+            advance=advance,
+            keep=lambda state: self._keep("state", number, state),
+            saw=lambda n_steps, check: self._saw(rung, n_steps, check),
+            bf16=self.bf16,
+            found=self._found("state", number),
+        )
+
+    def _should_stop(self) -> bool:
+        late = self.job.n_steps is None and self.job.budget.remaining_s() < self.settings.reserve_s
+        return late or _told_to_stop(self.job)
+
+    def _saw(self, rung: RungPlan, n_steps: int, check: Check) -> None:
+        score = _score(self.job, self.fold.valid, check.scores)
+        seconds = self.job.budget.clock() - self.began_s
+        self.history.append(Moment(seconds, n_steps, rung.name, check.loss, score))
+
+    def _candidate(self, rung: RungPlan, outcome: Outcome, best: _Candidate, seconds: float) -> _Candidate:
+        """Calibrate what was trained and compare it with the best rung before."""
+        heads, scores = {}, {}
+        for name, raw in outcome.check.scores.items():
+            truth = self.job.goals[name].truth[self.fold.valid]
+            calibration = linear.calibrate(truth, raw)
+            weight, bias = (outcome.weights[f"heads.{name}.{part}"].numpy() for part in ("weight", "bias"))
+            heads[name] = calibration.fold_into(LinearHead(weight, bias))
+            scores[name] = calibration.apply(raw)
+        losses = _losses(self.job, self.fold.valid, scores)
+        n_trained = sum(v.numel() for k, v in outcome.weights.items() if not k.startswith("heads."))
+        n_all = sum(p.numel() for p in self.network.parameters())
+        told = Rung(
+            name=rung.name,
+            seconds=seconds,
+            validation=_score(self.job, self.fold.valid, scores),
+            notes=() if outcome.ended == "done" else (f"{outcome.ended} after {outcome.n_steps} steps",),
+            log_loss=_mean(losses),
+            gain=_mean(best.losses - losses),
+            trained_share=n_trained / n_all,
+            n_steps=outcome.n_steps,
+        )
+        return _Candidate(told, scores, losses, heads, outcome.weights)
+
+    def _set(self, best: _Candidate) -> None:
+        """Put the best rung's weights into network and heads, for the next one to start from."""
+        import torch
+
+        own = self._trainee(0).named()
+        with torch.no_grad():
+            for name, value in {**self.start, **best.raw}.items():
+                own[name].copy_(value)
+
+    # --- what a killed run left behind ----------------------------------------------------------------------
+
+    def _keep(self, kind: str, number: int, state: Checkpoint) -> None:
+        from topwork.training.checkpoint import write_checkpoint
+
+        if self.job.workplace is None:
+            return
+        state = replace(state, values={**state.values, "rung": number})
+        try:
+            write_checkpoint(self.job.workplace.folder / f"{kind}.safetensors", state)
+        except StorageError as error:
+            note = f"Training goes on without checkpoints: {error}"
+            if note not in self.notes:
+                self.notes.append(note)
+                self.job.progress.say(note)
+
+    def _found(self, kind: str, number: int) -> Checkpoint | None:
+        from topwork.training.checkpoint import read_checkpoint
+
+        workplace = self.job.workplace
+        if workplace is None or not workplace.resume:
+            return None
+        found = read_checkpoint(workplace.folder / f"{kind}.safetensors")
+        return found if found is not None and found.values.get("rung") == number else None
+
+    def _known(self, number: int) -> Outcome | None:
+        """Return what a rung came to that was finished before the run was killed."""
+        from topwork.training.loop import Check, Outcome
+
+        found = self._found(f"rung{number}", number)
+        if found is None:
+            return None
+        scores = {
+            k.removeprefix("scores."): v.numpy() for k, v in found.tensors.items() if k.startswith("scores.")
+        }
+        weights = {k.removeprefix("best."): v for k, v in found.tensors.items() if k.startswith("best.")}
+        check = Check(scores, float(found.values["loss"]))
+        return Outcome(weights, check, int(found.values["n_steps"]), str(found.values["ended"]))
+
+    def _finish_rung(self, number: int, outcome: Outcome) -> None:
+        import torch
+
+        from topwork.training.checkpoint import Checkpoint
+
+        tensors = {f"best.{name}": tensor for name, tensor in outcome.weights.items()}
+        tensors |= {f"scores.{name}": torch.from_numpy(s) for name, s in outcome.check.scores.items()}
+        values = {"loss": outcome.check.loss, "n_steps": outcome.n_steps, "ended": outcome.ended}
+        if outcome.ended == "done":
+            self._keep(f"rung{number}", number, Checkpoint(tensors, values))
+
+    # --- the end --------------------------------------------------------------------------------------------
+
+    def finish(self, probe: Fitted, candidates: list[_Candidate]) -> Fitted:
+        """Choose, and put together what the recipe gives back."""
+        chosen = choose([one.losses for one in candidates])
+        rungs = tuple(replace(one.rung, chosen=i == chosen) for i, one in enumerate(candidates))
+        notes = (*probe.notes, *self.notes)
+        common: dict[str, Any] = {
+            "rungs": rungs,
+            "notes": notes,
+            "plan": describe_plan(self.plan),
+            "history": tuple(self.history),
+        }
+        best = candidates[chosen]
+        if best.heads is None:
+            return replace(probe, **common)
+        held_out = {name: np.full_like(held, np.nan) for name, held in probe.held_out.items()}
+        for name, scores in best.scores.items():
+            held_out[name][self.fold.valid] = scores
+        # A rung trains all that the ones before it trained, so its own weights are all that changed.
+        weights = {name: value.numpy() for name, value in best.raw.items() if not name.startswith("heads.")}
+        return Fitted(best.heads, held_out, weights=weights, **common)
+
+
+def choose(losses: list[Array]) -> int:
+    """Return the simplest candidate within one standard error of the best; candidates go from simple to complex.
+
+    The error is that of the paired difference, row by row, which is far smaller than that of either loss.
+    """
+    best = int(np.argmin([rows.mean() for rows in losses]))
+    for i, rows in enumerate(losses[:best]):
+        difference = rows - losses[best]
+        if difference.mean() <= difference.std(ddof=1) / np.sqrt(len(difference)):
+            return i
+    return best
+
+
+# --- small parts ------------------------------------------------------------------------------------------------
+
+
+def _cut_of(n_stages: int) -> int:
+    return 0 if n_stages < 3 else round(n_stages * _TOP_PART)
+
+
+def _start_heads(job: FitJob, fold: Fold, strengths: Mapping[str, float]) -> dict[str, torch.nn.Linear]:
+    """Return the probe's heads as they are when the validation rows are left out."""
+    import torch
+
+    axes = linear.Axes.of(job.features[fold.train])
+    heads = {}
+    for name, goal in _goals_of(job, fold.train).items():
+        weights = linear.class_weights(goal.truth, goal.n_outputs)[:, None]
+        solution = linear.solve(axes, goal.truth, weights, goal.n_outputs, strengths[name])
+        found = axes.head(solution.weight[:, 0], solution.bias[0])
+        layer = torch.nn.Linear(found.weight.shape[1], found.weight.shape[0])
+        with torch.no_grad():
+            layer.weight.copy_(torch.from_numpy(found.weight))
+            layer.bias.copy_(torch.from_numpy(found.bias))
+        heads[name] = layer
+    return heads
+
+
+def _goals_of(job: FitJob, rows: Array) -> dict[str, Goal]:
+    return {name: replace(goal, truth=goal.truth[rows]) for name, goal in job.goals.items()}
+
+
+def _losses(job: FitJob, rows: Array, scores: Mapping[str, Array]) -> Array:
+    """Return the log loss of each row, averaged over the targets that it has; rows without any are left out."""
+    losses = np.full((len(job.goals), len(rows)), np.nan)
+    for i, (name, goal) in enumerate(job.goals.items()):
+        truth = goal.truth[rows]
+        known = (truth >= 0) & ~np.isnan(scores[name][:, 0])
+        shifted = scores[name][known] - scores[name][known].max(axis=1, keepdims=True)
+        own = shifted[np.arange(len(shifted)), truth[known]]
+        losses[i, known] = np.log(np.exp(shifted).sum(axis=1)) - own
+    some = ~np.isnan(losses).all(axis=0)
+    return np.asarray(np.nanmean(losses[:, some], axis=0))
+
+
+def _score(job: FitJob, rows: Array, scores: Mapping[str, Array]) -> float:
+    every = [
+        goal.score(goal.truth[rows], scores[name])
+        for name, goal in job.goals.items()
+        if goal.score is not None
+    ]
+    return float(np.mean(every)) if every else float("nan")
+
+
+def _mean(rows: Array) -> Estimate:
+    """Return the mean of values by row, with the interval of a normal approximation."""
+    error = 1.96 * rows.std(ddof=1) / np.sqrt(len(rows)) if len(rows) > 1 else float("inf")
+    return Estimate(float(rows.mean()), float(rows.mean() - error), float(rows.mean() + error))
+
+
+def _because(outcome: Outcome | None) -> str:
+    return ": it diverged" if outcome is not None and outcome.ended == "diverged" else " for want of time"
+
+
+def _told(rung: Rung) -> str:
+    assert rung.gain is not None
+    assert rung.log_loss is not None
+    return (
+        f"{rung.name}: validation {rung.validation:.1%}, log loss {rung.log_loss.value:.3f} "
+        f"(gain {rung.gain.value:+.3f}), {rung.seconds:.0f} s"
+    )
+
+
+def _recompute(stages: Sequence[Stage]) -> None:
+    """Make every stage compute its activations again on the way back in place of keeping them."""
+    from torch.utils.checkpoint import checkpoint
+
+    for stage in stages:
+        for module in stage.modules:
+            module.forward = partial(checkpoint, module.forward, use_reentrant=False)
+
+
+def _digest(job: FitJob) -> str:
+    """Return a hash of all that a run is fitted on."""
+    found = hashlib.sha256(np.ascontiguousarray(job.features).tobytes())
+    for name, goal in sorted(job.goals.items()):
+        found.update(name.encode() + goal.truth.tobytes())
+    for fold in job.folds[:1]:
+        found.update(fold.train.tobytes() + fold.valid.tobytes())
+    return found.hexdigest()
+
+
+# --- the plan on disk -----------------------------------------------------------------------------------------------
+
+_PLAN = "plan.json"
+
+
+def _write_plan(workplace: Workplace, plan: Plan, notes: list[str]) -> None:
+    try:
+        for left in workplace.folder.glob("*.safetensors"):
+            left.unlink()
+        write_atomically(workplace.folder / _PLAN, plan_to_json(plan).encode())
+    except (StorageError, OSError) as error:
+        notes.append(f"The plan could not be written, so this fit cannot be resumed: {error}")
+
+
+def _read_plan(workplace: Workplace, now: Plan) -> Plan:
+    """Return the plan of an earlier run, if it is one of the same fit.
+
+    Raises
+    ------
+    UsageError
+        There is none, or data, seed, threads or libraries are not those of now.
+    """
+    path = workplace.folder / _PLAN
+    try:
+        found = plan_from_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"There is no unfinished fit in {workplace.folder}.",
+            next_step="Run the same command without --resume.",
+        ) from error
+    wrong = [
+        f.name for f in fields(now) if f.name != "rungs" and getattr(now, f.name) != getattr(found, f.name)
+    ]
+    if wrong:
+        told = "; ".join(
+            f"{name} was {getattr(found, name):.40} and is {getattr(now, name):.40}"
+            for name in map(str, wrong)
+        )
+        raise UsageError(
+            f"The unfinished fit in {workplace.folder} was another one: {told}.",
+            next_step="Give the same data and options, or leave --resume out to begin anew.",
+        )
+    return found
+
+
+LADDER = LadderRecipe()

@@ -1,0 +1,369 @@
+"""The training loop: steps, averaged weights, looks at validation, checkpoints.
+
+Everything that it draws comes from (seed, rung, epoch, row), so a run that was killed goes on to exactly the weights
+of one that was not. It knows no architecture, no task and no file format: a `Trainee` gives features, a `Feed` gives
+batches, and losses are named by their link.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from topwork.contracts import Array, Goal
+from topwork.training.checkpoint import Checkpoint
+from topwork.training.folding import precision_of
+from topwork.training.losses import loss_of
+from topwork.training.plan import RungPlan
+from topwork.training.schedules import averaging, one_cycle
+
+__all__ = ["Check", "Feed", "Outcome", "Trainee", "order_of", "train"]
+
+_LARGEST_GRADIENT = 1.0
+_WORST = 3.0
+"""A validation loss this many times the one at the start is no noise: the run diverges."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trainee:
+    """What is trained.
+
+    Attributes
+    ----------
+    features
+        Maps a batch of the feed to ``[n, d]``.
+    stages
+        Trained parameters of each stage by their names in the network's state, lowest stage first.
+    heads
+        A linear layer per target.
+    """
+
+    features: Callable[[torch.Tensor], torch.Tensor]
+    stages: tuple[Mapping[str, torch.nn.Parameter], ...]
+    heads: Mapping[str, torch.nn.Linear]
+
+    def named(self) -> dict[str, torch.nn.Parameter]:
+        """Return every trained parameter by name, the heads' under ``heads.<target>``."""
+        return {name: p for group in self.groups() for name, p in group.items()}
+
+    def groups(self) -> tuple[dict[str, torch.nn.Parameter], ...]:
+        """Return the parameters of each stage, and at the end those of the heads."""
+        heads = {
+            f"heads.{t}.{name}": p for t, head in self.heads.items() for name, p in head.named_parameters()
+        }
+        return (*(dict(stage) for stage in self.stages), heads)
+
+
+class Feed(Protocol):
+    """Where batches come from. Rows count within the training rows, or within the validation rows."""
+
+    @property
+    def n_train(self) -> int:
+        """Return the number of training rows."""
+        ...
+
+    def batches(self, order: Iterator[tuple[int, Array]]) -> Iterator[tuple[Array, torch.Tensor]]:
+        """Yield rows and their tensors for each (epoch, rows) of ``order``."""
+        ...
+
+    def validation(self) -> Iterator[tuple[Array, torch.Tensor]]:
+        """Yield the validation rows in their order, as the network will be given them when it serves."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Check:
+    """Scores ``[n_valid, k]`` by target, and the mean log loss."""
+
+    scores: Mapping[str, Array]
+    loss: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """The best weights of a stretch of training, by name, and what validation said of them.
+
+    ``ended`` is ``done``, ``stopped`` (by the budget or the user) or ``diverged``.
+    """
+
+    weights: Mapping[str, torch.Tensor]
+    check: Check
+    n_steps: int
+    ended: str
+
+
+@dataclass(eq=False)
+class _Best:
+    loss: float = float("inf")
+    weights: dict[str, torch.Tensor] = field(default_factory=dict)
+    check: Check | None = None
+
+
+def train(
+    rung: RungPlan,
+    trainee: Trainee,
+    feed: Feed,
+    goals: tuple[Mapping[str, Goal], Mapping[str, Goal]],
+    control: Control,
+    *,
+    seed: tuple[int, int],
+) -> Outcome:
+    """Train as planned, or until told to stop, and return the weights that validation liked best.
+
+    Parameters
+    ----------
+    goals
+        Of the training rows and of the validation rows.
+    control
+        What is asked and told between two steps.
+    seed
+        Of the fit, and the number of the rung.
+    """
+    parameters = trainee.named()
+    optimiser = _optimiser(rung, trainee)
+    average = {name: p.detach().clone() for name, p in parameters.items()}
+    best = _Best()
+    start = _restore(control.found, parameters, average, optimiser, best)
+    first_loss = (
+        _look(trainee, feed, goals[1], control.bf16).loss
+        if start == 0
+        else float(control.found_value("first_loss"))
+    )
+    order = order_of(rung, feed.n_train, start, seed)
+    ended, n_done = "done", start
+    for step, (rows, tensors) in zip(range(start, rung.n_steps), feed.batches(order), strict=False):
+        if control.should_stop():
+            ended = "stopped"
+            break
+        _set_rates(optimiser, rung, step)
+        if not _step(rung, trainee, optimiser, rows, tensors, goals[0], control.bf16):
+            ended = "diverged"
+            break
+        _fold_in(average, parameters, averaging(step, rung.average_decay))
+        n_done = step + 1
+        control.advance(1)
+        if n_done % rung.check_every == 0 or n_done == rung.n_steps:
+            _consider(best, trainee, feed, goals[1], average, control, n_done)
+            if best.check is not None and not best.loss < _WORST * first_loss:
+                ended = "diverged"
+                break
+            control.keep(_checkpoint(parameters, average, optimiser, best, n_done, first_loss))
+    if best.check is None and ended == "stopped" and n_done > start:
+        _consider(best, trainee, feed, goals[1], average, control, n_done)
+    return Outcome(best.weights, best.check or Check({}, float("inf")), n_done, ended)
+
+
+@dataclass(frozen=True, eq=False)
+class Control:
+    """What the loop asks and tells between two steps.
+
+    Attributes
+    ----------
+    should_stop
+        Whether the budget is used up, or the user wants the best so far.
+    advance
+        Told after every step.
+    keep
+        Given the state after every look at validation.
+    saw
+        Told what validation said: steps done, and the check.
+    found
+        The state to go on from.
+    """
+
+    should_stop: Callable[[], bool]
+    advance: Callable[[int], None]
+    keep: Callable[[Checkpoint], None]
+    saw: Callable[[int, Check], None]
+    bf16: bool
+    found: Checkpoint | None = None
+
+    def found_value(self, name: str) -> float:
+        """Return a number of the state that was found."""
+        return float(self.found.values[name]) if self.found else float("nan")
+
+
+def order_of(rung: RungPlan, n_train: int, start: int, seed: tuple[int, int]) -> Iterator[tuple[int, Array]]:
+    """Yield epoch and rows of every step from ``start`` on; each epoch is a shuffle of its own."""
+    per_epoch = max(1, n_train // rung.batch)
+    for step in range(start, rung.n_steps):
+        epoch, place = divmod(step, per_epoch)
+        shuffled = np.random.default_rng([*seed, epoch]).permutation(n_train)
+        yield epoch, shuffled[place * rung.batch : (place + 1) * rung.batch]
+
+
+# --- one step ---------------------------------------------------------------------------------------------
+
+
+def _optimiser(rung: RungPlan, trainee: Trainee) -> torch.optim.AdamW:
+    groups = [
+        {"params": list(group.values()), "lr": rate, "peak": rate}
+        for group, rate in zip(trainee.groups(), rung.rates, strict=True)
+    ]
+    return torch.optim.AdamW(groups, weight_decay=rung.weight_decay)
+
+
+def _set_rates(optimiser: torch.optim.Optimizer, rung: RungPlan, step: int) -> None:
+    share = one_cycle(step / rung.n_steps)
+    for group in optimiser.param_groups:
+        group["lr"] = group["peak"] * share
+
+
+def _step(
+    rung: RungPlan,
+    trainee: Trainee,
+    optimiser: torch.optim.Optimizer,
+    rows: Array,
+    tensors: torch.Tensor,
+    goals: Mapping[str, Goal],
+    bf16: bool,
+) -> bool:
+    """Take one step; False where the loss or its gradient is no number, and nothing was changed."""
+    optimiser.zero_grad(set_to_none=True)
+    finite = True
+    for part in np.array_split(np.arange(len(rows)), min(rung.n_parts, len(rows))):
+        loss = _loss(trainee, tensors[torch.from_numpy(part)], rows[part], goals, rung.smoothing, bf16)
+        (loss * (len(part) / len(rows))).backward()  # type: ignore[no-untyped-call]
+        finite = finite and bool(torch.isfinite(loss))
+    norm = torch.nn.utils.clip_grad_norm_(list(trainee.named().values()), _LARGEST_GRADIENT)
+    if not (finite and bool(torch.isfinite(norm))):
+        return False
+    optimiser.step()
+    return True
+
+
+def _loss(
+    trainee: Trainee,
+    tensors: torch.Tensor,
+    rows: Array,
+    goals: Mapping[str, Goal],
+    smoothing: float,
+    bf16: bool,
+) -> torch.Tensor:
+    with precision_of(bf16=bf16):
+        features = trainee.features(tensors)
+    features = features.float()
+    losses = [
+        loss_of(goal.link, trainee.heads[name](features), torch.from_numpy(goal.truth[rows]), smoothing)
+        for name, goal in goals.items()
+    ]
+    return torch.stack(losses).mean()
+
+
+def _fold_in(
+    average: Mapping[str, torch.Tensor], parameters: Mapping[str, torch.Tensor], stays: float
+) -> None:
+    with torch.no_grad():
+        torch._foreach_lerp_(
+            list(average.values()), [parameters[name].detach() for name in average], 1 - stays
+        )
+
+
+# --- looking at validation ----------------------------------------------------------------------------------
+
+
+def _consider(
+    best: _Best,
+    trainee: Trainee,
+    feed: Feed,
+    goals: Mapping[str, Goal],
+    average: Mapping[str, torch.Tensor],
+    control: Control,
+    step: int,
+) -> None:
+    """Look at validation with the averaged weights; keep them if they are the best so far."""
+    parameters = trainee.named()
+    own = {name: p.detach().clone() for name, p in parameters.items()}
+    _put(parameters, average)
+    check = _look(trainee, feed, goals, control.bf16)
+    _put(parameters, own)
+    control.saw(step, check)
+    if check.loss < best.loss:
+        best.loss, best.check = check.loss, check
+        best.weights = {name: tensor.clone() for name, tensor in average.items()}
+
+
+def _look(trainee: Trainee, feed: Feed, goals: Mapping[str, Goal], bf16: bool) -> Check:
+    scores: dict[str, list[Array]] = {name: [] for name in goals}
+    with torch.no_grad():
+        for _, tensors in feed.validation():
+            with precision_of(bf16=bf16):
+                features = trainee.features(tensors)
+            for name, head in trainee.heads.items():
+                scores[name].append(head(features.float()).numpy())
+    whole = {name: np.concatenate(parts) for name, parts in scores.items()}
+    losses = [
+        float(loss_of(goal.link, torch.from_numpy(whole[name]), torch.from_numpy(goal.truth), 0.0))
+        for name, goal in goals.items()
+    ]
+    return Check(whole, float(np.mean(losses)))
+
+
+def _put(parameters: Mapping[str, torch.nn.Parameter], values: Mapping[str, torch.Tensor]) -> None:
+    with torch.no_grad():
+        for name, value in values.items():
+            parameters[name].copy_(value)
+
+
+# --- being killed, and going on -------------------------------------------------------------------------------
+
+
+def _checkpoint(
+    parameters: Mapping[str, torch.nn.Parameter],
+    average: Mapping[str, torch.Tensor],
+    optimiser: torch.optim.Optimizer,
+    best: _Best,
+    n_steps: int,
+    first_loss: float,
+) -> Checkpoint:
+    tensors: dict[str, torch.Tensor] = {}
+    for name, p in parameters.items():
+        state = optimiser.state[p]
+        tensors |= {
+            f"own.{name}": p,
+            f"average.{name}": average[name],
+            f"first.{name}": state["exp_avg"],
+            f"second.{name}": state["exp_avg_sq"],
+        }
+    tensors |= {f"best.{name}": tensor for name, tensor in best.weights.items()}
+    if best.check is not None:
+        tensors |= {f"scores.{name}": torch.from_numpy(scores) for name, scores in best.check.scores.items()}
+    return Checkpoint(tensors, {"n_steps": n_steps, "best_loss": best.loss, "first_loss": first_loss})
+
+
+def _restore(
+    found: Checkpoint | None,
+    parameters: Mapping[str, torch.nn.Parameter],
+    average: Mapping[str, torch.Tensor],
+    optimiser: torch.optim.Optimizer,
+    best: _Best,
+) -> int:
+    """Put back what `_checkpoint` took; return the steps that are done."""
+    if found is None:
+        return 0
+    n_steps = int(found.values["n_steps"])
+    _put(parameters, {name: found.tensors[f"own.{name}"] for name in parameters})
+    for name, p in parameters.items():
+        average[name].copy_(found.tensors[f"average.{name}"])
+        optimiser.state[p] = {
+            "step": torch.tensor(float(n_steps)),
+            "exp_avg": found.tensors[f"first.{name}"],
+            "exp_avg_sq": found.tensors[f"second.{name}"],
+        }
+    best.loss = float(found.values["best_loss"])
+    best.weights = {
+        name.removeprefix("best."): tensor
+        for name, tensor in found.tensors.items()
+        if name.startswith("best.")
+    }
+    scores = {
+        name.removeprefix("scores."): tensor.numpy()
+        for name, tensor in found.tensors.items()
+        if name.startswith("scores.")
+    }
+    best.check = Check(scores, best.loss) if scores else None
+    return n_steps

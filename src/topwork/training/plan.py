@@ -1,0 +1,198 @@
+"""What is going to be trained, written down before the first step.
+
+A plan decides the weights: the same plan on the same data and machine gives the same weights at the same step.
+Time can only cut it short. It knows no data and no network, only sizes and measured speeds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from math import ceil
+
+from topwork.training.schedules import stage_rates
+
+__all__ = ["Plan", "RungPlan", "Speed", "describe_plan", "plan_from_json", "plan_rungs", "plan_to_json"]
+
+BATCH = 32
+MOST_VARIANTS = 8
+_EPOCHS = {"top": 10, "all": 10, "longer": 20}
+_LEAST_STEPS = 100
+_MOST_STEPS = 20_000
+_WORTH_STEPS = 10
+"""A rung that the budget allows fewer steps than this is not begun."""
+_TOP_SHARE = 0.3
+"""Part of the time that the rung of the upper stages may take where deeper ones are to follow."""
+_LOWEST_RATE, _HIGHEST_RATE, _HEAD_RATE = 1e-4, 1e-3, 3e-3
+
+
+@dataclass(frozen=True, slots=True)
+class RungPlan:
+    """One stretch of training.
+
+    Attributes
+    ----------
+    n_below
+        Stages from the input up that stay frozen.
+    n_steps
+        Optimiser steps.
+    batch, n_parts
+        Examples of a step, and in how many parts they are computed where memory is short.
+    recompute
+        Whether activations are computed twice in place of being kept.
+    rates
+        Peak learning rate of each trained stage from the lowest up, and of the heads at the end.
+    n_variants
+        With frozen stages: how many variants of each example are kept at the cut.
+    smoothing
+        Label smoothing.
+    check_every
+        Steps between two looks at validation.
+    """
+
+    name: str
+    n_below: int
+    n_steps: int
+    batch: int
+    rates: tuple[float, ...]
+    check_every: int
+    n_parts: int = 1
+    recompute: bool = False
+    n_variants: int = 0
+    smoothing: float = 0.1
+    weight_decay: float = 0.01
+    average_decay: float = 0.98
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All rungs above the probe, and what else decides the weights."""
+
+    seed: int
+    n_threads: int
+    precision: str
+    libraries: str
+    data: str
+    rungs: tuple[RungPlan, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """What a timed trial found: seconds of a step with all stages and of one with the upper ones only.
+
+    ``fill_s`` is what computing the activations at the cut takes, for one variant of every example.
+    """
+
+    all_s: float
+    top_s: float
+    fill_s: float
+    check_s: float
+
+
+def plan_rungs(
+    n_rows: int, n_stages: int, n_below: int, speed: Speed, remaining_s: float, *, n_steps: int | None = None
+) -> tuple[RungPlan, ...]:
+    """Choose the rungs for ``n_rows`` training rows that fit into the time, or into a number of steps.
+
+    Returns
+    -------
+    tuple
+        The upper stages, then all of them, then all of them for longer; fewer where time is short. Without a
+        limit all three, of which the last is climbed only if the one before was a gain.
+    """
+    batch = min(BATCH, max(1, n_rows))
+    per_epoch = max(1, n_rows // batch)
+    wanted = {name: _steps(epochs, per_epoch) for name, epochs in _EPOCHS.items()}
+    if n_below == 0:
+        wanted.pop("top")
+    chosen = (
+        _within_steps(wanted, n_steps)
+        if n_steps is not None
+        else _within_time(wanted, speed, remaining_s, per_epoch)
+    )
+    return tuple(
+        _rung(name, steps, per_epoch, batch, n_stages, n_below if name == "top" else 0)
+        for name, steps in chosen.items()
+    )
+
+
+def _steps(epochs: int, per_epoch: int) -> int:
+    """Fewer epochs where there is much data, and never less than what it takes to learn something."""
+    return min(_MOST_STEPS, max(_LEAST_STEPS, min(epochs * per_epoch, 600 + epochs * per_epoch // 4)))
+
+
+def _within_steps(wanted: Mapping[str, int], n_steps: int) -> dict[str, int]:
+    if "top" not in wanted:
+        return {"all": n_steps}
+    top = max(1, round(n_steps * 0.4))
+    return {"top": top, "all": n_steps - top} if n_steps > top else {"top": top}
+
+
+def _within_time(
+    wanted: Mapping[str, int], speed: Speed, remaining_s: float, per_epoch: int
+) -> dict[str, int]:
+    chosen: dict[str, int] = {}
+    left = remaining_s
+    for name, steps in wanted.items():
+        step_s = speed.top_s if name == "top" else speed.all_s
+        step_s += speed.check_s / per_epoch
+        fixed_s = speed.fill_s * min(MOST_VARIANTS, ceil(steps / per_epoch)) if name == "top" else 0.0
+        share = _TOP_SHARE if name == "top" and left < float("inf") else 1.0
+        affordable = min(steps, int(min(1e9, (share * left - fixed_s) / step_s)))
+        if affordable < _WORTH_STEPS or (name == "longer" and affordable < wanted["all"]):
+            continue
+        chosen[name] = affordable
+        left -= fixed_s + affordable * step_s
+    return chosen
+
+
+def _rung(name: str, steps: int, per_epoch: int, batch: int, n_stages: int, n_below: int) -> RungPlan:
+    rates = stage_rates(n_stages, _LOWEST_RATE, _HIGHEST_RATE)[n_below:]
+    return RungPlan(
+        name=name,
+        n_below=n_below,
+        n_steps=steps,
+        batch=batch,
+        rates=(*rates, _HEAD_RATE),
+        check_every=max(1, min(per_epoch, ceil(steps / 5))),
+        n_variants=min(MOST_VARIANTS, ceil(steps / per_epoch)) if n_below else 0,
+    )
+
+
+def plan_to_json(plan: Plan) -> str:
+    """Write a plan."""
+    return json.dumps(asdict(plan), sort_keys=True, indent=1)
+
+
+def plan_from_json(text: str) -> Plan:
+    """Read what `plan_to_json` wrote; raises ValueError, KeyError or TypeError for anything else."""
+    fields = json.loads(text)
+    rungs = tuple(RungPlan(**{**rung, "rates": tuple(rung["rates"])}) for rung in fields.pop("rungs"))
+    return replace(Plan(**fields, rungs=()), rungs=rungs)
+
+
+def describe_plan(plan: Plan) -> dict[str, str]:
+    """Return a plan as words for the record."""
+    whole = {
+        "seed": plan.seed,
+        "threads": plan.n_threads,
+        "precision": plan.precision,
+        "libraries": plan.libraries,
+    }
+    return {name: str(value) for name, value in whole.items()} | {r.name: _describe(r) for r in plan.rungs}
+
+
+def _describe(rung: RungPlan) -> str:
+    rates = (
+        f"{rung.rates[0]:.0e} at the lowest trained stage to {rung.rates[-2]:.0e}, head {rung.rates[-1]:.0e}"
+    )
+    kept = (
+        f"; {rung.n_below} stages frozen, {rung.n_variants} variants of each example kept"
+        if rung.n_below
+        else ""
+    )
+    return (
+        f"{rung.n_steps} steps of {rung.batch}, AdamW, one cycle, peak rates {rates}; weight decay "
+        f"{rung.weight_decay:g}, label smoothing {rung.smoothing:g}, weights averaged with {rung.average_decay:g}{kept}"
+    )

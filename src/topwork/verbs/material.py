@@ -1,0 +1,84 @@
+"""What a recipe needs that trains the trunk: the network, and the rows as the network will see them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from topwork.contracts import Array, Dataset, Modality, Preprocessing, Resources, Stage, Trunk
+from topwork.engines.machine import Machine
+from topwork.errors import DecodeError
+from topwork.verbs.options import Surroundings
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["TrunkMaterial", "resources_of"]
+
+_FAST_BF16 = frozenset({"avx512_bf16", "amx_bf16"})
+_CANVASES = 0.2
+"""Part of the memory that decoded inputs may fill; what does not fit is decoded every time."""
+_UNKNOWN_MEMORY = 4 * 2**30
+
+
+def resources_of(machine: Machine) -> Resources:
+    """Return what a machine has to train with."""
+    return Resources(
+        device="cpu",
+        n_threads=machine.n_cores,
+        memory_bytes=machine.memory_bytes,
+        has_fast_bf16=bool(_FAST_BF16 & machine.cpu_flags),
+    )
+
+
+@dataclass(eq=False)
+class TrunkMaterial:
+    """See `topwork.contracts.Material`; ``rows`` are the rows of ``dataset`` that are fitted on, in their order."""
+
+    trunk: Trunk
+    around: Surroundings
+    dataset: Dataset
+    modality: Modality
+    rows: Array
+    resources: Resources
+    _canvases: dict[int, Array] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
+    _n_bytes: int = 0
+
+    def network(self) -> torch.nn.Module:
+        """Load the pretrained network."""
+        return self.trunk.load(self.trunk.fetch(self.around.cache_dir, self.around.progress))
+
+    def stages(self, network: torch.nn.Module) -> tuple[Stage, ...]:
+        """Cut it into the trunk's stages."""
+        return self.trunk.stages(network)
+
+    def example(self, row: int) -> Array:
+        """Decode a row as serving does."""
+        return self._decode(row, self.trunk.preprocessing)
+
+    def variant(self, row: int, draw: np.random.Generator) -> Array:
+        """Vary a row; what it is cut from is decoded once where memory allows."""
+        canvas = self._canvases.get(row)
+        if canvas is None:
+            canvas = self._decode(row, self.modality.canvas(self.trunk.preprocessing))
+            self._keep(row, canvas)
+        return self.modality.vary(canvas, self.trunk.preprocessing, draw)
+
+    def _keep(self, row: int, canvas: Array) -> None:
+        limit = _CANVASES * (self.resources.memory_bytes or _UNKNOWN_MEMORY)
+        with self._lock:
+            if row not in self._canvases and self._n_bytes + canvas.nbytes <= limit:
+                self._canvases[row] = canvas
+                self._n_bytes += canvas.nbytes
+
+    def _decode(self, row: int, preprocessing: Preprocessing) -> Array:
+        """Decode a row; one that was readable before and is gone now is shown as nothing."""
+        try:
+            return self.modality.decode(self.dataset.read(int(self.rows[row])), preprocessing).tensor
+        except DecodeError:
+            stand_in = self.modality.synthetic(1, seed=row)[0]
+            return self.modality.decode(stand_in, preprocessing).tensor
