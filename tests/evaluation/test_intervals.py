@@ -10,8 +10,10 @@ import pytest
 
 from topwork.errors import UsageError
 from topwork.evaluation.intervals import (
+    independent_difference,
     interval_of_draws,
     mean_of_independent,
+    paired_difference,
     resample,
     stratified_bootstrap,
     wilson,
@@ -185,3 +187,72 @@ def test_an_interval_always_holds_its_value() -> None:
     assert interval_of_draws(2.0, np.array([0.0, 1.0])).high == 2.0
     assert interval_of_draws(-1.0, np.array([0.0, 1.0])).low == -1.0
     assert interval_of_draws(50.0, np.arange(101.0), 0.9).low == pytest.approx(5.0)
+
+
+# --- differences ------------------------------------------------------------------------------------------
+
+
+def test_a_paired_difference_gives_the_published_examples() -> None:
+    e = paired_difference(6, 16, 161)  # Fagerland, Lydersen & Laake 2017, table 8.3: complete response
+    assert (round(e.value, 4), round(e.low, 4), round(e.high, 4)) == (-0.0621, -0.1240, -0.0054)
+    e = paired_difference(3, 0, 3)
+    assert (e.value, round(e.low, 4), e.high) == (1.0, -0.1230, 1.0)
+
+
+@pytest.mark.parametrize(("b", "c", "n"), [(0, 0, 20), (5, 0, 20), (7, 3, 40), (0, 12, 12), (1, 1, 500)])
+def test_a_paired_difference_is_what_the_score_test_does_not_reject(b: int, c: int, n: int) -> None:
+    """Find the likeliest shares under each bound by search, not by the formula."""
+    e = paired_difference(b, c, n)
+    for bound in (x for x in (e.low, e.high) if abs(x) < 1):
+        only_b = np.linspace(max(0.0, -bound), (1 - bound) / 2, 200_001)[1:-1]
+        only_a, both = only_b + bound, 1 - 2 * only_b - bound
+        fit = b * np.log(only_a) + c * np.log(only_b) + (n - b - c) * np.log(both)
+        best = int(fit.argmax())
+        variance = n * (only_a[best] + only_b[best] - bound**2)
+        assert (b - c - n * bound) ** 2 / variance == pytest.approx(1.959964**2, rel=0.01)
+
+
+def test_a_paired_difference_turns_with_its_sides() -> None:
+    there, back = paired_difference(7, 2, 30), paired_difference(2, 7, 30)
+    assert (there.low, there.high) == pytest.approx((-back.high, -back.low))
+    nothing = paired_difference(0, 0, 0)
+    assert isnan(nothing.value)
+    assert (nothing.low, nothing.high) == (-1, 1)
+
+
+def test_models_that_never_disagree_are_as_sure_as_wilson_is() -> None:
+    assert paired_difference(0, 0, 50).high == pytest.approx(wilson(0, 50).high)
+
+
+def test_a_paired_difference_covers_what_it_promises() -> None:
+    rng = np.random.default_rng(0)
+    for n, only_a, only_b in [(60, 0.1, 0.05), (100, 0.06, 0.02), (200, 0.15, 0.15)]:
+        draws = rng.multinomial(n, [only_a, only_b, 1 - only_a - only_b], size=2000)
+        hits = [holds(paired_difference(int(a), int(b), n), only_a - only_b) for a, b, _ in draws]
+        assert 0.92 <= np.mean(hits) <= 0.99, (n, only_a, only_b)
+
+
+@pytest.mark.parametrize(("b", "c", "n"), [(-1, 0, 5), (3, 3, 5)])
+def test_a_paired_difference_refuses_impossible_counts(b: int, c: int, n: int) -> None:
+    with pytest.raises(UsageError, match=f"{b} and {c} rows of disagreement out of {n}"):
+        paired_difference(b, c, n)
+
+
+def test_a_difference_of_groups_gives_the_published_example() -> None:
+    e = independent_difference(wilson(7, 34), wilson(1, 34))  # Perondi et al. 2004, in Fagerland et al. 2017
+    assert (round(e.value, 4), round(e.low, 4), round(e.high, 4)) == (0.1765, 0.0189, 0.3404)
+
+
+def test_a_difference_from_nothing_knows_nothing() -> None:
+    e = independent_difference(wilson(5, 10), wilson(0, 0))
+    assert isnan(e.value)
+    assert e.low < -0.7
+    assert e.high > 0.7
+
+
+def test_a_difference_of_groups_covers_what_it_promises() -> None:
+    rng = np.random.default_rng(0)
+    for n, m, p, q in [(20, 90, 0.8, 0.9), (7, 200, 0.6, 0.9), (50, 50, 0.95, 0.95)]:
+        pairs = zip(rng.binomial(n, p, 2000), rng.binomial(m, q, 2000), strict=True)
+        hits = [holds(independent_difference(wilson(int(a), n), wilson(int(b), m)), p - q) for a, b in pairs]
+        assert 0.92 <= np.mean(hits) <= 0.99, (n, m)

@@ -21,16 +21,23 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ClassScores",
+    "WeightedScores",
     "accuracy",
     "balanced_accuracy",
+    "calibration_columns",
     "calibration_error",
+    "check_lengths",
+    "check_scores",
     "classification_metrics",
     "confusion",
+    "equal_mass_bins",
     "log_loss",
     "macro_f1",
     "majority_baseline",
     "per_class",
+    "row_losses",
     "softmax",
+    "squared_calibration_error",
 ]
 
 _SMALLEST = float(np.finfo(np.float64).eps)
@@ -76,7 +83,7 @@ def confusion(truth: Array, predicted: Array, k: int) -> Array:
     UsageError
         The arrays differ in length, or hold a class that is not below ``k``.
     """
-    _check_same_length(truth, predicted)
+    check_lengths(truth, predicted)
     known = truth >= 0
     t, p = truth[known], predicted[known]
     if len(t) and (max(t.max(), p.max()) >= k or p.min() < 0):
@@ -105,7 +112,7 @@ def balanced_accuracy(truth: Array, predicted: Array) -> float:
 def macro_f1(truth: Array, predicted: Array) -> float:
     """Return the mean over the truth's classes of F1, 0 to 1; NaN without rows."""
     counts = confusion(truth, predicted, _n_classes(truth, predicted))
-    return float(_macro_f1(np.diagonal(counts), counts.sum(1), counts.sum(0)))
+    return float(macro_f1_of_sums(np.diagonal(counts), counts.sum(1), counts.sum(0)))
 
 
 def log_loss(truth: Array, probabilities: Array) -> float:
@@ -119,7 +126,7 @@ def log_loss(truth: Array, probabilities: Array) -> float:
         ``[n, k]``, rows that add up to 1; clipped at 2.2e-16.
     """
     known = truth >= 0
-    return float(np.mean(_losses(truth[known], probabilities[known]))) if known.any() else float("nan")
+    return float(np.mean(row_losses(truth[known], probabilities[known]))) if known.any() else float("nan")
 
 
 def calibration_error(truth: Array, probabilities: Array) -> float:
@@ -131,8 +138,8 @@ def calibration_error(truth: Array, probabilities: Array) -> float:
     known = truth >= 0
     if not known.any():
         return float("nan")
-    columns = _bin_columns(truth[known], probabilities[known])
-    return float(_rooted(_squared_calibration_error(columns.sum(0, keepdims=True)))[0])
+    columns = calibration_columns(truth[known], probabilities[known])
+    return float(_rooted(squared_calibration_error(columns.sum(0, keepdims=True)))[0])
 
 
 # --- with intervals -----------------------------------------------------------------------------------
@@ -164,7 +171,7 @@ def classification_metrics(truth: Array, scores: Array, *, seed: int) -> Mapping
     UsageError
         The shapes do not fit together, a class number is not below k, or a score is not finite.
     """
-    _check_scores(truth, scores)
+    check_scores(truth, scores)
     # Sorted by class, because the bootstrap is faster on neighbours; nothing else sees the order.
     rows = np.argsort(truth, kind="stable")[np.count_nonzero(truth < 0) :]
     truth, scores = truth[rows], scores[rows]
@@ -221,7 +228,7 @@ def _balanced(counts: Array) -> Estimate:
     return mean_of_independent(wilson(right, n) for right, n in pairs)
 
 
-def _macro_f1(right: Array, n_true: Array, n_predicted: Array) -> Array:
+def macro_f1_of_sums(right: Array, n_true: Array, n_predicted: Array) -> Array:
     """Return the mean F1 over the classes with true rows, from ``[..., k]`` to ``[...]``; NaN without any."""
     present = n_true > 0
     f1 = np.where(present, 2 * right / np.maximum(n_true + n_predicted, _SMALLEST), 0.0)
@@ -229,23 +236,33 @@ def _macro_f1(right: Array, n_true: Array, n_predicted: Array) -> Array:
     return np.asarray(np.where(n_present > 0, f1.sum(-1) / np.maximum(n_present, 1), np.nan))
 
 
-def _losses(truth: Array, probabilities: Array) -> Array:
+def row_losses(truth: Array, probabilities: Array) -> Array:
+    """Return the negative log probability of each row's truth, ``float64 [n]`` in nats, 0 to 36; no -1."""
     own = np.asarray(probabilities, np.float64)[np.arange(len(truth)), truth]
     return np.asarray(-np.log(np.clip(own, _SMALLEST, 1.0)))
 
 
-def _bin_columns(truth: Array, probabilities: Array) -> Array:
+def equal_mass_bins(top: Array) -> Array:
+    """Return which bin of equal mass each of the values ``[n]`` falls into, ``int64 [n]`` ascending.
+
+    About 20 rows a bin and 15 bins at most. Equal values share a bin, since the order of the rows must not
+    matter, so that a number can be missing.
+    """
+    n_bins = int(np.clip(len(top) // _ROWS_PER_BIN, 1, _MAX_BINS))
+    edges = np.unique(np.quantile(top, np.linspace(0, 1, n_bins + 1)[1:-1]))
+    return np.searchsorted(edges, top, side="right")
+
+
+def calibration_columns(truth: Array, probabilities: Array) -> Array:
     """Return ``[n, 3 * bins]``: membership of the bins, the same if right, the same times the probability."""
     top = probabilities.max(1)
-    n_bins = int(np.clip(len(top) // _ROWS_PER_BIN, 1, _MAX_BINS))
-    # Rows of equal probability share a bin: the order of the rows must not matter.
-    edges = np.unique(np.quantile(top, np.linspace(0, 1, n_bins + 1)[1:-1]))
-    member = np.eye(len(edges) + 1)[np.searchsorted(edges, top, side="right")]
+    bins = equal_mass_bins(top)
+    member = np.eye(int(bins.max()) + 1)[bins]
     right = probabilities.argmax(1) == truth
     return np.concatenate([member, member * right[:, None], member * top[:, None]], axis=1)
 
 
-def _squared_calibration_error(sums: Array) -> Array:
+def squared_calibration_error(sums: Array) -> Array:
     """Return the debiased squared error ``[b]`` of the columns' weighted sums ``[b, 3 * bins]``."""
     n, right, confidence = np.split(np.asarray(sums, np.float64), 3, axis=1)
     rate, told = right / np.maximum(n, 1), confidence / np.maximum(n, 1)
@@ -263,7 +280,7 @@ def _bootstrapped(
     """Estimate the metrics that are no proportions, from one set of resamples."""
     if not len(truth):
         return _NOTHING
-    statistic = _Statistic.of(truth, predicted, _losses(truth, probabilities))
+    statistic = WeightedScores.of(truth, predicted, row_losses(truth, probabilities))
     f1s, losses = resample(truth, statistic, seed=seed).T
     return {
         "macro_f1": _widened(interval_of_draws(macro_f1(truth, predicted), f1s), balanced),
@@ -278,12 +295,10 @@ def _calibration(truth: Array, probabilities: Array, seed: int) -> Estimate:
     To draw within the classes would fix how many of each class there are, and with them much of what
     varies between the probability of a class and its share.
     """
-    columns = _bin_columns(truth, probabilities).astype(np.float32)
-    square = float(_squared_calibration_error(columns.sum(0, keepdims=True, dtype=np.float64))[0])
+    columns = calibration_columns(truth, probabilities).astype(np.float32)
+    square = float(squared_calibration_error(columns.sum(0, keepdims=True, dtype=np.float64))[0])
     everyone = np.zeros(len(truth), np.int64)
-    squares = resample(
-        everyone, lambda w: _squared_calibration_error(w @ columns), seed=seed, n_resamples=400
-    )
+    squares = resample(everyone, lambda w: squared_calibration_error(w @ columns), seed=seed, n_resamples=400)
     # A resampled bin is noisy twice, of which one noise was taken off: centre the draws on the estimate.
     errors = _rooted(squares - squares.mean() + square)
     return interval_of_draws(max(0.0, square) ** 0.5, errors)
@@ -301,7 +316,7 @@ def _widened(estimate: Estimate, balanced: Estimate) -> Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class _Statistic:
+class WeightedScores:
     """Macro F1 and log loss of weighted rows.
 
     Both follow from weighted sums of ``columns float32 [n, 3 k + 1]`` (right, true and predicted per
@@ -312,7 +327,8 @@ class _Statistic:
     k: int
 
     @classmethod
-    def of(cls, truth: Array, predicted: Array, losses: Array) -> _Statistic:
+    def of(cls, truth: Array, predicted: Array, losses: Array) -> WeightedScores:
+        """Lay out the columns of rows that all have a label; ``losses float [n]`` in nats."""
         k = int(max(truth.max(), predicted.max())) + 1
         true, said = (np.eye(k, dtype=np.float32)[v] for v in (truth, predicted))
         columns = np.concatenate([true * said, true, said, losses[:, None]], axis=1)
@@ -322,14 +338,15 @@ class _Statistic:
         """Return ``[b, 2]`` for weights ``float32 [b, n]``."""
         sums = (weights @ self.columns).astype(np.float64)
         right, n_true, n_said, loss = np.split(sums, [self.k, 2 * self.k, 3 * self.k], axis=1)
-        return np.stack([_macro_f1(right, n_true, n_said), loss[:, 0] / weights.sum(1)], axis=1)
+        return np.stack([macro_f1_of_sums(right, n_true, n_said), loss[:, 0] / weights.sum(1)], axis=1)
 
 
 def _n_classes(truth: Array, predicted: Array) -> int:
     return int(max(truth.max(initial=0), predicted.max(initial=0))) + 1
 
 
-def _check_same_length(truth: Array, other: Array) -> None:
+def check_lengths(truth: Array, other: Array) -> None:
+    """Refuse another number of rows than of labels."""
     if len(truth) != len(other):
         raise UsageError(
             f"Got {len(truth)} true labels and {len(other)} predictions; expected one for each.",
@@ -337,8 +354,9 @@ def _check_same_length(truth: Array, other: Array) -> None:
         )
 
 
-def _check_scores(truth: Array, scores: Array) -> None:
-    _check_same_length(truth, scores)
+def check_scores(truth: Array, scores: Array) -> None:
+    """Refuse scores that are not finite, or not one per label and class."""
+    check_lengths(truth, scores)
     if scores.ndim != 2 or scores.shape[1] < 1:
         raise UsageError(
             f"Got scores of shape {scores.shape}; expected [rows, classes].",

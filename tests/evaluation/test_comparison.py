@@ -1,0 +1,187 @@
+"""Comparisons: paired, honest where models hardly differ, and covering what they promise."""
+
+from __future__ import annotations
+
+from math import inf, isnan, sqrt
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from topwork.errors import UsageError
+from topwork.evaluation.classification import classification_metrics, softmax
+from topwork.evaluation.comparison import (
+    compare,
+    one_standard_error_choice,
+    paired_losses,
+    standard_error,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from topwork.contracts import Array
+
+KEYS = {"accuracy", "balanced_accuracy", "macro_f1", "log_loss", "calibration_error"}
+
+
+def two_models(
+    n: int, *, signals: tuple[float, float], shares: Sequence[float], seed: int
+) -> tuple[Array, Array, Array]:
+    """Make labels and the scores of two models that err on much the same rows."""
+    rng = np.random.default_rng(seed)
+    k = len(shares)
+    truth, shared = rng.choice(k, n, p=shares), rng.normal(size=(n, k))
+    a, b = (1.5 * shared + 0.7 * rng.normal(size=(n, k)) for _ in signals)
+    a[np.arange(n), truth] += signals[0]
+    b[np.arange(n), truth] += signals[1]
+    return truth, a, b
+
+
+FAIR = (0.4, 0.3, 0.2, 0.1)
+
+
+def test_the_differences_are_those_of_the_metrics() -> None:
+    truth, a, b = two_models(300, signals=(3, 2), shares=FAIR, seed=0)
+    truth[::7] = -1
+    of_a, of_b = (classification_metrics(truth, s, seed=0) for s in (a, b))
+    found = compare(truth, a, b, seed=0)
+    assert set(found) == KEYS
+    for name, difference in found.items():
+        assert difference.value == pytest.approx(of_a[name].value - of_b[name].value, abs=1e-6), name
+        assert difference.low < difference.value < difference.high
+
+
+def test_to_swap_the_models_swaps_the_signs() -> None:
+    truth, a, b = two_models(120, signals=(3, 2), shares=FAIR, seed=1)
+    there, back = compare(truth, a, b, seed=0), compare(truth, b, a, seed=0)
+    for name in KEYS:
+        assert there[name].value == pytest.approx(-back[name].value)
+        assert (there[name].low, there[name].high) == pytest.approx((-back[name].high, -back[name].low))
+
+
+def test_the_order_of_the_rows_does_not_matter() -> None:
+    truth, a, b = two_models(90, signals=(3, 2), shares=FAIR, seed=2)
+    order = np.random.default_rng(0).permutation(90)
+    for name, one in compare(truth, a, b, seed=0).items():
+        other = compare(truth[order], a[order], b[order], seed=0)[name]
+        # Where rows of a class change places, they get each other's draws.
+        assert one.value == pytest.approx(other.value)
+        assert (one.low, one.high) == pytest.approx((other.low, other.high), abs=0.03), name
+
+
+def test_pairing_is_what_makes_a_difference_sure() -> None:
+    truth, a, b = two_models(400, signals=(3, 2.7), shares=FAIR, seed=3)
+    alone, paired = classification_metrics(truth, a, seed=0), compare(truth, a, b, seed=0)
+    for name in ("accuracy", "log_loss"):
+        unpaired = sqrt(2) * (alone[name].high - alone[name].low)
+        assert paired[name].high - paired[name].low < 0.85 * unpaired
+
+
+def test_a_model_and_itself_do_not_differ_and_that_is_not_wholly_sure() -> None:
+    truth, a, _ = two_models(50, signals=(3, 2), shares=FAIR, seed=4)
+    found = compare(truth, a, a, seed=0)
+    assert all(e.value == 0 for e in found.values())
+    for name in ("accuracy", "balanced_accuracy", "macro_f1"):
+        assert found[name].low < -0.05
+        assert found[name].high > 0.05
+
+
+def test_without_a_label_nothing_is_known() -> None:
+    _, a, b = two_models(5, signals=(3, 2), shares=FAIR, seed=5)
+    found = compare(np.full(5, -1), a, b, seed=0)
+    assert set(found) == KEYS
+    assert all(isnan(e.value) and e.low < 0 < e.high for e in found.values())
+
+
+def test_a_single_row_knows_next_to_nothing() -> None:
+    found = compare(np.array([0]), np.array([[2.0, 0.0]]), np.array([[0.0, 1.0]]), seed=0)
+    assert found["accuracy"].value == 1
+    assert found["accuracy"].low < 0
+    assert (found["log_loss"].low, found["log_loss"].high) == (-inf, inf)
+
+
+def test_scores_of_other_classes_are_refused() -> None:
+    with pytest.raises(UsageError, match="for 3 and 2 classes"):
+        compare(np.array([0, 1]), np.zeros((2, 3)), np.zeros((2, 2)), seed=0)
+    with pytest.raises(UsageError, match="class numbers up to 2"):
+        compare(np.array([0, 2]), np.zeros((2, 2)), np.zeros((2, 2)), seed=0)
+    with pytest.raises(UsageError, match="not finite"):
+        compare(np.array([0, 1]), np.zeros((2, 2)), np.full((2, 2), np.nan), seed=0)
+
+
+# --- losses and the choice among candidates --------------------------------------------------------------
+
+
+def test_paired_losses_leave_out_rows_without_a_label() -> None:
+    a, b = np.array([[0.5, 0.5], [0.2, 0.8], [0.9, 0.1]]), np.array([[0.25, 0.75], [0.5, 0.5], [0.9, 0.1]])
+    losses = paired_losses(np.array([0, -1, 1]), a, b)
+    assert losses == pytest.approx([np.log(0.25) - np.log(0.5), 0])
+
+
+def test_the_standard_error_is_that_of_the_mean() -> None:
+    assert standard_error(np.array([1.0, 2.0, 3.0, 4.0])) == pytest.approx(sqrt(5 / 3 / 4))
+    assert standard_error(np.array([1.0])) == inf
+
+
+def test_the_best_is_chosen_where_it_is_clearly_better() -> None:
+    rng = np.random.default_rng(0)
+    losses = np.stack([1.0 + 0.1 * rng.random(100), 0.5 + 0.1 * rng.random(100), np.full(100, 0.9)])
+    assert one_standard_error_choice(losses) == 1
+
+
+def test_the_simplest_is_chosen_where_the_best_is_hardly_better() -> None:
+    shared = np.random.default_rng(0).exponential(size=100)
+    wiggle = np.tile([0.2, -0.2], 50)
+    assert one_standard_error_choice(np.stack([shared + 0.5, shared + wiggle + 0.01, shared])) == 1
+
+
+def test_a_small_but_steady_loss_is_seen_because_rows_are_paired() -> None:
+    shared = np.random.default_rng(0).exponential(size=100)
+    steady = 0.02 + 0.01 * np.tile([1.0, -1.0], 50)
+    assert standard_error(shared) > 0.05
+    assert one_standard_error_choice(np.stack([shared + steady, shared])) == 1
+
+
+def test_equals_go_to_the_simplest() -> None:
+    assert one_standard_error_choice(np.ones((4, 10))) == 0
+    assert one_standard_error_choice(np.array([[2.0], [1.0]])) == 0, "one row shows nothing"
+
+
+@pytest.mark.parametrize("losses", [np.zeros((0, 3)), np.zeros((2, 0)), np.zeros(3), np.array([[1, np.nan]])])
+def test_a_choice_among_nothing_is_refused(losses: Array) -> None:
+    with pytest.raises(UsageError, match="expected \\[candidates, rows\\]"):
+        one_standard_error_choice(losses)
+
+
+# --- coverage -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [60, 150])
+@pytest.mark.parametrize(
+    ("signals", "shares"), [((3, 2.7), FAIR), ((6, 5.7), (0.4, 0.6)), ((2, 2), (0.8, 0.2))]
+)
+def test_differences_cover_the_truth(n: int, signals: tuple[float, float], shares: Sequence[float]) -> None:
+    everyone = two_models(400_000, signals=signals, shares=shares, seed=99)
+    true = {name: e.value for name, e in compare(*everyone, seed=0).items()}
+    hits = dict.fromkeys(KEYS, 0)
+    for seed in range(400):
+        found = compare(*two_models(n, signals=signals, shares=shares, seed=seed), seed=seed)
+        for name, e in found.items():
+            hits[name] += e.low <= true[name] <= e.high
+    covered = {name: n_hits / 400 for name, n_hits in hits.items()}
+    # Above 0.99 where disagreements are few: no interval of a few counts can be both exact and safe, and of
+    # the calibration errors both are near their bound of 0.
+    assert covered["accuracy"] >= 0.92, covered
+    assert 0.92 <= covered["log_loss"] <= 0.99, covered
+    assert covered["balanced_accuracy"] >= 0.92, covered
+    assert covered["macro_f1"] >= 0.92, covered
+    assert covered["calibration_error"] >= 0.90, covered
+
+
+def test_the_truth_of_the_simulation_is_known_well() -> None:
+    truth, a, b = two_models(20_000, signals=(3, 2.7), shares=FAIR, seed=1)
+    found = compare(truth, a, b, seed=0)
+    assert found["accuracy"].high - found["accuracy"].low < 0.02
+    assert paired_losses(truth, softmax(a), softmax(b)).mean() == pytest.approx(found["log_loss"].value)
