@@ -107,6 +107,13 @@ def fit(
     budget: Annotated[
         str | None, typer.Option(metavar="TIME", help="Longest time for fitting, such as 90s or 2m.")
     ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Steps of training, in place of a length that time decides."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the same fit, which was killed.")
+    ] = False,
     seed: Seed = 0,
     input: Input = None,  # noqa: A002 - the option's name
     target: Target = None,
@@ -131,12 +138,13 @@ def fit(
     from dataclasses import replace
 
     from topwork import verbs
+    from topwork.cli.interruption import stop_asked
     from topwork.cli.output import show_fit
     from topwork.verbs.places import default_bundle
 
     options = _options(input, target, group, time, layout, keep=not no_training_data, golden=golden)
-    options = replace(options, task=task)
-    around = _around(context, engine, quiet=quiet)
+    options = replace(options, task=task, steps=steps, resume=resume)
+    around = replace(_around(context, engine, quiet=quiet), should_stop=stop_asked)
     model = verbs.fit(
         data,
         out or default_bundle(data),

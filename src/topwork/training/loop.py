@@ -40,11 +40,22 @@ class Trainee:
         Trained parameters of each stage by their names in the network's state, lowest stage first.
     heads
         A linear layer per target.
+    moving
+        Tensors that change without a gradient, such as the statistics of a normalisation that is not frozen.
+    set_training
+        Told whether steps or looks at validation are to follow; for a network whose normalisation is frozen there
+        is no difference.
     """
 
     features: Callable[[torch.Tensor], torch.Tensor]
     stages: tuple[Mapping[str, torch.nn.Parameter], ...]
     heads: Mapping[str, torch.nn.Linear]
+    moving: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    set_training: Callable[[bool], object] = bool
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return everything by name that the trained network differs by."""
+        return {**self.named(), **self.moving}
 
     def named(self) -> dict[str, torch.nn.Parameter]:
         """Return every trained parameter by name, the heads' under ``heads.<target>``."""
@@ -123,11 +134,11 @@ def train(
     seed
         Of the fit, and the number of the rung.
     """
-    parameters = trainee.named()
+    state = trainee.state()
     optimiser = _optimiser(rung, trainee)
-    average = {name: p.detach().clone() for name, p in parameters.items()}
+    average = {name: tensor.detach().clone() for name, tensor in state.items()}
     best = _Best()
-    start = _restore(control.found, parameters, average, optimiser, best)
+    start = _restore(control.found, trainee, average, optimiser, best)
     first_loss = (
         _look(trainee, feed, goals[1], control.bf16).loss
         if start == 0
@@ -143,7 +154,7 @@ def train(
         if not _step(rung, trainee, optimiser, rows, tensors, goals[0], control.bf16):
             ended = "diverged"
             break
-        _fold_in(average, parameters, averaging(step, rung.average_decay))
+        _fold_in(average, state, averaging(step, rung.average_decay))
         n_done = step + 1
         control.advance(1)
         if n_done % rung.check_every == 0 or n_done == rung.n_steps:
@@ -151,7 +162,7 @@ def train(
             if best.check is not None and not best.loss < _WORST * first_loss:
                 ended = "diverged"
                 break
-            control.keep(_checkpoint(parameters, average, optimiser, best, n_done, first_loss))
+            control.keep(_checkpoint(trainee, average, optimiser, best, n_done, first_loss))
     if best.check is None and ended == "stopped" and n_done > start:
         _consider(best, trainee, feed, goals[1], average, control, n_done)
     return Outcome(best.weights, best.check or Check({}, float("inf")), n_done, ended)
@@ -276,11 +287,11 @@ def _consider(
     step: int,
 ) -> None:
     """Look at validation with the averaged weights; keep them if they are the best so far."""
-    parameters = trainee.named()
-    own = {name: p.detach().clone() for name, p in parameters.items()}
-    _put(parameters, average)
+    state = trainee.state()
+    own = {name: tensor.detach().clone() for name, tensor in state.items()}
+    _put(state, average)
     check = _look(trainee, feed, goals, control.bf16)
-    _put(parameters, own)
+    _put(state, own)
     control.saw(step, check)
     if check.loss < best.loss:
         best.loss, best.check = check.loss, check
@@ -289,12 +300,14 @@ def _consider(
 
 def _look(trainee: Trainee, feed: Feed, goals: Mapping[str, Goal], bf16: bool) -> Check:
     scores: dict[str, list[Array]] = {name: [] for name in goals}
+    trainee.set_training(False)
     with torch.no_grad():
         for _, tensors in feed.validation():
             with precision_of(bf16=bf16):
                 features = trainee.features(tensors)
             for name, head in trainee.heads.items():
                 scores[name].append(head(features.float()).numpy())
+    trainee.set_training(True)
     whole = {name: np.concatenate(parts) for name, parts in scores.items()}
     losses = [
         float(loss_of(goal.link, torch.from_numpy(whole[name]), torch.from_numpy(goal.truth), 0.0))
@@ -303,32 +316,28 @@ def _look(trainee: Trainee, feed: Feed, goals: Mapping[str, Goal], bf16: bool) -
     return Check(whole, float(np.mean(losses)))
 
 
-def _put(parameters: Mapping[str, torch.nn.Parameter], values: Mapping[str, torch.Tensor]) -> None:
+def _put(state: Mapping[str, torch.Tensor], values: Mapping[str, torch.Tensor]) -> None:
     with torch.no_grad():
         for name, value in values.items():
-            parameters[name].copy_(value)
+            state[name].copy_(value)
 
 
 # --- being killed, and going on -------------------------------------------------------------------------------
 
 
 def _checkpoint(
-    parameters: Mapping[str, torch.nn.Parameter],
+    trainee: Trainee,
     average: Mapping[str, torch.Tensor],
     optimiser: torch.optim.Optimizer,
     best: _Best,
     n_steps: int,
     first_loss: float,
 ) -> Checkpoint:
-    tensors: dict[str, torch.Tensor] = {}
-    for name, p in parameters.items():
-        state = optimiser.state[p]
-        tensors |= {
-            f"own.{name}": p,
-            f"average.{name}": average[name],
-            f"first.{name}": state["exp_avg"],
-            f"second.{name}": state["exp_avg_sq"],
-        }
+    tensors = {f"own.{name}": tensor for name, tensor in trainee.state().items()}
+    tensors |= {f"average.{name}": tensor for name, tensor in average.items()}
+    for name, p in trainee.named().items():
+        moments = optimiser.state[p]
+        tensors |= {f"first.{name}": moments["exp_avg"], f"second.{name}": moments["exp_avg_sq"]}
     tensors |= {f"best.{name}": tensor for name, tensor in best.weights.items()}
     if best.check is not None:
         tensors |= {f"scores.{name}": torch.from_numpy(scores) for name, scores in best.check.scores.items()}
@@ -337,7 +346,7 @@ def _checkpoint(
 
 def _restore(
     found: Checkpoint | None,
-    parameters: Mapping[str, torch.nn.Parameter],
+    trainee: Trainee,
     average: Mapping[str, torch.Tensor],
     optimiser: torch.optim.Optimizer,
     best: _Best,
@@ -346,9 +355,9 @@ def _restore(
     if found is None:
         return 0
     n_steps = int(found.values["n_steps"])
-    _put(parameters, {name: found.tensors[f"own.{name}"] for name in parameters})
-    for name, p in parameters.items():
-        average[name].copy_(found.tensors[f"average.{name}"])
+    _put(trainee.state(), {name: found.tensors[f"own.{name}"] for name in average})
+    _put(average, {name: found.tensors[f"average.{name}"] for name in average})
+    for name, p in trainee.named().items():
         optimiser.state[p] = {
             "step": torch.tensor(float(n_steps)),
             "exp_avg": found.tensors[f"first.{name}"],
