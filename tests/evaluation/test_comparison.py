@@ -158,11 +158,18 @@ def test_a_choice_among_nothing_is_refused(losses: Array) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n", [60, 150])
 @pytest.mark.parametrize(
-    ("signals", "shares"), [((3, 2.7), FAIR), ((6, 5.7), (0.4, 0.6)), ((2, 2), (0.8, 0.2))]
+    ("n", "signals", "shares", "least"),
+    [
+        (60, (3, 2.7), FAIR, 0.92),
+        (150, (2, 2), (0.8, 0.2), 0.92),
+        # Models that err on 1 row in 50: the rare row that costs most is often not among 60.
+        (60, (6, 5.7), (0.4, 0.6), 0.85),
+    ],
 )
-def test_differences_cover_the_truth(n: int, signals: tuple[float, float], shares: Sequence[float]) -> None:
+def test_differences_cover_the_truth(
+    n: int, signals: tuple[float, float], shares: Sequence[float], least: float
+) -> None:
     everyone = two_models(400_000, signals=signals, shares=shares, seed=99)
     true = {name: e.value for name, e in compare(*everyone, seed=0).items()}
     hits = dict.fromkeys(KEYS, 0)
@@ -171,13 +178,11 @@ def test_differences_cover_the_truth(n: int, signals: tuple[float, float], share
         for name, e in found.items():
             hits[name] += e.low <= true[name] <= e.high
     covered = {name: n_hits / 400 for name, n_hits in hits.items()}
-    # Above 0.99 where disagreements are few: no interval of a few counts can be both exact and safe, and of
-    # the calibration errors both are near their bound of 0.
-    assert covered["accuracy"] >= 0.92, covered
-    assert 0.92 <= covered["log_loss"] <= 0.99, covered
-    assert covered["balanced_accuracy"] >= 0.92, covered
-    assert covered["macro_f1"] >= 0.92, covered
-    assert covered["calibration_error"] >= 0.90, covered
+    # The others go above 0.99 where disagreements are few: no interval of a few counts can be both exact and
+    # safe. Calibration errors are near their bound of 0.
+    assert min(covered[name] for name in ("accuracy", "balanced_accuracy", "macro_f1")) >= 0.92, covered
+    assert least <= covered["log_loss"] <= 0.99, covered
+    assert least <= covered["calibration_error"], covered
 
 
 def test_the_truth_of_the_simulation_is_known_well() -> None:
