@@ -22,28 +22,22 @@ from topwork.bundle.model import open_model
 from topwork.contracts import (
     Array,
     Budget,
-    Dataset,
     FitJob,
     FitRecord,
     Fitted,
     Fold,
-    Goal,
     Graph,
-    Inspection,
     LinearHead,
     Metrics,
-    Modality,
     Recipe,
     Rung,
     Side,
-    Split,
-    Target,
     TargetResult,
     Task,
     Trunk,
     Workplace,
 )
-from topwork.data.check import Findings, examine, require_enough
+from topwork.data.check import examine, require_enough
 from topwork.data.reading import read
 from topwork.data.split import SplitOptions, make_folds, make_split
 from topwork.engines.choice import build, reference
@@ -61,6 +55,7 @@ from topwork.verbs.goldens import golden_inputs, require_goldens
 from topwork.verbs.material import TrunkMaterial, resources_of
 from topwork.verbs.model import Model
 from topwork.verbs.options import DEFAULT_RECIPE, DEFAULT_TRUNK, FitOptions, Surroundings, duration_s
+from topwork.verbs.order import Order, Rows
 from topwork.verbs.places import Place
 from topwork.verbs.recording import (
     Judged,
@@ -72,47 +67,12 @@ from topwork.verbs.recording import (
     worst,
 )
 from topwork.verbs.speeds import remember_speed
-from topwork.verbs.transfer import Preparation, packages
+from topwork.verbs.transfer import Preparation, features_of, packages
 
 __all__ = ["fit", "open_cache"]
 
 _DAY_S = 86_400.0
 """No fit takes that long: what is unfinished and older was left behind by one that was killed."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """What was asked for, looked up: every name has become the object behind it."""
-
-    dataset: Dataset
-    modality: Modality
-    trunk: Trunk
-    recipe: Recipe
-    task: Task
-    seed: int
-    budget: str | float | None
-    options: FitOptions
-    around: Surroundings
-
-
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """What reading showed, and which row serves for what.
-
-    ``fit_rows`` are the rows of training and validation, ascending; ``folds`` and ``fit_features`` count within
-    them, ``test_features`` within the rows of the test. ``truth`` holds encoded labels ``int64 [n]`` of all rows.
-    """
-
-    inspections: tuple[Inspection, ...]
-    n_cached: int
-    fit_features: Array
-    test_features: Array
-    findings: Findings
-    split: Split
-    targets: Mapping[str, Target]
-    truth: Mapping[str, Array]
-    fit_rows: Array
-    folds: tuple[Fold, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +179,7 @@ def _look_up(
     budget: str | float | None,
     options: FitOptions,
     around: Surroundings,
-) -> _Order:
+) -> Order:
     """Turn names into objects and say what the data set was taken for."""
     found_recipe, task = plugins.recipe(recipe), plugins.task(options.task)
     found_trunk = resolve(trunk, plugins.trunks())
@@ -229,7 +189,7 @@ def _look_up(
         around.progress.say(line)
     modality = modality_named(dataset.modality)
     require_goldens(options, modality)
-    return _Order(dataset, modality, found_trunk, found_recipe, task, seed, budget, options, around)
+    return Order(dataset, modality, found_trunk, found_recipe, task, seed, budget, options, around)
 
 
 def _require_fit(trunk: Trunk, recipe: Recipe, task: Task) -> None:
@@ -252,7 +212,7 @@ def open_cache(around: Surroundings) -> FeatureCache:
     return FeatureCache(path, limit_bytes=around.cache_limit_bytes, now=around.wall_clock)
 
 
-def _read(order: _Order, preparation: Preparation) -> Reading:
+def _read(order: Order, preparation: Preparation) -> Reading:
     """Read every row; features come out of the cache, or from the engine once it is ready."""
     cache = open_cache(order.around)
     outputs = {"features": order.trunk.card.n_features}
@@ -271,7 +231,7 @@ def _read(order: _Order, preparation: Preparation) -> Reading:
     return reading
 
 
-def _assign(order: _Order, reading: Reading) -> _Rows:
+def _assign(order: Order, reading: Reading) -> Rows:
     """Check the data, and give every usable row its side and its labels."""
     dataset = order.dataset
     findings = examine(dataset, reading.inspections, near_pairs(reading, order.modality))
@@ -292,7 +252,7 @@ def _assign(order: _Order, reading: Reading) -> _Rows:
         for fold in make_folds(split, coarse, how)
     )
     features = partition(reading.features, fit_rows, split.test)
-    return _Rows(
+    return Rows(
         inspections=reading.inspections,
         n_cached=reading.n_cached,
         fit_features=features[0],
@@ -310,8 +270,8 @@ def _assign(order: _Order, reading: Reading) -> _Rows:
 
 
 def _climb(
-    order: _Order,
-    rows: _Rows,
+    order: Order,
+    rows: Rows,
     preparation: Preparation,
     workplace: Workplace,
     deadline: Budget,
@@ -320,15 +280,9 @@ def _climb(
     """Run the recipe on the rows of training and validation alone."""
     clock = order.around.clock
     started_s = clock()
-    goals = {
-        name: Goal(
-            rows.truth[name][rows.fit_rows], target.link, target.n_outputs, partial(_main_metric, target)
-        )
-        for name, target in rows.targets.items()
-    }
     job = FitJob(
         features=rows.fit_features,
-        goals=goals,
+        goals=rows.goals(),
         folds=rows.folds,
         seed=order.seed,
         budget=deadline,
@@ -346,7 +300,7 @@ def _climb(
     return _Climbed(fitted, validation, rungs, first_s)
 
 
-def _material(order: _Order, rows: _Rows, preparation: Preparation) -> TrunkMaterial:
+def _material(order: Order, rows: Rows, preparation: Preparation) -> TrunkMaterial:
     return TrunkMaterial(
         trunk=order.trunk,
         around=order.around,
@@ -357,27 +311,18 @@ def _material(order: _Order, rows: _Rows, preparation: Preparation) -> TrunkMate
     )
 
 
-def _main_metric(target: Target, truth: Array, scores: Array) -> float:
-    return target.evaluate(truth, scores, 0)[target.main_metric].value
-
-
-def _transferred(order: _Order, rows: _Rows, preparation: Preparation, fitted: Fitted) -> tuple[Graph, _Rows]:
+def _transferred(order: Order, rows: Rows, preparation: Preparation, fitted: Fitted) -> tuple[Graph, Rows]:
     """Return the trunk as it is now, with its features of every row: computed again where training changed it."""
     graph = preparation.graph()
     if not fitted.weights:
         return graph, rows
     tuned = replace(graph, weights={**graph.weights, **fitted.weights})
-    engine = preparation.engine_on(tuned)
-    runner = Runner(lambda: engine, {"features": order.trunk.card.n_features})
-    decode = partial(order.modality.decode, preprocessing=order.trunk.preprocessing)
-    reading = read_features(
-        order.dataset, decode, runner, n_threads=preparation.machine.n_cores, progress=order.around.progress
-    )
-    features = partition(reading.features, rows.fit_rows, rows.split.test)
-    return tuned, replace(rows, fit_features=features[0], test_features=features[1])
+    features = features_of(preparation, tuned, order, np.concatenate([rows.fit_rows, rows.split.test]))
+    n = len(rows.fit_rows)
+    return tuned, replace(rows, fit_features=features[:n], test_features=features[n:])
 
 
-def _validation(rows: _Rows, fitted: Fitted, target: str) -> Metrics:
+def _validation(rows: Rows, fitted: Fitted, target: str) -> Metrics:
     """Evaluate the scores of rows while they were held out."""
     truth = rows.truth[target][rows.fit_rows].copy()
     scores = fitted.held_out[target]
@@ -385,7 +330,7 @@ def _validation(rows: _Rows, fitted: Fitted, target: str) -> Metrics:
     return rows.targets[target].evaluate(truth, np.nan_to_num(scores), rows.split.seed)
 
 
-def _judge_targets(order: _Order, rows: _Rows, climbed: _Climbed) -> dict[str, TargetResult]:
+def _judge_targets(order: Order, rows: Rows, climbed: _Climbed) -> dict[str, TargetResult]:
     """Evaluate every target on the test rows, which nothing was chosen on."""
     judged = {
         name: Judged(rows.split.test, rows.truth[name][rows.split.test], _scores(rows.test_features, head))
@@ -394,7 +339,7 @@ def _judge_targets(order: _Order, rows: _Rows, climbed: _Climbed) -> dict[str, T
     return {name: _judge_target(order, rows, climbed, name, one) for name, one in judged.items()}
 
 
-def _judge_target(order: _Order, rows: _Rows, climbed: _Climbed, name: str, judged: Judged) -> TargetResult:
+def _judge_target(order: Order, rows: Rows, climbed: _Climbed, name: str, judged: Judged) -> TargetResult:
     target = rows.targets[name]
     keep = order.options.keep_training_data
     gallery = worst(target, judged, order.dataset, order.modality, with_pictures=keep)
@@ -406,7 +351,7 @@ def _scores(features: Array, head: LinearHead) -> Array:
     return features @ head.weight.T + head.bias
 
 
-def _settings(order: _Order, preparation: Preparation) -> dict[str, str]:
+def _settings(order: Order, preparation: Preparation) -> dict[str, str]:
     """Name every choice that changes the result."""
     choice, machine = preparation.choice, preparation.machine
     return {
@@ -432,13 +377,10 @@ def _call(data: str | Path, out: str | Path | None, trunk: str, recipe: str, see
 # --- the bundle ---------------------------------------------------------------------------------------
 
 
-def _contents(order: _Order, rows: _Rows, fitted: Fitted, graph: Graph, record: FitRecord) -> Contents:
+def _contents(order: Order, rows: Rows, fitted: Fitted, graph: Graph, record: FitRecord) -> Contents:
     """Put together what goes into the bundle, the golden examples answered in fp32."""
     engine = build(reference(), graph, n_threads=1, n_streams=1)
     inputs = golden_inputs(order.dataset, rows.split.train, rows.inspections, order.modality, order.options)
-    goals = {
-        name: Goal(rows.truth[name][rows.fit_rows], t.link, t.n_outputs) for name, t in rows.targets.items()
-    }
     return Contents(
         name=record.name,
         graph=graph,
@@ -446,13 +388,13 @@ def _contents(order: _Order, rows: _Rows, fitted: Fitted, graph: Graph, record: 
         trunk=order.trunk.card,
         targets=rows.targets,
         sides=_sides(rows),
-        statistics=describe(rows.fit_features, goals, fitted.held_out),
+        statistics=describe(rows.fit_features, rows.goals(), fitted.held_out),
         record=record,
         goldens=make_goldens(inputs, order.modality, order.trunk.preprocessing, engine),
     )
 
 
-def _sides(rows: _Rows) -> dict[str, Side]:
+def _sides(rows: Rows) -> dict[str, Side]:
     """Return the side of every used row, by a hash of its content.
 
     The hash tells later whether a picture was among the training data, under any name, and tells nobody a

@@ -11,6 +11,8 @@ import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from threading import Lock
@@ -18,19 +20,22 @@ from typing import Any
 
 import numpy as np
 
-from topwork.contracts import Engine, Exportable, Graph, Modality, Trunk
+from topwork.contracts import Array, Dataset, Engine, Exportable, Graph, Modality, Trunk
 from topwork.engines.choice import EngineChoice, build, choose, reference
 from topwork.engines.export import export
 from topwork.engines.machine import Machine, survey
 from topwork.errors import StorageError, UsageError
 from topwork.storage import write_atomically
 from topwork.training.cache import FeatureKey
+from topwork.training.reading import Runner, read_features
 from topwork.verbs.options import Surroundings
+from topwork.verbs.order import Order
 
 __all__ = [
     "Preparation",
     "choice_for",
     "exportable_of",
+    "features_of",
     "graph_identity",
     "load_graph",
     "packages",
@@ -191,3 +196,27 @@ class Preparation:
             precision=self.choice.precision,
             version=_version(self.choice.name),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Some rows of a data set, as a reading pass takes them."""
+
+    dataset: Dataset
+    rows: Array
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def read(self, row: int) -> bytes:
+        return self.dataset.read(int(self.rows[row]))
+
+
+def features_of(preparation: Preparation, graph: Graph, order: Order, rows: Array) -> Array:
+    """Return the features ``float32 [n, d]`` of some rows by another graph than the trunk's; nothing is cached."""
+    engine = preparation.engine_on(graph)
+    runner = Runner(lambda: engine, {"features": order.trunk.card.n_features})
+    decode = partial(order.modality.decode, preprocessing=order.trunk.preprocessing)
+    part = _Part(order.dataset, rows)
+    n_threads, progress = preparation.machine.n_cores, order.around.progress
+    return read_features(part, decode, runner, n_threads=n_threads, progress=progress).features

@@ -1,0 +1,195 @@
+"""From scratch: the same network with random weights, trained for a given time; what the ladder is measured against.
+
+What pretraining is worth on a data set is the difference between this and the ladder after equal time. Normalisation
+is trained too, for it has nothing to be frozen at; the rest is as in the ladder: the same variants, the same
+averaging of weights, the best of several looks at validation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from topwork.contracts import FitJob, Fitted, LinearHead, Material, Moment, Rung
+from topwork.errors import UsageError
+from topwork.training.plan import BATCH, RungPlan
+from topwork.training.probe import calibrate
+
+if TYPE_CHECKING:
+    from topwork.training.loop import Check, Outcome, Trainee
+
+__all__ = ["SCRATCH", "ScratchRecipe", "ScratchSettings"]
+
+
+@dataclass(frozen=True, slots=True)
+class ScratchSettings:
+    """``rate``: peak learning rate of every layer; ``epochs``: length where no time is given."""
+
+    rate: float = 3e-3
+    epochs: int = 30
+    reserve_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ScratchRecipe:
+    """All layers from random weights."""
+
+    settings: ScratchSettings = field(default_factory=ScratchSettings)
+    name: str = "scratch"
+    requires: frozenset[str] = frozenset({"pooled"})
+
+    def __call__(self, job: FitJob) -> Fitted:
+        """Train until the time is used up, and give back the best of the looks at validation."""
+        import torch
+
+        from topwork.training.feeds import RawFeed
+        from topwork.training.loop import Control, train
+
+        if job.material is None:
+            raise UsageError("Training from scratch needs the network; this job holds only its features.")
+        clock, fold = job.budget.clock, job.folds[0]
+        began_s = clock()
+        torch.set_num_threads(job.material.resources.n_threads)
+        trainee = _random(job, job.material)
+        feed = RawFeed(job.material, fold.train, fold.valid, job.seed, job.material.resources.n_threads)
+        rung = self._plan(job, trainee, feed)
+        history: list[Moment] = []
+
+        def saw(n_steps: int, check: Check) -> None:
+            history.append(Moment(clock() - began_s, n_steps, self.name, check.loss, _score(job, check)))
+
+        with job.progress.track("Training from scratch", rung.n_steps * rung.batch, "examples") as advance:
+            control = Control(
+                should_stop=lambda: self._is_over(job),
+                advance=lambda n: advance(n * rung.batch),
+                keep=lambda _: None,
+                saw=saw,
+                bf16=False,
+            )
+            parts = tuple(
+                {name: replace(goal, truth=goal.truth[rows]) for name, goal in job.goals.items()}
+                for rows in (fold.train, fold.valid)
+            )
+            outcome = train(rung, trainee, feed, (parts[0], parts[1]), control, seed=(job.seed, 0))
+        return _fitted(job, outcome, clock() - began_s, tuple(history))
+
+    def _is_over(self, job: FitJob) -> bool:
+        late = job.n_steps is None and job.budget.remaining_s() < self.settings.reserve_s
+        return late or (job.workplace is not None and job.workplace.should_stop())
+
+    def _plan(self, job: FitJob, trainee: Trainee, feed: Any) -> RungPlan:
+        """Make one cycle that ends when the time does."""
+        batch = min(BATCH, feed.n_train)
+        per_epoch = max(1, feed.n_train // batch)
+        n_steps = job.n_steps or self.settings.epochs * per_epoch
+        if job.n_steps is None and job.budget.remaining_s() < float("inf"):
+            n_steps = max(1, int(job.budget.remaining_s() / _step_s(job, trainee, batch)))
+        return RungPlan(
+            name="scratch",
+            n_below=0,
+            n_steps=n_steps,
+            batch=batch,
+            rates=(*(self.settings.rate for _ in trainee.stages), self.settings.rate),
+            check_every=max(1, min(per_epoch * 2, n_steps // 5)),
+            average_decay=0.0,  # averaged weights and averaged statistics of early steps do not belong together
+        )
+
+
+def _random(job: FitJob, material: Material) -> Trainee:
+    """Return the network with every layer drawn anew by its own default, and heads of zeros."""
+    import torch
+
+    from topwork.training.loop import Trainee
+
+    network: Any = material.network().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(job.seed)
+        for module in network.modules():
+            if callable(reset := getattr(module, "reset_parameters", None)):
+                reset()
+    heads = {name: torch.nn.Linear(job.features.shape[1], goal.n_outputs) for name, goal in job.goals.items()}
+    for head in heads.values():
+        torch.nn.init.zeros_(head.weight)
+        torch.nn.init.zeros_(head.bias)
+    names = {id(p): name for name, p in network.named_parameters()}
+    stages = tuple(
+        {names[id(p)]: p for module in stage.modules for p in module.parameters()}
+        for stage in material.stages(network)
+    )
+    moving = {
+        name: b
+        for name, b in network.named_buffers()
+        if b.dtype.is_floating_point and name in network.state_dict()
+    }
+    for p in network.parameters():
+        p.requires_grad_()
+    network.train()
+    return Trainee(network, stages, heads, moving, network.train)
+
+
+def _step_s(job: FitJob, trainee: Trainee, batch: int) -> float:
+    """Time a step on a few rows; the normalisation's statistics are put back."""
+    import torch
+
+    from topwork.training.trial import seconds_of
+
+    assert job.material is not None
+    rows = [int(row) for row in job.folds[0].train[: min(batch, 8)]]
+    tensors = torch.from_numpy(np.stack([job.material.example(row) for row in rows]))
+    kept = {name: tensor.clone() for name, tensor in trainee.moving.items()}
+
+    def step() -> None:
+        trainee.features(tensors).square().mean().backward()  # type: ignore[no-untyped-call]
+        for p in trainee.named().values():
+            p.grad = None
+
+    seconds = seconds_of(step) / len(rows) * batch
+    for name, tensor in kept.items():
+        trainee.moving[name].copy_(tensor)
+    return seconds
+
+
+def _score(job: FitJob, check: Check) -> float:
+    valid = job.folds[0].valid
+    scores = [
+        goal.score(goal.truth[valid], check.scores[name])
+        for name, goal in job.goals.items()
+        if goal.score is not None
+    ]
+    return float(np.mean(scores)) if scores else float("nan")
+
+
+def _fitted(job: FitJob, outcome: Outcome, seconds: float, history: tuple[Moment, ...]) -> Fitted:
+    heads, held_out = {}, {}
+    valid = job.folds[0].valid
+    for name, goal in job.goals.items():
+        held_out[name] = np.full((len(goal.truth), goal.n_outputs), np.nan)
+        if not outcome.weights:  # no look was finished: what is drawn at random knows nothing
+            heads[name] = LinearHead(
+                np.zeros((goal.n_outputs, job.features.shape[1]), np.float32),
+                np.zeros(goal.n_outputs, np.float32),
+            )
+            continue
+        raw = outcome.check.scores[name]
+        calibration = calibrate(goal.truth[valid], raw)
+        weight, bias = (outcome.weights[f"heads.{name}.{part}"].numpy() for part in ("weight", "bias"))
+        heads[name] = calibration.fold_into(LinearHead(weight, bias))
+        held_out[name][valid] = calibration.apply(raw)
+    weights = {
+        name: value.numpy() for name, value in outcome.weights.items() if not name.startswith("heads.")
+    }
+    rung = Rung(
+        "scratch",
+        seconds,
+        float(np.mean([one.score for one in history[-1:]])) if history else float("nan"),
+        () if outcome.ended == "done" else (f"{outcome.ended} after {outcome.n_steps} steps",),
+        trained_share=1.0,
+        n_steps=outcome.n_steps,
+        chosen=True,
+    )
+    return Fitted(heads, held_out, weights=weights, rungs=(rung,), history=history)
+
+
+SCRATCH = ScratchRecipe()

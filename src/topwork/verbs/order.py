@@ -1,0 +1,73 @@
+"""What a fit was asked for, and what reading the data showed: the values that its steps hand on to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from topwork.contracts import (
+    Array,
+    Dataset,
+    Fold,
+    Goal,
+    Inspection,
+    Modality,
+    Recipe,
+    Split,
+    Target,
+    Task,
+    Trunk,
+)
+from topwork.data.check import Findings
+from topwork.verbs.options import FitOptions, Surroundings
+
+__all__ = ["Order", "Rows"]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What was asked for, looked up: every name has become the object behind it."""
+
+    dataset: Dataset
+    modality: Modality
+    trunk: Trunk
+    recipe: Recipe
+    task: Task
+    seed: int
+    budget: str | float | None
+    options: FitOptions
+    around: Surroundings
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What reading showed, and which row serves for what.
+
+    ``fit_rows`` are the rows of training and validation, ascending; ``folds`` and ``fit_features`` count within
+    them, ``test_features`` within the rows of the test. ``truth`` holds encoded labels ``int64 [n]`` of all rows.
+    """
+
+    inspections: tuple[Inspection, ...]
+    n_cached: int
+    fit_features: Array
+    test_features: Array
+    findings: Findings
+    split: Split
+    targets: Mapping[str, Target]
+    truth: Mapping[str, Array]
+    fit_rows: Array
+    folds: tuple[Fold, ...]
+
+    def goals(self) -> dict[str, Goal]:
+        """Return the targets as a recipe sees them: of the rows of training and validation alone."""
+        return {
+            name: Goal(
+                self.truth[name][self.fit_rows], target.link, target.n_outputs, partial(_main_metric, target)
+            )
+            for name, target in self.targets.items()
+        }
+
+
+def _main_metric(target: Target, truth: Array, scores: Array) -> float:
+    return target.evaluate(truth, scores, 0)[target.main_metric].value
