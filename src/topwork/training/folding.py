@@ -85,7 +85,7 @@ def _watch(
         *(
             m.register_forward_pre_hook(before_normalisation)
             for m in network.modules()
-            if isinstance(m, nn.BatchNorm2d)
+            if isinstance(m, nn.BatchNorm2d) and _frozen(m)
         ),
     ]
     try:
@@ -93,6 +93,11 @@ def _watch(
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _frozen(module: nn.BatchNorm2d) -> bool:
+    """Return whether it is a scale and a shift; without statistics of its own it looks at the batch."""
+    return module.running_var is not None and module.affine and not module.training
 
 
 def _foldable(module: nn.Module) -> bool:
