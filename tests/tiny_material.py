@@ -77,7 +77,8 @@ class TinyMaterial:
         self.asked.append(row)
         picture = self.pictures[row]
         turned = picture[:, ::-1] if draw.random() < 0.5 else picture
-        return np.clip(turned + draw.normal(0, 4, picture.shape), 0, 255).astype(np.uint8)
+        noisy = turned + draw.normal(0, 4, picture.shape)
+        return np.asarray(np.clip(noisy, 0, 255), dtype=np.uint8)
 
 
 def stripes(n: int, seed: int = 0) -> tuple[Array, Array]:

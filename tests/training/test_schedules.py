@@ -1,0 +1,42 @@
+"""Learning rates rise, fall and differ by stage as planned."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from topwork.training.schedules import averaging, one_cycle, stage_rates
+
+
+def test_one_cycle_rises_to_its_peak_and_falls_to_almost_nothing() -> None:
+    done = np.linspace(0, 1, 501)
+    shares = np.array([one_cycle(float(one)) for one in done])
+    peak = int(shares.argmax())
+    assert done[peak] == pytest.approx(0.2)
+    assert shares[peak] == pytest.approx(1.0)
+    assert shares[0] == shares[-1] == pytest.approx(0.01)
+    assert (np.diff(shares[: peak + 1]) > 0).all()
+    assert (np.diff(shares[peak:]) < 0).all()
+    assert np.abs(np.diff(shares)).max() < 0.02  # nowhere a jump
+
+
+def test_half_way_up_and_half_way_down_the_rate_is_half() -> None:
+    assert one_cycle(0.1) == pytest.approx(0.505)
+    assert one_cycle(0.6) == pytest.approx(0.505)
+    assert one_cycle(0.25, warmup=0.5) == pytest.approx(0.505)
+
+
+def test_stages_grow_by_a_constant_factor_between_the_ends() -> None:
+    rates = stage_rates(5, 1e-4, 1e-2)
+    assert rates[0] == pytest.approx(1e-4)
+    assert rates[-1] == pytest.approx(1e-2)
+    assert np.ptp(np.diff(np.log(rates))) < 1e-9
+    assert stage_rates(1, 1e-4, 1e-2) == (1e-2,)
+
+
+def test_averages_forget_the_beginning() -> None:
+    assert averaging(0, 0.98) == pytest.approx(0.1)
+    stays = [averaging(step, 0.98) for step in range(2000)]
+    assert (np.diff(stays) >= 0).all()
+    assert stays[-1] == 0.98
+    assert averaging(50, 0.0) == 0.0
