@@ -305,3 +305,41 @@ def test_the_interval_of_the_calibration_error_covers_the_truth() -> None:
         e = classification_metrics(truth, scores, seed=0)["calibration_error"]
         hits.append(e.low <= 0.1 <= e.high)
     assert np.mean(hits) >= 0.94, np.mean(hits)
+
+
+@pytest.mark.slow
+def test_precision_and_recall_of_each_class_cover_the_truth() -> None:
+    """The shares of the classes and of the predictions vary from test set to test set, as they do in life."""
+    rng = np.random.default_rng(0)
+    joint = np.array([[0.40, 0.05, 0.01], [0.04, 0.30, 0.02], [0.02, 0.01, 0.15]])
+    recalls, precisions = np.diagonal(joint) / joint.sum(1), np.diagonal(joint) / joint.sum(0)
+    hits = []
+    for _ in range(400):
+        cells = rng.choice(9, 110, p=joint.ravel())
+        for c, found in enumerate(per_class(cells // 3, cells % 3, 3)):
+            hits.append(found.recall.low <= recalls[c] <= found.recall.high)
+            hits.append(found.precision.low <= precisions[c] <= found.precision.high)
+    assert len(hits) == 2400
+    for which in range(6):
+        assert 0.92 <= np.mean(hits[which::6]) <= 0.99, which
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signal", [1.0, 3.0])
+def test_all_metrics_cover_the_truth_where_the_test_set_is_drawn_at_random(signal: float) -> None:
+    def drawn(n: int, seed: int) -> tuple[Array, Array]:
+        rng = np.random.default_rng(seed)
+        truth = rng.choice(4, n, p=[0.4, 0.3, 0.2, 0.1])
+        scores = rng.normal(size=(n, 4))
+        scores[np.arange(n), truth] += signal
+        return truth, scores
+
+    truth = {name: e.value for name, e in classification_metrics(*drawn(400_000, 999), seed=0).items()}
+    found = [classification_metrics(*drawn(150, seed), seed=seed) for seed in range(400)]
+    covered = {name: np.mean([f[name].low <= truth[name] <= f[name].high for f in found]) for name in KEYS}
+    assert 0.92 <= covered["accuracy"] <= 0.99, covered
+    assert 0.90 <= covered["log_loss"] <= 0.99, covered  # percentiles of a skewed mean, in 150 rows
+    # As wide as a Wilson interval for each class at least, which in a class of 15 rows is more than 95 %.
+    assert covered["balanced_accuracy"] >= 0.92, covered
+    assert covered["macro_f1"] >= 0.92, covered
+    assert covered["calibration_error"] >= 0.92, covered

@@ -89,7 +89,7 @@ def test_a_mean_of_equals_narrows_with_the_root_of_their_number() -> None:
     mean = mean_of_independent([one] * 4)
     assert mean.value == pytest.approx(one.value)
     assert mean.value - mean.low == pytest.approx((one.value - one.low) / 2)
-    assert mean.high - mean.value == pytest.approx((one.high - one.value) / 2)
+    assert mean.high - mean.value == pytest.approx((one.high - one.low) / 4), "half the width at least"
 
 
 def test_unknown_parts_are_left_out_of_a_mean() -> None:
@@ -104,6 +104,15 @@ def test_a_mean_of_perfect_parts_stays_within_1_and_is_no_point() -> None:
     mean = mean_of_independent([wilson(10, 10)] * 6)
     assert mean.value == mean.high == 1.0
     assert mean.low < 0.95
+
+
+@pytest.mark.parametrize(("k", "n"), [(4, 38), (20, 8)])
+@pytest.mark.parametrize("share", [0.8, 0.93, 0.98])
+def test_a_mean_of_proportions_covers_what_it_promises(k: int, n: int, share: float) -> None:
+    counts = np.random.default_rng(0).binomial(n, share, size=(400, k))
+    hits = [holds(mean_of_independent(wilson(int(c), n) for c in row), share) for row in counts]
+    # Near 1 there is all but no room above, and Wilson's bounds below add up to too much: up to 100 %.
+    assert np.mean(hits) >= 0.92
 
 
 # --- bootstrap ------------------------------------------------------------------------------------------

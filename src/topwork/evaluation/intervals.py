@@ -76,17 +76,21 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Estimate:
 def mean_of_independent(parts: Iterable[Estimate]) -> Estimate:
     """Estimate the unweighted mean of independent estimates; parts whose value is NaN are left out.
 
-    Adds the squared distances to each bound (MOVER: Newcombe 1998, Zou & Donner 2008), so that the mean
-    of Wilson intervals stays as honest at the edges as they are.
+    Adds the squared distances to each bound (MOVER: Newcombe 1998, Zou & Donner 2008), and takes half the
+    parts' widths where that is more. Wilson's interval of a perfect class has no room above, and without it
+    the mean over 20 classes of 7 rows would cover 86 % instead of 95 %. Neither bound goes past the mean of
+    the parts' bounds.
     """
     known = [p for p in parts if p.value == p.value]
     if not known:
         return Estimate(float("nan"), 0.0, 1.0)
     k = len(known)
     value = sum(p.value for p in known) / k
-    below = sqrt(sum((p.value - p.low) ** 2 for p in known)) / k
-    above = sqrt(sum((p.high - p.value) ** 2 for p in known)) / k
-    return Estimate(value, value - below, value + above)
+    half = sqrt(sum((p.high - p.low) ** 2 for p in known)) / 2
+    below = max(half, sqrt(sum((p.value - p.low) ** 2 for p in known))) / k
+    above = max(half, sqrt(sum((p.high - p.value) ** 2 for p in known))) / k
+    lowest, highest = sum(p.low for p in known) / k, sum(p.high for p in known) / k
+    return Estimate(value, max(lowest, value - below), min(highest, value + above))
 
 
 def independent_difference(a: Estimate, b: Estimate) -> Estimate:
