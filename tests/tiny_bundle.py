@@ -103,6 +103,9 @@ class TinyModality:
     def vary(self, canvas: Array, preprocessing: Preprocessing, draw: np.random.Generator) -> Array:
         return canvas if draw.random() < 0.5 else canvas[:, ::-1]
 
+    def overlay(self, encoded: bytes, heat: Array, preprocessing: Preprocessing, side_px: int) -> bytes:
+        return self.thumbnail(encoded, side_px)
+
     def classical(self, encoded: bytes) -> Array:
         return np.frombuffer(encoded, np.uint8).astype(np.float32)
 
@@ -148,6 +151,9 @@ class TinyTarget:
     def evaluate(self, truth: Array, scores: Array, seed: int) -> Metrics:
         share = float(np.mean(scores.argmax(axis=1) == truth))
         return {"accuracy": Estimate(share, share, share)}
+
+    def compare(self, truth: Array, scores: Array, others: Array, seed: int) -> Metrics:
+        return {}
 
     def baselines(self, truth_train: Array, truth_test: Array, seed: int) -> Mapping[str, Metrics]:
         return {}

@@ -43,6 +43,7 @@ def _path(word: str) -> Path:
 
 LayoutWord = Literal["auto", "folders", "split-folders", "table"]
 EngineWord = Literal["auto", "openvino", "onnxruntime", "torch"]
+ProofWord = Literal["none", "quick", "standard", "full"]
 FormatWord = Literal["text", "jsonl", "csv"]
 
 Data = Annotated[
@@ -130,6 +131,22 @@ def fit(
         Path | None,
         typer.Option(metavar="FOLDER", parser=_path, help="Inputs for the proof, in place of training data."),
     ] = None,
+    proof: Annotated[
+        ProofWord,
+        typer.Option(help="How much is found out: none, quick, standard (also from scratch), full."),
+    ] = "standard",
+    slice: Annotated[  # noqa: A002 - the option's name
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="Column to tell the score apart by; may be given several times."),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", parser=_path, help="Corrected labels: the edited .labels.csv of a fit."),
+    ] = None,
+    error_cost: Annotated[
+        float | None,
+        typer.Option(metavar="COST", min=0, help="What a wrong answer costs, in times of asking a person."),
+    ] = None,
     engine: Engine = "auto",
     quiet: Quiet = False,
     json: Json = False,
@@ -143,7 +160,8 @@ def fit(
     from topwork.verbs.places import default_bundle
 
     options = _options(input, target, group, time, layout, keep=not no_training_data, golden=golden)
-    options = replace(options, task=task, steps=steps, resume=resume)
+    options = replace(options, task=task, steps=steps, resume=resume, proof=proof, slices=tuple(slice or ()))
+    options = replace(options, labels=labels, error_cost=error_cost)
     around = replace(_around(context, engine, quiet=quiet), should_stop=stop_asked)
     model = verbs.fit(
         data,

@@ -39,10 +39,13 @@ Link: TypeAlias = Literal["softmax"]
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """A test row that the model got most confidently wrong."""
+    """A test row that the model got most confidently wrong; ``probability`` is that of what it said."""
 
     row: int
     caption: str
+    truth: str = ""
+    predicted: str = ""
+    probability: float | None = None
 
 
 class Target(Protocol):
@@ -83,6 +86,10 @@ class Target(Protocol):
 
     def evaluate(self, truth: Array, scores: Array, seed: int) -> Metrics:
         """Compare encoded truth ``[n]`` with scores ``[n, k]``, each metric with its interval."""
+        ...
+
+    def compare(self, truth: Array, scores: Array, others: Array, seed: int) -> Metrics:
+        """Return each metric of ``scores`` minus that of ``others``, paired row by row, with its interval."""
         ...
 
     def baselines(self, truth_train: Array, truth_test: Array, seed: int) -> Mapping[str, Metrics]:

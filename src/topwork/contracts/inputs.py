@@ -130,6 +130,10 @@ class Modality(Protocol):
         """Return a small JPEG for a person to look at, its longer side at most ``side_px``."""
         ...
 
+    def overlay(self, encoded: bytes, heat: Array, preprocessing: Preprocessing, side_px: int) -> bytes:
+        """Return a thumbnail with ``heat float32 [h, w]``, 0 to 1, laid over what the network was shown of it."""
+        ...
+
     def synthetic(self, n: int, seed: int) -> tuple[bytes, ...]:
         """Make ``n`` encoded inputs out of nobody's data, for proofs that may hold no training data."""
         ...

@@ -17,7 +17,7 @@ import numpy as np
 
 from topwork.contracts import Array, Decoded, Json, Preprocessing, Wire
 from topwork.errors import DecodeError, TopworkError, UsageError
-from topwork.inputs import image_description, image_likeness, image_synthesis, image_variation
+from topwork.inputs import image_description, image_heat, image_likeness, image_synthesis, image_variation
 from topwork.inputs.image_opening import Opened, flatten, opened, orientation_of, resizable
 
 if TYPE_CHECKING:
@@ -223,6 +223,19 @@ class ImageModality:
             stream = io.BytesIO()
             flatten(photo.upright(small)).save(stream, "JPEG", quality=80)
             return stream.getvalue()
+
+    def overlay(self, encoded: bytes, heat: Array, preprocessing: Preprocessing, side_px: int) -> bytes:
+        """Return a thumbnail with heat over it; see `image_heat`.
+
+        Raises
+        ------
+        DecodeError
+            The bytes are no picture, broken, or over a limit.
+        """
+        small = self.thumbnail(encoded, side_px)
+        with opened(small, least_side_px=side_px) as photo:
+            width, height = photo.original_size
+        return image_heat.overlay(small, heat, image_heat.seen(width, height, _own(preprocessing)))
 
     def synthetic(self, n: int, seed: int) -> tuple[bytes, ...]:
         """Make ``n`` PNG files of gradients, smooth noise and shapes; the same for the same seed."""

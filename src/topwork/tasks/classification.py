@@ -7,8 +7,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from topwork.contracts import Array, Json, Link, Matrix, Metrics, Mistake, Section, Table
+from topwork.contracts import (
+    Array,
+    Chart,
+    Json,
+    Link,
+    Matrix,
+    Metrics,
+    Mistake,
+    Point,
+    Section,
+    Series,
+    Table,
+)
 from topwork.errors import BundleError, DataError
+from topwork.evaluation.calibration import abstention, reliability
 from topwork.evaluation.classification import (
     classification_metrics,
     confusion,
@@ -16,6 +29,7 @@ from topwork.evaluation.classification import (
     per_class,
     softmax,
 )
+from topwork.evaluation.comparison import compare
 
 __all__ = ["CLASSIFICATION", "ClassificationTarget", "ClassificationTask"]
 
@@ -53,6 +67,10 @@ class ClassificationTarget:
         """Return accuracy, balanced accuracy, macro F1, log loss and calibration error with their intervals."""
         return classification_metrics(truth, scores, seed=seed)
 
+    def compare(self, truth: Array, scores: Array, others: Array, seed: int) -> Metrics:
+        """Return the paired differences of the metrics of `evaluate`."""
+        return compare(truth, scores, others, seed=seed)
+
     def baselines(self, truth_train: Array, truth_test: Array, seed: int) -> Mapping[str, Metrics]:
         """Return what always answering the most frequent class would score."""
         return {"majority": majority_baseline(truth_train, truth_test, self.n_outputs, seed)}
@@ -63,7 +81,8 @@ class ClassificationTarget:
         known = truth >= 0
         predicted = np.argmax(scores[known], axis=1)
         shown = self._matrix if self.n_outputs <= _WIDEST_MATRIX else self._confusions
-        return shown(truth[known], predicted), self._class_table(truth[known], predicted)
+        found = shown(truth[known], predicted), self._class_table(truth[known], predicted)
+        return (*found, *_trust(truth[known], softmax(scores[known]))) if known.any() else found
 
     def _matrix(self, truth: Array, predicted: Array) -> Matrix:
         counts = confusion(truth, predicted, self.n_outputs)
@@ -116,6 +135,9 @@ class ClassificationTarget:
                 int(row),
                 f"is {self.labels[truth[row]]}, said {self.labels[predicted[row]]} "
                 f"({probabilities[row, predicted[row]]:.0%})",
+                self.labels[truth[row]],
+                self.labels[predicted[row]],
+                float(probabilities[row, predicted[row]]),
             )
             for row in worst
         )
@@ -144,6 +166,37 @@ class ClassificationTarget:
                 "probabilities": {"type": "object", **(few if self.n_outputs <= _MANY else many)},
             },
         }
+
+
+def _trust(truth: Array, probabilities: Array) -> tuple[Chart, Chart]:
+    """Show whether its probabilities can be believed, and what staying silent when unsure is worth."""
+    bins = tuple(
+        Point(one.confidence, one.right.value, one.right.low, one.right.high)
+        for one in reliability(truth, probabilities)
+    )
+    believed = Chart(
+        "When it is sure, is it right?",
+        "probability that it gave",
+        "share that was right",
+        (Series("perfect", (Point(0.0, 0.0), Point(1.0, 1.0)), "dashed"), Series("this model", bins, "dots")),
+        "Bins of about equal size over the test rows. Below the dashed line it was too sure of itself.",
+        x_kind="share",
+        y_kind="share",
+    )
+    curve = tuple(
+        Point(one.coverage, one.accuracy.value, one.accuracy.low, one.accuracy.high)
+        for one in abstention(truth, probabilities).points
+    )
+    silent = Chart(
+        "When only the surest answers are taken",
+        "share of inputs that are answered",
+        "share of answers that are right",
+        (Series("this model", curve, "line"),),
+        "The least sure answers are left out first, for a person to look at.",
+        x_kind="share",
+        y_kind="share",
+    )
+    return believed, silent
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ from topwork.contracts import (
     Workplace,
 )
 from topwork.data.check import examine, require_enough
+from topwork.data.corrections import apply, read_corrections, write_suspects
 from topwork.data.reading import read
 from topwork.data.split import SplitOptions, make_folds, make_split
 from topwork.engines.choice import build, reference
@@ -52,11 +53,13 @@ from topwork.training.statistics import describe
 from topwork.trunks import resolve
 from topwork.verbs.duplicates import near_pairs
 from topwork.verbs.goldens import golden_inputs, require_goldens
+from topwork.verbs.groups import require_slices
 from topwork.verbs.material import TrunkMaterial, resources_of
 from topwork.verbs.model import Model
 from topwork.verbs.options import DEFAULT_RECIPE, DEFAULT_TRUNK, FitOptions, Surroundings, duration_s
 from topwork.verbs.order import Order, Rows
 from topwork.verbs.places import Place
+from topwork.verbs.proving import Case, prove
 from topwork.verbs.recording import (
     Judged,
     judge,
@@ -83,6 +86,7 @@ class _Climbed:
     validation: Mapping[str, Metrics]
     rungs: tuple[Rung, ...]
     first_model_s: float
+    training_s: float
 
 
 def fit(
@@ -136,9 +140,10 @@ def fit(
     preparation = Preparation(order.trunk, order.modality, around)
     rows = _assign(order, _read(order, preparation))
     workplace = Workplace(place.unfinished, order.options.resume, around.should_stop)
-    climbed = _climb(order, rows, preparation, workplace, deadline, began_s)
-    trunk_graph, rows = _transferred(order, rows, preparation, climbed.fitted)
-    results = _judge_targets(order, rows, climbed)
+    job = _job(order, rows, preparation, workplace, deadline)
+    climbed = _climb(order, rows, job, began_s)
+    trunk_graph, tuned = _transferred(order, rows, preparation, climbed.fitted)
+    results = _judge_targets(order, tuned, climbed)
     record = FitRecord(
         kind="fit",
         name=place.bundle.stem,
@@ -159,13 +164,49 @@ def fit(
         plan=climbed.fitted.plan,
         sections=told_on_the_way(climbed.fitted),
     )
-    graph = graft(trunk_graph, climbed.fitted.heads)
-    save(place.bundle, _contents(order, rows, climbed.fitted, graph, record))
-    write_atomically(place.report, render_html(record).encode("utf-8"))
+    contents = _contents(order, tuned, climbed.fitted, graft(trunk_graph, climbed.fitted.heads), record)
+    model = _deliver(place, contents)
+    if order.options.proof == "none":
+        return model
+    case = Case(
+        order,
+        rows,
+        tuned,
+        preparation,
+        job,
+        climbed.fitted,
+        trunk_graph,
+        climbed.training_s,
+        place.suspects.name,
+    )
+    return _deliver(place, replace(contents, record=_proven(case, place, record)))
+
+
+def _deliver(place: Place, contents: Contents) -> Model:
+    """Write bundle and report, open the bundle and let it prove itself."""
+    save(place.bundle, contents)
+    write_atomically(place.report, render_html(contents.record).encode("utf-8"))
     shutil.rmtree(place.unfinished, ignore_errors=True)
     model = Model(open_model(place.bundle), place.folder)
     model.prove()
     return model
+
+
+def _proven(case: Case, place: Place, record: FitRecord) -> FitRecord:
+    """Add the proof to a record, and write the list of doubtful labels beside the bundle."""
+    proof = prove(case, record.targets)
+    doubted = sorted(
+        (one for several in proof.suspects.values() for one in several), key=lambda one: one.score
+    )
+    if doubted:
+        write_suspects(place.suspects, [one.suspect(case.order.dataset) for one in doubted])
+    return replace(
+        record,
+        targets=proof.targets,
+        sections=(*record.sections, *proof.sections),
+        proof_seconds=proof.seconds,
+        notes=(*record.notes, *proof.notes),
+    )
 
 
 # --- before anything is read --------------------------------------------------------------------------
@@ -185,11 +226,15 @@ def _look_up(
     found_trunk = resolve(trunk, plugins.trunks())
     _require_fit(found_trunk, found_recipe, task)
     dataset = read(data, options.reading())
+    if options.labels is not None:
+        dataset = apply(dataset, read_corrections(options.labels))
     for line in (dataset.layout, *dataset.understood):
         around.progress.say(line)
     modality = modality_named(dataset.modality)
     require_goldens(options, modality)
-    return Order(dataset, modality, found_trunk, found_recipe, task, seed, budget, options, around)
+    order = Order(dataset, modality, found_trunk, found_recipe, task, seed, budget, options, around)
+    require_slices(order)
+    return order
 
 
 def _require_fit(trunk: Trunk, recipe: Recipe, task: Task) -> None:
@@ -234,7 +279,8 @@ def _read(order: Order, preparation: Preparation) -> Reading:
 def _assign(order: Order, reading: Reading) -> Rows:
     """Check the data, and give every usable row its side and its labels."""
     dataset = order.dataset
-    findings = examine(dataset, reading.inspections, near_pairs(reading, order.modality))
+    pairs = near_pairs(reading, order.modality)
+    findings = examine(dataset, reading.inspections, pairs)
     for line in findings.lines:
         order.around.progress.say(line)
     require_enough(findings, dataset)
@@ -263,24 +309,18 @@ def _assign(order: Order, reading: Reading) -> Rows:
         truth=truth,
         fit_rows=fit_rows,
         folds=folds,
+        pairs=pairs,
     )
 
 
 # --- fitting and judging ------------------------------------------------------------------------------
 
 
-def _climb(
-    order: Order,
-    rows: Rows,
-    preparation: Preparation,
-    workplace: Workplace,
-    deadline: Budget,
-    began_s: float,
-) -> _Climbed:
-    """Run the recipe on the rows of training and validation alone."""
-    clock = order.around.clock
-    started_s = clock()
-    job = FitJob(
+def _job(
+    order: Order, rows: Rows, preparation: Preparation, workplace: Workplace, deadline: Budget
+) -> FitJob:
+    """Put together what a recipe may use: the rows of training and validation alone."""
+    return FitJob(
         features=rows.fit_features,
         goals=rows.goals(),
         folds=rows.folds,
@@ -291,13 +331,18 @@ def _climb(
         workplace=workplace,
         n_steps=order.options.steps,
     )
+
+
+def _climb(order: Order, rows: Rows, job: FitJob, began_s: float) -> _Climbed:
+    """Run the recipe."""
+    clock = order.around.clock
+    started_s = clock()
     fitted = order.recipe(job)
-    now_s = clock()
+    took_s = clock() - started_s
     validation = {name: _validation(rows, fitted, name) for name in rows.targets}
     score = float(np.mean([validation[name][one.main_metric].value for name, one in rows.targets.items()]))
-    rungs = fitted.rungs or (Rung(order.recipe.name, now_s - started_s, score, fitted.notes, chosen=True),)
-    first_s = started_s + rungs[0].seconds - began_s
-    return _Climbed(fitted, validation, rungs, first_s)
+    rungs = fitted.rungs or (Rung(order.recipe.name, took_s, score, fitted.notes, chosen=True),)
+    return _Climbed(fitted, validation, rungs, started_s + rungs[0].seconds - began_s, took_s)
 
 
 def _material(order: Order, rows: Rows, preparation: Preparation) -> TrunkMaterial:

@@ -16,8 +16,17 @@ from topwork.contracts import Clock, Progress
 from topwork.data.reading import Layout, ReadOptions
 from topwork.errors import UsageError
 
-__all__ = ["DEFAULT_RECIPE", "DEFAULT_TASK", "DEFAULT_TRUNK", "FitOptions", "Surroundings", "duration_s"]
+__all__ = [
+    "DEFAULT_RECIPE",
+    "DEFAULT_TASK",
+    "DEFAULT_TRUNK",
+    "FitOptions",
+    "ProofLevel",
+    "Surroundings",
+    "duration_s",
+]
 
+ProofLevel = Literal["none", "quick", "standard", "full"]
 DEFAULT_TRUNK = "efficientnet-lite0"
 DEFAULT_TASK = "classification"
 DEFAULT_RECIPE = "probe"
@@ -47,6 +56,16 @@ class FitOptions:
         Optimiser steps of training, in place of a length that the budget decides.
     resume
         Go on with the fit to the same bundle that was killed.
+    proof
+        How much is found out about the model besides its test score: ``none``; ``quick`` leaves out what trains
+        networks; ``standard`` trains one from scratch for as long; ``full`` does so for several seeds.
+    slices
+        Columns of a table by which the score is told apart; brightness and size of pictures and the source folder
+        are looked at in any case.
+    labels
+        A table of corrected labels, as a fit leaves it beside its bundle and the user has edited it.
+    error_cost
+        What a wrong answer costs, in units of having a person answer; gives the probability to answer from.
     """
 
     input: str | None = None
@@ -60,6 +79,10 @@ class FitOptions:
     n_folds: int = 5
     steps: int | None = None
     resume: bool = False
+    proof: ProofLevel = "standard"
+    slices: tuple[str, ...] = ()
+    labels: Path | None = None
+    error_cost: float | None = None
 
     def reading(self) -> ReadOptions:
         """Return the part that readers of data need."""

@@ -45,7 +45,8 @@ class Rows:
     """What reading showed, and which row serves for what.
 
     ``fit_rows`` are the rows of training and validation, ascending; ``folds`` and ``fit_features`` count within
-    them, ``test_features`` within the rows of the test. ``truth`` holds encoded labels ``int64 [n]`` of all rows.
+    them, ``test_features`` within the rows of the test. ``truth`` holds encoded labels ``int64 [n]`` of all rows,
+    ``pairs int64 [p, 2]`` the rows that show nearly the same.
     """
 
     inspections: tuple[Inspection, ...]
@@ -58,6 +59,7 @@ class Rows:
     truth: Mapping[str, Array]
     fit_rows: Array
     folds: tuple[Fold, ...]
+    pairs: Array
 
     def goals(self) -> dict[str, Goal]:
         """Return the targets as a recipe sees them: of the rows of training and validation alone."""

@@ -38,6 +38,11 @@ class Place:
         """Folder for what a fit needs to go on after being killed; it goes when the bundle is written."""
         return self.bundle.with_name(f"{self.bundle.stem}.unfinished")
 
+    @property
+    def suspects(self) -> Path:
+        """Where labels that look wrong are listed, for the user to edit and hand back."""
+        return self.bundle.with_name(f"{self.bundle.stem}.labels.csv")
+
     @classmethod
     def of(cls, data: Path, out: str | Path | None) -> Place:
         """Choose the paths, and find out before any work is done that they cannot be written.

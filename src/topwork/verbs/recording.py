@@ -31,19 +31,21 @@ from topwork.data.check import Findings
 from topwork.errors import DecodeError
 
 __all__ = [
+    "THUMBNAIL_PX",
     "Judged",
     "command_line",
     "judge",
     "moment",
     "summarise_data",
     "summarise_split",
+    "thumbnail",
     "to_result_json",
     "told_on_the_way",
     "worst",
 ]
 
 _N_PICTURES = 24
-_THUMBNAIL_PX = 160
+THUMBNAIL_PX = 160
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,7 @@ def judge(
         test=target.evaluate(judged.truth, judged.scores, 0),
         baselines=baselines,
         sections=sections if pictures is None else (*sections, pictures),
+        n_test=int((judged.truth >= 0).sum()),
     )
 
 
@@ -111,7 +114,12 @@ def worst(
         "Most confident mistakes",
         tuple(
             Picture(
-                dataset.keys[row], one.caption, _thumbnail(dataset, row, modality) if with_pictures else ""
+                key=dataset.keys[row],
+                caption=one.caption,
+                jpeg_base64=thumbnail(dataset, row, modality) if with_pictures else "",
+                truth=one.truth,
+                predicted=one.predicted,
+                probability=one.probability,
             )
             for row, one in zip(rows, found, strict=True)
         ),
@@ -142,9 +150,10 @@ def told_on_the_way(fitted: Fitted) -> tuple[Section, ...]:
     return (chart,)
 
 
-def _thumbnail(dataset: Dataset, row: int, modality: Modality) -> str:
+def thumbnail(dataset: Dataset, row: int, modality: Modality) -> str:
+    """Return a thumbnail in base64; empty where the input cannot be read any more."""
     try:
-        return base64.b64encode(modality.thumbnail(dataset.read(row), _THUMBNAIL_PX)).decode("ascii")
+        return base64.b64encode(modality.thumbnail(dataset.read(row), THUMBNAIL_PX)).decode("ascii")
     except DecodeError:
         return ""  # the file was readable a moment ago and is gone now; the caption still tells what it was
 

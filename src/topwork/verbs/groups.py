@@ -1,0 +1,101 @@
+"""Groups of test rows that the model serves worse or better than the rest, and whether that came with the trunk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from topwork.contracts import Array, Estimate, Table
+from topwork.errors import UsageError
+from topwork.evaluation.classification import softmax
+from topwork.evaluation.slices import Groups, Slice, categories, slice_scores, terciles
+from topwork.verbs.order import Order, Rows
+
+__all__ = ["gaps_of", "require_slices"]
+
+_MOST = 40
+
+
+def require_slices(order: Order) -> None:
+    """Refuse columns that the data do not have, before any work is done.
+
+    Raises
+    ------
+    UsageError
+        A column is missing.
+    """
+    if missing := [name for name in order.options.slices if name not in order.dataset.columns]:
+        there = ", ".join(order.dataset.columns) or "no other columns"
+        raise UsageError(
+            f"The data have no column {missing[0]!r} to slice by; they have {there}.",
+            next_step="Name a column of the table, or leave --slice out.",
+        )
+
+
+def gaps_of(order: Order, rows: Rows, name: str, scores: Mapping[str, Array]) -> Table | None:
+    """Compare every group with the rest, for this model and for those that it is set beside.
+
+    Parameters
+    ----------
+    scores
+        ``[n_test, k]`` by the model's name; the first is the one that is proven.
+    """
+    truth = rows.truth[name][rows.split.test]
+    told = {model: softmax(one) for model, one in scores.items()}
+    slices: list[tuple[str, Slice]] = []
+    for title, groups in _groups(order, rows).items():
+        found, _ = slice_scores(truth, told, groups, seed=order.seed)
+        slices += [(title, one) for one in found]
+    if not slices:
+        return None
+    return Table(
+        "Groups",
+        (
+            "group",
+            "rows",
+            *(f"accuracy, {model}" for model in scores),
+            *(f"gap to the rest, {model}" for model in scores),
+        ),
+        tuple(_row(title, one, list(scores)) for title, one in slices[:_MOST]),
+        "Accuracy in each group of the test rows, and that minus the accuracy outside it. Where the interval of a gap "
+        "holds 0, no difference is shown; a gap of the frozen network came with the trunk.",
+    )
+
+
+def _row(title: str, one: Slice, models: list[str]) -> tuple[str | Estimate, ...]:
+    accuracies = [one.models[model].accuracy for model in models]
+    gaps = [_in_points(one.models[model].accuracy_gap) for model in models]
+    return (f"{title}: {one.name}", str(one.n), *accuracies, *gaps)
+
+
+def _in_points(gap: Estimate) -> str:
+    return f"{100 * gap.value:+.1f} points ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
+
+
+def _groups(order: Order, rows: Rows) -> dict[str, Groups]:
+    """Return groups by the user's columns, by what decoding saw, and by the folder that a file lay in."""
+    test = rows.split.test
+    found = {
+        column: categories(np.array([order.dataset.columns[column][row] for row in test]))
+        for column in order.options.slices
+    }
+    facts = sorted({fact for row in test for fact in rows.inspections[row].facts})
+    for fact in facts:
+        values = np.array([rows.inspections[row].facts.get(fact, np.nan) for row in test])
+        found[fact] = terciles(values)
+    folders = np.array([str(PurePosixPath(order.dataset.keys[row]).parent) for row in test])
+    if not _are_labels(order, rows, folders):
+        found["folder"] = categories(folders)
+    return found
+
+
+def _are_labels(order: Order, rows: Rows, folders: Array) -> bool:
+    """Tell whether folders are but another name of a target's labels, as in class folders."""
+    for raw in order.dataset.targets.values():
+        labels = np.array([str(raw[row]) for row in rows.split.test])
+        pairs = {(f, label) for f, label in zip(folders.tolist(), labels.tolist(), strict=True)}
+        if len(pairs) == len(set(folders.tolist())):
+            return True
+    return False

@@ -1,0 +1,111 @@
+"""How the score grows with the number of labels, measured with the probe on nested parts of the training rows."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from topwork.contracts import Array, Chart, Estimate, Growth, LinearHead, Point, Series
+from topwork.errors import UsageError
+from topwork.evaluation.growth import LearningCurve, grow, one_minus
+from topwork.training import probe as linear
+from topwork.verbs.order import Order, Rows
+
+__all__ = ["growth_of"]
+
+_SHARES = (0.125, 0.1768, 0.25, 0.3536, 0.5, 0.7071, 1.0)
+_N_RUNS = 4
+_LEAST_ROWS = 20
+_LEAST_PER_LABEL = 2
+
+
+def growth_of(order: Order, rows: Rows, strengths: dict[str, float], name: str) -> Growth | None:
+    """Fit the probe on nested parts and read off what twice as many labels would bring.
+
+    Parameters
+    ----------
+    rows
+        With the features of the frozen trunk.
+    strengths
+        The probe's C of each target.
+
+    Returns
+    -------
+    None where there are too few rows for three sizes.
+    """
+    goal, target = rows.goals()[name], rows.targets[name]
+    truth_test = rows.truth[name][rows.split.test]
+    known = np.flatnonzero(goal.truth >= 0)
+    n_test = int((truth_test >= 0).sum())
+    sizes = _sizes(len(known), goal.n_outputs)
+    if len(sizes) < 3 or n_test == 0:
+        return None
+    scores = np.zeros((len(sizes), _N_RUNS))
+    with order.around.progress.track("Growing the data", len(sizes) * _N_RUNS, "fits") as advance:
+        for run in range(_N_RUNS):
+            draw = np.random.default_rng([order.seed, run])
+            shuffled = _stratified(known, goal.truth[known], draw)
+            for i, size in enumerate(sizes):
+                part = np.sort(shuffled[:size])
+                found = _fit(rows.fit_features[part], goal.truth[part], goal.n_outputs, strengths[name])
+                told = rows.test_features @ found.weight.T + found.bias
+                assert goal.score is not None
+                scores[i, run] = goal.score(truth_test, told)
+                advance(1)
+    try:
+        curve, now, doubled = grow(np.array(sizes), 1 - scores, n_test, seed=order.seed)
+    except UsageError:
+        return None
+    return Growth(
+        metric=target.main_metric,
+        n_now=len(known),
+        now=one_minus(now),
+        doubled=one_minus(doubled),
+        chart=_chart(target.main_metric, sizes, scores, curve),
+        note="Measured with a linear head on the frozen network, fitted on parts of the training rows.",
+    )
+
+
+def _sizes(n: int, k: int) -> list[int]:
+    least = max(_LEAST_ROWS, _LEAST_PER_LABEL * k)
+    return sorted({size for share in _SHARES if (size := round(n * share)) >= least})
+
+
+def _stratified(known: Array, truth: Array, draw: np.random.Generator) -> Array:
+    """Shuffle rows so that every beginning holds about each label's share of them."""
+    place = np.zeros(len(known))
+    for label in np.unique(truth):
+        own = np.flatnonzero(truth == label)
+        place[draw.permutation(own)] = (np.arange(len(own)) + draw.random()) / len(own)
+    return known[np.argsort(place, kind="stable")]
+
+
+def _fit(features: Array, truth: Array, k: int, strength: float) -> LinearHead:
+    axes = linear.Axes.of(features)
+    solution = linear.solve(axes, truth, linear.class_weights(truth, k)[:, None], k, strength)
+    return axes.head(solution.weight[:, 0], solution.bias[0])
+
+
+def _chart(metric: str, sizes: list[int], scores: Array, curve: LearningCurve) -> Chart:
+    measured = tuple(
+        Point(float(size), float(runs.mean()), float(runs.min()), float(runs.max()))
+        for size, runs in zip(sizes, scores, strict=True)
+    )
+    fitted = tuple(
+        Point(x, *_of(one_minus(error))) for x, error in zip(curve.sizes, curve.errors, strict=True)
+    )
+    return Chart(
+        title="How the score grows with the number of labels",
+        x_label="labelled training examples",
+        y_label=metric,
+        series=(
+            Series("fitted curve, 95 % range", fitted, "line"),
+            Series("measured, least to most", measured, "dots"),
+        ),
+        caption="The curve ends at twice the examples at hand; the band holds the test set's uncertainty too.",
+        y_kind="share",
+        x_log=True,
+    )
+
+
+def _of(estimate: Estimate) -> tuple[float, float, float]:
+    return estimate.value, estimate.low, estimate.high

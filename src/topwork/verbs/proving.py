@@ -1,0 +1,245 @@
+"""The proof: what can be said of a model besides its score on the test rows.
+
+Rivals on the same rows, how the score grows with the labels, labels that look wrong, groups that fare worse, where
+the model looks, and when to trust it. Each part is timed; none is allowed to take the model away, so a user who has
+waited enough ends it with Ctrl-C and keeps what there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from topwork.contracts import (
+    Array,
+    Budget,
+    Chart,
+    Estimate,
+    FitJob,
+    Fitted,
+    Gallery,
+    Graph,
+    Growth,
+    Section,
+    Table,
+    TargetResult,
+)
+from topwork.recipes.probe import PROBE
+from topwork.verbs.groups import gaps_of
+from topwork.verbs.growing import growth_of
+from topwork.verbs.looking import Looker, typical
+from topwork.verbs.order import Order, Rows
+from topwork.verbs.rivals import Rival, classical, compared, from_scratch, frozen, majority
+from topwork.verbs.suspects import Suspicion, gallery_of_outliers, gallery_of_suspects, suspicions
+from topwork.verbs.thresholds import threshold_of
+from topwork.verbs.transfer import Preparation
+
+__all__ = ["Case", "Proof", "prove"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Case:
+    """The model that is to be proven, and all that was known when it was fitted.
+
+    Attributes
+    ----------
+    before, after
+        The rows with the features of the frozen trunk, and with those of the trunk as it is now.
+    graph
+        The trunk as it is now.
+    training_s
+        What the training took; the rival from scratch gets as much.
+    """
+
+    order: Order
+    before: Rows
+    after: Rows
+    preparation: Preparation
+    job: FitJob
+    fitted: Fitted
+    graph: Graph
+    training_s: float
+    csv_name: str
+
+    def scores(self) -> dict[str, Array]:
+        """Return the model's scores ``[n_test, k]`` of the test rows."""
+        return {name: self.after.test_features @ h.weight.T + h.bias for name, h in self.fitted.heads.items()}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Proof:
+    """What was found: results with all that belongs to a target, sections of the whole run, and what it took."""
+
+    targets: Mapping[str, TargetResult]
+    sections: tuple[Section, ...]
+    suspects: Mapping[str, tuple[Suspicion, ...]]
+    seconds: Mapping[str, float]
+    notes: tuple[str, ...]
+
+
+@dataclass(eq=False)
+class _Parts:
+    """What the parts of the proof leave, as they are done."""
+
+    targets: dict[str, TargetResult]
+    sections: list[Section] = field(default_factory=list)
+    suspects: dict[str, tuple[Suspicion, ...]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    growth: dict[str, Growth] = field(default_factory=dict)
+
+    def add(self, name: str, *sections: Section | None) -> None:
+        """Append what there is to a target's sections."""
+        found = tuple(one for one in sections if one is not None)
+        self.targets[name] = replace(self.targets[name], sections=(*self.targets[name].sections, *found))
+
+
+def prove(case: Case, results: Mapping[str, TargetResult]) -> Proof:
+    """Find out what the order's level of proof asks for.
+
+    Parameters
+    ----------
+    results
+        What is known of each target already; comes back with more.
+    """
+    parts = _Parts(dict(results))
+    clock = case.order.around.clock
+    probe: list[tuple[Fitted, dict[str, float]]] = []
+    rivals: list[Rival] = []
+
+    def fit_probe() -> None:
+        began_s = clock()
+        probe.append(PROBE.fit(replace(case.job, features=case.before.fit_features, budget=Budget(clock))))
+        rivals.append(majority(case.before))
+        rivals.append(classical(case.order, case.before))
+        if case.fitted.weights:
+            rivals.append(frozen(case.before, probe[0][0], clock() - began_s))
+
+    steps: list[tuple[str, Callable[[], None]]] = [
+        ("baselines", fit_probe),
+        ("growth", lambda: _grow(case, parts, probe[0][1])),
+        ("labels", lambda: _doubt(case, parts, probe[0][0])),
+        ("heat maps", lambda: _look(case, parts)),
+    ]
+    if case.order.options.proof in ("standard", "full") and case.fitted.weights:
+        steps.append(("from scratch", lambda: _scratch(case, rivals)))
+    if case.order.options.proof == "full" and case.fitted.weights:
+        steps.append(("seeds", lambda: _seeds(case, parts)))
+    for name, step in steps:
+        if case.order.around.should_stop():
+            parts.notes.append(f"The proof was stopped before: {name}.")
+            break
+        began_s = clock()
+        step()
+        parts.seconds[name] = clock() - began_s
+    _compare(case, parts, rivals)
+    return Proof(parts.targets, tuple(parts.sections), parts.suspects, parts.seconds, tuple(parts.notes))
+
+
+# --- the parts --------------------------------------------------------------------------------------------
+
+
+def _grow(case: Case, parts: _Parts, strengths: dict[str, float]) -> None:
+    for name in parts.targets:
+        growth = growth_of(case.order, case.before, strengths, name)
+        if growth is not None:
+            parts.growth[name] = growth
+            parts.targets[name] = replace(parts.targets[name], growth=growth)
+
+
+def _doubt(case: Case, parts: _Parts, probe: Fitted) -> None:
+    scores = case.scores()
+    for name in parts.targets:
+        found, notes = suspicions(case.before, name, probe.held_out[name], scores[name], case.before.pairs)
+        parts.suspects[name] = found
+        parts.notes += [note for note in notes if note not in parts.notes]
+        parts.add(name, gallery_of_suspects(case.order, found, case.csv_name))
+    outliers = gallery_of_outliers(case.order, case.before)
+    parts.sections += [] if outliers is None else [outliers]
+
+
+def _look(case: Case, parts: _Parts) -> None:
+    """Lay heat over the galleries of answers, where pictures may be kept and the network shows where it looks."""
+    looker = Looker.of(case.order, case.preparation, case.graph)
+    scores = case.scores()
+    for name, result in parts.targets.items():
+        parts.add(name, typical(case.order, case.after, name, scores[name]))
+        if looker is None or not case.order.options.keep_training_data:
+            continue
+        head, labels = case.fitted.heads[name], result.labels
+        drawn = tuple(
+            looker.over(one, head, labels) if isinstance(one, Gallery) else one
+            for one in parts.targets[name].sections
+        )
+        parts.targets[name] = replace(parts.targets[name], sections=drawn)
+
+
+def _scratch(case: Case, rivals: list[Rival]) -> None:
+    rival = from_scratch(case.order, case.before, case.preparation, case.job, case.training_s)
+    rivals += [] if rival is None else [rival]
+
+
+def _seeds(case: Case, parts: _Parts) -> None:
+    """Fit again with other seeds, pretrained and from scratch, each as long as the first time."""
+    from topwork.verbs.seeds import spreads
+
+    table = spreads(case.order, case.before, case.preparation, case.job, case.training_s)
+    parts.sections.append(table)
+
+
+def _compare(case: Case, parts: _Parts, rivals: list[Rival]) -> None:
+    """Set the model beside its rivals, overall and by groups."""
+    scores = case.scores()
+    found = compared(case.after, scores, rivals, case.order.seed)
+    for name in parts.targets:
+        others = {
+            one.name: one.scores[name] for one in rivals if one.name in ("frozen network", "from scratch")
+        }
+        gaps = gaps_of(case.order, case.after, name, {"this model": scores[name], **others})
+        threshold = threshold_of(case.order, case.after, name, case.fitted.held_out[name], scores[name])
+        parts.targets[name] = replace(parts.targets[name], comparisons=found[name])
+        parts.add(name, gaps, threshold)
+        claims = _claims(case, parts, name, {one.name: one for one in rivals})
+        parts.add(name, claims)
+
+
+def _claims(case: Case, parts: _Parts, name: str, rivals: Mapping[str, Rival]) -> Table | None:
+    """Say what transfer brought on this data set: less data, better answers, fewer weights."""
+    result = parts.targets[name]
+    scratch = next((one for one in result.comparisons if one.name == "from scratch"), None)
+    rung = next((one for one in case.fitted.rungs if one.chosen), None)
+    if scratch is None or rung is None:
+        return None
+    del rivals
+    metric = result.main_metric
+    rows: list[tuple[str | Estimate, ...]] = [
+        (
+            "It generalises better",
+            "difference of the score to the network from scratch",
+            scratch.difference[metric],
+        ),
+        ("It needs less data", *_enough(parts.growth.get(name), scratch.metrics[metric].value)),
+        (
+            "It trains fewer weights",
+            "share of the network's weights that were trained",
+            f"{rung.trained_share or 0:.0%}",
+        ),
+    ]
+    return Table("What pretraining brought here", ("claim", "measured as", "result"), tuple(rows))
+
+
+def _enough(growth: Growth | None, level: float) -> tuple[str, str]:
+    """Return the fewest labels with which the frozen network was as good as the one from scratch with all of them."""
+    what = "labels with which the frozen network reaches what training from scratch reaches with all"
+    if growth is None:
+        return what, "not measured: too few rows"
+    measured = _measured(growth.chart)
+    enough = [x for x, y in measured if y >= level]
+    if not enough:
+        return what, f"more than {growth.n_now}"
+    least = "at most " if enough[0] == measured[0][0] else ""
+    return what, f"{least}{enough[0]:.0f} of {growth.n_now}"
+
+
+def _measured(chart: Chart) -> list[tuple[float, float]]:
+    return [(p.x, p.y) for series in chart.series if series.style == "dots" for p in series.points]

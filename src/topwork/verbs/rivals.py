@@ -1,0 +1,129 @@
+"""Other models on the same test rows, to tell what pretraining and fine-tuning were worth.
+
+The classical baseline sees no pretrained network, the frozen trunk no fine-tuning, the one from scratch no
+pretraining, the majority no input. Every comparison is paired row by row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from topwork.contracts import Array, Budget, Comparison, FitJob, Fitted, Workplace
+from topwork.errors import DecodeError
+from topwork.recipes.probe import PROBE
+from topwork.recipes.scratch import SCRATCH
+from topwork.verbs.order import Order, Rows
+from topwork.verbs.transfer import Preparation, features_of
+
+__all__ = ["Rival", "classical", "compared", "from_scratch", "frozen", "majority"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rival:
+    """Another model: its scores ``[n_test, k]`` by target, how it was made in a sentence, and what that took."""
+
+    name: str
+    how: str
+    scores: Mapping[str, Array]
+    seconds: float
+
+
+def compared(
+    rows: Rows, scores: Mapping[str, Array], rivals: list[Rival], seed: int
+) -> dict[str, tuple[Comparison, ...]]:
+    """Compare this model's scores with those of each rival, for every target."""
+    found: dict[str, tuple[Comparison, ...]] = {}
+    for name, target in rows.targets.items():
+        truth = rows.truth[name][rows.split.test]
+        found[name] = tuple(
+            Comparison(
+                name=rival.name,
+                how=rival.how,
+                metrics=target.evaluate(truth, rival.scores[name], seed),
+                difference=target.compare(truth, scores[name], rival.scores[name], seed),
+                seconds=rival.seconds,
+            )
+            for rival in rivals
+        )
+    return found
+
+
+def majority(rows: Rows) -> Rival:
+    """Answer the shares of the training labels, whatever the input."""
+    scores = {}
+    for name, goal in rows.goals().items():
+        seen = goal.truth[goal.truth >= 0]
+        shares = np.bincount(seen, minlength=goal.n_outputs) + 1.0
+        scores[name] = np.tile(np.log(shares / shares.sum()), (len(rows.split.test), 1))
+    return Rival("majority", "Always answers the most frequent label.", scores, 0.0)
+
+
+def frozen(rows: Rows, probe: Fitted, seconds: float) -> Rival:
+    """Score the probe: the pretrained network as it came, only a linear head fitted."""
+    scores = {name: rows.test_features @ head.weight.T + head.bias for name, head in probe.heads.items()}
+    how = "The same pretrained network left as it came, with a linear head."
+    return Rival("frozen network", how, scores, seconds)
+
+
+def classical(order: Order, rows: Rows) -> Rival:
+    """Fit the same linear head on hand-made features; rows that cannot be read any more count as empty."""
+    clock = order.around.clock
+    began_s = clock()
+    wanted = np.concatenate([rows.fit_rows, rows.split.test])
+    with (
+        order.around.progress.track("Describing without a network", len(wanted), "inputs") as advance,
+        ThreadPoolExecutor(2, "describe") as pool,
+    ):
+        described = []
+        for one in pool.map(lambda row: _described(order, int(row)), wanted):
+            described.append(one)
+            advance(1)
+    width = max(len(one) for one in described)
+    features = np.stack([one if len(one) else np.zeros(width, np.float32) for one in described])
+    n = len(rows.fit_rows)
+    fitted = PROBE(_job(order, replace(rows, fit_features=features[:n]), Budget(clock)))
+    scores = {name: features[n:] @ head.weight.T + head.bias for name, head in fitted.heads.items()}
+    how = "Hand-made features (shapes and colours) with the same linear head; no pretrained network."
+    return Rival("classical baseline", how, scores, clock() - began_s)
+
+
+def _described(order: Order, row: int) -> Array:
+    try:
+        return order.modality.classical(order.dataset.read(row))
+    except DecodeError:
+        return np.zeros(0, np.float32)
+
+
+def from_scratch(
+    order: Order, rows: Rows, preparation: Preparation, job: FitJob, seconds: float
+) -> Rival | None:
+    """Train the same network from random weights for as long as the model was; None where it was told to stop."""
+    clock = order.around.clock
+    began_s = clock()
+    if job.workplace is not None and job.workplace.should_stop():
+        return None
+    fitted = SCRATCH(
+        replace(job, budget=Budget(clock, began_s + seconds), n_steps=None, workplace=_no_checkpoints(job))
+    )
+    if job.workplace is not None and job.workplace.should_stop():
+        return None
+    took_s = clock() - began_s
+    graph = preparation.graph()
+    trained = replace(graph, weights={**graph.weights, **fitted.weights})
+    features = features_of(preparation, trained, order, rows.split.test)
+    scores = {name: features @ head.weight.T + head.bias for name, head in fitted.heads.items()}
+    n_steps = fitted.rungs[0].n_steps or 0
+    how = f"The same network from random weights, trained for {took_s:.0f} s ({n_steps} steps), as long as this model."
+    return Rival("from scratch", how, scores, took_s)
+
+
+def _no_checkpoints(job: FitJob) -> Workplace | None:
+    return job.workplace and replace(job.workplace, resume=False)
+
+
+def _job(order: Order, rows: Rows, budget: Budget) -> FitJob:
+    return FitJob(rows.fit_features, rows.goals(), rows.folds, order.seed, budget, order.around.progress)

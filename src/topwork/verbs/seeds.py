@@ -1,0 +1,61 @@
+"""How much the score depends on the seed, pretrained and from scratch: brittleness, measured."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from topwork.contracts import Array, Budget, Estimate, FitJob, Table
+from topwork.evaluation.brittleness import Spread, spread, variance_ratio
+from topwork.recipes.scratch import SCRATCH
+from topwork.verbs.order import Order, Rows
+from topwork.verbs.transfer import Preparation, features_of
+
+__all__ = ["N_SEEDS", "spreads"]
+
+N_SEEDS = 3
+
+
+def spreads(order: Order, rows: Rows, preparation: Preparation, job: FitJob, seconds: float) -> Table:
+    """Fit with several seeds on the same split, with this recipe and from scratch, each for ``seconds``."""
+    step = 1 / max(1, len(rows.split.test))
+    scores = {
+        "this recipe": _scores(order, rows, preparation, job, order.recipe, seconds),
+        "from scratch": _scores(order, rows, preparation, job, SCRATCH, seconds),
+    }
+    told = [(name, *_told(spread(one, step=step))) for name, one in scores.items()]
+    ratio = variance_ratio(scores["this recipe"], scores["from scratch"])
+    return Table(
+        "How much depends on the seed",
+        ("fit", "mean score", "standard deviation over seeds"),
+        tuple(told),
+        f"{N_SEEDS} seeds on one split, {seconds:.0f} s each. Variance of this recipe over that from scratch: "
+        f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f}); where that holds 1, nothing is shown.",
+    )
+
+
+def _told(found: Spread) -> tuple[Estimate, Estimate]:
+    return found.mean, found.deviation
+
+
+def _scores(
+    order: Order, rows: Rows, preparation: Preparation, job: FitJob, recipe: object, seconds: float
+) -> Array:
+    """Return the first target's main metric on the test rows for each seed."""
+    name, target = next(iter(rows.targets.items()))
+    truth = rows.truth[name][rows.split.test]
+    found = []
+    for seed in range(N_SEEDS):
+        budget = Budget(order.around.clock, order.around.clock() + seconds)
+        assert callable(recipe)
+        fitted = recipe(replace(job, seed=order.seed + 1 + seed, budget=budget, n_steps=None, workplace=None))
+        graph = preparation.graph()
+        features = rows.test_features
+        if fitted.weights:
+            trained = replace(graph, weights={**graph.weights, **fitted.weights})
+            features = features_of(preparation, trained, order, rows.split.test)
+        head = fitted.heads[name]
+        metrics = target.evaluate(truth, features @ head.weight.T + head.bias, 0)
+        found.append(metrics[target.main_metric].value)
+    return np.array(found)
