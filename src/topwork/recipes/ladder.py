@@ -214,8 +214,16 @@ class _Climber:
             return Speed(all_s, 0.0, 0.0, look_s), {False: shape}
         below = self.parts[0]
         fill_s = self._timed(lambda: below(batch)) * per_row * self.feed.n_train
-        top_s, top_shape = self._trial_of(self.n_below, self._at_cut(batch))
-        return Speed(all_s, top_s, fill_s, look_s), {False: shape, True: top_shape}
+        at_cut = self._at_cut(batch)
+        top_s, top_shape = self._trial_of(self.n_below, at_cut)
+        return Speed(all_s, top_s, fill_s, look_s, self._n_variants(at_cut)), {False: shape, True: top_shape}
+
+    def _n_variants(self, at_cut: torch.Tensor) -> int:
+        from topwork.training.plan import MOST_VARIANTS
+        from topwork.training.trial import variants_of
+
+        n_bytes = at_cut[0].numel() * at_cut.element_size() * self.feed.n_train
+        return variants_of(MOST_VARIANTS, n_bytes, self.material.resources.memory_bytes)
 
     def _trial_of(self, n_below: int, batch: torch.Tensor) -> tuple[float, dict[str, Any]]:
         from topwork.training.plan import BATCH

@@ -7,13 +7,23 @@ Time can only cut it short. It knows no data and no network, only sizes and meas
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from math import ceil
 
 from topwork.training.schedules import stage_rates
 
-__all__ = ["Plan", "RungPlan", "Speed", "describe_plan", "plan_from_json", "plan_rungs", "plan_to_json"]
+__all__ = [
+    "Plan",
+    "RungPlan",
+    "Speed",
+    "describe_plan",
+    "plan_from_json",
+    "plan_rungs",
+    "plan_to_json",
+    "rung_s",
+]
 
 BATCH = 32
 MOST_VARIANTS = 8
@@ -22,6 +32,7 @@ _LEAST_STEPS = 100
 _MOST_STEPS = 20_000
 _WORTH_STEPS = 10
 """A rung that the budget allows fewer steps than this is not begun."""
+_LEAST_LOOKS = 5
 _TOP_SHARE = 0.3
 """Part of the time that the rung of the upper stages may take where deeper ones are to follow."""
 _LOWEST_RATE, _HIGHEST_RATE, _HEAD_RATE = 1e-4, 1e-3, 3e-3
@@ -81,13 +92,15 @@ class Plan:
 class Speed:
     """What a timed trial found: seconds of a step with all stages and of one with the upper ones only.
 
-    ``fill_s`` is what computing the activations at the cut takes, for one variant of every example.
+    ``fill_s`` is what computing the activations at the cut takes, for one variant of every example; ``check_s`` a
+    look at validation with the whole network. ``most_variants`` of every example fit into memory at the cut.
     """
 
     all_s: float
     top_s: float
     fill_s: float
     check_s: float
+    most_variants: int = MOST_VARIANTS
 
 
 def plan_rungs(
@@ -104,17 +117,18 @@ def plan_rungs(
     batch = min(BATCH, max(1, n_rows))
     per_epoch = max(1, n_rows // batch)
     wanted = {name: _steps(epochs, per_epoch) for name, epochs in _EPOCHS.items()}
-    if n_below == 0:
+    if n_below == 0 or speed.most_variants == 0:
         wanted.pop("top")
     chosen = (
         _within_steps(wanted, n_steps)
         if n_steps is not None
         else _within_time(wanted, speed, remaining_s, per_epoch)
     )
-    return tuple(
+    rungs = (
         _rung(name, steps, per_epoch, batch, n_stages, n_below if name == "top" else 0)
         for name, steps in chosen.items()
     )
+    return tuple(replace(rung, n_variants=min(rung.n_variants, speed.most_variants)) for rung in rungs)
 
 
 def _steps(epochs: int, per_epoch: int) -> int:
@@ -133,18 +147,30 @@ def _within_time(
     wanted: Mapping[str, int], speed: Speed, remaining_s: float, per_epoch: int
 ) -> dict[str, int]:
     chosen: dict[str, int] = {}
-    left = remaining_s
+    left_s = remaining_s
     for name, steps in wanted.items():
-        step_s = speed.top_s if name == "top" else speed.all_s
-        step_s += speed.check_s / per_epoch
-        fixed_s = speed.fill_s * min(MOST_VARIANTS, ceil(steps / per_epoch)) if name == "top" else 0.0
-        share = _TOP_SHARE if name == "top" and left < float("inf") else 1.0
-        affordable = min(steps, int(min(1e9, (share * left - fixed_s) / step_s)))
+        share = _TOP_SHARE if name == "top" and left_s < float("inf") else 1.0
+        affordable = _affordable(name, steps, speed, share * left_s, per_epoch)
         if affordable < _WORTH_STEPS or (name == "longer" and affordable < wanted["all"]):
             continue
         chosen[name] = affordable
-        left -= fixed_s + affordable * step_s
+        left_s -= rung_s(name, affordable, speed, per_epoch)
     return chosen
+
+
+def _affordable(name: str, most: int, speed: Speed, left_s: float, per_epoch: int) -> int:
+    """Return the largest number of steps up to ``most`` that fits; the time of a rung grows with its steps."""
+    return bisect_right(range(1, most + 1), left_s, key=lambda n: rung_s(name, n, speed, per_epoch))
+
+
+def rung_s(name: str, n_steps: int, speed: Speed, per_epoch: int) -> float:
+    """Return what a rung takes in seconds: its steps, its looks at validation, and what it keeps at the cut."""
+    n_looks = 1 + max(_LEAST_LOOKS, ceil(n_steps / per_epoch))
+    if name != "top":
+        return n_steps * speed.all_s + n_looks * speed.check_s
+    n_variants = min(speed.most_variants, ceil(n_steps / per_epoch))
+    look_s = speed.check_s * min(1.0, speed.top_s / speed.all_s)  # from the cut on
+    return n_variants * speed.fill_s + speed.check_s + n_steps * speed.top_s + n_looks * look_s
 
 
 def _rung(name: str, steps: int, per_epoch: int, batch: int, n_stages: int, n_below: int) -> RungPlan:
@@ -155,7 +181,7 @@ def _rung(name: str, steps: int, per_epoch: int, batch: int, n_stages: int, n_be
         n_steps=steps,
         batch=batch,
         rates=(*rates, _HEAD_RATE),
-        check_every=max(1, min(per_epoch, ceil(steps / 5))),
+        check_every=max(1, min(per_epoch, ceil(steps / _LEAST_LOOKS))),
         n_variants=min(MOST_VARIANTS, ceil(steps / per_epoch)) if n_below else 0,
     )
 
@@ -168,6 +194,8 @@ def plan_to_json(plan: Plan) -> str:
 def plan_from_json(text: str) -> Plan:
     """Read what `plan_to_json` wrote; raises ValueError, KeyError or TypeError for anything else."""
     fields = json.loads(text)
+    if not isinstance(fields, dict):
+        raise TypeError(f"A plan is an object of JSON, not a {type(fields).__name__}.")
     rungs = tuple(RungPlan(**{**rung, "rates": tuple(rung["rates"])}) for rung in fields.pop("rungs"))
     return replace(Plan(**fields, rungs=()), rungs=rungs)
 

@@ -14,10 +14,12 @@ import torch
 
 from topwork.training.loop import Trainee
 
-__all__ = ["kept_bytes", "parts_of", "seconds_of"]
+__all__ = ["kept_bytes", "parts_of", "seconds_of", "variants_of"]
 
 _PART_OF_MEMORY = 0.5
 """What may be spent on activations; the rest is for weights, data, libraries, and other programs."""
+_PART_FOR_VARIANTS = 0.2
+"""What may be spent on activations that are kept at a cut."""
 
 
 def seconds_of(work: Callable[[], object], *, n_runs: int = 2) -> float:
@@ -58,3 +60,14 @@ def parts_of(batch: int, bytes_per_example: int, memory_bytes: int) -> tuple[int
         return 1, False
     fit = int(_PART_OF_MEMORY * memory_bytes / bytes_per_example)
     return (batch, True) if fit < 1 else (ceil(batch / min(batch, fit)), False)
+
+
+def variants_of(most: int, bytes_per_variant: int, memory_bytes: int) -> int:
+    """Return how many variants of every example can be kept at a cut: at most ``most``, 0 where not even one can.
+
+    ``bytes_per_variant`` is what one variant of all examples takes. While they are put together there are two copies.
+    A machine that does not tell its memory (0) is taken to have enough.
+    """
+    if not memory_bytes or not bytes_per_variant:
+        return most
+    return min(most, int(_PART_FOR_VARIANTS * memory_bytes / (2 * bytes_per_variant)))
