@@ -24,8 +24,11 @@ from topwork.training.schedules import averaging, one_cycle
 __all__ = ["Check", "Feed", "Outcome", "Trainee", "order_of", "train"]
 
 _LARGEST_GRADIENT = 1.0
-_WORST = 3.0
-"""A validation loss this many times the one at the start is no noise: the run diverges."""
+_WORST, _SMALL = 3.0, 0.5
+"""A validation loss this many times the one at the start is no noise: the run diverges.
+
+Starts below ``_SMALL`` nats count as that, for label smoothing alone takes a head that was sure of itself up there.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +162,7 @@ def train(
         control.advance(1)
         if n_done % rung.check_every == 0 or n_done == rung.n_steps:
             _consider(best, trainee, feed, goals[1], average, control, n_done)
-            if best.check is not None and not best.loss < _WORST * first_loss:
+            if not best.loss < _WORST * max(first_loss, _SMALL):
                 ended = "diverged"
                 break
             control.keep(_checkpoint(trainee, average, optimiser, best, n_done, first_loss))
@@ -201,9 +204,11 @@ class Control:
 def order_of(rung: RungPlan, n_train: int, start: int, seed: tuple[int, int]) -> Iterator[tuple[int, Array]]:
     """Yield epoch and rows of every step from ``start`` on; each epoch is a shuffle of its own."""
     per_epoch = max(1, n_train // rung.batch)
+    shuffled, shuffled_for = np.arange(0), -1
     for step in range(start, rung.n_steps):
         epoch, place = divmod(step, per_epoch)
-        shuffled = np.random.default_rng([*seed, epoch]).permutation(n_train)
+        if epoch != shuffled_for:  # a million rows take as long to shuffle as a step takes
+            shuffled, shuffled_for = np.random.default_rng([*seed, epoch]).permutation(n_train), epoch
         yield epoch, shuffled[place * rung.batch : (place + 1) * rung.batch]
 
 
@@ -237,8 +242,10 @@ def _step(
     optimiser.zero_grad(set_to_none=True)
     finite = True
     for part in np.array_split(np.arange(len(rows)), min(rung.n_parts, len(rows))):
-        loss = _loss(trainee, tensors[torch.from_numpy(part)], rows[part], goals, rung.smoothing, bf16)
-        (loss * (len(part) / len(rows))).backward()  # type: ignore[no-untyped-call]
+        loss = _loss(
+            trainee, tensors[torch.from_numpy(part)], (rows[part], rows), goals, rung.smoothing, bf16
+        )
+        loss.backward()  # type: ignore[no-untyped-call]
         finite = finite and bool(torch.isfinite(loss))
     norm = torch.nn.utils.clip_grad_norm_(list(trainee.named().values()), _LARGEST_GRADIENT)
     if not (finite and bool(torch.isfinite(norm))):
@@ -250,19 +257,26 @@ def _step(
 def _loss(
     trainee: Trainee,
     tensors: torch.Tensor,
-    rows: Array,
+    rows: tuple[Array, Array],
     goals: Mapping[str, Goal],
     smoothing: float,
     bf16: bool,
 ) -> torch.Tensor:
+    """Return what a part of a step adds to its loss; ``rows`` are those of the part and of the step."""
     with precision_of(bf16=bf16):
         features = trainee.features(tensors)
     features = features.float()
     losses = [
-        loss_of(goal.link, trainee.heads[name](features), torch.from_numpy(goal.truth[rows]), smoothing)
+        loss_of(goal.link, trainee.heads[name](features), torch.from_numpy(goal.truth[rows[0]]), smoothing)
+        * _share(goal, *rows)
         for name, goal in goals.items()
     ]
     return torch.stack(losses).mean()
+
+
+def _share(goal: Goal, part: Array, whole: Array) -> float:
+    """Return how many of a step's rows with a truth are in a part of it."""
+    return float((goal.truth[part] >= 0).sum() / max(1, (goal.truth[whole] >= 0).sum()))
 
 
 def _fold_in(
