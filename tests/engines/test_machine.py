@@ -130,3 +130,16 @@ def test_keeping_memory_spares_page_faults() -> None:
     if not took:
         pytest.skip("this system's malloc is not glibc's")
     assert few * 10 < faults("plain")[1]
+
+
+def test_a_user_who_chose_how_threads_wait_is_not_overruled() -> None:
+    program = (
+        "import os; from topwork.engines.memory import rest_while_waiting;"
+        "rest_while_waiting(); print(os.environ['OMP_WAIT_POLICY'])"
+    )
+    for chosen, expected in ({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE"):
+        around = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"} | chosen
+        said = subprocess.run(
+            [sys.executable, "-c", program], env=around, capture_output=True, text=True, check=True
+        )
+        assert said.stdout.strip() == expected

@@ -334,11 +334,12 @@ def _around(context: typer.Context, engine: EngineWord = "auto", *, quiet: bool 
 
     from topwork import progress
     from topwork.cli.sources import process_age_s
-    from topwork.engines.memory import keep_memory
+    from topwork.engines.memory import keep_memory, rest_while_waiting
     from topwork.verbs import Surroundings
     from topwork.verbs.recording import command_line
 
     keep_memory()
+    rest_while_waiting()
     return Surroundings(
         command=command_line(["topwork", *(context.find_root().obj or ())]),
         engine=engine,

@@ -10,7 +10,7 @@ from topwork.engines.export import export
 from topwork.engines.grafting import graft
 from topwork.engines.graphs import assemble
 from topwork.engines.machine import Machine, survey
-from topwork.engines.memory import keep_memory
+from topwork.engines.memory import keep_memory, rest_while_waiting
 
 __all__ = [
     "EngineChoice",
@@ -22,5 +22,6 @@ __all__ = [
     "graft",
     "keep_memory",
     "reference",
+    "rest_while_waiting",
     "survey",
 ]
