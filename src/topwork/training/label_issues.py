@@ -79,8 +79,8 @@ def find_label_issues(truth: Array, probabilities: Array) -> tuple[LabelIssue, .
 
     Northcutt, Jiang and Chuang, *Confident Learning: Estimating Uncertainty in Dataset Labels*, 2021, as the library
     cleanlab has it. How many labels of each class are wrong is estimated from rows that a model is sure belong
-    elsewhere, as sure as it is on average of that class; that many with the least probability are taken. On digits
-    with 5 % wrong labels, nine of ten that are named are wrong, and nine of ten that are wrong are named.
+    elsewhere, as sure as it is on average of that class; that many with the least probability are taken. The list
+    is as good as the model: where that is often wrong, so is the lower part of the list.
 
     Parameters
     ----------
