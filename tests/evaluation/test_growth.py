@@ -108,6 +108,15 @@ def test_one_run_at_each_size_is_enough_and_the_seed_matters_little() -> None:
     )
 
 
+def test_runs_that_share_examples_show_less_of_their_luck() -> None:
+    sizes = np.array([100, 200, 300, 400])
+    errors = 0.2 + 0.05 * np.array([[1, -1], [-1, 1], [1, -1], [0, 0]])
+    apart = grow(np.r_[sizes[:3], 40_000], errors, 2000, seed=0)[1]
+    shared = grow(sizes, errors, 2000, seed=0)[1]
+    # The same spread says more where three quarters of the examples were the same.
+    assert shared.high - shared.low > 1.1 * (apart.high - apart.low)
+
+
 def test_one_minus_turns_an_error_into_its_metric() -> None:
     turned = one_minus(Estimate(0.2, 0.1, 0.4))
     assert (turned.value, turned.low, turned.high) == pytest.approx((0.8, 0.6, 0.9))

@@ -26,6 +26,7 @@ __all__ = [
     "balanced_accuracy",
     "calibration_columns",
     "calibration_error",
+    "calibration_estimate",
     "check_lengths",
     "check_scores",
     "classification_metrics",
@@ -285,12 +286,12 @@ def _bootstrapped(
     return {
         "macro_f1": _widened(interval_of_draws(macro_f1(truth, predicted), f1s), balanced),
         "log_loss": interval_of_draws(log_loss(truth, probabilities), losses),
-        "calibration_error": _calibration(truth, probabilities, seed),
+        "calibration_error": calibration_estimate(truth, probabilities, seed),
     }
 
 
-def _calibration(truth: Array, probabilities: Array, seed: int) -> Estimate:
-    """Estimate the calibration error; its draws run over all rows at once.
+def calibration_estimate(truth: Array, probabilities: Array, seed: int) -> Estimate:
+    """Estimate the calibration error of labelled rows; its draws run over all rows at once.
 
     To draw within the classes would fix how many of each class there are, and with them much of what
     varies between the probability of a class and its share.
