@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.place import Place, user_cache
 from benchmarks.results import MOST_BY_OTHERS, RESULTS, Section, Watch, rewrite
 
-NAMES = ("starting", "chess", "serve_ready", "extraction", "memory")
+NAMES = ("starting", "chess", "serve_ready", "extraction", "memory", "ladder", "peers")
 
 
 def main() -> None:
@@ -29,7 +29,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="few runs, nothing is written")
     parser.add_argument("--anyway", action="store_true", help="write also when the machine was not idle")
     parser.add_argument("--cache", help="folder for photos and weights; by default the user's own")
+    parser.add_argument(
+        "--hotdog", metavar="FILE", type=Path, help="archive of the hot-dog photos, for `peers`"
+    )
+    parser.add_argument("--seeds", metavar="N", type=int, default=5, help="splits of the training benchmarks")
     return parser
+
+
+def _place(cache: Path, temporary: Path, chosen: argparse.Namespace) -> Place:
+    return Place(cache, temporary, chosen.quick, chosen.hotdog, chosen.seeds)
 
 
 def _name(word: str) -> str:
@@ -43,7 +51,7 @@ def _run(name: str, cache: Path, chosen: argparse.Namespace) -> Section:
     watch = Watch()
     with tempfile.TemporaryDirectory(prefix="topwork-benchmark-") as temporary:
         measure = import_module(f"benchmarks.{name}").measure
-        section: Section = measure(Place(cache, Path(temporary), chosen.quick))
+        section: Section = measure(_place(cache, Path(temporary), chosen))
     seen = watch.seen()
     print(f"\n{section.markdown()}\n\n{seen.shown()}")
     if chosen.quick:

@@ -40,7 +40,7 @@ class Goal:
 
     what: str
     measured: Spread
-    relation: Literal["at most", "at least"]
+    relation: Literal["at most", "at least", "above"]
     limit: float
     unit: str
     n_digits: int = 2
@@ -49,6 +49,8 @@ class Goal:
     def is_met(self) -> bool:
         """Whether the median keeps the promise."""
         value = self.measured.median
+        if self.relation == "above":
+            return value > self.limit
         return value <= self.limit if self.relation == "at most" else value >= self.limit
 
     def shown(self) -> str:

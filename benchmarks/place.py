@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,11 +29,17 @@ class Place:
         Folder that goes when the benchmark ends.
     is_quick
         Few runs on few inputs, to try the benchmark itself; the figures mean nothing.
+    hotdog
+        The archive of the hot-dog photos, where there is one.
+    n_seeds
+        How many splits the training benchmarks go through.
     """
 
     cache: Path
     temporary: Path
     is_quick: bool = False
+    hotdog: Path | None = None
+    n_seeds: int = 5
 
     def rounds(self, wanted: int, what: str) -> Iterator[int]:
         """Count how often to measure, from 0, and tell that the benchmark is alive."""
@@ -40,6 +47,13 @@ class Place:
         for number in range(n_rounds):
             print(f"{what}, {number + 1} of {n_rounds}", file=sys.stderr, flush=True)
             yield number
+
+    def seeds(self, what: str) -> Iterator[int]:
+        """Give the seeds of the splits, and tell that the benchmark is alive."""
+        n_seeds = 1 if self.is_quick else self.n_seeds
+        for seed in range(n_seeds):
+            print(f"{what}, split {seed + 1} of {n_seeds}", file=sys.stderr, flush=True)
+            yield seed
 
     @property
     def topwork_cache(self) -> Path:
@@ -54,6 +68,14 @@ class Place:
         """Return the folder of the chess photos, fetched once."""
         run([sys.executable, str(_EXAMPLE), str(self.cache)])
         return self.cache / "chess"
+
+    def hotdog_photos(self) -> Path:
+        """Unpack the hot-dog photos, and return their folder with ``train`` and ``test`` in it."""
+        if self.hotdog is None:
+            raise RuntimeError("There is no archive of the hot-dog photos; give it with --hotdog FILE.")
+        with tarfile.open(self.hotdog) as archive:
+            archive.extractall(self.temporary, filter="data")
+        return self.temporary / "hotdog"
 
     def bundle(self) -> Path:
         """Return a bundle fitted on the chess photos by the code at hand."""

@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["MALLOC_TUNED", "TOPWORK", "Ended", "run", "run_side"]
+__all__ = ["MALLOC_TUNED", "ROOT", "TOPWORK", "Ended", "run", "run_side"]
+
+ROOT = Path(__file__).parent.parent
+"""The checkout; sides run in it."""
 
 TOPWORK = (
     (sys.executable, "-m", "topwork")
@@ -70,7 +73,12 @@ def run(command: Sequence[str], env: Mapping[str, str] | None = None, *, cwd: Pa
         return Ended(wall_s, usage.ru_maxrss * 1024, out.read().decode())
 
 
-def run_side(module: str, asked: Mapping[str, object], env: Mapping[str, str] | None = None) -> Ended:
+def run_side(
+    module: str,
+    asked: Mapping[str, object],
+    env: Mapping[str, str] | None = None,
+    *,
+    python: str = sys.executable,
+) -> Ended:
     """Run ``python -m benchmarks.MODULE JSON``, one side of a comparison; it prints a JSON value last."""
-    command = [sys.executable, "-m", f"benchmarks.{module}", json.dumps(asked)]
-    return run(command, env, cwd=Path(__file__).parent.parent)
+    return run([python, "-m", f"benchmarks.{module}", json.dumps(asked)], env, cwd=ROOT)

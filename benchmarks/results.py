@@ -10,18 +10,20 @@ import platform
 import re
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from benchmarks.figures import Goal, Table
+from benchmarks.processes import ROOT
 
 __all__ = ["MOST_BY_OTHERS", "RESULTS", "Section", "Seen", "Watch", "rewrite"]
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
+PICTURES = ROOT / "docs" / "pictures"
 MOST_BY_OTHERS = 0.25
 """Cores that other processes may use before figures are not written."""
 
@@ -30,19 +32,25 @@ _PACKAGES = ("topwork", "openvino", "torch", "timm", "pillow", "numpy")
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """What one benchmark found: goals first, then tables, then what a reader must know of them."""
+    """What one benchmark found: goals first, then tables, then what a reader must know of them.
+
+    ``pictures`` are drawings as SVG by the name of their file.
+    """
 
     name: str
     title: str
     goals: Sequence[Goal]
     tables: Sequence[Table]
     notes: Sequence[str] = ()
+    pictures: Mapping[str, str] = field(default_factory=dict)
 
     def markdown(self) -> str:
         """Return the section without its head."""
         goals = "\n".join(f"- {goal.shown()}" for goal in self.goals)
         notes = "\n".join(f"- {note}" for note in self.notes)
-        return "\n\n".join(part for part in (goals, *(t.markdown() for t in self.tables), notes) if part)
+        tables = (table.markdown() for table in self.tables)
+        pictures = (f"![{self.title}](../docs/{PICTURES.name}/{name})" for name in self.pictures)
+        return "\n\n".join(part for part in (goals, *tables, *pictures, notes) if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +103,19 @@ def _own_s() -> float:
     return sum(one.ru_utime + one.ru_stime for one in spent)
 
 
-def rewrite(section: Section, seen: Seen, command: str, path: Path = RESULTS) -> None:
-    """Put a section in place of its predecessor, or at the end."""
+def rewrite(
+    section: Section, seen: Seen, command: str, path: Path = RESULTS, pictures: Path = PICTURES
+) -> None:
+    """Put a section in place of its predecessor, or at the end, and its pictures in their folder."""
     begin, end = f"<!-- {section.name} -->", f"<!-- /{section.name} -->"
     body = f"{begin}\n## {section.title}\n\n{_around(seen, command)}\n\n{section.markdown()}\n{end}\n"
     text = path.read_text(encoding="utf-8") if path.exists() else _HEAD
     found = re.compile(f"{re.escape(begin)}.*{re.escape(end)}\n", re.DOTALL)
     text = found.sub(lambda _: body, text) if found.search(text) else f"{text.rstrip()}\n\n{body}"
     path.write_text(text, encoding="utf-8")
+    for name, svg in section.pictures.items():
+        pictures.mkdir(parents=True, exist_ok=True)
+        (pictures / name).write_text(svg, encoding="utf-8")
 
 
 _HEAD = """# Results
