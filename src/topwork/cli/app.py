@@ -139,6 +139,12 @@ def fit(
         list[str] | None,
         typer.Option(metavar="COLUMN", help="Column to tell the score apart by; may be given several times."),
     ] = None,
+    onward: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", metavar="BUNDLE", parser=_path, help="Go on from a bundle, in place of a trunk."
+        ),
+    ] = None,
     labels: Annotated[
         Path | None,
         typer.Option(metavar="FILE", parser=_path, help="Corrected labels: the edited .labels.csv of a fit."),
@@ -161,7 +167,7 @@ def fit(
 
     options = _options(input, target, group, time, layout, keep=not no_training_data, golden=golden)
     options = replace(options, task=task, steps=steps, resume=resume, proof=proof, slices=tuple(slice or ()))
-    options = replace(options, labels=labels, error_cost=error_cost)
+    options = replace(options, labels=labels, error_cost=error_cost, onward=onward)
     around = replace(_around(context, engine, quiet=quiet), should_stop=stop_asked)
     model = verbs.fit(
         data,
@@ -174,6 +180,33 @@ def fit(
         around=around,
     )
     show_fit(model, data, as_json=json, quiet=quiet, seconds=_elapsed(around))
+
+
+@app.command(epilog="Example:  topwork estimate photos/ --budget 10m")
+def estimate(
+    context: typer.Context,
+    data: Data,
+    trunk: Annotated[
+        str, typer.Option(metavar="NAME", help="Catalogue name, timm/NAME, hf/ORG/NAME, or a folder.")
+    ] = "efficientnet-lite0",
+    budget: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Longest time for fitting, such as 90s or 2m.")
+    ] = None,
+    seed: Seed = 0,
+    input: Input = None,  # noqa: A002 - the option's name
+    target: Target = None,
+    layout: LayoutOption = "auto",
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Tell what a fit would take, in time and memory, from a trial of seconds."""
+    from topwork import verbs
+    from topwork.cli.output import show_estimate
+
+    options = _options(input, target, None, None, layout)
+    around = _around(context, "auto", quiet=quiet)
+    found = verbs.estimate(data, trunk=trunk, budget=budget, seed=seed, options=options, around=around)
+    show_estimate(found, data, as_json=json)
 
 
 @app.command(epilog="Example:  topwork evaluate photos.topwork others/")

@@ -16,9 +16,9 @@ from topwork.errors import UsageError
 
 if TYPE_CHECKING:
     from topwork.contracts import FitRecord, TargetResult
-    from topwork.verbs import Model, Prediction
+    from topwork.verbs import FitEstimate, Model, Prediction
 
-__all__ = ["put_results", "show_evaluation", "show_fit", "show_predictions", "show_server"]
+__all__ = ["put_results", "show_estimate", "show_evaluation", "show_fit", "show_predictions", "show_server"]
 
 
 # --- fit and evaluate ---------------------------------------------------------------------------------
@@ -56,6 +56,36 @@ def _say_next(record: FitRecord, bundle: Path, data: Path | None) -> None:
     say("Next:")
     for command, purpose in steps:
         say(f"  {command.ljust(width)}   {purpose}")
+
+
+def show_estimate(found: FitEstimate, data: Path, *, as_json: bool) -> None:
+    """Tell what a fit would take."""
+    if as_json:
+        ranges = [{"name": f.name, "unit": f.unit, "low": f.low, "high": f.high} for f in found.forecasts]
+        put_json({"schema": 1, "n_rows": found.n_rows, "forecasts": ranges, "seconds": found.seconds})
+        return
+    rows = [["", "time", "peak memory"]]
+    memory = {f.name: f for f in found.forecasts if f.unit == "bytes"}
+    for one in found.forecasts:
+        if one.unit == "seconds":
+            held = memory.get(one.name)
+            cells = (
+                f"{_span(one.low)} to {_span(one.high)}",
+                (f"{held.low / 1e9:.1f} to {held.high / 1e9:.1f} GB" if held else ""),
+            )
+            rows.append([f"  {one.name}", *cells])
+    put(f"{found.n_rows:,} inputs; {found.n_tried} of them were tried, in {found.seconds:.1f} s")
+    put_table(rows)
+    put("The rung longer is climbed only where the one before was a gain; the proof takes its own time.")
+    say()
+    say("Next:")
+    say(f"  topwork fit {shlex.quote(str(data))} --budget TIME   never longer than that")
+
+
+def _span(seconds: float) -> str:
+    from topwork.report.quantities import duration
+
+    return duration(seconds).replace("\u00a0", " ")
 
 
 def show_evaluation(record: FitRecord, bundle: Path, report: Path | None, *, as_json: bool) -> None:

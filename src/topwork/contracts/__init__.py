@@ -15,6 +15,7 @@ from topwork.contracts.data import Dataset, Fold, Inspection, Rejected, Side, Sp
 from topwork.contracts.fitting import (
     FitJob,
     Fitted,
+    Forecast,
     Goal,
     Link,
     Material,
@@ -42,7 +43,6 @@ from topwork.contracts.record import (
     Comparison,
     DataSummary,
     FitRecord,
-    Forecast,
     Growth,
     SplitSummary,
     TargetResult,

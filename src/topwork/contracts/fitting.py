@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FitJob",
     "Fitted",
+    "Forecast",
     "Goal",
     "Link",
     "Material",
@@ -262,6 +263,17 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
+class Forecast:
+    """What was expected of a fit before it began, as a range, and what it came to: seconds or bytes."""
+
+    name: str
+    unit: str
+    low: float
+    high: float
+    actual: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Fitted:
     """What a recipe gives back: a calibrated head per target, and held-out scores ``[n, k]``.
 
@@ -277,6 +289,8 @@ class Fitted:
         What was going to be trained, written down before the first step.
     history
         What validation said on the way.
+    forecasts
+        What a trial said before the first step, and what it came to.
     """
 
     heads: Mapping[str, LinearHead]
@@ -286,6 +300,7 @@ class Fitted:
     rungs: tuple[Rung, ...] = ()
     plan: Mapping[str, str] = field(default_factory=dict)
     history: tuple[Moment, ...] = ()
+    forecasts: tuple[Forecast, ...] = ()
 
 
 class Recipe(Protocol):

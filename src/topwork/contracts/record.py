@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from topwork.contracts.data import Rejected
-from topwork.contracts.fitting import Rung
+from topwork.contracts.fitting import Forecast, Rung
 from topwork.contracts.networks import TrunkCard
 from topwork.contracts.sections import Chart, Section
 from topwork.contracts.values import Estimate, Metrics
 
-__all__ = ["Comparison", "DataSummary", "FitRecord", "Forecast", "Growth", "SplitSummary", "TargetResult"]
+__all__ = ["Comparison", "DataSummary", "FitRecord", "Growth", "SplitSummary", "TargetResult"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +80,6 @@ class Growth:
     doubled: Estimate
     chart: Chart
     note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """What was expected of a fit before it began, as a range, and what it came to: seconds or bytes."""
-
-    name: str
-    unit: str
-    low: float
-    high: float
-    actual: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from topwork.contracts import (
     FitJob,
     Fitted,
     Fold,
+    Forecast,
     Goal,
     LinearHead,
     Moment,
@@ -35,10 +36,12 @@ from topwork.contracts import (
     Workplace,
 )
 from topwork.errors import StorageError, UsageError
+from topwork.evaluation.comparison import one_standard_error_choice
 from topwork.recipes.probe import PROBE
 from topwork.storage import write_atomically
 from topwork.training import probe as linear
 from topwork.training.plan import (
+    BATCH,
     Plan,
     RungPlan,
     Speed,
@@ -46,6 +49,7 @@ from topwork.training.plan import (
     plan_from_json,
     plan_rungs,
     plan_to_json,
+    rung_s,
 )
 
 if TYPE_CHECKING:
@@ -55,7 +59,7 @@ if TYPE_CHECKING:
     from topwork.training.cutting import Above, Below
     from topwork.training.loop import Check, Control, Outcome, Trainee
 
-__all__ = ["LADDER", "LadderRecipe", "LadderSettings"]
+__all__ = ["LADDER", "LadderRecipe", "LadderSettings", "Survey", "choose", "survey"]
 
 _TOP_PART = 0.5
 """Part of the stages that stay frozen on the first rung above the probe."""
@@ -152,7 +156,8 @@ class _Climber:
         self.start = {name: p.detach().clone() for name, p in self._trainee(0).named().items()}
         self.history: list[Moment] = []
         self.notes: list[str] = []
-        self.plan = self._plan()
+        self.plan = self._fingerprint()
+        self.speed: Speed | None = None
 
     def example(self, n: int) -> torch.Tensor:
         """Return a small batch of training rows."""
@@ -176,7 +181,8 @@ class _Climber:
         workplace = self.job.workplace
         if workplace is not None and workplace.resume:
             return _read_plan(workplace, self._fingerprint())
-        speed, shapes = self._trial()
+        speed, shapes = self.trial()
+        self.speed = speed
         rungs = plan_rungs(
             self.feed.n_train,
             len(self.stages),
@@ -204,7 +210,7 @@ class _Climber:
             rungs=(),
         )
 
-    def _trial(self) -> tuple[Speed, dict[bool, dict[str, Any]]]:
+    def trial(self) -> tuple[Speed, dict[bool, dict[str, Any]]]:
         """Time a step of either kind and look at what it keeps in memory: with all stages, with the upper ones."""
         batch = self.example(min(8, self.feed.n_train))
         per_row = 1 / len(batch)
@@ -270,6 +276,7 @@ class _Climber:
     def climb(self, first: _Candidate) -> list[_Candidate]:
         """Climb the planned rungs while each is a gain; return a candidate for each."""
         best, found = first, []
+        self.plan = self._plan()
         for number, rung in enumerate(self.plan.rungs, start=1):
             if self._should_stop():
                 break
@@ -400,7 +407,7 @@ class _Climber:
             write_checkpoint(self.job.workplace.folder / f"{kind}.safetensors", state)
         except StorageError as error:
             note = f"Training goes on without checkpoints: {error}"
-            if note not in self.notes:
+            if not any("goes on without checkpoints" in one for one in self.notes):
                 self.notes.append(note)
                 self.job.progress.say(note)
 
@@ -450,6 +457,7 @@ class _Climber:
             "notes": notes,
             "plan": describe_plan(self.plan),
             "history": tuple(self.history),
+            "forecasts": self._forecasts(candidates),
         }
         best = candidates[chosen]
         if best.heads is None:
@@ -461,18 +469,61 @@ class _Climber:
         weights = {name: value.numpy() for name, value in best.raw.items() if not name.startswith("heads.")}
         return Fitted(best.heads, held_out, weights=weights, **common)
 
+    def _forecasts(self, candidates: list[_Candidate]) -> tuple[Forecast, ...]:
+        """Set what the trial said of the rungs that were climbed to their end beside what they took."""
+        from topwork.training.trial import range_of
+
+        done = {c.rung.name: c.rung.seconds for c in candidates if c.rung.n_steps and not c.rung.notes}
+        if self.speed is None:
+            return ()
+        per_epoch = max(1, self.feed.n_train // BATCH)
+        told = []
+        for rung in (one for one in self.plan.rungs if one.name in done):
+            expected_s = range_of(rung_s(rung.name, rung.n_steps, self.speed, per_epoch))
+            told.append(Forecast(f"rung {rung.name}", "seconds", *expected_s, done[rung.name]))
+        return tuple(told)
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a trial on a few rows says of training: speeds, stages, and bytes for each example.
+
+    ``kept_bytes`` is what a step keeps of an example, ``cut_bytes`` an activation at the cut, ``state_bytes`` what
+    weights, gradients, moments and averages take in all.
+    """
+
+    speed: Speed
+    n_stages: int
+    n_below: int
+    kept_bytes: int
+    cut_bytes: int
+    state_bytes: int
+
+
+def survey(job: FitJob) -> Survey:
+    """Time and measure steps on a small job; nothing is trained."""
+    from topwork.training.trial import kept_bytes
+
+    climber = _Climber(job, dict.fromkeys(job.goals, 1e-2), job.budget.clock(), LadderSettings())
+    speed, _ = climber.trial()
+    two = climber.example(2)
+    at_cut = climber._at_cut(two) if climber.parts is not None else None
+    return Survey(
+        speed=speed,
+        n_stages=len(climber.stages),
+        n_below=climber.n_below,
+        kept_bytes=kept_bytes(climber._trainee(0), two),
+        cut_bytes=0 if at_cut is None else at_cut[0].numel() * at_cut.element_size(),
+        state_bytes=7 * sum(p.numel() * p.element_size() for p in climber.network.parameters()),
+    )
+
 
 def choose(losses: list[Array]) -> int:
     """Return the simplest candidate within one standard error of the best; candidates go from simple to complex.
 
     The error is that of the paired difference, row by row, which is far smaller than that of either loss.
     """
-    best = int(np.argmin([rows.mean() for rows in losses]))
-    for i, rows in enumerate(losses[:best]):
-        difference = rows - losses[best]
-        if difference.mean() <= difference.std(ddof=1) / np.sqrt(len(difference)):
-            return i
-    return best
+    return one_standard_error_choice(np.stack(losses))
 
 
 # --- small parts ------------------------------------------------------------------------------------------------
@@ -549,9 +600,10 @@ def _recompute(stages: Sequence[Stage]) -> None:
     """Make every stage compute its activations again on the way back in place of keeping them."""
     from torch.utils.checkpoint import checkpoint
 
-    for stage in stages:
-        for module in stage.modules:
-            module.forward = partial(checkpoint, module.forward, use_reentrant=False)
+    for module in (module for stage in stages for module in stage.modules):
+        own = module.forward
+        if not (isinstance(own, partial) and own.func is checkpoint):  # a rung before may have done it
+            module.forward = partial(checkpoint, own, use_reentrant=False)
 
 
 def _digest(job: FitJob) -> str:
@@ -599,7 +651,7 @@ def _read_plan(workplace: Workplace, now: Plan) -> Plan:
     ]
     if wrong:
         told = "; ".join(
-            f"{name} was {getattr(found, name):.40} and is {getattr(now, name):.40}"
+            f"{name} was {getattr(found, name)!s:.40} and is {getattr(now, name)!s:.40}"
             for name in map(str, wrong)
         )
         raise UsageError(

@@ -5,6 +5,7 @@ save through the progress that it is given.
 """
 
 from topwork.verbs.checking import DataCheck, check
+from topwork.verbs.estimating import FitEstimate, estimate
 from topwork.verbs.evaluating import evaluate
 from topwork.verbs.fitting import fit
 from topwork.verbs.model import Model, Prediction
@@ -14,11 +15,13 @@ from topwork.verbs.serving import serve
 
 __all__ = [
     "DataCheck",
+    "FitEstimate",
     "FitOptions",
     "Model",
     "Prediction",
     "Surroundings",
     "check",
+    "estimate",
     "evaluate",
     "fit",
     "load",

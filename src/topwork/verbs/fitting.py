@@ -56,6 +56,7 @@ from topwork.verbs.goldens import golden_inputs, require_goldens
 from topwork.verbs.groups import require_slices
 from topwork.verbs.material import TrunkMaterial, resources_of
 from topwork.verbs.model import Model
+from topwork.verbs.onward import BundleTrunk, forgotten, keep_sides, trunk_of
 from topwork.verbs.options import DEFAULT_RECIPE, DEFAULT_TRUNK, FitOptions, Surroundings, duration_s
 from topwork.verbs.order import Order, Rows
 from topwork.verbs.places import Place
@@ -72,7 +73,7 @@ from topwork.verbs.recording import (
 from topwork.verbs.speeds import remember_speed
 from topwork.verbs.transfer import Preparation, features_of, packages
 
-__all__ = ["fit", "open_cache"]
+__all__ = ["fit", "look_up", "open_cache"]
 
 _DAY_S = 86_400.0
 """No fit takes that long: what is unfinished and older was left behind by one that was killed."""
@@ -136,7 +137,7 @@ def fit(
     deadline = Budget(around.clock, around.clock() + duration_s(budget))
     place = Place.of(Path(data), out)
     sweep(place.bundle.parent, older_than_s=_DAY_S, now_s=around.wall_clock())
-    order = _look_up(Path(data), trunk, recipe, seed, budget, options or FitOptions(), around)
+    order = look_up(Path(data), trunk, recipe, seed, budget, options or FitOptions(), around)
     preparation = Preparation(order.trunk, order.modality, around)
     rows = _assign(order, _read(order, preparation))
     workplace = Workplace(place.unfinished, order.options.resume, around.should_stop)
@@ -162,6 +163,7 @@ def fit(
         n_cached=rows.n_cached,
         notes=climbed.fitted.notes,
         plan=climbed.fitted.plan,
+        forecasts=climbed.fitted.forecasts,
         sections=told_on_the_way(climbed.fitted),
     )
     contents = _contents(order, tuned, climbed.fitted, graft(trunk_graph, climbed.fitted.heads), record)
@@ -212,7 +214,7 @@ def _proven(case: Case, place: Place, record: FitRecord) -> FitRecord:
 # --- before anything is read --------------------------------------------------------------------------
 
 
-def _look_up(
+def look_up(
     data: Path,
     trunk: str,
     recipe: str,
@@ -223,7 +225,7 @@ def _look_up(
 ) -> Order:
     """Turn names into objects and say what the data set was taken for."""
     found_recipe, task = plugins.recipe(recipe), plugins.task(options.task)
-    found_trunk = resolve(trunk, plugins.trunks())
+    found_trunk = resolve(trunk, plugins.trunks()) if options.onward is None else trunk_of(options.onward)
     _require_fit(found_trunk, found_recipe, task)
     dataset = read(data, options.reading())
     if options.labels is not None:
@@ -288,10 +290,15 @@ def _assign(order: Order, reading: Reading) -> Rows:
     first = next(iter(dataset.targets.values()))
     coarse = order.task.learn([first[row] for row in findings.usable]).encode(first)
     split = make_split(dataset, findings, coarse, how)
+    if isinstance(order.trunk, BundleTrunk):
+        split = keep_sides(split, reading.inspections, order.trunk.bundle)
     fit_rows = np.sort(np.concatenate([split.train, split.valid]))
     targets = {
         name: order.task.learn([raw[row] for row in fit_rows]) for name, raw in dataset.targets.items()
     }
+    if isinstance(order.trunk, BundleTrunk):
+        for line in forgotten(order.trunk.bundle, targets):
+            order.around.progress.say(line)
     truth = {name: targets[name].encode(raw) for name, raw in dataset.targets.items()}
     folds = tuple(
         Fold(np.searchsorted(fit_rows, fold.train), np.searchsorted(fit_rows, fold.valid))

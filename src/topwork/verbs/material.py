@@ -16,10 +16,10 @@ from topwork.verbs.options import Surroundings
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["TrunkMaterial", "resources_of"]
+__all__ = ["CANVASES", "TrunkMaterial", "resources_of"]
 
 _FAST_BF16 = frozenset({"avx512_bf16", "amx_bf16"})
-_CANVASES = 0.2
+CANVASES = 0.2
 """Part of the memory that decoded inputs may fill; what does not fit is decoded every time."""
 _UNKNOWN_MEMORY = 4 * 2**30
 
@@ -69,7 +69,7 @@ class TrunkMaterial:
         return self.modality.vary(canvas, self.trunk.preprocessing, draw)
 
     def _keep(self, row: int, canvas: Array) -> None:
-        limit = _CANVASES * (self.resources.memory_bytes or _UNKNOWN_MEMORY)
+        limit = CANVASES * (self.resources.memory_bytes or _UNKNOWN_MEMORY)
         with self._lock:
             if row not in self._canvases and self._n_bytes + canvas.nbytes <= limit:
                 self._canvases[row] = canvas

@@ -62,6 +62,8 @@ class FitOptions:
     slices
         Columns of a table by which the score is told apart; brightness and size of pictures and the source folder
         are looked at in any case.
+    onward
+        A bundle to go on from: its network is the trunk.
     labels
         A table of corrected labels, as a fit leaves it beside its bundle and the user has edited it.
     error_cost
@@ -81,6 +83,7 @@ class FitOptions:
     resume: bool = False
     proof: ProofLevel = "standard"
     slices: tuple[str, ...] = ()
+    onward: Path | None = None
     labels: Path | None = None
     error_cost: float | None = None
 

@@ -27,7 +27,7 @@ from topwork.engines.machine import Machine, survey
 from topwork.errors import StorageError, UsageError
 from topwork.storage import write_atomically
 from topwork.training.cache import FeatureKey
-from topwork.training.reading import Runner, read_features
+from topwork.training.reading import Reading, Runner, read_features
 from topwork.verbs.options import Surroundings
 from topwork.verbs.order import Order
 
@@ -39,6 +39,7 @@ __all__ = [
     "graph_identity",
     "load_graph",
     "packages",
+    "read_part",
     "start_engine",
 ]
 
@@ -214,9 +215,13 @@ class _Part:
 
 def features_of(preparation: Preparation, graph: Graph, order: Order, rows: Array) -> Array:
     """Return the features ``float32 [n, d]`` of some rows by another graph than the trunk's; nothing is cached."""
-    engine = preparation.engine_on(graph)
+    return read_part(preparation, preparation.engine_on(graph), order, rows).features
+
+
+def read_part(preparation: Preparation, engine: Engine, order: Order, rows: Array) -> Reading:
+    """Read some rows of the data set through an engine; nothing is cached."""
     runner = Runner(lambda: engine, {"features": order.trunk.card.n_features})
     decode = partial(order.modality.decode, preprocessing=order.trunk.preprocessing)
     part = _Part(order.dataset, rows)
     n_threads, progress = preparation.machine.n_cores, order.around.progress
-    return read_features(part, decode, runner, n_threads=n_threads, progress=progress).features
+    return read_features(part, decode, runner, n_threads=n_threads, progress=progress)

@@ -1,0 +1,209 @@
+"""`estimate`: what a fit would take, from a timed trial of the real pipeline on a few rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from topwork.contracts import Array, Budget, Clock, FitJob, Fold, Forecast, Goal, row_numbers
+from topwork.data.split import SplitOptions
+from topwork.errors import DataError
+from topwork.progress import Quiet
+from topwork.recipes.ladder import Survey, survey
+from topwork.recipes.probe import PROBE
+from topwork.training.plan import BATCH, plan_rungs, rung_s
+from topwork.training.reading import Reading
+from topwork.training.trial import peak_bytes, range_of
+from topwork.verbs.fitting import look_up
+from topwork.verbs.material import CANVASES, TrunkMaterial, resources_of
+from topwork.verbs.options import DEFAULT_TRUNK, FitOptions, Surroundings, duration_s
+from topwork.verbs.order import Order
+from topwork.verbs.transfer import Preparation, read_part
+
+__all__ = ["FitEstimate", "estimate"]
+
+_N_TRIAL = 64
+_N_PROBE = 500
+_DELIVERY_S = 1.5
+"""Writing, opening and proving a bundle, and a report: the same for every data set."""
+_PART_TRAIN = 0.8
+"""Of the rows that are not tested on, those that are trained on while the others validate."""
+_FEATURE_COPIES = 1.8
+
+
+@dataclass(frozen=True, slots=True)
+class FitEstimate:
+    """What a fit of these data would take.
+
+    Attributes
+    ----------
+    n_rows
+        Inputs of the data set.
+    forecasts
+        Times in seconds and peaks of memory in bytes, each as a range.
+    seconds
+        What the trial itself took.
+    """
+
+    n_rows: int
+    n_tried: int
+    forecasts: tuple[Forecast, ...]
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+
+def estimate(
+    data: str | Path,
+    *,
+    trunk: str = DEFAULT_TRUNK,
+    budget: str | float | None = None,
+    seed: int = 0,
+    options: FitOptions | None = None,
+    around: Surroundings | None = None,
+) -> FitEstimate:
+    """Estimate time and peak memory of a probe and of the ladder, without fitting.
+
+    A few dozen inputs are read, run through the network and trained on; what that took is scaled to the whole. What
+    is already in the cache makes a fit quicker than this.
+
+    Parameters
+    ----------
+    data, trunk, budget, seed, options, around
+        As for `fit`.
+
+    Raises
+    ------
+    DataError
+        The data cannot be used.
+    UsageError
+        A name or a combination that cannot work.
+    """
+    around = around or Surroundings()
+    watch = _Watch(around.clock)
+    order = look_up(Path(data), trunk, "ladder", seed, budget, options or FitOptions(), around)
+    preparation = Preparation(order.trunk, order.modality, around)
+    preparation.engine()
+    starting_s = watch.lap()
+    rows, reading = _read(order, preparation)
+    reading_s = watch.lap()
+    n = len(order.dataset)
+    probing_s = _probing_s(order, reading.features, rows, n)
+    watch.lap()
+    probe_s = starting_s + reading_s * n / len(rows) + probing_s + _DELIVERY_S
+    probe_bytes = peak_bytes() + _FEATURE_COPIES * reading.features.nbytes / len(rows) * n
+    found = survey(_small_job(order, preparation, reading.features, rows))
+    surveying_s = watch.lap()
+    rungs = _rungs(found, n, duration_s(budget) - probing_s)
+    ladder_s = probe_s + surveying_s + sum(rungs.values()) + reading_s * n / len(rows)
+    ladder_bytes = peak_bytes() + _training_bytes(found, order, preparation, n)
+    forecasts = [
+        _forecast("probe", "seconds", probe_s),
+        _forecast("probe", "bytes", probe_bytes),
+        *(_forecast(f"rung {name}", "seconds", rung) for name, rung in rungs.items()),
+        _forecast("ladder", "seconds", ladder_s),
+        _forecast("ladder", "bytes", max(probe_bytes, ladder_bytes)),
+    ]
+    return FitEstimate(n, len(rows), tuple(forecasts), watch.total())
+
+
+class _Watch:
+    """Tells the time since it was last asked, and since it was made."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._began_s = self._last_s = clock()
+
+    def lap(self) -> float:
+        now_s = self._clock()
+        since, self._last_s = now_s - self._last_s, now_s
+        return since
+
+    def total(self) -> float:
+        return self._clock() - self._began_s
+
+
+def _forecast(name: str, unit: str, value: float) -> Forecast:
+    return Forecast(name, unit, *range_of(value))
+
+
+def _read(order: Order, preparation: Preparation) -> tuple[Array, Reading]:
+    """Read a few rows as a fit would; return those that can be used.
+
+    Raises
+    ------
+    DataError
+        None can be used.
+    """
+    n = len(order.dataset)
+    drawn = np.sort(np.random.default_rng(order.seed).permutation(n)[:_N_TRIAL])
+    reading = read_part(preparation, preparation.engine(), order, drawn)
+    usable = row_numbers(np.array([one.problem is None for one in reading.inspections], dtype=bool))
+    if len(usable) < 2:
+        raise DataError(
+            f"Of {len(drawn)} inputs that were tried, {len(usable)} can be used.",
+            next_step="`topwork data check` tells what is wrong with each.",
+        )
+    return drawn[usable], replace(reading, features=reading.features[usable])
+
+
+def _probing_s(order: Order, features: Array, rows: Array, n: int) -> float:
+    """Time a probe on rows like those that were read, as many as a fit has, or fewer and scaled."""
+    n_tried = min(n, _N_PROBE)
+    draw = np.random.default_rng(order.seed)
+    again = draw.integers(0, len(rows), n_tried)
+    noise = draw.normal(size=(n_tried, features.shape[1])) * features.std(axis=0)
+    job = _job(order, (features[again] + noise).astype(np.float32), rows[again])
+    clock = order.around.clock
+    began_s = clock()
+    PROBE(replace(job, progress=Quiet()))
+    return (clock() - began_s) * n / n_tried
+
+
+def _job(order: Order, features: Array, rows: Array) -> FitJob:
+    """Put together a job of these rows, every fifth of them for validation."""
+    place = np.arange(len(rows))
+    folds = tuple(Fold(place[place % 5 != i], place[place % 5 == i]) for i in range(min(5, len(rows))))
+    goals = {}
+    for name, raw in order.dataset.targets.items():
+        target = order.task.learn(list(raw))
+        goals[name] = Goal(target.encode([raw[row] for row in rows]), target.link, target.n_outputs)
+    return FitJob(features, goals, folds, order.seed, Budget(order.around.clock), order.around.progress)
+
+
+def _small_job(order: Order, preparation: Preparation, features: Array, rows: Array) -> FitJob:
+    material = TrunkMaterial(
+        trunk=order.trunk,
+        around=order.around,
+        dataset=order.dataset,
+        modality=order.modality,
+        rows=rows,
+        resources=resources_of(preparation.machine),
+    )
+    return replace(_job(order, features, rows), material=material)
+
+
+def _rungs(found: Survey, n: int, remaining_s: float) -> dict[str, float]:
+    """Return what each rung would take with the data set as a whole."""
+    n_train = max(1, round(n * (1 - SplitOptions().test_fraction) * _PART_TRAIN))
+    n_valid = max(1, round(n_train * (1 - _PART_TRAIN) / _PART_TRAIN))
+    tried = max(1, round(_N_TRIAL * _PART_TRAIN)), max(1, round(_N_TRIAL * (1 - _PART_TRAIN)))
+    speed = replace(
+        found.speed,
+        fill_s=found.speed.fill_s * n_train / tried[0],
+        check_s=found.speed.check_s * n_valid / tried[1],
+    )
+    rungs = plan_rungs(n_train, found.n_stages, found.n_below, speed, remaining_s)
+    per_epoch = max(1, n_train // BATCH)
+    return {one.name: rung_s(one.name, one.n_steps, speed, per_epoch) for one in rungs}
+
+
+def _training_bytes(found: Survey, order: Order, preparation: Preparation, n: int) -> float:
+    """Return what training adds at its peak: decoded inputs, activations at the cut, a step, and the state."""
+    memory = preparation.machine.memory_bytes
+    spec = order.modality.canvas(order.trunk.preprocessing)
+    canvas = order.modality.decode(order.modality.synthetic(1, seed=0)[0], spec).tensor.nbytes
+    canvases = min(n * canvas, CANVASES * memory if memory else n * canvas)
+    at_cut = n * _PART_TRAIN * found.speed.most_variants * found.cut_bytes
+    return canvases + at_cut + BATCH * found.kept_bytes + found.state_bytes
