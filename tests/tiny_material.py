@@ -27,16 +27,12 @@ class ChainNetwork(torch.nn.Module):
             self.levels = torch.nn.ModuleList(
                 torch.nn.Sequential(
                     torch.nn.Conv2d(n_in, n_out, 3, padding=1, stride=2 if level == 1 else 1, bias=False),
-                    torch.nn.BatchNorm2d(n_out),
+                    torch.nn.BatchNorm2d(n_out, momentum=1.0),
                     torch.nn.ReLU(),
                 )
                 for level, (n_in, n_out) in enumerate(pairwise(widths))
             )
-            for name, tensor in self.state_dict().items():
-                if name.endswith("running_mean"):
-                    tensor.normal_(0, 0.2)
-                elif name.endswith(("running_var", "1.weight")):
-                    tensor.uniform_(0.3, 1.5)
+            self(torch.randint(0, 256, (64, SIDE, SIDE, 3), dtype=torch.uint8))  # for the statistics
         self.eval()
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -105,7 +101,7 @@ def features_of(material: TinyMaterial) -> Array:
 
 
 def tiny_job(
-    n: int = 90,
+    n: int = 240,
     *,
     n_steps: int | None = 20,
     change: Callable[[FitJob], FitJob] = lambda job: job,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
@@ -20,15 +22,23 @@ def patched(network: nn.Module) -> list[str]:
     return [name for name, module in network.named_modules() if "forward" in module.__dict__]
 
 
+def flat(network: ChainNetwork) -> tuple[Stage, ...]:
+    """Stages of single layers, whose own forward is replaced where they are folded."""
+    return tuple(Stage(stage.name, tuple(stage.modules[0].children())) for stage in network.stages())
+
+
+@pytest.mark.parametrize("stages_of", [ChainNetwork.stages, flat])
 @pytest.mark.parametrize("folded", [False, True])
 @pytest.mark.parametrize("n_below", [1, 2, 3])
-def test_the_parts_give_what_the_whole_gives(n_below: int, folded: bool) -> None:
+def test_the_parts_give_what_the_whole_gives(
+    n_below: int, folded: bool, stages_of: Callable[[ChainNetwork], tuple[Stage, ...]]
+) -> None:
     network = ChainNetwork()
     if folded:
         assert fold(network, pixels(), bf16=False) == 4
     before = patched(network)
     whole = network(pixels())
-    parts = cut(network, network.stages(), n_below, pixels(2))
+    parts = cut(network, stages_of(network), n_below, pixels(2))
     assert parts is not None
     below, above = parts
     activation = below(pixels())

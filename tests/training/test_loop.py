@@ -21,7 +21,7 @@ from topwork.training.schedules import averaging, one_cycle
 N = 96
 RATES = (1e-3, 2e-3, 4e-3, 8e-3, 2e-2)
 RUNG = RungPlan("all", 0, 24, 16, RATES, check_every=6)
-GOLDEN = (1.1106, 1.0998, 1.0952, 1.0922)
+GOLDEN = (1.1165, 0.9171, 0.6554, 0.5827)
 """Validation losses of `RUNG`. A change here changes every fit that trains, so it must be meant."""
 
 
@@ -117,7 +117,7 @@ def test_it_learns_what_the_untrained_network_does_not_know() -> None:
 
 def test_what_is_kept_is_what_validation_liked_best() -> None:
     listener = Listener()
-    outcome = run(listener, replace(RUNG, n_steps=60, rates=(0.3,) * 5))
+    outcome = run(listener, replace(RUNG, n_steps=60, check_every=3, rates=(0.1,) * 5))
     losses = [check.loss for _, check in listener.seen]
     assert losses.index(min(losses)) not in (0, len(losses) - 1)
     assert outcome.check.loss == min(losses)

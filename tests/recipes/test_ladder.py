@@ -1,0 +1,452 @@
+"""The ladder climbs in order, keeps the simplest rung that is as good as the best, and goes on where it was left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from faulty_disks import mount, unmount
+from tiny_material import ChainNetwork, TinyMaterial, tiny_job
+from told import Told
+from topwork.contracts import Array, Budget, FitJob, Fitted, Goal, Stage, Workplace
+from topwork.errors import UsageError
+from topwork.recipes.ladder import LADDER, choose
+from topwork.recipes.probe import PROBE
+from topwork.training.checkpoint import Checkpoint, read_checkpoint
+
+N_STEPS = 40
+LEARNING = 160
+"""Steps after which the tiny network has learnt what the probe cannot see."""
+
+
+@dataclass
+class Watch:
+    """Answers whether to stop, counts how often it was asked, and may look at the workplace meanwhile."""
+
+    look: Callable[[int], bool] = lambda _: False
+    n_asked: int = 0
+
+    def __call__(self) -> bool:
+        self.n_asked += 1
+        return self.look(self.n_asked)
+
+
+def placed(job: FitJob, folder: Path, *, resume: bool = False, watch: Watch | None = None) -> FitJob:
+    return replace(job, workplace=Workplace(folder, resume, watch or Watch()))
+
+
+def on_material(job: FitJob, kind: type[TinyMaterial]) -> FitJob:
+    assert isinstance(job.material, TinyMaterial)
+    return replace(job, material=kind(job.material.pictures, job.material.memory_bytes))
+
+
+def edit_plan(folder: Path, **changes: object) -> None:
+    """Change every rung of the plan that a run left, and forget what was trained."""
+    plan = json.loads((folder / "plan.json").read_text())
+    for rung in plan["rungs"]:
+        rung.update({k: v[rung["name"]] if isinstance(v, dict) else v for k, v in changes.items()})
+    (folder / "plan.json").write_text(json.dumps(plan))
+    for left in folder.glob("*.safetensors"):
+        left.unlink()
+
+
+def assert_same_model(one: Fitted, other: Fitted) -> None:
+    assert one.weights.keys() == other.weights.keys()
+    assert all(np.array_equal(one.weights[name], other.weights[name]) for name in one.weights)
+    for name, head in one.heads.items():
+        assert np.array_equal(head.weight, other.heads[name].weight)
+        assert np.array_equal(head.bias, other.heads[name].bias)
+        assert np.array_equal(one.held_out[name], other.held_out[name], equal_nan=True)
+
+
+# --- the way up -----------------------------------------------------------------------------------------
+
+
+def test_rungs_are_climbed_in_their_order_and_the_best_is_the_model() -> None:
+    fitted = LADDER(tiny_job(n_steps=LEARNING))
+    assert [rung.name for rung in fitted.rungs] == ["probe", "top", "all"]
+    assert [rung.n_steps for rung in fitted.rungs] == [None, 64, 96]
+    shares = [rung.trained_share for rung in fitted.rungs]
+    assert shares[0] == 0.0
+    assert 0.4 < (shares[1] or 0) < 1
+    assert shares[2] == 1.0
+    [chosen] = [rung for rung in fitted.rungs if rung.chosen]
+    assert chosen.name == "all"
+    assert chosen.validation > fitted.rungs[0].validation + 0.03
+    assert chosen.gain is not None
+    assert chosen.gain.low > 0
+    assert [moment.rung for moment in fitted.history] == sorted(
+        (m.rung for m in fitted.history), reverse=True
+    )
+
+
+def test_the_model_is_what_validation_saw() -> None:
+    """Weights and calibrated heads together give the held-out scores."""
+    job = tiny_job(n_steps=LEARNING)
+    fitted = LADDER(job)
+    network = ChainNetwork()
+    changed = {name: torch.from_numpy(value) for name, value in fitted.weights.items()}
+    assert changed.keys() == dict(network.named_parameters()).keys()
+    network.load_state_dict({**network.state_dict(), **changed})
+    assert isinstance(job.material, TinyMaterial)
+    with torch.no_grad():
+        features = network(torch.from_numpy(job.material.pictures)).numpy()
+    head, valid = fitted.heads["pattern"], job.folds[0].valid
+    scores = features @ head.weight.T + head.bias
+    assert np.allclose(scores[valid], fitted.held_out["pattern"][valid], atol=1e-3)
+    assert np.isnan(fitted.held_out["pattern"][job.folds[0].train]).all()
+
+
+def test_the_same_job_gives_the_same_model_and_another_seed_another() -> None:
+    one, same, other = (LADDER(tiny_job(n_steps=LEARNING, seed=seed)) for seed in (0, 0, 1))
+    assert one.weights
+    assert_same_model(one, same)
+    assert any(not np.array_equal(one.weights[name], value) for name, value in other.weights.items())
+
+
+class Noise(TinyMaterial):
+    """Variants show nothing at all, so training on them can only do harm."""
+
+    def variant(self, row: int, draw: np.random.Generator) -> Array:
+        return np.asarray(draw.integers(0, 255, self.pictures[row].shape, dtype=np.uint8))
+
+
+def test_a_rung_that_is_worse_is_not_the_model(tmp_path: Path) -> None:
+    job = on_material(tiny_job(n_steps=N_STEPS), Noise)
+    LADDER(placed(job, tmp_path))
+    edit_plan(tmp_path, check_every=1000, rates={"top": [0.1] * 3, "all": [0.1] * 5})
+    fitted = LADDER(placed(job, tmp_path, resume=True))
+    assert [rung.name for rung in fitted.rungs] == ["probe", "top", "all"]
+    assert [rung.chosen for rung in fitted.rungs] == [True, False, False]
+    assert all(rung.gain is not None and rung.gain.value < 0 for rung in fitted.rungs[1:])
+    assert not fitted.weights
+    probe = PROBE(job)
+    assert_same_model(replace(fitted, weights={}), probe)
+
+
+class NoiseAtFirst(TinyMaterial):
+    """Variants of the rung of the upper stages show nothing, those of the next one are good."""
+
+    def variant(self, row: int, draw: np.random.Generator) -> Array:
+        good = super().variant(row, draw)
+        return np.asarray(
+            draw.integers(0, 255, good.shape, dtype=np.uint8) if len(self.asked) <= 8 * 160 else good
+        )
+
+
+@pytest.mark.parametrize(("kind", "started_from"), [(NoiseAtFirst, "probe"), (TinyMaterial, "top")])
+def test_a_rung_starts_from_the_best_before_it(
+    kind: type[TinyMaterial], started_from: str, tmp_path: Path
+) -> None:
+    job = on_material(tiny_job(n_steps=LEARNING), kind)
+    LADDER(placed(job, tmp_path))
+    edit_plan(tmp_path, rates={"top": [0.02] * 3, "all": [1e-9] * 5}, check_every={"top": 1000, "all": 1})
+    fitted = LADDER(placed(on_material(job, kind), tmp_path, resume=True))
+    after_top = read_checkpoint(tmp_path / "rung1.safetensors")
+    during_all = read_checkpoint(tmp_path / "state.safetensors")
+    assert after_top is not None
+    assert during_all is not None
+    assert during_all.values["rung"] == 2
+    before = dict(ChainNetwork().named_parameters())
+    upper = [name for name in before if name.split(".")[1] in "23"]
+    for name in upper:
+        own, top = during_all.tensors[f"own.{name}"], after_top.tensors[f"best.{name}"]
+        expected, other = (before[name], top) if started_from == "probe" else (top, before[name])
+        assert torch.allclose(own, expected, atol=1e-5)
+        assert not torch.allclose(own, other, atol=1e-3)
+    gain = fitted.rungs[1].gain
+    assert gain is not None
+    assert (gain.value < 0) == (started_from == "probe")
+
+
+def test_the_last_rung_is_climbed_only_where_the_one_before_was_a_gain(tmp_path: Path) -> None:
+    """Without a limit of steps or time three rungs are planned."""
+    for kind, n_rungs in ((Noise, 2), (TinyMaterial, 3)):
+        job = on_material(tiny_job(n_steps=None), kind)
+        fitted = LADDER(placed(job, tmp_path / kind.__name__))
+        assert list(fitted.plan)[-3:] == ["top", "all", "longer"]
+        assert len(fitted.rungs) - 1 == n_rungs
+
+
+def test_a_network_that_cannot_be_cut_is_trained_whole() -> None:
+    class Short(TinyMaterial):
+        def stages(self, network: torch.nn.Module) -> tuple[Stage, ...]:
+            return (Stage("whole", tuple(network.children())),)
+
+    fitted = LADDER(on_material(tiny_job(n_steps=10), Short))
+    assert [(rung.name, rung.n_steps) for rung in fitted.rungs] == [("probe", None), ("all", 10)]
+
+
+# --- the choice -----------------------------------------------------------------------------------------
+
+
+def rows(mean: float, spread: float, n: int = 400) -> Array:
+    return mean + spread * np.where(np.arange(n) % 2, 1.0, -1.0)
+
+
+def test_within_one_standard_error_the_simpler_one_is_chosen() -> None:
+    """The error of the difference is 1/20 of its spread with 400 rows."""
+    best = rows(0.5, 0.0)
+    assert choose([rows(0.54, 1.0), best]) == 0
+    assert choose([rows(0.56, 1.0), best]) == 1
+    assert choose([rows(0.56, 1.0), rows(0.54, 1.0), best]) == 1
+    assert choose([rows(0.56, 1.0), rows(0.56, 1.0), best]) == 2
+
+
+def test_the_error_is_that_of_the_difference() -> None:
+    """Both losses vary wildly from row to row and hardly from each other."""
+    wild = np.random.default_rng(0).exponential(5.0, 400)
+    assert choose([wild + 0.01 + rows(0, 0.05), wild]) == 1
+
+
+def test_the_best_is_chosen_where_it_is_the_simplest() -> None:
+    assert choose([rows(0.5, 1.0), rows(0.5, 1.0), rows(0.6, 1.0)]) == 0
+    assert choose([rows(0.5, 1.0)]) == 0
+
+
+# --- time -----------------------------------------------------------------------------------------------
+
+
+def test_without_any_time_the_probe_is_the_model() -> None:
+    fitted = LADDER(replace(tiny_job(n_steps=None), budget=Budget(lambda: 1.0, 1.0)))
+    assert [(rung.name, rung.chosen) for rung in fitted.rungs] == [("probe", True)]
+    assert not fitted.weights
+    assert fitted.heads["pattern"].weight.shape == (3, 6)
+
+
+def test_too_little_time_for_a_rung_leaves_the_probe() -> None:
+    fitted = LADDER(replace(tiny_job(n_steps=None), budget=Budget(lambda: 0.0, 1.0001)))
+    assert [(rung.name, rung.chosen) for rung in fitted.rungs] == [("probe", True)]
+
+
+@dataclass
+class Ticking:
+    """A clock that goes on by itself, a little with every look at it."""
+
+    now_s: float = 0.0
+    looks: list[float] = field(default_factory=list)
+
+    def __call__(self) -> float:
+        self.now_s += 0.05
+        self.looks.append(self.now_s)
+        return self.now_s
+
+
+def test_time_that_runs_out_on_the_way_ends_with_the_best_so_far() -> None:
+    """The plan believes in a fast machine; the clock then runs away from it."""
+    fitted = LADDER(replace(tiny_job(n_steps=None), budget=Budget(Ticking(), 8.0)))
+    assert len(fitted.rungs) >= 2
+    assert any("stopped after" in note for rung in fitted.rungs for note in rung.notes)
+    assert sum(rung.chosen for rung in fitted.rungs) == 1
+
+
+# --- being stopped --------------------------------------------------------------------------------------
+
+
+def later_than(most: int, n: int) -> bool:
+    return n > most
+
+
+def test_a_wish_to_stop_at_any_moment_gives_the_best_so_far(tmp_path: Path) -> None:
+    whole = Watch()
+    reference = LADDER(placed(tiny_job(n_steps=N_STEPS), tmp_path, watch=whole))
+    assert len(reference.rungs) == 3
+    n_rungs = []
+    for n_polls in (0, 1, 2, 5, whole.n_asked // 2, whole.n_asked - 5, whole.n_asked - 1):
+        watch = Watch(partial(later_than, n_polls))
+        fitted = LADDER(placed(tiny_job(n_steps=N_STEPS), tmp_path / str(n_polls), watch=watch))
+        assert watch.n_asked <= n_polls + 4
+        assert sum(rung.chosen for rung in fitted.rungs) == 1
+        assert np.isfinite(fitted.heads["pattern"].weight).all()
+        n_rungs.append(len(fitted.rungs))
+    assert n_rungs == sorted(n_rungs)
+    assert (n_rungs[0], n_rungs[-1]) == (1, 3)
+
+
+# --- disks ----------------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_costs_the_checkpoints_and_nothing_else(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount(disk, "8k")
+    try:
+        job, told = tiny_job(n_steps=N_STEPS), Told()
+        fitted = LADDER(placed(replace(job, progress=told), disk / "work"))
+        assert_same_model(fitted, LADDER(job))
+        found = [note for note in fitted.notes if "goes on without checkpoints" in note]
+        assert len(found) == 1
+        assert "the disk is full" in found[0]
+        assert found[0] in told.lines
+    finally:
+        unmount(disk)
+
+
+def test_a_place_where_no_plan_can_be_written_is_noted(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("here")
+    fitted = LADDER(placed(tiny_job(n_steps=N_STEPS), tmp_path / "file" / "work"))
+    assert any("cannot be resumed" in note for note in fitted.notes)
+    assert len(fitted.rungs) == 3
+
+
+# --- going on -------------------------------------------------------------------------------------------
+
+
+class Killed(Exception):  # noqa: N818 - it is an event
+    """Stands for a kill: nothing catches it."""
+
+
+@pytest.mark.parametrize("share", [0.02, 0.2, 0.4, 0.5, 0.7, 0.9, 0.99])
+def test_a_run_that_was_killed_goes_on_to_the_same_model(share: float, tmp_path: Path) -> None:
+    job, whole = tiny_job(n_steps=LEARNING), Watch()
+    reference = LADDER(placed(job, tmp_path / "whole", watch=whole))
+    assert reference.weights
+
+    def kill(n: int) -> bool:
+        if n > share * whole.n_asked:
+            raise Killed
+        return False
+
+    with pytest.raises(Killed):
+        LADDER(placed(job, tmp_path / "killed", watch=Watch(kill)))
+    again = Watch()
+    resumed = LADDER(placed(job, tmp_path / "killed", resume=True, watch=again))
+    assert_same_model(resumed, reference)
+    assert [rung.name for rung in resumed.rungs] == [rung.name for rung in reference.rungs]
+    assert [rung.log_loss for rung in resumed.rungs] == [rung.log_loss for rung in reference.rungs]
+    if share > 0.5:
+        assert again.n_asked < 0.8 * whole.n_asked
+
+
+@pytest.mark.parametrize("name", ["state", "rung1"])
+def test_a_damaged_checkpoint_is_trained_again(name: str, tmp_path: Path) -> None:
+    job = tiny_job(n_steps=N_STEPS)
+    reference = LADDER(placed(job, tmp_path))
+    path = tmp_path / f"{name}.safetensors"
+    path.write_bytes(path.read_bytes()[:-9])
+    assert_same_model(LADDER(placed(job, tmp_path, resume=True)), reference)
+
+
+def test_a_fit_that_begins_anew_takes_nothing_from_an_old_one(tmp_path: Path) -> None:
+    LADDER(placed(tiny_job(n_steps=N_STEPS, seed=1), tmp_path))
+    job = tiny_job(n_steps=N_STEPS)
+    assert_same_model(LADDER(placed(job, tmp_path)), LADDER(job))
+
+
+def test_activations_computed_twice_give_the_same_weights(tmp_path: Path) -> None:
+    job = tiny_job(n_steps=LEARNING)
+    reference = LADDER(placed(job, tmp_path))
+    edit_plan(tmp_path, recompute=True)
+    assert_same_model(LADDER(placed(job, tmp_path, resume=True)), reference)
+
+
+def test_little_memory_computes_a_step_in_parts(tmp_path: Path) -> None:
+    """With a few kilobytes there is no room for variants at the cut, nor for one whole example."""
+    fitted = LADDER(placed(tiny_job(n_steps=10, memory_bytes=3000), tmp_path))
+    assert [rung.name for rung in fitted.rungs] == ["probe", "all"]
+    [rung] = json.loads((tmp_path / "plan.json").read_text())["rungs"]
+    assert (rung["n_parts"], rung["recompute"]) == (32, True)
+
+
+# --- what cannot go on ----------------------------------------------------------------------------------
+
+
+def relabelled(job: FitJob) -> FitJob:
+    goal = job.goals["pattern"]
+    return replace(job, goals={"pattern": replace(goal, truth=np.roll(goal.truth, 1))})
+
+
+CHANGES: dict[str, Callable[[FitJob], FitJob]] = {
+    "seed was 0 and is 1": lambda job: replace(job, seed=1),
+    "data was .* and is": relabelled,
+    "data was [0-9a-f]+ and": lambda job: replace(job, features=job.features + 1),
+    "data was": lambda job: replace(job, folds=job.folds[1:]),
+    "seed was .*; data was": lambda job: relabelled(replace(job, seed=2)),
+    "threads was 1 and is 2": lambda job: replace(
+        job,
+        material=TinyMaterial(job.material.pictures, n_threads=2),  # type: ignore[union-attr]
+    ),
+}
+
+
+@pytest.mark.parametrize("told", CHANGES)
+def test_another_fit_is_not_resumed_and_what_differs_is_named(told: str, tmp_path: Path) -> None:
+    job = tiny_job(n_steps=N_STEPS)
+    LADDER(placed(job, tmp_path))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(UsageError, match=told):
+        LADDER(placed(CHANGES[told](job), tmp_path, resume=True))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("content", [None, b"", b"null", b"{}", b"\xff"])
+def test_there_must_be_something_to_resume(content: bytes | None, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "plan.json").write_bytes(content)
+    with pytest.raises(UsageError, match=r"no unfinished fit in .*\n.*without --resume"):
+        LADDER(placed(tiny_job(n_steps=N_STEPS), tmp_path, resume=True))
+
+
+def test_features_alone_cannot_be_climbed_on() -> None:
+    with pytest.raises(UsageError, match="this job holds only its features"):
+        LADDER(replace(tiny_job(), material=None))
+
+
+# --- several targets ------------------------------------------------------------------------------------
+
+
+def two_targets(job: FitJob) -> FitJob:
+    """Add a target that only a third of the rows has, and take the other away from a few that had it."""
+    pattern = job.goals["pattern"].truth.copy()
+    rare = np.where(np.arange(len(pattern)) % 4 == 0, pattern % 2, -1)
+    pattern[::7] = -1
+    goals = {"pattern": replace(job.goals["pattern"], truth=pattern), "rare": Goal(rare, "softmax", 2)}
+    return replace(job, goals=goals)
+
+
+def test_labels_may_be_missing_in_several_targets(tmp_path: Path) -> None:
+    job = two_targets(tiny_job(n_steps=LEARNING))
+    fitted = LADDER(placed(job, tmp_path))
+    assert fitted.rungs[-1].chosen
+    assert {name: head.weight.shape for name, head in fitted.heads.items()} == {
+        "pattern": (3, 6),
+        "rare": (2, 6),
+    }
+    valid = job.folds[0].valid
+    for name, goal in job.goals.items():
+        known = valid[goal.truth[valid] >= 0]
+        assert np.mean(fitted.held_out[name][known].argmax(1) == goal.truth[known]) > 0.7
+    assert_same_model(LADDER(placed(job, tmp_path, resume=True)), fitted)
+
+
+def test_rows_without_any_label_change_nothing(tmp_path: Path) -> None:
+    """What a row without a truth shows is of no consequence beyond its place in the order."""
+    job = tiny_job(n_steps=N_STEPS)
+    assert isinstance(job.material, TinyMaterial)
+    truth = job.goals["pattern"].truth.copy()
+    hidden = np.flatnonzero(np.arange(len(truth)) % 5 == 0)
+    truth[hidden] = -1
+    jobs = []
+    for shown in (0, 255):
+        pictures = job.material.pictures.copy()
+        pictures[hidden] = shown
+        goals = {"pattern": replace(job.goals["pattern"], truth=truth)}
+        jobs.append(replace(job, goals=goals, material=TinyMaterial(pictures)))
+    assert_same_model(LADDER(jobs[0]), LADDER(jobs[1]))
+
+
+def test_a_checkpoint_of_another_rung_is_not_taken(tmp_path: Path) -> None:
+    job = tiny_job(n_steps=N_STEPS)
+    reference = LADDER(placed(job, tmp_path))
+    state = read_checkpoint(tmp_path / "state.safetensors")
+    assert isinstance(state, Checkpoint)
+    assert state.values["rung"] == 2
+    (tmp_path / "rung1.safetensors").unlink()
+    assert_same_model(LADDER(placed(job, tmp_path, resume=True)), reference)
