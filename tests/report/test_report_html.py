@@ -14,9 +14,11 @@ import pytest
 
 from records import (
     HOSTILE_TEXTS,
+    beaten_record,
     chess_record,
     evaluation_record,
     hostile_record,
+    plain_record,
     two_target_record,
     unmeasured_record,
     wide_record,
@@ -24,7 +26,10 @@ from records import (
 from topwork.contracts import FitRecord, Gallery, Picture, Rejected
 from topwork.report.html import render_html
 
-RECORDS = (chess_record, hostile_record, wide_record, two_target_record, evaluation_record, unmeasured_record)
+RECORDS = (
+    *(chess_record, plain_record, beaten_record, hostile_record, wide_record, two_target_record),
+    *(evaluation_record, unmeasured_record),
+)
 VOID = {"meta", "img", "input", "br", "link", "hr"}
 every_record = pytest.mark.parametrize("record", RECORDS, ids=lambda r: r.__name__)
 
@@ -185,7 +190,7 @@ def test_the_page_can_be_encoded_whatever_the_names() -> None:
 def test_what_is_no_jpeg_is_never_shown_as_a_picture() -> None:
     record = chess_record()
     claims = ("", "not base64!", base64.b64encode(b"<svg onload=alert(1)>").decode(), "é")
-    pictures = tuple(Picture(f"{i}.jpg", "said", claim) for i, claim in enumerate(claims))
+    pictures = tuple(Picture(f"{i}.jpg", "said", claim, claim) for i, claim in enumerate(claims))
     result = replace(record.targets["label"], sections=(Gallery("Mistakes", pictures),))
     page = read(replace(record, targets={"label": result}))
     assert page.all("img") == []
@@ -240,8 +245,10 @@ def test_a_hundred_classes_are_all_there_with_their_cells_in_words() -> None:
 def test_mistakes_are_shown_with_picture_caption_and_name() -> None:
     gallery = chess_record().targets["label"].sections[2]
     assert isinstance(gallery, Gallery)
-    page = read(chess_record())
-    assert [a["src"].split(",")[1] for a in page.all("img")] == [p.jpeg_base64 for p in gallery.pictures]
+    page = read(plain_record())
+    shown = [encoded for p in gallery.pictures for encoded in (p.jpeg_base64, p.heat_base64)]
+    assert [a["src"].split(",")[1] for a in page.all("img")] == shown
+    assert [a.get("class") for a in page.all("img")] == [None, "looks"] * len(gallery.pictures)
     assert len(gallery.pictures) == 13
     for picture in gallery.pictures:
         assert picture.caption in page.text
@@ -312,9 +319,141 @@ def test_an_evaluation_and_an_unmeasured_fit_render_without_invented_numbers() -
     evaluation, unmeasured = read(evaluation_record()).text, read(unmeasured_record()).text
     assert "Evaluation report" in evaluation
     assert "first model after" not in evaluation
+    assert "The climb" not in evaluation
+    assert "Against other models" not in evaluation
     assert "validation:" not in evaluation
     assert "unknown" in unmeasured
     assert "nan" not in unmeasured.lower()
+
+
+# --- the proof --------------------------------------------------------------------------------------------
+
+
+def shown_of(record: FitRecord) -> str:
+    return read(record).text.replace("\u00a0", " ")
+
+
+def test_every_comparison_is_told_with_its_difference_its_cost_and_how_it_was_made() -> None:
+    text = shown_of(chess_record())
+    for one in chess_record().targets["label"].comparisons:
+        assert one.how in text
+    for part in (
+        "On the same 111 test examples, row by row",
+        "better by 29.7 points",
+        "20.1 to 39.1",
+        "no difference shown",
+        "1.8 points, −2.7 to 6.3",
+        "its accuracy: 51.3 %",
+        "its fit: 61.3 s",
+        "better by 0.071",
+        "most frequent class: 18.9 %",
+    ):
+        assert part in text, part
+    drawn = [a["aria-label"] for a in read(chess_record()).all("svg") if "aria-label" in a]
+    assert len([words for words in drawn if "points, " in words]) == 4
+
+
+def test_a_chart_is_drawn_named_and_there_in_numbers() -> None:
+    page = read(chess_record())
+    plots = [a for a in page.all("svg") if a.get("class") == "plot"]
+    assert len(plots) == 5
+    assert "fitted curve, 95 % range: from 51.3 % at 44 to 83.5 % at 880" in plots[0]["aria-label"].replace(
+        "\u00a0", " "
+    )
+    growth = chess_record().targets["label"].growth
+    assert growth is not None
+    n_points = sum(len(one.points) for one in growth.chart.series)
+    first = render_html(chess_record()).split('class="plot"')[1]
+    assert first.count("data-spot") == first.count("<title>") == n_points
+    assert first.split("</table>")[0].count('<th scope="row">') == n_points
+    assert len(re.findall(r"NaN|nan%|inf%", render_html(hostile_record()))) == 0
+
+
+def test_growth_is_told_beside_its_chart() -> None:
+    text = shown_of(chess_record())
+    assert text.count("Twice the labelled examples (880 instead of 440) would help: about +4.7 points") == 2
+    assert "Measured with a linear head on the frozen network" in text
+    assert "Twice the labelled" not in shown_of(plain_record())
+
+
+def test_the_climb_says_what_each_step_gained_cost_and_which_was_chosen() -> None:
+    source = render_html(chess_record())
+    (climb,) = re.findall(r'<table class="plain climb">(.*?)</table>', source, re.S)
+    rows = [words_of(row) for row in re.findall(r"<tr.*?</tr>", climb, re.S)][1:]
+    rows = [row.replace("\u00a0", " ") for row in rows]
+    assert len(rows) == 3
+    assert [("chosen" in row) for row in rows] == [False, True, False]
+    for part in ("23.4 s", "78.6 %", "0.620", "0.539 to 0.702", "better by 0.101", "41.2 %", "410"):
+        assert part in rows[1], part
+    assert "no gain shown" in rows[2]
+    old = re.findall(r'<table class="plain climb">(.*?)</table>', render_html(plain_record()), re.S)[0]
+    assert "gain in log loss" in climb
+    assert "gain in log loss" not in old, "what an old record does not hold has no column"
+
+
+def test_plan_forecasts_and_the_time_of_the_proof_are_told() -> None:
+    text = shown_of(chess_record())
+    for part in (
+        "410 steps of 32, AdamW",
+        "48.0 s to 95.0 s",
+        "720 MB to 1.1 GB",
+        "more than expected",
+        "1 of 2 forecasts held",
+        "the proof, beside the fit",
+        "87.0 s",
+        "growth 19.7 s",
+    ):
+        assert part in text, part
+    for part in ("Forecasts", "The plan", "beside the fit"):
+        assert part not in shown_of(plain_record())
+
+
+def test_sentences_come_first_then_pictures_then_how_to_make_it_again() -> None:
+    text = shown_of(chess_record())
+    places = [
+        text.index(part)
+        for part in (
+            "it is right 81.1 %",
+            "That was measured on",
+            "What it confuses most",
+            "What would help first",
+            "Fitting took",
+            "Against other models",
+            "How the score grows",
+            "Confusion matrix",
+            "Most confident mistakes",
+            "The climb",
+            "topwork fit photos/Chess",
+        )
+    ]
+    assert places == sorted(places)
+
+
+def test_that_a_simpler_model_is_as_good_is_the_first_thing_said() -> None:
+    text = shown_of(beaten_record())
+    said = text.index("not shown to be better than the classical baseline")
+    assert said < text.index("81.1 %")
+    assert "This model is worse than the classical baseline" in shown_of(beaten_record(worse=True))
+
+
+def test_scores_are_of_the_rows_that_have_a_label() -> None:
+    assert "Measured on 104 test examples" in shown_of(two_target_record())
+    assert "Measured on 111 test examples" in shown_of(plain_record())
+
+
+def test_a_gallery_offers_only_what_its_pictures_have() -> None:
+    with_all, without = render_html(chess_record()), render_html(hostile_record())
+    with_all = with_all.split("<script>")[0]
+    assert with_all.count("data-swaps") == 1, "only the gallery that has heat pictures"
+    assert with_all.count('data-by="truth"') == with_all.count('data-by="predicted"') == 2
+    assert 'data-probability="0.97"' in with_all
+    record = chess_record()
+    bare = Gallery("Mistakes", (Picture("a.jpg", "said a"), Picture("b.jpg", "said b")))
+    result = replace(record.targets["label"], sections=(bare,))
+    source = render_html(replace(record, targets={"label": result}))
+    for absent in ("data-by", "data-swaps", "surest first", "by true label"):
+        assert absent not in source.split("<script>")[0]
+    assert "surest first" in without
 
 
 def test_the_same_record_renders_the_same_page() -> None:

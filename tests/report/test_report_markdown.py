@@ -11,6 +11,7 @@ from records import (
     chess_record,
     evaluation_record,
     hostile_record,
+    plain_record,
     two_target_record,
     unmeasured_record,
     wide_record,
@@ -19,7 +20,10 @@ from topwork.contracts import FitRecord, Table, TargetResult
 from topwork.report.html import render_html
 from topwork.report.markdown import escape, render_markdown
 
-MAKERS = (chess_record, hostile_record, wide_record, two_target_record, evaluation_record, unmeasured_record)
+MAKERS = (
+    *(chess_record, plain_record, hostile_record, wide_record, two_target_record, evaluation_record),
+    unmeasured_record,
+)
 RECORDS = [make() for make in MAKERS]
 
 
@@ -100,4 +104,37 @@ def test_pictures_stay_in_the_page() -> None:
 def test_a_flood_of_rejected_inputs_is_cut() -> None:
     text = render_markdown(chess_record())
     assert "Pawn/00000113.gif" in text
-    assert "more" not in text.split("## Data")[1].split("## Steps")[0]
+    assert "more" not in text.split("## Data")[1].split("## How it was made")[0]
+
+
+def test_a_chart_is_a_small_table_with_its_ends() -> None:
+    text = render_markdown(chess_record()).replace("\u00a0", " ")
+    assert "| series | labelled training examples | accuracy | interval |" in text
+    assert "| fitted curve, 95 % range | 44 | 51.3 % | 46.8 to 55.8 % |" in text
+    assert "| fitted curve, 95 % range | 880 | 83.5 % | 79.0 to 88.0 % |" in text
+    assert text.count("| fitted curve") == 8
+    assert "There is nothing to draw." in render_markdown(unmeasured_record())
+
+
+def test_the_proof_is_told() -> None:
+    text = render_markdown(chess_record()).replace("\u00a0", " ")
+    for line in (
+        "| frozen network | no difference shown: 1.8 points, −2.7 to 6.3 | better by 0.071, 0.011 to 0.131 | 1.9 s |",
+        "| upper stages (chosen) | 23.4 s | 78.6 % | 0.620 (0.539 to 0.702) | better by 0.101, 0.052 to 0.150 |",
+        "| most memory | 720 MB to 1.1 GB | 1.34 GB | more than expected |",
+        "| upper stages | 410 steps of 32, AdamW",
+        "beside that the proof took 87.0 s",
+        "Twice the labelled examples (880 instead of 440) would help: about +4.7 points (0.3 to 8.8)",
+    ):
+        assert line in text, line
+    plain = render_markdown(plain_record())
+    for absent in ("Against other models", "Forecasts", "The plan", "the proof"):
+        assert absent not in plain
+
+
+def test_all_sentences_stand_before_the_first_table() -> None:
+    for record in (chess_record(), two_target_record()):
+        text = render_markdown(record)
+        opening = text.split("\n| ")[0]
+        assert opening.count("**What it can do.**") == len(record.targets)
+        assert opening.count("**What it cost.** Fitting took") == 1

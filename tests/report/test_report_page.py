@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -10,7 +11,16 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 import browser as browsers
-from records import chess_record, evaluation_record, hostile_record, two_target_record, wide_record
+from records import (
+    beaten_record,
+    chess_record,
+    evaluation_record,
+    hostile_record,
+    plain_record,
+    two_target_record,
+    unmeasured_record,
+    wide_record,
+)
 from topwork.contracts import FitRecord
 from topwork.report.html import render_html
 
@@ -18,7 +28,10 @@ pytestmark = pytest.mark.browser
 
 chromium = pytest.fixture(scope="module")(browsers.chromium)
 
-RECORDS = (chess_record, hostile_record, wide_record, two_target_record, evaluation_record)
+RECORDS = (
+    *(chess_record, plain_record, beaten_record, hostile_record, wide_record, two_target_record),
+    *(evaluation_record, unmeasured_record),
+)
 
 CONTRAST = """() => {
   const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
@@ -88,7 +101,7 @@ def test_it_is_quiet_and_fits_the_window(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("record", [chess_record, evaluation_record], ids=lambda r: r.__name__)
+@pytest.mark.parametrize("record", [chess_record, beaten_record, evaluation_record], ids=lambda r: r.__name__)
 def test_every_text_can_be_read(
     chromium: Browser, tmp_path: Path, record: Callable[[], FitRecord], scheme: Literal["light", "dark"]
 ) -> None:
@@ -103,7 +116,7 @@ def test_every_text_can_be_read(
 
 
 def test_mistakes_are_filtered_and_sorted(chromium: Browser, tmp_path: Path) -> None:
-    page, troubles = opened(chromium, tmp_path, chess_record())
+    page, troubles = opened(chromium, tmp_path, plain_record())
     shown = page.locator(".gallery li:visible")
     assert shown.count() == 13
     page.get_by_label("Show only").first.fill("said queen")
@@ -124,7 +137,7 @@ def test_mistakes_are_filtered_and_sorted(chromium: Browser, tmp_path: Path) -> 
 
 
 def test_what_was_left_out_is_folded_and_searched(chromium: Browser, tmp_path: Path) -> None:
-    page, _ = opened(chromium, tmp_path, chess_record())
+    page, _ = opened(chromium, tmp_path, plain_record())
     rows = page.locator("#rejected-items tr:visible")
     assert rows.count() == 0
     page.get_by_text("5 inputs could not be used").first.scroll_into_view_if_needed()
@@ -140,14 +153,17 @@ def test_without_its_script_everything_is_shown_and_no_control_is_dead(
     chromium: Browser, tmp_path: Path
 ) -> None:
     page, _ = opened(chromium, tmp_path, chess_record(), script=False)
-    assert page.locator(".gallery li:visible").count() == 13
+    assert page.locator(".gallery li:visible").count() == 13 + 4
+    assert page.locator(".gallery img:visible").count() == 13 + 13 + 4, "also where it looks"
     assert page.locator("input:visible, select:visible").count() == 0
+    assert page.locator(".plot").count() == 5
+    assert page.locator(".plot title").count() > 50, "what the browser shows by itself"
     page.context.close()
 
 
 def test_a_wide_matrix_keeps_its_labels_in_sight(chromium: Browser, tmp_path: Path) -> None:
     page, _ = opened(chromium, tmp_path, wide_record(), width_px=390)
-    region = page.locator(".scroll").first
+    region = page.locator(".scroll:has(> .heat)").first
     region.evaluate("(box) => box.scrollTo(1500, 900)")
     box = region.bounding_box()
     row = page.locator(".heat tbody tr").nth(40).locator("th").bounding_box()
@@ -165,10 +181,115 @@ def test_the_keyboard_reaches_everything_that_scrolls_or_folds(chromium: Browser
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
     reached = set()
-    for _ in range(40):
+    for _ in range(60):
         page.keyboard.press("Tab")
-        reached.add(page.evaluate("document.activeElement.className || document.activeElement.tagName"))
-    assert {"scroll", "SUMMARY", "INPUT", "SELECT", "PRE"} <= reached
+        reached.add(
+            page.evaluate("document.activeElement.getAttribute('class') || document.activeElement.tagName")
+        )
+    assert {"scroll", "SUMMARY", "INPUT", "SELECT", "PRE", "plot"} <= reached
+    page.context.close()
+
+
+def test_mistakes_are_filtered_by_label_and_sorted_by_sureness(chromium: Browser, tmp_path: Path) -> None:
+    page, troubles = opened(chromium, tmp_path, plain_record())
+    shown = page.locator(".gallery li:visible")
+    page.locator("[data-by=truth]").select_option("Queen")
+    assert shown.count() == 3
+    page.locator("[data-by=predicted]").select_option("King")
+    assert shown.count() == 1
+    assert "is Queen, said King" in shown.inner_text()
+    assert page.locator("[role=status]").first.inner_text() == "1 of 13 shown"
+    page.locator("[data-by=truth]").select_option("")
+    assert {text.split(" said ")[1].split()[0] for text in shown.all_inner_texts()} == {"King"}
+    page.get_by_label("Show only").first.fill("bishop")
+    assert shown.count() == 1, "all three together"
+    page.locator("[data-by=predicted]").select_option("")
+    page.get_by_label("Show only").first.fill("")
+    assert page.locator("[role=status]").first.inner_text() == ""
+    order = page.get_by_label("Order")
+    order.select_option("truth")
+    truths = [str(t) for t in shown.evaluate_all("(all) => all.map((one) => one.dataset.truth)")]
+    assert truths == sorted(truths)
+    order.select_option("probability")
+    sure = shown.evaluate_all("(all) => all.map((one) => Number(one.dataset.probability))")
+    assert sure == sorted(sure, reverse=True)
+    assert len(sure) == 13
+    assert troubles == []
+    page.context.close()
+
+
+def test_a_switch_shows_where_it_looks(chromium: Browser, tmp_path: Path) -> None:
+    page, troubles = opened(chromium, tmp_path, chess_record())
+    photos, looks = page.locator(".gallery img:not(.looks)"), page.locator(".gallery img.looks")
+    assert (photos.count(), looks.count()) == (13 + 4, 13)
+    assert page.locator(".gallery img:visible").count() == 13 + 4
+    page.get_by_label("Show where it looks").focus()
+    page.keyboard.press("Space")
+    assert page.locator(".gallery img.looks:visible").count() == 13
+    assert page.locator(".gallery img:not(.looks):visible").count() == 4, "a picture without one stays"
+    page.keyboard.press("Space")
+    assert page.locator(".gallery img.looks:visible").count() == 0
+    assert troubles == []
+    page.context.close()
+
+
+def test_a_chart_tells_its_points_under_the_pointer_and_by_the_arrow_keys(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    page, troubles = opened(chromium, tmp_path, chess_record())
+    area = page.locator(".area").first
+    plot, tip = area.locator(".plot"), area.locator(".tip")
+    assert not tip.is_visible()
+    plot.focus()
+    page.keyboard.press("End")
+    assert (
+        tip.inner_text().replace("\u00a0", " ") == "measured, least to most: 79.4 % (75.3 to 81.8 %) at 440"
+    )
+    page.keyboard.press("ArrowLeft")
+    assert tip.inner_text().endswith("at 352")
+    assert area.locator(".held").count() == 1
+    page.keyboard.press("Escape")
+    assert not tip.is_visible()
+    box = plot.bounding_box()
+    assert box is not None
+    plot.hover(position={"x": 3, "y": box["height"] - 3})
+    assert tip.inner_text().endswith("at 44")
+    page.mouse.move(0, 0)
+    assert not tip.is_visible()
+    assert troubles == [], "the policy of the page allows what the script does"
+    page.context.close()
+
+
+@pytest.mark.parametrize("width_px", [390, 1280])
+def test_what_a_chart_says_stays_within_the_page(chromium: Browser, tmp_path: Path, width_px: int) -> None:
+    page, _ = opened(chromium, tmp_path, chess_record(), width_px=width_px)
+    n_seen = 0
+    for area in page.locator(".area").all():
+        area.locator(".plot").focus()
+        for key in ("Home", "End"):
+            page.keyboard.press(key)
+            box = area.locator(".tip").bounding_box()
+            assert box is not None
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= width_px
+            n_seen += 1
+    assert n_seen == 10
+    assert page.evaluate("document.documentElement.scrollWidth") == width_px
+    page.context.close()
+
+
+@pytest.mark.parametrize("width_px", [390, 1280])
+def test_ticks_of_a_chart_do_not_run_into_each_other(
+    chromium: Browser, tmp_path: Path, width_px: int
+) -> None:
+    page, _ = opened(chromium, tmp_path, chess_record(), width_px=width_px)
+    n_seen = 0
+    for axis in page.locator(".x-ticks").all():
+        boxes = [box for tick in axis.locator("text:visible").all() if (box := tick.bounding_box())]
+        n_seen += len(boxes)
+        for one, after in itertools.pairwise(boxes):
+            assert one["x"] + one["width"] + 2 < after["x"]
+    assert n_seen >= 15
     page.context.close()
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
 from topwork.contracts import Estimate
 from topwork.report.quantities import (
     clean,
+    coordinate,
+    coordinate_interval,
     counted,
     duration,
     is_share,
     lower_is_better,
     metric_title,
     moment,
+    of_unit,
     percent,
     spell,
     spell_interval,
@@ -73,6 +78,46 @@ def test_an_interval_is_spelt_with_its_unit_once(name: str, estimate: Estimate, 
 )
 def test_a_time_is_spelt_in_units_that_fit(seconds: float, expected: str) -> None:
     assert plain(duration(seconds)) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "expected"),
+    [
+        ("number", 1280.0, "1,280"),
+        ("number", 68.962, "69"),
+        ("number", 0.6127, "0.613"),
+        ("number", 2.5e9, "2.5e+09"),
+        ("share", 0.81, "81.0 %"),
+        ("seconds", 120.0, "2 min 00 s"),
+        ("share", NAN, "unknown"),
+        ("number", INF, "unbounded"),
+    ],
+)
+def test_a_value_of_a_chart_is_spelt_by_its_kind(
+    kind: Literal["number", "share", "seconds"], value: float, expected: str
+) -> None:
+    assert plain(coordinate(kind, value)) == expected
+
+
+def test_an_interval_of_a_chart_names_its_unit_once() -> None:
+    assert plain(coordinate_interval("share", 0.78, 0.832)) == "78.0 to 83.2 %"
+    assert plain(coordinate_interval("number", 1.0, 2.5)) == "1 to 2.5"
+    assert plain(coordinate_interval("share", 0.0, INF)) == "0.0 % to unbounded"
+
+
+@pytest.mark.parametrize(
+    ("unit", "value", "expected"),
+    [
+        ("seconds", 61.3, "61.3 s"),
+        ("bytes", 412e6, "412 MB"),
+        ("bytes", 999_900_000.0, "1 GB"),
+        ("bytes", 12.0, "12 bytes"),
+        ("bytes", NAN, "unknown bytes"),
+        ("steps", 410.0, "410 steps"),
+    ],
+)
+def test_a_forecast_is_spelt_in_its_unit(unit: str, value: float, expected: str) -> None:
+    assert plain(of_unit(unit, value)) == expected
 
 
 def test_counts_agree_with_their_noun() -> None:

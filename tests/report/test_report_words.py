@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from records import (
+    beaten_record,
     chess_record,
     evaluation_record,
     hostile_record,
+    plain_record,
     two_target_record,
     unmeasured_record,
     wide_record,
 )
-from topwork.contracts import Estimate, FitRecord, Matrix
+from topwork.contracts import Estimate, FitRecord, Gallery, Matrix, Table
 from topwork.report.words import (
     about_target,
     about_the_run,
@@ -22,7 +25,11 @@ from topwork.report.words import (
     cautions,
     headline,
     largest_confusion,
+    n_label_issues,
+    n_test_of,
+    proof_total_s,
     summary,
+    topics,
     validation_metric,
 )
 
@@ -40,8 +47,12 @@ def with_test(record: FitRecord, **metrics: Estimate) -> FitRecord:
     return replace(record, targets={"label": replace(result, test={**result.test, **metrics})})
 
 
+def changed(record: FitRecord, name: str = "label", **fields: Any) -> FitRecord:
+    return replace(record, targets={**record.targets, name: replace(record.targets[name], **fields)})
+
+
 def with_matrix(counts: tuple[tuple[int, ...], ...]) -> FitRecord:
-    record, labels = chess_record(), ("cat", "dog")
+    record, labels = plain_record(), ("cat", "dog")
     result = replace(record.targets["label"], sections=(Matrix("Confusion", labels, labels, counts),))
     data = replace(record.data, class_counts={"label": {"cat": 40, "dog": 1234}})
     return replace(record, targets={"label": result}, data=data)
@@ -51,7 +62,7 @@ def with_matrix(counts: tuple[tuple[int, ...], ...]) -> FitRecord:
 
 
 def test_the_summary_of_a_fit_says_the_five_things() -> None:
-    text = told(chess_record())
+    text = told(plain_record())
     assert (
         "it is right 81.1 % of the time; always answering the most frequent class would score 18.9 %" in text
     )
@@ -62,7 +73,7 @@ def test_the_summary_of_a_fit_says_the_five_things() -> None:
     assert "the data has 76 examples of it" in text
     assert "5 inputs of 556 could not be used" in text
     assert "Fitting took 9.4 s in 1 step (probe); the first model stood after 8.9 s." in text
-    assert len(summary(chess_record(), "label")) <= 7
+    assert len(summary(plain_record(), "label")) == 6
 
 
 def test_an_evaluation_does_not_pretend_to_have_fitted() -> None:
@@ -128,6 +139,62 @@ def test_very_long_labels_do_not_drown_a_sentence() -> None:
     assert max(map(len, summary(wide_record(), "label"))) < 300
 
 
+def test_a_proof_adds_what_other_models_labels_and_growth_say() -> None:
+    text = told(chess_record())
+    assert (
+        "By accuracy on the same examples it is better than the classical baseline (by 29.7 points, 20.1 to 39.1); "
+        "not shown to be better or worse than the frozen network (1.8 points, −2.7 to 6.3); "
+        "and better than the same network trained from scratch (by 53.1 points, 42.0 to 63.0)." in text
+    )
+    assert "What would help first is cheap: go through the 4 labels that look wrong." in text
+    assert "Twice the labelled examples (880 instead of 440) would help" in text
+    assert "The weakest class is “King”: of its 15 test examples 9 were right (60.0 %)" in text
+    assert "The first thing to try" not in text, "what is cheaper comes first"
+    assert "the proof, which is not fitting, took another 87.0 s" in text
+    assert proof_total_s(chess_record()) == pytest.approx(87.04)
+
+
+def test_the_sentences_answer_a_readers_five_questions_in_order() -> None:
+    found = topics(chess_record(), "label")
+    assert [topic.title for topic in found] == [
+        "What it can do",
+        "How sure that is",
+        "What it confuses",
+        "What would help most",
+    ]
+    assert about_the_run(chess_record())[0].startswith("Fitting took")
+    assert [s for topic in found for s in topic.sentences] == list(about_target(chess_record(), "label"))
+    assert "What it confuses" not in [topic.title for topic in topics(unmeasured_record(), "label")]
+
+
+def test_a_comparison_that_is_worse_or_equal_is_said_so() -> None:
+    first, frozen, *_ = chess_record().targets["label"].comparisons
+    worse = replace(first, difference={"accuracy": Estimate(-0.1, -0.15, -0.05)})
+    equal = replace(frozen, difference={"accuracy": Estimate(0.0, 0.0, 0.0)})
+    text = told(changed(chess_record(), comparisons=(worse, equal)))
+    assert "it is worse than the classical baseline (by 10.0 points, 5.0 to 15.0); and not shown" in text
+    assert "better or worse than the frozen network (the same score)." in text
+    assert "classical" not in told(changed(chess_record(), comparisons=()))
+
+
+def test_labels_that_look_wrong_are_counted_in_tables_and_galleries_of_that_title() -> None:
+    table = Table("Labels that look wrong: colour", ("key",), (("a",), ("b",), ("c",)))
+    assert n_label_issues((table,)) == 3
+    assert n_label_issues((Gallery("Labels that look wrong", ()), table)) == 3
+    assert n_label_issues((replace(table, title="Each class"),)) == 0
+    one = replace(table, rows=(("a",),))
+    text = told(changed(chess_record(), sections=(one,)))
+    assert "go through the 1 label that looks wrong." in text
+
+
+def test_rows_without_a_label_are_not_counted_as_tested() -> None:
+    record = changed(chess_record(), n_test=37)
+    assert n_test_of(record, record.targets["label"]) == 37
+    assert n_test_of(plain_record(), plain_record().targets["label"]) == 111
+    assert "measured on 37 test examples" in told(record)
+    assert "The test has only 37 examples, so" in warned(record)
+
+
 # --- confusion ------------------------------------------------------------------------------------------
 
 
@@ -149,7 +216,7 @@ def test_a_good_fit_on_enough_rows_needs_no_caution() -> None:
 
 @pytest.mark.parametrize(("n", "warns"), [(1, True), (99, True), (100, False)])
 def test_few_test_rows_are_the_first_thing_said(n: int, warns: bool) -> None:
-    record = chess_record()
+    record = plain_record()
     record = replace(record, split=replace(record.split, n_test=n, notes=("a note",)))
     assert (f"only {n} example" in warned(record).split("\n")[0]) is warns
 
@@ -162,12 +229,12 @@ def test_an_interval_that_reaches_the_baseline_is_not_better_than_guessing() -> 
     text = warned(evaluation_record())
     assert "It is not shown to be better than guessing" in text
     assert "accuracy, 11.2 to 46.9 %, reaches 18.9 %, which always answering the most frequent class" in text
-    just_above = with_test(chess_record(), accuracy=Estimate(0.3, 0.19, 0.4))
+    just_above = with_test(plain_record(), accuracy=Estimate(0.3, 0.19, 0.4))
     assert cautions(just_above) == ()
 
 
 def test_for_a_loss_it_is_the_upper_end_that_counts() -> None:
-    record = chess_record()
+    record = plain_record()
     result = replace(record.targets["label"], main_metric="log_loss")
     for high, warns in ((1.70, False), (1.79, True)):
         poor = replace(result, test={**result.test, "log_loss": Estimate(1.6, 1.5, high)})
@@ -176,7 +243,7 @@ def test_for_a_loss_it_is_the_upper_end_that_counts() -> None:
 
 
 def test_every_baseline_is_compared_with() -> None:
-    record = chess_record()
+    record = plain_record()
     result = record.targets["label"]
     strong = {**result.baselines, "colour_histogram": {"accuracy": Estimate(0.8, 0.7, 0.9)}}
     text = warned(replace(record, targets={"label": replace(result, baselines=strong)}))
@@ -187,7 +254,7 @@ def test_every_baseline_is_compared_with() -> None:
 
 def test_the_target_is_named_where_there_are_several() -> None:
     record = two_target_record()
-    poor = replace(record.targets["colour"], test={"accuracy": Estimate(0.2, 0.1, 0.3)})
+    poor = replace(record.targets["colour"], test={"accuracy": Estimate(0.2, 0.1, 0.3)}, comparisons=())
     text = warned(replace(record, targets={**record.targets, "colour": poor}))
     assert "better than guessing for “colour”" in text
 
@@ -197,3 +264,45 @@ def test_notes_of_the_split_and_a_licence_without_commerce_are_repeated() -> Non
     record = chess_record()
     text = warned(replace(record, trunk=replace(record.trunk, commercial=False, licence="CC-BY-NC-4.0")))
     assert "excludes commercial use (CC-BY-NC-4.0)" in text
+
+
+def test_each_target_has_its_own_count_of_test_rows() -> None:
+    record = changed(two_target_record(), "colour", n_test=12)
+    assert "The test has only 12 examples for “colour”, so" in warned(record)
+    assert "for “piece”" not in warned(record)
+
+
+@pytest.mark.parametrize(
+    ("difference", "says"),
+    [
+        (Estimate(0.009, -0.0512, 0.0689), "not shown to be better than the classical baseline"),
+        (Estimate(0.05, 0.0, 0.1), "not shown to be better than the classical baseline"),
+        (Estimate(-0.09, -0.15, -0.03), "worse than the classical baseline"),
+        (Estimate(0.05, 0.001, 0.1), ""),
+    ],
+)
+def test_a_classical_baseline_that_is_as_good_is_the_first_caution(difference: Estimate, says: str) -> None:
+    record = chess_record()
+    first, *others = record.targets["label"].comparisons
+    rival = replace(first, difference={"accuracy": difference})
+    record = changed(record, comparisons=(rival, *others), n_test=20)
+    assert says in cautions(record)[0]
+    assert ("classical baseline" in warned(record)) is bool(says)
+    assert cautions(record)[1 if says else 0].startswith("The test has only")
+
+
+def test_other_rivals_are_no_caution() -> None:
+    assert len(cautions(beaten_record())) == 1
+    assert "frozen" not in warned(beaten_record())
+
+
+def test_a_paired_comparison_with_guessing_counts_before_the_interval_alone() -> None:
+    weak = changed(chess_record(), test={"accuracy": Estimate(0.25, 0.18, 0.33)})
+    assert cautions(weak) == (), "row by row it is better, though the intervals touch"
+    *others, guess = weak.targets["label"].comparisons
+    tied = replace(guess, difference={"accuracy": Estimate(0.02, -0.03, 0.07)})
+    text = warned(changed(weak, comparisons=(*others, tied)))
+    assert (
+        "not shown to be better than guessing: by accuracy, no difference shown: 2.0 points, −3.0 to 7.0"
+        in text
+    )

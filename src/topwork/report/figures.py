@@ -6,10 +6,11 @@ It turns estimates into positions between 0 and 100 and knows no markup; the tem
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite, isnan
+from math import floor, isfinite, isnan, log10
 from typing import TYPE_CHECKING
 
 from topwork.report.quantities import is_share, metric_title, percent, spell, spell_interval
+from topwork.report.verdicts import improvement, verdict
 from topwork.report.words import baseline_title
 
 if TYPE_CHECKING:
@@ -17,9 +18,21 @@ if TYPE_CHECKING:
 
     from topwork.contracts import Estimate, Matrix
 
-__all__ = ["Cell", "HeatRow", "IntervalFigure", "Mark", "column_ceiling", "heat_rows", "interval_figure"]
+__all__ = [
+    "Cell",
+    "DifferenceFigure",
+    "HeatRow",
+    "IntervalFigure",
+    "Mark",
+    "column_ceiling",
+    "difference_figure",
+    "difference_reach",
+    "heat_rows",
+    "interval_figure",
+]
 
 HEAT_LEVELS = 10
+_REACHES = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +51,17 @@ class IntervalFigure:
 
     model: Mark
     baselines: tuple[Mark, ...]
+    start: str
+    end: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class DifferenceFigure:
+    """A difference on an axis with zero in its middle (50); above zero this model is better."""
+
+    mark: Mark
+    standing: str
     start: str
     end: str
     words: str
@@ -75,6 +99,28 @@ def interval_figure(
         start=_axis(metric, bottom),
         end=_axis(metric, top),
         words=_words(metric, estimate, baselines),
+    )
+
+
+def difference_reach(metric: str, differences: Sequence[Estimate]) -> float:
+    """Return how far from zero an axis must reach on both sides to hold all of ``differences``."""
+    ends = [abs(end) for e in differences for end in (e.value, e.low, e.high) if isfinite(end)]
+    if not any(ends):
+        return 0.1 if is_share(metric) else 1.0
+    power = 10.0 ** floor(log10(max(ends)))
+    return next(reach * power for reach in _REACHES if reach * power >= max(ends) * (1 - 1e-9))
+
+
+def difference_figure(metric: str, difference: Estimate, reach: float) -> DifferenceFigure:
+    """Place a paired difference on an axis from minus ``reach`` to ``reach``, turned so that right is better."""
+    found = verdict(metric, difference)
+    end = f"{100 * reach:g} points" if is_share(metric) else f"{reach:g}"
+    return DifferenceFigure(
+        mark=_mark("this model", improvement(metric, difference), -reach, reach),
+        standing=found.standing,
+        start=f"{end} worse",
+        end=f"{end} better",
+        words=f"{metric_title(metric)}: {found.words}",
     )
 
 

@@ -1,7 +1,7 @@
 """A fit record as one HTML file that needs nothing else: no request leaves it, no script is required.
 
 A content security policy in the page itself forbids every request and every script and style but its own,
-which it names by hash. It knows no task and no modality: it draws matrices, tables and galleries.
+which it names by hash. It knows no task and no modality: it draws matrices, tables, galleries and charts.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import hashlib
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from topwork.contracts import Estimate, FitRecord, Section, Table
+from topwork.contracts import Comparison, Estimate, FitRecord, Picture, Section, Table
 from topwork.errors import MissingExtraError
-from topwork.report import figures, quantities, words
+from topwork.report import charts, figures, quantities, verdicts, words
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import jinja2
 
 __all__ = ["render_html"]
@@ -95,7 +97,21 @@ def _environment() -> jinja2.Environment:
         ceiling=figures.column_ceiling,
         heat_rows=figures.heat_rows,
         is_estimate=_is_estimate,
-        about_target=words.about_target,
+        chart_figure=charts.chart_figure,
+        difference=figures.difference_figure,
+        difference_reach=figures.difference_reach,
+        differences_of=_differences_of,
+        compared_metrics=_compared_metrics,
+        labels_in=_labels_in,
+        verdict=verdicts.verdict,
+        against=verdicts.against,
+        about_growth=verdicts.about_growth,
+        climb_rows=verdicts.climb_rows,
+        forecast_rows=verdicts.forecast_rows,
+        hits_and_misses=verdicts.hits_and_misses,
+        n_test_of=words.n_test_of,
+        proof_total_s=words.proof_total_s,
+        topics=words.topics,
         about_the_run=words.about_the_run,
         headline=words.headline,
         validation_metric=words.validation_metric,
@@ -136,6 +152,20 @@ def _estimates(table: Table, column: int) -> list[Estimate]:
 def _of_metric(metric: str, baselines: dict[str, dict[str, Estimate]]) -> dict[str, Estimate]:
     """Return each baseline's estimate of one metric, where it has one."""
     return {name: scores[metric] for name, scores in baselines.items() if metric in scores}
+
+
+def _compared_metrics(comparisons: Sequence[Comparison]) -> list[str]:
+    """Return every metric that some comparison is told in, in their order."""
+    return list(dict.fromkeys(metric for one in comparisons for metric in one.difference))
+
+
+def _differences_of(metric: str, comparisons: Sequence[Comparison]) -> list[Estimate]:
+    return [one.difference[metric] for one in comparisons if metric in one.difference]
+
+
+def _labels_in(pictures: Sequence[Picture], name: str) -> list[str]:
+    """Return the distinct labels of one kind (``truth`` or ``predicted``) in a gallery, sorted."""
+    return sorted({label for one in pictures if (label := getattr(one, name))})
 
 
 def _is_jpeg(encoded: str) -> bool:

@@ -1,5 +1,7 @@
 """A fit record as Markdown, for a terminal, a model card or a pull request: the same numbers, no pictures.
 
+A chart becomes a small table of some of its points.
+
 It knows no task. Every text of the record is escaped, so that a label can neither open a tag nor end a table.
 """
 
@@ -9,9 +11,27 @@ import re
 from typing import TYPE_CHECKING
 
 from topwork.contracts import Chart, Estimate, FitRecord, Gallery, Matrix, Section, Table, TargetResult
+from topwork.report.charts import chart_rows
 from topwork.report.figures import heat_rows
-from topwork.report.quantities import clean, duration, metric_title, spell, spell_interval
-from topwork.report.words import about_target, about_the_run, baseline_title, cautions, validation_metric
+from topwork.report.quantities import clean, counted, duration, metric_title, spell, spell_interval
+from topwork.report.verdicts import (
+    Verdict,
+    about_growth,
+    climb_rows,
+    forecast_rows,
+    hits_and_misses,
+    verdict,
+)
+from topwork.report.words import (
+    Topic,
+    about_the_run,
+    baseline_title,
+    cautions,
+    n_test_of,
+    proof_total_s,
+    topics,
+    validation_metric,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -22,6 +42,8 @@ _SPECIAL = re.compile(r"[\\`*_\[\]|~$]|^[#+=-](?=[#+=\-\s]|$)|^\d+(?=[.)](?:\s|$
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _WIDEST_MATRIX = 20
 _MOST_REJECTED = 50
+_MOST_POINTS = 8
+"""Points of one series in the table of a chart: the whole is in the page."""
 
 
 def render_markdown(record: FitRecord) -> str:
@@ -47,21 +69,37 @@ def _lines(record: FitRecord) -> Iterator[str]:
     for caution in cautions(record):
         yield f"> **Note:** {escape(caution)}"
         yield ""
+    yield from _summary(record)
     for name, result in record.targets.items():
         yield from _target(record, name, result)
-    yield " ".join(escape(sentence) for sentence in about_the_run(record))
-    yield ""
     yield from _data(record)
     yield from _making(record)
     yield from _reproduction(record)
 
 
+def _summary(record: FitRecord) -> Iterator[str]:
+    for name in record.targets:
+        if len(record.targets) > 1:
+            yield f"**{escape(name)}**"
+            yield ""
+        yield from _topics(topics(record, name))
+    yield from _topics((Topic("What it cost", about_the_run(record)),))
+
+
+def _topics(found: Sequence[Topic]) -> Iterator[str]:
+    for topic in found:
+        yield f"**{topic.title}.** {' '.join(map(escape, topic.sentences))}"
+        yield ""
+
+
 def _target(record: FitRecord, name: str, result: TargetResult) -> Iterator[str]:
     yield f"## {escape(name)}"
     yield ""
-    yield " ".join(escape(sentence) for sentence in about_target(record, name))
-    yield ""
     yield from _metrics(result)
+    yield from _comparisons(record, result)
+    if result.growth is not None:
+        yield from _section(result.growth.chart)
+        yield from _paragraphs(about_growth(result.growth), result.growth.note)
     for section in result.sections:
         yield from _section(section)
 
@@ -84,15 +122,53 @@ def _score(metric: str, estimate: Estimate | None) -> str:
     return "" if estimate is None else spell(metric, estimate.value)
 
 
+def _comparisons(record: FitRecord, result: TargetResult) -> Iterator[str]:
+    if not result.comparisons:
+        return
+    metrics = list(dict.fromkeys(m for one in result.comparisons for m in one.difference))
+    rows = [
+        [
+            baseline_title(one.name),
+            *(_words(verdict(m, one.difference[m])) if m in one.difference else "" for m in metrics),
+            duration(one.seconds) if one.seconds else "",
+            one.how,
+        ]
+        for one in result.comparisons
+    ]
+    yield "### Against other models"
+    yield ""
+    n_test = n_test_of(record, result)
+    yield f"On the same {counted(n_test, 'test example')}; this model's difference with its 95 % interval."
+    yield ""
+    yield from _table(["against", *map(metric_title, metrics), "its fit", "how"], rows)
+
+
+def _words(found: Verdict | None) -> str:
+    return "" if found is None else found.words
+
+
 def _section(section: Section) -> Iterator[str]:
-    if isinstance(section, Gallery | Chart):
+    if isinstance(section, Gallery):
         return  # Pictures and the names of single inputs stay in the page.
     yield f"### {escape(section.title)}"
     yield ""
     if section.caption:
         yield escape(section.caption)
         yield ""
-    yield from _matrix(section) if isinstance(section, Matrix) else _cells(section)
+    if isinstance(section, Matrix):
+        yield from _matrix(section)
+    elif isinstance(section, Chart):
+        yield from _points(section)
+    else:
+        yield from _cells(section)
+
+
+def _points(chart: Chart) -> Iterator[str]:
+    rows = [[row.series, row.x, row.y, row.interval] for row in chart_rows(chart, _MOST_POINTS)]
+    if not rows:
+        yield from _paragraphs("There is nothing to draw.")
+        return
+    yield from _table(["series", chart.x_label, chart.y_label, "interval"], rows)
 
 
 def _matrix(matrix: Matrix) -> Iterator[str]:
@@ -135,16 +211,58 @@ def _data(record: FitRecord) -> Iterator[str]:
 
 
 def _making(record: FitRecord) -> Iterator[str]:
-    if record.rungs:
-        yield "## Steps"
+    yield "## How it was made"
+    yield ""
+    yield from _climb(record)
+    yield from _paragraphs(*_times(record))
+    for section in record.sections:
+        yield from _section(section)
+    if record.forecasts:
+        yield "### Forecasts"
         yield ""
-        metric = validation_metric(record)
-        rows = [
-            [r.name, duration(r.seconds), spell(metric, r.validation), "; ".join(r.notes)]
-            for r in record.rungs
-        ]
-        yield from _table(["step", "time", f"validation {metric_title(metric)}".strip(), "notes"], rows)
+        yield from _paragraphs(hits_and_misses(record.forecasts))
+        told = forecast_rows(record.forecasts)
+        rows = [[row.name, row.expected, row.actual, row.said] for row in told]
+        yield from _table(["of", "expected", "came", "so it was"], rows)
+    if record.plan:
+        yield "### The plan"
+        yield ""
+        yield from _table(["what", "planned"], list(record.plan.items()))
     yield from _bullets(record.notes)
+
+
+def _climb(record: FitRecord) -> Iterator[str]:
+    if not record.rungs:
+        return
+    yield "### The climb"
+    yield ""
+    metric = validation_metric(record)
+    rows = [
+        [
+            row.name + (" (chosen)" if row.chosen else ""),
+            duration(row.seconds),
+            row.validation,
+            f"{row.log_loss} ({row.log_loss_interval})" if row.log_loss else "",
+            _words(row.gain),
+            row.trained,
+            row.steps,
+            "; ".join(row.notes),
+        ]
+        for row in climb_rows(record.rungs, metric)
+    ]
+    validation = f"validation {metric_title(metric)}".strip()
+    titles = ["step", "time", validation, "log loss", "gain in log loss", "weights trained", "updates"]
+    yield from _table([*titles, "notes"], rows)
+
+
+def _times(record: FitRecord) -> Iterator[str]:
+    """Say what the proof took, beside the fit; what the fit took is said at the top."""
+    if record.proof_seconds:
+        runs = ", ".join(f"{name} {duration(seconds)}" for name, seconds in record.proof_seconds.items())
+        yield (
+            f"In all {duration(record.seconds)}; beside that the proof took {duration(proof_total_s(record))}, "
+            f"which does not count as fitting: {runs}."
+        )
 
 
 def _reproduction(record: FitRecord) -> Iterator[str]:
@@ -171,6 +289,13 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[st
         cells = ["---"] * len(columns) if line is None else [escape(cell) for cell in line]
         yield f"| {' | '.join(cells)} |"
     yield ""
+
+
+def _paragraphs(*texts: str) -> Iterator[str]:
+    for text in texts:
+        if text:
+            yield escape(text)
+            yield ""
 
 
 def _bullets(lines: Iterable[str]) -> Iterator[str]:

@@ -9,17 +9,21 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from math import isfinite, isnan
+from typing import Literal
 
 from topwork.contracts import Estimate
 
 __all__ = [
     "clean",
+    "coordinate",
+    "coordinate_interval",
     "counted",
     "duration",
     "is_share",
     "lower_is_better",
     "metric_title",
     "moment",
+    "of_unit",
     "percent",
     "spell",
     "spell_interval",
@@ -108,6 +112,35 @@ def counted(n: int, noun: str, plural: str = "") -> str:
     return f"{n:,}\u00a0{noun if n == 1 else plural or noun + 's'}"
 
 
+def coordinate(kind: Literal["number", "share", "seconds"], value: float) -> str:
+    """Spell a value of a chart: ``1,280``, ``0.613``, ``81.0 %``, ``12.3 s``."""
+    if not isfinite(value):
+        return "unknown" if isnan(value) else "unbounded"
+    if kind == "share":
+        return percent(value)
+    if kind == "seconds":
+        return duration(value)
+    if abs(value) < 1e7 and (value == round(value) or abs(value) >= 1000):
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if 1 <= abs(value) < 1000 else _plain(value)
+
+
+def coordinate_interval(kind: Literal["number", "share", "seconds"], low: float, high: float) -> str:
+    """Spell the interval of a value of a chart: ``78.1 to 83.2 %``."""
+    if kind == "share" and isfinite(low) and isfinite(high):
+        return f"{100 * low:.1f} to {percent(high)}"
+    return f"{coordinate(kind, low)} to {coordinate(kind, high)}"
+
+
+def of_unit(unit: str, value: float) -> str:
+    """Spell a value of a unit that a forecast may have: seconds as `duration`, bytes as ``412 MB``."""
+    if unit.lower() in {"s", "second", "seconds"}:
+        return duration(value)
+    if unit.lower() in {"b", "byte", "bytes"} and isfinite(value):
+        return _bytes(value)
+    return f"{coordinate('number', value)} {unit}".strip()
+
+
 def moment(created: str) -> str:
     """Spell an ISO 8601 moment for a person: ``21 November 2026, 01:20 UTC``; as it is where it is none."""
     try:
@@ -121,6 +154,13 @@ def moment(created: str) -> str:
 
 def _key(name: str) -> str:
     return name.strip().lower().replace(" ", "_").replace("-", "_")
+
+
+def _bytes(value: float) -> str:
+    for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if abs(value) >= 0.9995 * size:
+            return f"{value / size:.3g}\u00a0{unit}"
+    return counted(round(value), "byte")
 
 
 def _plain(value: float) -> str:

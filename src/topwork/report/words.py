@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import isnan
 from typing import TYPE_CHECKING
 
-from topwork.contracts import Estimate, FitRecord, Matrix, TargetResult
+from topwork.contracts import Comparison, Estimate, FitRecord, Gallery, Matrix, Section, Table, TargetResult
 from topwork.report.quantities import (
     clean,
     counted,
@@ -21,25 +21,34 @@ from topwork.report.quantities import (
     spell,
     spell_interval,
 )
+from topwork.report.verdicts import Verdict, about_growth, against, headline, other_model, verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 __all__ = [
     "FEW_TEST_ROWS",
     "Confusion",
+    "Topic",
     "about_target",
     "about_the_run",
     "baseline_title",
     "cautions",
     "headline",
     "largest_confusion",
+    "n_label_issues",
+    "n_test_of",
+    "proof_total_s",
     "summary",
+    "topics",
     "validation_metric",
 ]
 
 FEW_TEST_ROWS = 100
 """Below this many test examples a report opens by saying that they are few."""
+
+LABEL_ISSUES = "labels that look wrong"
+"""A table or gallery whose title begins so holds one entry for each label to look at."""
 
 _LONGEST_LABEL = 60
 _ROWS_FOR_WEAKEST = 5
@@ -55,40 +64,87 @@ class Confusion:
     n_true: int
 
 
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One question of a reader and the sentences that answer it."""
+
+    title: str
+    sentences: tuple[str, ...]
+
+
 # --- what must be read first ----------------------------------------------------------------------------
 
 
 def cautions(record: FitRecord) -> tuple[str, ...]:
-    """Return what a reader must know before any number: few test rows, chance, the split, the licence."""
+    """Return what a reader must know before any number, the gravest first.
+
+    A classical baseline that is as good, few test rows, chance, the split, the licence.
+    """
+    results = record.targets.items()
     return (
+        *(line for name, result in results for line in _about_the_classical(record, name, result)),
         *_about_the_test(record),
-        *(line for name, result in record.targets.items() for line in _about_chance(record, name, result)),
+        *(line for name, result in results for line in _about_chance(record, name, result)),
         *(note for note in record.split.notes if note.strip()),
         *_about_the_licence(record),
     )
 
 
+def n_test_of(record: FitRecord, result: TargetResult) -> int:
+    """Return how many test rows a target was measured on: those with a label, where that is known."""
+    return record.split.n_test if result.n_test is None else result.n_test
+
+
+def _about_the_classical(record: FitRecord, name: str, result: TargetResult) -> Iterator[str]:
+    """Say it where a model without any pretrained network is as good, by the leading metric."""
+    for one in result.comparisons:
+        found = against(result, one)
+        if not one.name.startswith("classical") or found is None:
+            continue
+        metric, shown = found
+        title = f"{metric_title(metric)}{_of_target(record, name)}"
+        if shown.standing == "undecided":
+            yield (
+                f"This model is not shown to be better than {other_model(one.name)}, which needs no pretrained "
+                f"network: by {title}, {shown.words}. Use the simpler one unless something else speaks against it."
+            )
+        elif shown.standing == "worse":
+            yield (
+                f"This model is worse than {other_model(one.name)}, which needs no pretrained network: "
+                f"by {title}, {shown.words}. Use the simpler one."
+            )
+
+
 def _about_the_test(record: FitRecord) -> Iterator[str]:
-    n = record.split.n_test
-    if n == 0:
-        yield "There was no test example: how good this model is on new data is not known."
-    elif n < FEW_TEST_ROWS:
-        yield (
-            f"The test has only {counted(n, 'example')}, so every score here is rough: "
-            "read the intervals, not the single numbers."
-        )
+    counts = {name: n_test_of(record, result) for name, result in record.targets.items()}
+    same = len(set(counts.values())) <= 1
+    for name, n in [next(iter(counts.items()))] if same and counts else counts.items():
+        of = "" if same else _of_target(record, name)
+        if n == 0:
+            yield f"There was no test example{of}: how good this model is on new data is not known."
+        elif n < FEW_TEST_ROWS:
+            yield (
+                f"The test has only {counted(n, 'example')}{of}, so every score here is rough: "
+                "read the intervals, not the single numbers."
+            )
 
 
 def _about_chance(record: FitRecord, name: str, result: TargetResult) -> Iterator[str]:
-    """Say it where the interval of a leading metric reaches a baseline."""
-    of = f" for {_quoted(name)}" if len(record.targets) > 1 else ""
+    """Say it where a leading metric is not shown to be better than a baseline, row by row where that is known."""
+    of = _of_target(record, name)
+    paired = {one.name: one for one in result.comparisons}
     for metric in dict.fromkeys((headline(result), result.main_metric)):
         for baseline, scores in result.baselines.items():
-            if (
-                metric in result.test
-                and metric in scores
-                and _reaches(metric, result.test[metric], scores[metric])
-            ):
+            if metric not in result.test or metric not in scores:
+                continue
+            if baseline in paired and metric in paired[baseline].difference:
+                found = verdict(metric, paired[baseline].difference[metric])
+                if found.standing in ("undecided", "worse"):
+                    yield (
+                        f"It is not shown to be better than {_guessing(baseline)}{of}: "
+                        f"by {metric_title(metric)}, {found.words}."
+                    )
+            elif _reaches(metric, result.test[metric], scores[metric]):
                 yield (
                     f"It is not shown to be better than {_guessing(baseline)}{of}: the interval of its "
                     f"{metric_title(metric)}, {spell_interval(metric, result.test[metric])}, "
@@ -122,23 +178,24 @@ def summary(record: FitRecord, name: str) -> tuple[str, ...]:
 
 def about_target(record: FitRecord, name: str) -> tuple[str, ...]:
     """Return what a target's predictions are worth: ability, certainty, confusion, and what would help."""
+    return tuple(sentence for topic in topics(record, name) for sentence in topic.sentences)
+
+
+def topics(record: FitRecord, name: str) -> tuple[Topic, ...]:
+    """Return the same as `about_target`, sorted by what a reader asks; what the record does not answer is left out."""
     result = record.targets[name]
-    return (
-        *_ability(result),
-        *_certainty(record, result),
-        *_confusions(result),
-        *_weakness(record, name, result),
+    asked = (
+        Topic("What it can do", tuple(_ability(result))),
+        Topic("How sure that is", (*_certainty(record, result), *_against_others(result))),
+        Topic("What it confuses", tuple(_confusions(result))),
+        Topic("What would help most", tuple(_help(record, name, result))),
     )
+    return tuple(topic for topic in asked if topic.sentences)
 
 
 def about_the_run(record: FitRecord) -> tuple[str, ...]:
-    """Return what is told once, however many targets there are: what was left out, and the cost."""
-    return (*_left_out(record), *_cost(record))
-
-
-def headline(result: TargetResult) -> str:
-    """Return the metric to lead with: accuracy, which everybody understands, else the main one."""
-    return "accuracy" if "accuracy" in result.test else result.main_metric
+    """Return what is told once, however many targets there are: the cost, and what was left out."""
+    return (*_cost(record), *_left_out(record))
 
 
 def validation_metric(record: FitRecord) -> str:
@@ -187,10 +244,11 @@ def _ability(result: TargetResult) -> Iterator[str]:
 
 def _certainty(record: FitRecord, result: TargetResult) -> Iterator[str]:
     metric = headline(result)
-    if record.split.n_test and metric in result.test:
+    n_test = n_test_of(record, result)
+    if n_test and metric in result.test:
         method = "Wilson's interval" if metric.endswith("accuracy") else "by bootstrap"
         yield (
-            f"That was measured on {counted(record.split.n_test, 'test example')}; with 95 % confidence the "
+            f"That was measured on {counted(n_test, 'test example')}; with 95 % confidence the "
             f"true figure lies within {spell_interval(metric, result.test[metric])} ({method})."
         )
 
@@ -211,8 +269,51 @@ def _confusions(result: TargetResult) -> Iterator[str]:
         )
 
 
-def _weakness(record: FitRecord, name: str, result: TargetResult) -> Iterator[str]:
-    """Say what the record shows to be weak, weakest first; nothing where it shows nothing."""
+def _against_others(result: TargetResult) -> Iterator[str]:
+    """Say how it stands against every other model on the same rows, in one sentence; guessing is told before."""
+    clauses: dict[str, list[str]] = {}
+    for one in result.comparisons:
+        found = None if one.name.startswith("majority") else against(result, one)
+        if found is not None and found[1].standing != "unknown":
+            metric, shown = found
+            clauses.setdefault(metric_title(metric), []).append(_clause(one, shown))
+    for metric, found_of_metric in clauses.items():
+        yield f"By {metric} on the same examples it is {_listed(found_of_metric)}."
+
+
+def _clause(one: Comparison, shown: Verdict) -> str:
+    """Return such as ``better than the frozen network (by 8.1 points, 2.0 to 14.2)``."""
+    other = other_model(one.name)
+    if shown.standing == "undecided":
+        return f"not shown to be better or worse than {other} ({shown.figures or 'the same score'})"
+    standing, _, amount = shown.words.partition(" ")
+    return f"{standing} than {other} ({amount})"
+
+
+def _help(record: FitRecord, name: str, result: TargetResult) -> Iterator[str]:
+    """Say what would help most as far as the record shows it, cheapest first; nothing where it shows nothing."""
+    n_issues = n_label_issues(result.sections)
+    if n_issues:
+        them = "label that looks" if n_issues == 1 else "labels that look"
+        yield f"What would help first is cheap: go through the {counted(n_issues, them, them)} wrong."
+    if result.growth is not None:
+        yield about_growth(result.growth)
+    alone = not n_issues and result.growth is None
+    yield from _weakness(record, name, result, "The first thing to try is more examples of" if alone else "")
+
+
+def n_label_issues(sections: Iterable[Section]) -> int:
+    """Return how many labels the sections show as looking wrong."""
+    found = [one for one in sections if one.title.lower().startswith(LABEL_ISSUES)]
+    return max(
+        [len(one.rows) for one in found if isinstance(one, Table)]
+        + [len(one.pictures) for one in found if isinstance(one, Gallery)],
+        default=0,
+    )
+
+
+def _weakness(record: FitRecord, name: str, result: TargetResult, lead: str) -> Iterator[str]:
+    """Say which class the record shows to be weakest; nothing where it shows none."""
     counts = record.data.class_counts.get(name, {})
     matrix = _square_matrix(result)
     if weakest := _weakest(matrix) if matrix else None:
@@ -220,7 +321,7 @@ def _weakness(record: FitRecord, name: str, result: TargetResult) -> Iterator[st
         has = record.kind == "fit" and label in counts
         known = f", and the data has {counted(counts[label], 'example')} of it" if has else ""
         yield (
-            f"The first thing to try is more examples of {_quoted(label)}: of its {n_true} test examples "
+            f"{lead or 'The weakest class is'} {_quoted(label)}: of its {n_true} test examples "
             f"{right} {'was' if right == 1 else 'were'} right ({percent(right / n_true)}){known}."
         )
     elif counts:
@@ -241,12 +342,19 @@ def _cost(record: FitRecord) -> Iterator[str]:
     if record.kind == "evaluation":
         yield f"Evaluating it took {duration(record.seconds)}; nothing was fitted."
         return
-    steps = ", ".join(rung.name for rung in record.rungs)
+    proof_s = proof_total_s(record)
+    proof = f"; the proof, which is not fitting, took another {duration(proof_s)}" if proof_s else ""
+    steps = ", ".join(_cut(rung.name) for rung in record.rungs)
     how = f" in {counted(len(record.rungs), 'step')} ({steps})" if record.rungs else ""
     yield (
         f"Fitting took {duration(record.seconds)}{how}; "
-        f"the first model stood after {duration(record.seconds_to_first_model)}."
+        f"the first model stood after {duration(record.seconds_to_first_model)}{proof}."
     )
+
+
+def proof_total_s(record: FitRecord) -> float:
+    """Return the seconds that all runs of the proof took."""
+    return sum(record.proof_seconds.values())
 
 
 # --- finding things --------------------------------------------------------------------------------------
@@ -270,6 +378,15 @@ def _weakest(matrix: Matrix) -> tuple[str, int, int] | None:
     return label, right, n
 
 
+def _of_target(record: FitRecord, name: str) -> str:
+    return f" for {_quoted(name)}" if len(record.targets) > 1 else ""
+
+
+def _listed(clauses: list[str]) -> str:
+    """Join clauses as a sentence does: ``a, b and c``; by semicolons, for they hold commas."""
+    return clauses[0] if len(clauses) == 1 else f"{'; '.join(clauses[:-1])}; and {clauses[-1]}"
+
+
 def _doing(baseline: str) -> str:
     return (
         "always answering the most frequent class"
@@ -283,6 +400,10 @@ def _guessing(baseline: str) -> str:
 
 
 def _quoted(label: str) -> str:
-    """Quote a label; a very long one is cut, for a sentence must stay one."""
-    text = " ".join(clean(label).split())
-    return f"“{text[:_LONGEST_LABEL]}…”" if len(text) > _LONGEST_LABEL else f"“{text}”"
+    return f"“{_cut(label)}”"
+
+
+def _cut(name: str) -> str:
+    """Return a name on one line; a very long one is cut, for a sentence must stay one."""
+    text = " ".join(clean(name).split())
+    return f"{text[:_LONGEST_LABEL]}…" if len(text) > _LONGEST_LABEL else text
