@@ -49,7 +49,7 @@ def _interpreter(folder: Path) -> Path:
 
 def speeds(fastai: Peer, split: PhotoSplit) -> list[Timed]:
     """Measure the training speed of settings, best first."""
-    kinds = [_FAST("squish")]
+    kinds = [_FAST("squish", rests=fastai.place.is_quick)]
     if not fastai.place.is_quick:
         kinds += [
             Fitting("squish"),
@@ -63,8 +63,9 @@ def speeds(fastai: Peer, split: PhotoSplit) -> list[Timed]:
 def choices(timed: Sequence[Timed]) -> dict[str, Fitting]:
     """Return what is fitted in the first round, by name: the fastest settings, and what they leave open."""
     fastest = timed[0].settings
+    other = replace(fastest, rate=DEFAULT_RATE, looks="squish" if fastest.looks == "presize" else "presize")
     return {
         "fastai, rate of `lr_find`": fastest,
         "fastai, default rate": replace(fastest, rate=DEFAULT_RATE),
-        "fastai, default rate, crop": replace(fastest, rate=DEFAULT_RATE, looks="crop"),
+        f"fastai, default rate, {other.looks}": other,
     }

@@ -38,11 +38,13 @@ def _fit(vision: Any, split: Mapping[str, Any], asked: Mapping[str, Any]) -> dic
     learn = _learner(vision, split, asked, settings)
     before_s = time.time()
     with learn.no_bar(), learn.no_logging():
-        rate = settings.rate or float(learn.lr_find(show_plot=False).valley)
+        rate = settings.rate or float(learn.lr_find(num_it=asked["n_search"], show_plot=False).valley)
         search_s = time.time() - before_s
         moments: list[tuple[float, float]] = []
-        learn.add_cb(_after_epochs(vision, lambda accuracy: moments.append((time.time(), accuracy))))
+        teller = _after_epochs(vision, lambda accuracy: moments.append((time.time(), accuracy)))
+        learn.add_cb(teller)
         learn.fine_tune(asked["n_epochs"], rate)
+        learn.remove_cb(teller)
         answers = _answers(learn, split)
     began_s = asked["began_s"]
     return {
@@ -117,8 +119,10 @@ def _transforms(vision: Any, settings: Fitting) -> dict[str, Any]:
             "item_tfms": vision.Resize(_PRESIZED_PX),
             "batch_tfms": vision.aug_transforms(size=SIDE_PX, min_scale=0.75),
         }
-    method = vision.ResizeMethod.Squish if settings.looks == "squish" else vision.ResizeMethod.Crop
-    return {"item_tfms": vision.Resize(SIDE_PX, method=method), "batch_tfms": vision.aug_transforms()}
+    return {
+        "item_tfms": vision.Resize(SIDE_PX, method=vision.ResizeMethod.Squish),
+        "batch_tfms": vision.aug_transforms(),
+    }
 
 
 def _answers(learn: Any, split: Mapping[str, Any]) -> dict[str, str]:
@@ -142,7 +146,7 @@ def _after_epochs(vision: Any, tell: Callable[[float], None]) -> Any:
         order = 60
 
         def after_epoch(self) -> None:
-            tell(float(self.learn.recorder.metrics[0].value))
+            tell(float(self.learn.recorder.values[-1][-1]))
 
     return Teller()
 

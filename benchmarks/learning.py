@@ -27,6 +27,8 @@ __all__ = [
 ]
 
 NEVER = float("inf")
+_ROUNDING = 1e-6
+"""Accuracies nearer than this are equal: some sides compute them in single precision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ class Learned:
     @property
     def best(self) -> Moment:
         """The first moment of the highest validation accuracy."""
-        return max(self.moments, key=lambda moment: (moment.accuracy, -moment.seconds))
+        return max(self.moments, key=lambda moment: (round(moment.accuracy, 6), -moment.seconds))
 
     def best_s(self, *, searched: bool) -> float:
         """Return the seconds to the best moment, with or without those that finding the learning rate took."""
@@ -76,7 +78,8 @@ class Learned:
 
     def seconds_to(self, accuracy: float) -> float:
         """Return when validation first was at least that good; `NEVER` where it never was."""
-        return min((m.seconds for m in self.moments if m.accuracy >= accuracy), default=NEVER)
+        enough = accuracy - _ROUNDING
+        return min((m.seconds for m in self.moments if m.accuracy >= enough), default=NEVER)
 
     def rights(self) -> dict[str, bool]:
         """Return whether each photo of the test was answered right."""

@@ -41,7 +41,7 @@ class Family:
     peer: Peer
     tries: dict[str, Fitting]
     n_epochs: int
-    limit_s: float = float("inf")
+    limit_s: float = 1e9
     fits: dict[str, list[Learned]] = field(default_factory=dict)
 
     @property

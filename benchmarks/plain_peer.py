@@ -32,7 +32,7 @@ def peer(place: Place, network: dict[str, object]) -> Peer:
 
 def speeds(plain: Peer, split: PhotoSplit) -> list[Timed]:
     """Measure the training speed of settings, best first."""
-    kinds = [_FAST("random")]
+    kinds = [_FAST("random", rests=plain.place.is_quick)]
     if not plain.place.is_quick:
         kinds += [Fitting("random"), Fitting("random", is_channels_last=True)]
     return plain.fastest(split, Fitting("random"), kinds, survey().n_cores)

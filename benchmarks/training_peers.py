@@ -17,10 +17,13 @@ from benchmarks.processes import MALLOC_TUNED, ROOT, run_side
 from benchmarks.splits import PhotoSplit
 from benchmarks.training_sides import Fitting
 
-__all__ = ["Peer", "Timed", "best_of", "export_network"]
+__all__ = ["Peer", "Timed", "best_of", "export_network", "tuned"]
 
 _TRY_S = 4.0
 _QUICK_TRY_S = 0.5
+_NO_LIMIT_S = 1e9
+_N_SEARCH, _N_QUICK_SEARCH = 100, 20
+"""Steps of `lr_find`; the first is its default."""
 _SOURCE = {"PYTHONPATH": str(ROOT / "src")}
 """Lets a side import topwork's guard for torchvision in an environment that has no topwork."""
 
@@ -58,32 +61,57 @@ class Peer:
     python: str = sys.executable
 
     def fit(
-        self, split: PhotoSplit, settings: Fitting, *, n_epochs: int, limit_s: float = float("inf")
+        self, split: PhotoSplit, settings: Fitting, *, n_epochs: int, limit_s: float = _NO_LIMIT_S
     ) -> Learned:
         """Fit once, malloc tuned; no epoch begins ``limit_s`` seconds after the start of the process."""
-        chosen = {"settings": asdict(settings), "n_epochs": n_epochs, "limit_s": min(limit_s, 1e9)}
-        found = self._call(split, "fit", chosen, is_tuned=True)
+        chosen = {
+            "settings": asdict(settings),
+            "n_epochs": n_epochs,
+            "limit_s": limit_s,
+            "n_search": _N_QUICK_SEARCH if self.place.is_quick else _N_SEARCH,
+        }
+        found = self._call(split, "fit", chosen, tuned(settings))
         moments = tuple(Moment(*moment) for moment in found.pop("moments"))
         return Learned(moments, truth=split.truth, **found)
-
-    def speeds(self, split: PhotoSplit, tried: Sequence[Fitting], *, is_tuned: bool = True) -> list[Timed]:
-        """Measure short stretches of training, decoding included."""
-        limit_s = _QUICK_TRY_S if self.place.is_quick else _TRY_S
-        chosen = {"settings": [asdict(one) for one in tried], "limit_s": limit_s}
-        found = self._call(split, "speeds", chosen, is_tuned=is_tuned)
-        return [Timed(one, per_s, is_tuned) for one, per_s in zip(tried, found, strict=True)]
 
     def fastest(
         self, split: PhotoSplit, first: Fitting, kinds: Sequence[Fitting], n_cores: int
     ) -> list[Timed]:
-        """Try settings as they come, then kinds of arithmetic and looks, then workers for the best; best first."""
-        timed = self.speeds(split, [first], is_tuned=False) + self.speeds(split, kinds)
-        best = best_of(timed).settings
-        workers = [(n_cores, 1), (1, 0)] if not self.place.is_quick else []
-        timed += self.speeds(split, [replace(best, n_workers=n, n_threads=t) for n, t in workers])
+        """Time settings as they come, then kinds of arithmetic and looks, then workers and waiting; best first."""
+        timed = self._time(split, [first], {}, is_tuned=False)
+        timed += self._time(split, kinds, tuned(kinds[0]))
+        if not self.place.is_quick:
+            best = best_of(timed).settings
+            workers = [replace(best, n_workers=n, n_threads=t) for n, t in ((n_cores, 1), (1, 0))]
+            resting = [replace(one, rests=True) for one in (best, *workers, replace(best, n_workers=n_cores))]
+            timed += self._time(split, workers, tuned(best))
+            timed += self._time(split, resting, tuned(resting[0]))
         return sorted(timed, key=lambda one: -one.per_s)
 
-    def _call(self, split: PhotoSplit, does: str, chosen: Mapping[str, object], *, is_tuned: bool) -> Any:
+    def _time(
+        self, split: PhotoSplit, tried: Sequence[Fitting], env: Mapping[str, str], *, is_tuned: bool = True
+    ) -> list[Timed]:
+        """Measure short stretches of training, decoding included, one after the other in a process."""
+        found = self._rates(split, tried, env, _QUICK_TRY_S if self.place.is_quick else _TRY_S)
+        return [Timed(one, per_s, is_tuned) for one, per_s in zip(tried, found, strict=True)]
+
+    def epoch_per_s(self, split: PhotoSplit, timed: Timed) -> float:
+        """Measure images per second over a whole epoch, in a process of its own."""
+        env = tuned(timed.settings) if timed.is_tuned else {}
+        limit_s = _QUICK_TRY_S if self.place.is_quick else _NO_LIMIT_S
+        (per_s,) = self._rates(split, [timed.settings], env, limit_s)
+        return per_s
+
+    def _rates(
+        self, split: PhotoSplit, tried: Sequence[Fitting], env: Mapping[str, str], limit_s: float
+    ) -> list[float]:
+        chosen = {"settings": [asdict(one) for one in tried], "limit_s": limit_s}
+        found: list[float] = self._call(split, "time", chosen, env)
+        return found
+
+    def _call(
+        self, split: PhotoSplit, does: str, chosen: Mapping[str, object], env: Mapping[str, str]
+    ) -> Any:
         folder = self.place.temporary
         asked = {
             **self.network,
@@ -94,8 +122,12 @@ class Peer:
             "folder": str(folder),
             "began_s": time.time(),
         }
-        env = {**_SOURCE, **(MALLOC_TUNED if is_tuned else {})}
-        return run_side(self.module, asked, env, python=self.python).last_json()
+        return run_side(self.module, asked, {**_SOURCE, **env}, python=self.python).last_json()
+
+
+def tuned(settings: Fitting) -> dict[str, str]:
+    """Return what topwork does for its own process as well: keep memory, and let waiting threads sleep."""
+    return MALLOC_TUNED | ({"OMP_WAIT_POLICY": "PASSIVE"} if settings.rests else {})
 
 
 def best_of(timed: Sequence[Timed]) -> Timed:

@@ -15,11 +15,11 @@ BATCH = 32
 SIDE_PX = 224
 """Photos are so many pixels high and wide, on every side."""
 
-Looks = Literal["presize", "crop", "squish", "centre", "random"]
+Looks = Literal["presize", "squish", "centre", "random"]
 """How a photo becomes a square.
 
-fastai: ``presize`` as its book (460 pixels, then a random part), ``crop`` and ``squish`` as its tutorials, each with
-`aug_transforms`. Plain PyTorch: ``random`` part and mirror, or the ``centre`` and mirror.
+fastai: ``presize`` as in its book (460 pixels, then a random part), or ``squish``ed to size at once, as topwork does;
+each with `aug_transforms`. Plain PyTorch: ``random`` part and mirror, or the ``centre`` and mirror.
 """
 
 
@@ -41,6 +41,8 @@ class Fitting:
         Processes that decode; 0 decodes in the process of the network.
     n_threads
         Threads of torch; 0 leaves them as they come.
+    rests
+        Whether threads sleep where they wait for each other, as topwork's do, in place of spinning.
     """
 
     looks: Looks
@@ -51,6 +53,7 @@ class Fitting:
     is_channels_last: bool = False
     n_workers: int = 0
     n_threads: int = 0
+    rests: bool = False
 
     def shown(self) -> str:
         """Return the settings in a few words."""
@@ -61,6 +64,7 @@ class Fitting:
             "channels_last" if self.is_channels_last else "",
             f"{self.n_workers} workers",
             f"{self.n_threads} threads" if self.n_threads else "",
+            "threads sleep" if self.rests else "",
             f"rate {self.rate:.1e}" if self.rate else "",
         ]
         return ", ".join(word for word in words if word)
