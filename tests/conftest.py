@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from quick import fit_probe as fit
 from tiny_trunk import write_tiny_trunk
-from topwork import Model, Surroundings, fit
+from topwork import Model, Surroundings
 from topwork.progress import Quiet
 from toy_photos import write_photos
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from commands import Desk, Told
+from quick import PROBE_WORDS
 from topwork import load
 
 Command = Callable[..., Told]
@@ -41,7 +42,7 @@ def assert_result(found: dict[str, object]) -> None:
 def test_a_fit_tells_how_good_it_is_where_it_is_and_what_comes_next(
     topwork: Command, photos: Path, tiny_trunk: Path, tmp_path: Path
 ) -> None:
-    told = topwork("fit", photos, "--trunk", tiny_trunk)
+    told = topwork("fit", photos, "--trunk", tiny_trunk, *PROBE_WORDS)
     assert told.status == 0
     assert "label: 3 classes, measured on 12 inputs of the test split" in told.out
     assert "accuracy" in told.out
@@ -56,18 +57,21 @@ def test_a_fit_tells_how_good_it_is_where_it_is_and_what_comes_next(
 
 
 def test_json_is_all_of_standard_output(topwork: Command, photos: Path, tiny_trunk: Path) -> None:
-    told = topwork("fit", photos, "--trunk", tiny_trunk, "--out", "a model", "--json", "--seed", "3")
+    told = topwork(
+        "fit", photos, "--trunk", tiny_trunk, *PROBE_WORDS, "--out", "a model", "--json", "--seed", "3"
+    )
     assert told.status == 0
     assert_result(told.json)
     assert (told.json["n_train"], told.json["n_test"]) == (48, 12)
     assert told.json["bundle"] == "a model.topwork"
     assert Path(told.json["report"]).is_file()
     command = load("a model.topwork").record.command
-    assert command == f"topwork fit {photos} --trunk {tiny_trunk} --out 'a model' --json --seed 3"
+    words = f"--trunk {tiny_trunk} {' '.join(PROBE_WORDS)} --out 'a model' --json --seed 3"
+    assert command == f"topwork fit {photos} {words}"
 
 
 def test_quiet_leaves_results_alone(topwork: Command, photos: Path, tiny_trunk: Path) -> None:
-    told = topwork("fit", photos, "--trunk", tiny_trunk, "-q")
+    told = topwork("fit", photos, "--trunk", tiny_trunk, *PROBE_WORDS, "-q")
     assert (told.status, told.err) == (0, "")
     assert "Bundle  colours.topwork" in told.out
 
@@ -79,7 +83,7 @@ def test_names_in_any_script_are_shown_and_quoted(
     for label, theirs in (("красный", "red"), ("ירוק", "green")):
         shutil.copytree(photos / theirs, data / label)
     (data / "ירוק" / "cut\noff.jpg").write_bytes((data / "ירוק" / "00.jpg").read_bytes()[:200])
-    told = topwork("fit", data.name, "--trunk", tiny_trunk)
+    told = topwork("fit", data.name, "--trunk", tiny_trunk, *PROBE_WORDS)
     assert told.status == 0, told.err
     assert "topwork predict 'фото 🌸.topwork' FILE" in told.err
     assert "topwork data check 'фото 🌸'" in told.err
@@ -90,7 +94,7 @@ def test_names_in_any_script_are_shown_and_quoted(
 
 @pytest.mark.slow
 def test_a_fit_in_a_process_of_its_own(desk: Desk, photos: Path, tiny_trunk: Path) -> None:
-    told = desk.run("fit", str(photos), "--trunk", str(tiny_trunk), "--json")
+    told = desk.run("fit", str(photos), "--trunk", str(tiny_trunk), *PROBE_WORDS, "--json")
     assert told.status == 0, told.err
     assert_result(told.json)
     assert told.json["seconds"] >= told.json["seconds_to_first_model"] > 0
@@ -135,7 +139,7 @@ def test_what_is_no_data_set_is_refused_with_a_next_step(
 ) -> None:
     data = folder_of(tmp_path, photos, what)
     before = sorted(tmp_path.iterdir())
-    for words in (("fit", data, "--trunk", tiny_trunk), ("data", "check", data)):
+    for words in (("fit", data, "--trunk", tiny_trunk, *PROBE_WORDS), ("data", "check", data)):
         told = topwork(*words)
         assert (told.status, told.out) == (1, "")
         problem, next_step = told.err.splitlines()[-2:]
@@ -168,7 +172,7 @@ def test_what_cannot_work_is_refused_before_any_work(
 ) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "weights.pth").write_bytes(b"x")
-    told = topwork("fit", photos, "--trunk", tiny_trunk, words)
+    told = topwork("fit", photos, "--trunk", tiny_trunk, *PROBE_WORDS, words)
     assert (told.status, told.out) == (1, "")
     assert BAD_WORDS[words] in told.err
     assert "Fitting" not in told.err
@@ -249,7 +253,7 @@ def test_labels_that_are_digits_and_a_class_of_one_are_fine(
         shutil.copytree(photos / theirs, tmp_path / "digits" / label)
     (tmp_path / "digits" / "2").mkdir()
     shutil.copy(photos / "blue" / "00.jpg", tmp_path / "digits" / "2")
-    told = topwork("fit", "digits", "--trunk", tiny_trunk)
+    told = topwork("fit", "digits", "--trunk", tiny_trunk, *PROBE_WORDS)
     assert told.status == 0
     assert "1 class has fewer than 5 inputs: '2' 1." in told.err
     answer = topwork("predict", "digits.topwork", photos / "green" / "05.jpg", "--json").json

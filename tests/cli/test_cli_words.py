@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from commands import PROGRAM, Desk, Told, end
+from quick import PROBE_WORDS
 from topwork import Surroundings, __version__
 from topwork.cli.lines import one_line
 
@@ -178,7 +179,9 @@ def test_what_nobody_foresaw_is_told_without_a_traceback(
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
 def test_ctrl_c_during_a_fit_ends_it_and_leaves_nothing(desk: Desk, photos: Path, tiny_trunk: Path) -> None:
     fresh = Desk(desk.folder, desk.folder / "cache")
-    with fresh.start("fit", str(photos), "--trunk", str(tiny_trunk), "--out", "models/m") as process:
+    with fresh.start(
+        "fit", str(photos), "--trunk", str(tiny_trunk), *PROBE_WORDS, "--out", "models/m"
+    ) as process:
         assert process.stderr is not None
         assert b"Class folders" in process.stderr.readline()
         process.send_signal(signal.SIGINT)

@@ -16,7 +16,8 @@ import pytest
 
 from pictures import file_of
 from pictures import photo as picture
-from topwork import BundleError, DataError, Model, Prediction, Surroundings, evaluate, fit, load
+from quick import fit_probe as fit
+from topwork import BundleError, DataError, Model, Prediction, Surroundings, evaluate, load
 from topwork.report.html import render_html
 from toy_photos import write_photos
 

@@ -14,8 +14,10 @@ from _pytest.mark import ParameterSet
 
 from commands import PROGRAM, Desk
 from faulty_disks import make_read_only
+from quick import PROBE_WORDS
+from quick import fit_probe as fit
 from sound import assert_sound
-from topwork import Model, StorageError, Surroundings, fit, load
+from topwork import Model, StorageError, Surroundings, load
 from topwork.progress import Lines
 
 Disk = Callable[[str], Path]
@@ -184,7 +186,7 @@ def test_a_file_that_may_not_grow_ends_the_command_with_one(
 ) -> None:
     old = fitted.save(desk.folder / "model.topwork")
     small = Desk(desk.folder, desk.folder / "cache")
-    words = ("fit", str(photos), "--trunk", str(tiny_trunk), "--out", "model")
+    words = ("fit", str(photos), "--trunk", str(tiny_trunk), *PROBE_WORDS, "--out", "model")
     ended = small.run(*words, program=tuple(limited(50_000)))
     assert ended.status == 1, ended.err
     *_, problem, next_step = ended.err.splitlines()
@@ -203,7 +205,7 @@ def test_a_full_disk_ends_the_command_with_one(
     disk: Disk, desk: Desk, fitted: Model, photos: Path, tiny_trunk: Path
 ) -> None:
     old = fitted.save(disk("300k") / "model.topwork")
-    ended = desk.run("fit", str(photos), "--trunk", str(tiny_trunk), "--out", str(old))
+    ended = desk.run("fit", str(photos), "--trunk", str(tiny_trunk), *PROBE_WORDS, "--out", str(old))
     assert ended.status == 1
     assert ended.err.splitlines()[-2:] == [
         f"Error: Cannot write {old}: the disk is full.",

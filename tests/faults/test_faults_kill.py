@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from commands import Desk
+from quick import PROBE_WORDS
+from quick import fit_probe as fit
 from sound import assert_sound
-from topwork import Model, Surroundings, fit, load
+from topwork import Model, Surroundings, load
 from topwork.progress import Quiet
 
 pytestmark = [
@@ -45,7 +47,7 @@ def test_a_fit_killed_at_ten_moments_leaves_nothing_half_written(
     photos: Path, tiny_trunk: Path, tmp_path: Path
 ) -> None:
     """Each fit begins with an empty cache and an older bundle in place, so that every write is met."""
-    words = ("fit", str(photos), "--trunk", str(tiny_trunk), "--out", "model")
+    words = ("fit", str(photos), "--trunk", str(tiny_trunk), *PROBE_WORDS, "--out", "model")
     took_s = ran_s_unless_killed(Desk(tmp_path, tmp_path / "cache").start(*words), delay_s=300)
     rng, n_killed = random.Random(0), 0
     for number in range(3 * N_KILLS):
@@ -118,7 +120,7 @@ def test_fits_that_share_a_cache_do_not_disturb_each_other(
     photos: Path, tiny_trunk: Path, tmp_path: Path
 ) -> None:
     desk = Desk(tmp_path, tmp_path / "cache")
-    words = ("fit", str(photos), "--trunk", str(tiny_trunk), "--json", "-q", "--out")
+    words = ("fit", str(photos), "--trunk", str(tiny_trunk), *PROBE_WORDS, "--json", "-q", "--out")
     running = [desk.start(*words, name) for name in ("one", "two")]
     ends = [(*process.communicate(timeout=300), process.wait()) for process in running]
     assert [(err, status) for _, err, status in ends] == [(b"", 0)] * 2

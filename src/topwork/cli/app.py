@@ -103,7 +103,7 @@ def fit(
     trunk: Annotated[
         str, typer.Option(metavar="NAME", help="Catalogue name, timm/NAME, hf/ORG/NAME, or a folder.")
     ] = "efficientnet-lite0",
-    recipe: Annotated[str, typer.Option(metavar="NAME", help="How it is fitted.")] = "probe",
+    recipe: Annotated[str, typer.Option(metavar="NAME", help="How it is fitted.")] = "ladder",
     task: Annotated[str, typer.Option(metavar="NAME", help="What the targets are.")] = "classification",
     budget: Annotated[
         str | None, typer.Option(metavar="TIME", help="Longest time for fitting, such as 90s or 2m.")
@@ -199,7 +199,7 @@ def estimate(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Tell what a fit would take, in time and memory, from a trial of seconds."""
+    """Tell what a fit would take, in time and memory."""
     from topwork import verbs
     from topwork.cli.output import show_estimate
 

@@ -240,9 +240,9 @@ def _held_out(axes: Axes, folds: Sequence[Fold], found: Solution, k: int) -> Arr
     fold_of = np.full(len(axes), -1)
     for j, fold in enumerate(folds):
         fold_of[fold.valid] = j
-    flat = found.weight.reshape(len(found.weight), -1).astype(np.float32)
+    flat = found.weight.reshape(len(found.weight), len(folds) * k).astype(np.float32)
     for rows, _, product in axes.chunks(flat):
-        every = product.reshape(-1, len(folds), k) + found.bias
+        every = product.reshape(len(product), len(folds), k) + found.bias
         here = np.flatnonzero(fold_of[rows] >= 0)
         scores[rows][here] = every[here, fold_of[rows][here]]
     return scores

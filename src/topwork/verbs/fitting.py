@@ -225,7 +225,7 @@ def look_up(
 ) -> Order:
     """Turn names into objects and say what the data set was taken for."""
     found_recipe, task = plugins.recipe(recipe), plugins.task(options.task)
-    found_trunk = resolve(trunk, plugins.trunks()) if options.onward is None else trunk_of(options.onward)
+    found_trunk = _trunk(trunk, options)
     _require_fit(found_trunk, found_recipe, task)
     dataset = read(data, options.reading())
     if options.labels is not None:
@@ -237,6 +237,12 @@ def look_up(
     order = Order(dataset, modality, found_trunk, found_recipe, task, seed, budget, options, around)
     require_slices(order)
     return order
+
+
+def _trunk(name: str, options: FitOptions) -> Trunk:
+    if options.onward is None:
+        return resolve(name, plugins.trunks())
+    return trunk_of(options.onward, None if name == DEFAULT_TRUNK else name)
 
 
 def _require_fit(trunk: Trunk, recipe: Recipe, task: Task) -> None:

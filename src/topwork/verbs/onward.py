@@ -26,7 +26,7 @@ from topwork.contracts import (
     Trunk,
     TrunkCard,
 )
-from topwork.errors import DataError
+from topwork.errors import DataError, UsageError
 from topwork.trunks import resolve
 
 if TYPE_CHECKING:
@@ -89,19 +89,30 @@ class BundleTrunk:
         return self.base.stages(module)
 
 
-def trunk_of(path: Path) -> BundleTrunk:
+def trunk_of(path: Path, trunk: str | None) -> BundleTrunk:
     """Open a bundle to go on from.
+
+    Parameters
+    ----------
+    trunk
+        The trunk that it was made from, where its name alone does not lead there, as for one in a folder.
 
     Raises
     ------
     BundleError
         The file is no bundle, or damaged.
     UsageError
-        The trunk that it was made from is not known here.
+        The trunk that it was made from is not known here, or another one is given.
     """
     bundle = open_bundle(path)
-    name = bundle.record().trunk.name
-    return BundleTrunk(resolve(name, plugins.trunks()), bundle)
+    made_from = bundle.record().trunk
+    base = resolve(trunk or made_from.name, plugins.trunks())
+    if base.card.weights_sha256 != made_from.weights_sha256:
+        raise UsageError(
+            f"{path} was made from the trunk {made_from.name!r}; {base.card.name!r} has other weights.",
+            next_step="Give the same trunk with --trunk, or leave it out.",
+        )
+    return BundleTrunk(base, bundle)
 
 
 def keep_sides(split: Split, seen: Sequence[Inspection], bundle: Bundle) -> Split:
@@ -124,11 +135,8 @@ def keep_sides(split: Split, seen: Sequence[Inspection], bundle: Bundle) -> Spli
             (tested if side == "test" else fitted).add(int(split.units[row]))
     in_fit = np.isin(split.units, sorted(fitted))
     in_test = np.isin(split.units, sorted(tested)) & ~in_fit
-    test = np.sort(
-        np.concatenate(
-            [split.test[~in_fit[split.test]], _among(rows, in_test & ~_is(split.test, len(in_fit)))]
-        )
-    )
+    in_test[split.test] |= ~in_fit[split.test]
+    test = np.sort(rows[in_test[rows]])
     valid = split.valid[~in_test[split.valid] & ~in_fit[split.valid]]
     train = np.setdiff1d(rows, np.concatenate([test, valid]))
     if not len(test):

@@ -29,7 +29,7 @@ __all__ = [
 ProofLevel = Literal["none", "quick", "standard", "full"]
 DEFAULT_TRUNK = "efficientnet-lite0"
 DEFAULT_TASK = "classification"
-DEFAULT_RECIPE = "probe"
+DEFAULT_RECIPE = "ladder"
 _CACHE_LIMIT_BYTES = 4 * 2**30
 _UNITS_S = {"h": 3600.0, "m": 60.0, "s": 1.0}
 

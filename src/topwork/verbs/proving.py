@@ -111,7 +111,7 @@ def prove(case: Case, results: Mapping[str, TargetResult]) -> Proof:
         began_s = clock()
         probe.append(PROBE.fit(replace(case.job, features=case.before.fit_features, budget=Budget(clock))))
         rivals.append(majority(case.before))
-        rivals.append(classical(case.order, case.before))
+        rivals.extend([one for one in [classical(case.order, case.before)] if one is not None])
         if case.fitted.weights:
             rivals.append(frozen(case.before, probe[0][0], clock() - began_s))
 

@@ -69,8 +69,11 @@ def frozen(rows: Rows, probe: Fitted, seconds: float) -> Rival:
     return Rival("frozen network", how, scores, seconds)
 
 
-def classical(order: Order, rows: Rows) -> Rival:
-    """Fit the same linear head on hand-made features; rows that cannot be read any more count as empty."""
+def classical(order: Order, rows: Rows) -> Rival | None:
+    """Fit the same linear head on hand-made features; None where no input can be read any more.
+
+    Single rows that cannot be read any more count as empty.
+    """
     clock = order.around.clock
     began_s = clock()
     wanted = np.concatenate([rows.fit_rows, rows.split.test])
@@ -83,6 +86,8 @@ def classical(order: Order, rows: Rows) -> Rival:
             described.append(one)
             advance(1)
     width = max(len(one) for one in described)
+    if not width:
+        return None
     features = np.stack([one if len(one) else np.zeros(width, np.float32) for one in described])
     n = len(rows.fit_rows)
     fitted = PROBE(_job(order, replace(rows, fit_features=features[:n]), Budget(clock)))
