@@ -36,6 +36,7 @@ def plain(text: str) -> str:
         ("accuracy", 0.7551, "75.5 %"),
         ("Recall", 1.0, "100.0 %"),
         ("macro F1", 0.0, "0.0 %"),
+        ("accuracy, frozen network", 0.5, "50.0 %"),
         ("log_loss", 0.8267, "0.827"),
         ("log_loss", 0.0, "0.000"),
         ("perplexity", 12345.0, "1.23e+04"),

@@ -182,6 +182,9 @@ def test_labels_that_look_wrong_are_counted_in_tables_and_galleries_of_that_titl
     assert n_label_issues((table,)) == 3
     assert n_label_issues((Gallery("Labels that look wrong", ()), table)) == 3
     assert n_label_issues((replace(table, title="Each class"),)) == 0
+    cut = Gallery("Labels that look wrong", (), "1,250 labels by confident learning. The worst are shown.")
+    assert n_label_issues((cut, table)) == 1250, "a gallery shows only the worst of them"
+    assert n_label_issues((replace(cut, caption="Some of 1,250 labels"), table)) == 3
     one = replace(table, rows=(("a",),))
     text = told(changed(chess_record(), sections=(one,)))
     assert "go through the 1 label that looks wrong." in text

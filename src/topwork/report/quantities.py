@@ -153,7 +153,8 @@ def moment(created: str) -> str:
 
 
 def _key(name: str) -> str:
-    return name.strip().lower().replace(" ", "_").replace("-", "_")
+    """Return a name as the sets above hold it; what follows a comma says of whom it is: ``accuracy, this model``."""
+    return name.partition(",")[0].strip().lower().replace(" ", "_").replace("-", "_")
 
 
 def _bytes(value: float) -> str:

@@ -6,6 +6,7 @@ untrusted text, which whoever shows the sentence must escape.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from math import isnan
 from typing import TYPE_CHECKING
@@ -50,6 +51,7 @@ FEW_TEST_ROWS = 100
 LABEL_ISSUES = "labels that look wrong"
 """A table or gallery whose title begins so holds one entry for each label to look at."""
 
+_COUNT_FIRST = re.compile(r"(\d{1,9}|\d{1,3}(?:,\d{3})+) labels?\b", re.ASCII)
 _LONGEST_LABEL = 60
 _ROWS_FOR_WEAKEST = 5
 
@@ -303,13 +305,13 @@ def _help(record: FitRecord, name: str, result: TargetResult) -> Iterator[str]:
 
 
 def n_label_issues(sections: Iterable[Section]) -> int:
-    """Return how many labels the sections show as looking wrong."""
+    """Return how many labels look wrong: the entries shown, or more where a caption begins with their number."""
     found = [one for one in sections if one.title.lower().startswith(LABEL_ISSUES)]
-    return max(
-        [len(one.rows) for one in found if isinstance(one, Table)]
-        + [len(one.pictures) for one in found if isinstance(one, Gallery)],
-        default=0,
-    )
+    shown = [len(one.rows) for one in found if isinstance(one, Table)]
+    shown += [len(one.pictures) for one in found if isinstance(one, Gallery)]
+    counted_first = [_COUNT_FIRST.match(one.caption) for one in found]
+    told = [int(match[1].replace(",", "")) for match in counted_first if match]
+    return max([*shown, *told], default=0)
 
 
 def _weakness(record: FitRecord, name: str, result: TargetResult, lead: str) -> Iterator[str]:
