@@ -19,7 +19,7 @@ $(STAMP): pyproject.toml constraints.txt
 # Fits 556 photos of chess pieces; leaves demo/chess.topwork and demo/chess.report.html.
 demo: install
 	$(BIN)/python examples/chess_photos.py demo
-	$(BIN)/topwork fit demo/chess --out demo/chess.topwork
+	$(BIN)/topwork fit demo/chess --out demo/chess.topwork --budget 2m
 
 test: install check
 	$(BIN)/python -m pytest

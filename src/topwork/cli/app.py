@@ -106,8 +106,9 @@ def fit(
     recipe: Annotated[str, typer.Option(metavar="NAME", help="How it is fitted.")] = "ladder",
     task: Annotated[str, typer.Option(metavar="NAME", help="What the targets are.")] = "classification",
     budget: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Longest time for fitting, such as 90s or 2m.")
-    ] = None,
+        str,
+        typer.Option(metavar="TIME", help="Longest time for fitting, such as 90s or 1h; none for no limit."),
+    ] = "5m",
     steps: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, help="Steps of training, in place of a length that time decides."),
@@ -190,8 +191,9 @@ def estimate(
         str, typer.Option(metavar="NAME", help="Catalogue name, timm/NAME, hf/ORG/NAME, or a folder.")
     ] = "efficientnet-lite0",
     budget: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Longest time for fitting, such as 90s or 2m.")
-    ] = None,
+        str,
+        typer.Option(metavar="TIME", help="Longest time for fitting, such as 90s or 1h; none for no limit."),
+    ] = "5m",
     seed: Seed = 0,
     input: Input = None,  # noqa: A002 - the option's name
     target: Target = None,

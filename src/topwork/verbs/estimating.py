@@ -18,7 +18,7 @@ from topwork.training.reading import Reading
 from topwork.training.trial import peak_bytes, range_of
 from topwork.verbs.fitting import look_up
 from topwork.verbs.material import CANVASES, TrunkMaterial, resources_of
-from topwork.verbs.options import DEFAULT_TRUNK, FitOptions, Surroundings, duration_s
+from topwork.verbs.options import DEFAULT_BUDGET, DEFAULT_TRUNK, FitOptions, Surroundings, duration_s
 from topwork.verbs.order import Order
 from topwork.verbs.transfer import Preparation, read_part
 
@@ -58,7 +58,7 @@ def estimate(
     data: str | Path,
     *,
     trunk: str = DEFAULT_TRUNK,
-    budget: str | float | None = None,
+    budget: str | float | None = DEFAULT_BUDGET,
     seed: int = 0,
     options: FitOptions | None = None,
     around: Surroundings | None = None,

@@ -57,7 +57,14 @@ from topwork.verbs.groups import require_slices
 from topwork.verbs.material import TrunkMaterial, resources_of
 from topwork.verbs.model import Model
 from topwork.verbs.onward import BundleTrunk, forgotten, keep_sides, trunk_of
-from topwork.verbs.options import DEFAULT_RECIPE, DEFAULT_TRUNK, FitOptions, Surroundings, duration_s
+from topwork.verbs.options import (
+    DEFAULT_BUDGET,
+    DEFAULT_RECIPE,
+    DEFAULT_TRUNK,
+    FitOptions,
+    Surroundings,
+    duration_s,
+)
 from topwork.verbs.order import Order, Rows
 from topwork.verbs.places import Place
 from topwork.verbs.proving import Case, prove
@@ -96,7 +103,7 @@ def fit(
     *,
     trunk: str = DEFAULT_TRUNK,
     recipe: str = DEFAULT_RECIPE,
-    budget: str | float | None = None,
+    budget: str | float | None = DEFAULT_BUDGET,
     seed: int = 0,
     options: FitOptions | None = None,
     around: Surroundings | None = None,
@@ -115,7 +122,7 @@ def fit(
     recipe
         How it is fitted.
     budget
-        Longest time for fitting, such as ``90s`` or ``2m``.
+        Longest time for fitting, such as ``90s`` or ``2m``; None for no limit. The proof is not counted.
     seed
         Of splits and of everything else that is drawn at random.
     options, around

@@ -30,6 +30,7 @@ ProofLevel = Literal["none", "quick", "standard", "full"]
 DEFAULT_TRUNK = "efficientnet-lite0"
 DEFAULT_TASK = "classification"
 DEFAULT_RECIPE = "ladder"
+DEFAULT_BUDGET = "5m"
 _CACHE_LIMIT_BYTES = 4 * 2**30
 _UNITS_S = {"h": 3600.0, "m": 60.0, "s": 1.0}
 
@@ -139,14 +140,14 @@ class Surroundings:
 
 
 def duration_s(text: str | float | None) -> float:
-    """Turn ``90``, ``90s``, ``2m`` or ``1h30m`` into seconds; None means no limit.
+    """Turn ``90``, ``90s``, ``2m`` or ``1h30m`` into seconds; None or ``none`` means no limit.
 
     Raises
     ------
     UsageError
         It is no such duration, or not longer than zero.
     """
-    if text is None:
+    if text is None or text == "none":
         return float("inf")
     parts = re.fullmatch(
         r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", str(text).strip()
@@ -156,6 +157,6 @@ def duration_s(text: str | float | None) -> float:
     if seconds <= 0:
         raise UsageError(
             f"{text!r} is no duration; expected something like 90s, 2m or 1h30m.",
-            next_step="Leave --budget out for no limit.",
+            next_step="Give --budget none for no limit.",
         )
     return seconds
