@@ -40,6 +40,7 @@ from topwork.evaluation.comparison import one_standard_error_choice
 from topwork.recipes.probe import PROBE
 from topwork.storage import write_atomically
 from topwork.training import probe as linear
+from topwork.training.forecasts import range_of
 from topwork.training.plan import (
     BATCH,
     Plan,
@@ -471,8 +472,6 @@ class _Climber:
 
     def _forecasts(self, candidates: list[_Candidate]) -> tuple[Forecast, ...]:
         """Set what the trial said of the rungs that were climbed to their end beside what they took."""
-        from topwork.training.trial import range_of
-
         done = {c.rung.name: c.rung.seconds for c in candidates if c.rung.n_steps and not c.rung.notes}
         if self.speed is None:
             return ()

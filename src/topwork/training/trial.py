@@ -5,7 +5,6 @@ Speed decides how much fits into a budget, memory whether a step must be compute
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from math import ceil
@@ -15,7 +14,7 @@ import torch
 
 from topwork.training.loop import Trainee
 
-__all__ = ["RANGE", "kept_bytes", "parts_of", "peak_bytes", "range_of", "seconds_of", "variants_of"]
+__all__ = ["kept_bytes", "parts_of", "seconds_of", "variants_of"]
 
 _PART_OF_MEMORY = 0.5
 """What may be spent on activations; the rest is for weights, data, libraries, and other programs."""
@@ -32,25 +31,6 @@ def seconds_of(work: Callable[[], object], *, n_runs: int = 2) -> float:
         work()
         times.append(time.perf_counter() - started_s)
     return min(times)
-
-
-RANGE = (0.75, 1.45)
-"""What a measured time or size is multiplied by for the ends of its range."""
-
-
-def range_of(value: float) -> tuple[float, float]:
-    """Return the range that is told for something measured in a trial; its top is less than twice its bottom."""
-    return RANGE[0] * value, RANGE[1] * value
-
-
-def peak_bytes() -> int:
-    """Return the most memory that this process has held so far; 0 where the system does not tell."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def kept_bytes(trainee: Trainee, tensors: torch.Tensor) -> int:

@@ -13,9 +13,9 @@ from topwork.errors import DataError
 from topwork.progress import Quiet
 from topwork.recipes.ladder import Survey, survey
 from topwork.recipes.probe import PROBE
+from topwork.training.forecasts import peak_bytes, range_of
 from topwork.training.plan import BATCH, plan_rungs, rung_s
 from topwork.training.reading import Reading
-from topwork.training.trial import peak_bytes, range_of
 from topwork.verbs.fitting import look_up
 from topwork.verbs.material import CANVASES, TrunkMaterial, resources_of
 from topwork.verbs.options import DEFAULT_BUDGET, DEFAULT_TRUNK, FitOptions, Surroundings, duration_s
