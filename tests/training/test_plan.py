@@ -141,8 +141,15 @@ def test_more_time_never_means_fewer_steps_with_all_stages() -> None:
 
 
 def test_a_rung_that_is_hardly_worth_beginning_is_left_out() -> None:
-    assert rungs_of(356, 3.0) == ()
+    assert rungs_of(356, 2.0) == ()
     assert all(rung.n_steps >= 10 for s in range(1, 60) for rung in rungs_of(356, float(s)))
+
+
+def test_where_time_is_short_the_upper_stages_get_all_of_it() -> None:
+    assert [rung.name for rung in rungs_of(356, 8.0)] == ["top"]
+    for seconds in range(3, 200):
+        last = {rung.name: rung.n_steps for rung in rungs_of(356, float(seconds))}.get("all", 22)
+        assert last >= 22, seconds  # two epochs
 
 
 def test_a_longer_rung_takes_longer() -> None:

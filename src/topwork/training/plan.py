@@ -33,6 +33,8 @@ _MOST_STEPS = 20_000
 _WORTH_STEPS = 10
 """A rung that the budget allows fewer steps than this is not begun."""
 _LEAST_LOOKS = 5
+_LEAST_EPOCHS = 2
+"""Training all stages for less than this does harm more often than good."""
 _TOP_SHARE = 0.3
 """Part of the time that the rung of the upper stages may take where deeper ones are to follow."""
 _LOWEST_RATE, _HIGHEST_RATE, _HEAD_RATE = 1e-4, 1e-3, 3e-3
@@ -148,14 +150,27 @@ def _within_time(
 ) -> dict[str, int]:
     chosen: dict[str, int] = {}
     left_s = remaining_s
+    least = dict.fromkeys(wanted, min(_LEAST_STEPS, _LEAST_EPOCHS * per_epoch)) | {"top": _WORTH_STEPS}
     for name, steps in wanted.items():
-        share = _TOP_SHARE if name == "top" and left_s < float("inf") else 1.0
+        share = _TOP_SHARE if name == "top" and _is_left(wanted, least, speed, left_s, per_epoch) else 1.0
         affordable = _affordable(name, steps, speed, share * left_s, per_epoch)
-        if affordable < _WORTH_STEPS or (name == "longer" and affordable < wanted["all"]):
+        if affordable < max(_WORTH_STEPS, least[name]) or (name == "longer" and affordable < wanted["all"]):
             continue
         chosen[name] = affordable
         left_s -= rung_s(name, affordable, speed, per_epoch)
     return chosen
+
+
+def _is_left(
+    wanted: Mapping[str, int], least: Mapping[str, int], speed: Speed, left_s: float, per_epoch: int
+) -> bool:
+    """Tell whether beside the upper stages there is time for the least that is worth it of all of them.
+
+    Where there is not, the upper stages get all of the time: they learn several times faster.
+    """
+    if left_s == float("inf"):
+        return False
+    return _affordable("all", wanted["all"], speed, (1 - _TOP_SHARE) * left_s, per_epoch) >= least["all"]
 
 
 def _affordable(name: str, most: int, speed: Speed, left_s: float, per_epoch: int) -> int:
