@@ -163,7 +163,7 @@ def _after_batches(vision: Any, stop: Callable[[], bool]) -> Any:
 
 
 def _in_bf16(vision: Any) -> Any:
-    """Return fastai's own `MixedPrecision` for bf16, which knows GPUs alone, on a CPU."""
+    """Return what fastai's own `MixedPrecision` for bf16 does, which knows GPUs alone, for a CPU."""
 
     class InBf16(vision.Callback):  # type: ignore[misc]
         order = 10
@@ -173,10 +173,8 @@ def _in_bf16(vision: Any) -> Any:
             self.around.enter_context(torch.autocast("cpu", torch.bfloat16))
 
         def after_pred(self) -> None:
-            self.learn.pred = self.learn.pred.float()
-
-        def after_loss(self) -> None:
             self.around.close()
+            self.learn.pred = self.learn.pred.float()
 
     return InBf16()
 
