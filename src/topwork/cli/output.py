@@ -34,13 +34,37 @@ def show_fit(
         put_json(_result(record, bundle, report, seconds))
         return
     put_results(record)
+    if len(record.rungs) > 1:
+        _put_rungs(record)
     for note in record.notes:
-        put(f"{record.recipe.capitalize():<8}{note}")
-    put(f"Took    {seconds:.1f} s")
+        put(_breakable(f"{record.recipe.capitalize():<8}{note}"))
+    proof_s = sum(record.proof_seconds.values())
+    put(f"Took    {seconds:.1f} s" + (f", of which the proof {proof_s:.1f} s" if proof_s else ""))
     put(f"Bundle  {bundle}  ({bundle.stat().st_size / 1e6:.1f} MB)")
     put(f"Report  {report}")
+    labels = bundle.with_name(f"{bundle.stem}.labels.csv")
+    if any("labels" in name for name in record.proof_seconds) and labels.exists():
+        put(f"Labels  {labels}  (those that look wrong)")
     if not quiet:
         _say_next(record, bundle, data)
+
+
+def _put_rungs(record: FitRecord) -> None:
+    """Write what each rung gained and cost."""
+    from topwork.report.quantities import percent
+
+    rows = [["  rung", "validation", "log loss", "gain, 95 % interval", "seconds", ""]]
+    for rung in record.rungs:
+        loss = "" if rung.log_loss is None else f"{rung.log_loss.value:.3f}"
+        gain = (
+            ""
+            if rung.gain is None
+            else f"{rung.gain.value:+.3f}  {rung.gain.low:+.3f} to {rung.gain.high:+.3f}"
+        )
+        cells = (percent(rung.validation), loss, gain, f"{rung.seconds:.1f}", "chosen" if rung.chosen else "")
+        rows.append([f"  {rung.name}", *map(_breakable, cells)])
+    put_table(rows)
+    put()
 
 
 def _say_next(record: FitRecord, bundle: Path, data: Path | None) -> None:
@@ -108,7 +132,11 @@ def _result(record: FitRecord, bundle: Path, report: Path | None, seconds: float
         "recipe": record.recipe,
         "n_train": record.split.n_train + record.split.n_valid,
         "n_test": record.split.n_test,
-        "rungs": [{"name": r.name, "seconds": r.seconds, "validation": r.validation} for r in record.rungs],
+        "rungs": [
+            {"name": r.name, "seconds": r.seconds, "validation": r.validation, "chosen": r.chosen}
+            for r in record.rungs
+        ],
+        "proof_seconds": dict(record.proof_seconds),
         "seconds": seconds,
         "seconds_to_first_model": record.seconds_to_first_model,
         "bundle": str(bundle),
@@ -125,7 +153,7 @@ def put_results(record: FitRecord) -> None:
         put()
         classes, inputs = (
             counted(len(result.labels), "class", "classes"),
-            counted(record.split.n_test, "input"),
+            counted(record.split.n_test if result.n_test is None else result.n_test, "input"),
         )
         put(_breakable(f"{name}: {classes}, measured on {inputs} {where}"))
         _put_metrics(result)
@@ -137,9 +165,10 @@ def put_results(record: FitRecord) -> None:
 def _put_metrics(result: TargetResult) -> None:
     from topwork.report.quantities import metric_title, spell, spell_interval
 
-    rows = [["", "value", "95 % interval", *result.baselines]]
+    rivals = {one.name: one.metrics for one in result.comparisons} or result.baselines
+    rows = [["", "value", "95 % interval", *rivals]]
     for metric, estimate in result.test.items():
-        others = [spell(metric, m[metric].value) if metric in m else "" for m in result.baselines.values()]
+        others = [spell(metric, m[metric].value) if metric in m else "" for m in rivals.values()]
         cells = spell(metric, estimate.value), spell_interval(metric, estimate)
         rows.append([f"  {metric_title(metric)}", *map(_breakable, (*cells, *others))])
     put_table(rows)

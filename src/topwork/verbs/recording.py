@@ -173,6 +173,13 @@ def to_result_json(targets: Mapping[str, TargetResult]) -> dict[str, Json]:
             "validation": _metrics_json(one.validation),
             "test": _metrics_json(one.test),
             "baselines": {baseline: _metrics_json(metrics) for baseline, metrics in one.baselines.items()},
+            "comparisons": {
+                other.name: {
+                    "metrics": _metrics_json(other.metrics),
+                    "difference": _metrics_json(other.difference),
+                }
+                for other in one.comparisons
+            },
         }
         for name, one in targets.items()
     }
