@@ -15,7 +15,7 @@ from topwork import load
 
 Command = Callable[..., Told]
 KEYS = {
-    *("schema", "targets", "trunk", "recipe", "n_train", "n_test", "rungs"),
+    *("schema", "targets", "trunk", "recipe", "n_train", "n_test", "rungs", "proof_seconds"),
     *("seconds", "seconds_to_first_model", "bundle", "report"),
 }
 
@@ -33,7 +33,7 @@ def assert_result(found: dict[str, object]) -> None:
         assert one["baselines"]["majority"]["accuracy"]["value"] < accuracy["value"]
     rungs = found["rungs"]
     assert isinstance(rungs, list)
-    assert [set(rung) for rung in rungs] == [{"name", "seconds", "validation"}]
+    assert [set(rung) for rung in rungs] == [{"name", "seconds", "validation", "chosen"}]
 
 
 # --- fit ----------------------------------------------------------------------------------------------
