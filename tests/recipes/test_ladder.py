@@ -335,16 +335,46 @@ def test_a_damaged_checkpoint_is_trained_again(name: str, tmp_path: Path) -> Non
 
 
 def test_a_fit_that_begins_anew_takes_nothing_from_an_old_one(tmp_path: Path) -> None:
+    """Not even where it is killed before it has anything of its own."""
     LADDER(placed(tiny_job(n_steps=N_STEPS, seed=1), tmp_path))
     job = tiny_job(n_steps=N_STEPS)
-    assert_same_model(LADDER(placed(job, tmp_path)), LADDER(job))
+
+    def kill(n: int) -> bool:
+        if n == 2:
+            raise Killed
+        return False
+
+    with pytest.raises(Killed):
+        LADDER(placed(job, tmp_path, watch=Watch(kill)))
+    assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]
+    assert_same_model(LADDER(placed(job, tmp_path, resume=True)), LADDER(job))
 
 
-def test_activations_computed_twice_give_the_same_weights(tmp_path: Path) -> None:
+class Counting(TinyMaterial):
+    """Counts how often the highest convolution is computed while gradients are wanted."""
+
+    n_computed = 0
+
+    def network(self) -> torch.nn.Module:
+        network = ChainNetwork(self.seed)
+
+        def count(*_: object) -> None:
+            self.n_computed += torch.is_grad_enabled()
+
+        network.levels[-1][0].register_forward_hook(count)  # type: ignore[index]
+        return network
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_activations_computed_twice_give_the_same_weights(recompute: bool, tmp_path: Path) -> None:
+    """Twice on every rung: not three times where the rung before did it already."""
     job = tiny_job(n_steps=LEARNING)
     reference = LADDER(placed(job, tmp_path))
-    edit_plan(tmp_path, recompute=True)
+    edit_plan(tmp_path, recompute=recompute)
+    job = on_material(job, Counting)
     assert_same_model(LADDER(placed(job, tmp_path, resume=True)), reference)
+    assert isinstance(job.material, Counting)
+    assert job.material.n_computed == LEARNING * (1 + recompute)
 
 
 def test_little_memory_computes_a_step_in_parts(tmp_path: Path) -> None:
