@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.figures import Goal, Spread, Table
 from benchmarks.place import Place
-from benchmarks.processes import TOPWORK, run
+from benchmarks.processes import PROBE_ALONE, TOPWORK, run
 from benchmarks.results import Section
 
 _N_RUNS = 3
@@ -76,7 +76,7 @@ def measure(place: Place) -> Section:
 
 def _fit(place: Place, photos: Path, cache: Path) -> _Fit:
     out = place.temporary / "chess.topwork"
-    command = [*TOPWORK, "fit", str(photos), "--out", str(out), "--json"]
+    command = [*TOPWORK, "fit", str(photos), *PROBE_ALONE, "--out", str(out), "--json"]
     ended = run(command, {**place.env(cache), **_NO_PIP_CACHE})
     return _Fit(ended.wall_s, ended.last_json())
 
@@ -84,7 +84,7 @@ def _fit(place: Place, photos: Path, cache: Path) -> _Fit:
 def _imports(place: Place, photos: Path, cache: Path) -> Spread:
     """Measure processes that import what a second fit had imported in the end, and do nothing else."""
     names = place.temporary / "modules.json"
-    fit = ["fit", str(photos), "--out", str(place.temporary / "chess.topwork")]
+    fit = ["fit", str(photos), *PROBE_ALONE, "--out", str(place.temporary / "chess.topwork")]
     run([sys.executable, "-c", _FIT_AND_LIST, str(names), *fit], place.env(cache))
     again = [sys.executable, "-c", _IMPORT_THE_SAME, str(names)]
     return Spread(tuple(run(again).wall_s for _ in place.rounds(_N_IMPORTS, "imports")))

@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.figures import Goal, Spread, Table, ratios
 from benchmarks.place import Place
-from benchmarks.processes import MALLOC_TUNED, TOPWORK, run, run_side
+from benchmarks.processes import MALLOC_TUNED, PROBE_ALONE, TOPWORK, run, run_side
 from benchmarks.results import Section
 from benchmarks.sides import Settings
 from topwork.engines.machine import survey
@@ -47,7 +47,10 @@ class _Tried:
 def measure(place: Place) -> Section:
     """Measure the bound on all photos, then all sides on the same part of them."""
     paths = _paths(place)
-    run([*TOPWORK, "fit", str(place.photos()), "--out", str(place.temporary / "c.topwork")], place.env())
+    run(
+        [*TOPWORK, "fit", str(place.photos()), *PROBE_ALONE, "--out", str(place.temporary / "c.topwork")],
+        place.env(),
+    )
     bounds = [
         run_side("reading_side", _asked(place, paths, parts=True)).last_json()
         for _ in place.rounds(_N_BOUND_RUNS, "the bound")

@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.figures import Goal, Spread, Table
 from benchmarks.generated import CLASSES, write_photos
 from benchmarks.place import Place
-from benchmarks.processes import TOPWORK, Ended, run
+from benchmarks.processes import PROBE_ALONE, TOPWORK, Ended, run
 from benchmarks.results import Section
 from topwork.engines.machine import survey
 
@@ -36,7 +36,10 @@ class _Size:
 
 def measure(place: Place) -> Section:
     """Fit at each size."""
-    run([*TOPWORK, "fit", str(place.photos()), "--out", str(place.temporary / "c.topwork")], place.env())
+    run(
+        [*TOPWORK, "fit", str(place.photos()), *PROBE_ALONE, "--out", str(place.temporary / "c.topwork")],
+        place.env(),
+    )
     sizes = [_fits(place, n, runs) for n, runs in (_QUICK if place.is_quick else _N_RUNS).items()]
     few, many = sizes
     slope = Spread(
@@ -67,4 +70,4 @@ def _fits(place: Place, n: int, n_runs: int) -> _Size:
 def _fit(place: Place, folder: Path) -> Ended:
     run([*TOPWORK, "cache", "clear"], place.env())
     out = place.temporary / "generated.topwork"
-    return run([*TOPWORK, "fit", str(folder), "--out", str(out)], place.env())
+    return run([*TOPWORK, "fit", str(folder), *PROBE_ALONE, "--out", str(out)], place.env())

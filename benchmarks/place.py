@@ -10,7 +10,7 @@ from pathlib import Path
 
 import platformdirs
 
-from benchmarks.processes import TOPWORK, run
+from benchmarks.processes import PROBE_ALONE, TOPWORK, run
 
 __all__ = ["Place"]
 
@@ -80,7 +80,7 @@ class Place:
     def bundle(self) -> Path:
         """Return a bundle fitted on the chess photos by the code at hand."""
         bundle = self.temporary / "chess.topwork"
-        run([*TOPWORK, "fit", str(self.photos()), "--out", str(bundle)], self.env())
+        run([*TOPWORK, "fit", str(self.photos()), *PROBE_ALONE, "--out", str(bundle)], self.env())
         return bundle
 
 

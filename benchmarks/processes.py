@@ -13,7 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["MALLOC_TUNED", "ROOT", "TOPWORK", "Ended", "run", "run_side"]
+__all__ = [
+    "MALLOC_TUNED",
+    "PROBE_ALONE",
+    "ROOT",
+    "TOPWORK",
+    "Ended",
+    "run",
+    "run_side",
+]
 
 ROOT = Path(__file__).parent.parent
 """The checkout; sides run in it."""
@@ -23,6 +31,8 @@ TOPWORK = (
     if os.name == "nt"
     else (str(Path(sys.executable).with_name("topwork")),)
 )
+PROBE_ALONE = ("--recipe", "probe", "--proof", "none")
+"""Options of a fit that stops at the first model."""
 """The command as it is installed beside this interpreter."""
 
 MALLOC_TUNED = {
