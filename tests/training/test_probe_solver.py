@@ -129,3 +129,15 @@ def test_strengths_rise_and_move_with_the_number_of_rows() -> None:
     few, many = strengths(100), strengths(10_000)
     assert list(few) == sorted(few)
     assert few[0] == pytest.approx(100 * many[0])
+
+
+def test_scores_of_any_size_are_calibrated_without_an_overflow() -> None:
+    """Heavy tails make the minimiser's first steps much too long; warnings are errors here."""
+    for seed in (7, 41, 131):
+        rng = np.random.default_rng(seed)
+        n, k, size = int(rng.integers(6, 90)), int(rng.integers(2, 6)), 10 ** rng.uniform(-2, 4)
+        truth = rng.integers(0, k, n)
+        scores = (rng.standard_t(2, size=(n, k)) + rng.uniform(0, 5) * np.eye(k)[truth]) * size
+        calibration = calibrate(truth, scores)
+        assert np.isfinite(calibration.apply(scores)).all()
+        assert log_loss(truth, calibration.apply(scores)) < np.log(k) + 0.1

@@ -275,6 +275,10 @@ class Calibration:
         )
 
 
+_LARGEST_EXPONENT = 100.0
+"""A first step may be far too long; what it leads to need only be finite to be refused."""
+
+
 def calibrate(truth: Array, scores: Array) -> Calibration:
     """Fit a temperature and a shift per class on held-out scores.
 
@@ -288,7 +292,7 @@ def calibrate(truth: Array, scores: Array) -> Calibration:
         return Calibration(1.0, np.zeros(k))
 
     def objective(p: Array) -> tuple[float, Array]:
-        scale = np.exp(p[0])
+        scale = np.exp(min(p[0], _LARGEST_EXPONENT))
         z = s * scale + p[1:]
         z -= z.max(axis=1, keepdims=True)
         probability = np.exp(z)
