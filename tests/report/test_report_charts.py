@@ -68,6 +68,12 @@ def test_bars_of_two_series_stand_side_by_side_on_zero() -> None:
     assert wrong.spots[-1].left + wrong.spots[-1].width <= 100
 
 
+def test_bars_are_never_cut_off_at_their_foot() -> None:
+    tall = (Point(0.0, 30.0), Point(1.0, 40.0))
+    assert chart_figure(chart(line(*tall, style="bars"))).y.low == 0.0
+    assert chart_figure(chart(line(*tall))).y.low == 30.0
+
+
 def test_bars_below_zero_hang_from_it() -> None:
     drawn = chart_figure(chart(line(Point(0.0, -2.0), Point(1.0, 4.0), style="bars")))
     below, above = drawn.series[0].spots

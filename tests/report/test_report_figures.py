@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from topwork.contracts import Estimate, Matrix
-from topwork.report.figures import column_ceiling, heat_rows, interval_figure
+from topwork.report.figures import (
+    column_ceiling,
+    difference_figure,
+    difference_reach,
+    heat_rows,
+    interval_figure,
+)
 
 NAN, INF = float("nan"), float("inf")
 
@@ -55,3 +61,25 @@ def test_cells_are_shares_of_their_row() -> None:
     assert [cell.diagonal for cell in rows[1].cells] == [False, True, False]
     assert rows[1].cells[0].title.startswith("b taken for a: 3 of 4")
     assert [cell.level for cell in rows[2].cells] == [0, 0, 0]
+
+
+def test_a_difference_stands_right_of_the_middle_where_this_model_is_better() -> None:
+    better = difference_figure("accuracy", Estimate(0.1, 0.05, 0.2), 0.2)
+    assert (better.mark.low, better.mark.x, better.mark.high) == (62.5, 75.0, 100.0)
+    less_loss = difference_figure("log_loss", Estimate(-0.1, -0.2, -0.05), 0.2)
+    assert (less_loss.mark.low, less_loss.mark.x, less_loss.mark.high) == (62.5, 75.0, 100.0)
+    worse = difference_figure("accuracy", Estimate(-0.1, -0.2, 0.1), 0.2)
+    assert (worse.mark.low, worse.mark.x, worse.mark.high) == (0.0, 25.0, 75.0)
+    assert [one.standing for one in (better, less_loss, worse)] == ["better", "better", "undecided"]
+    assert (better.start, better.end) == ("20 points worse", "20 points better")
+    assert less_loss.end == "0.2 better"
+    assert "better by 10.0" in better.words
+    assert difference_figure("accuracy", Estimate(NAN, NAN, NAN), 0.2).mark.x is None
+
+
+def test_differences_share_an_axis_that_holds_them_all() -> None:
+    differences = [Estimate(0.1, 0.05, 0.2), Estimate(-0.5, -0.71, -0.3), Estimate(NAN, NAN, NAN)]
+    assert difference_reach("accuracy", differences) == 0.8
+    assert difference_reach("log_loss", [Estimate(1.0, -INF, 1.4)]) == 1.5
+    assert difference_reach("accuracy", []) == 0.1
+    assert difference_reach("log_loss", [Estimate(0.0, 0.0, 0.0)]) == 1.0

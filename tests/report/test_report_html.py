@@ -371,7 +371,12 @@ def test_a_chart_is_drawn_named_and_there_in_numbers() -> None:
 
 def test_growth_is_told_beside_its_chart() -> None:
     text = shown_of(chess_record())
-    assert text.count("Twice the labelled examples (880 instead of 440) would help: about +4.7 points") == 2
+    assert (
+        text.count(
+            "Twice the labelled examples (880 instead of 440) would help: a gain in accuracy of about 4.7 points"
+        )
+        == 2
+    )
     assert "Measured with a linear head on the frozen network" in text
     assert "Twice the labelled" not in shown_of(plain_record())
 

@@ -21,6 +21,7 @@ from topwork.report.quantities import (
     percent,
     spell,
     spell_interval,
+    unended,
 )
 
 NAN, INF = float("nan"), float("inf")
@@ -119,6 +120,12 @@ def test_an_interval_of_a_chart_names_its_unit_once() -> None:
 )
 def test_a_forecast_is_spelt_in_its_unit(unit: str, value: float, expected: str) -> None:
     assert plain(of_unit(unit, value)) == expected
+
+
+def test_a_sentence_can_go_on_after_its_end() -> None:
+    assert [unended(text) for text in ("Six classes. ", "six classes", "and so on...")] == [
+        *("Six classes", "six classes", "and so on.."),
+    ]
 
 
 def test_counts_agree_with_their_noun() -> None:

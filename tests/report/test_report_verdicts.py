@@ -87,9 +87,16 @@ def test_other_models_are_named_as_a_sentence_needs_it() -> None:
 @pytest.mark.parametrize(
     ("doubled", "says"),
     [
-        (Estimate(0.8346, 0.7911, 0.8752), "would help: about +4.7 points (0.3 to 8.8)"),
-        (Estimate(0.81, 0.77, 0.85), "may help, which is not shown: about +2.2 points (−1.8 to 6.2)"),
-        (Estimate(0.79, 0.78, 0.794), "would hardly change anything: about +0.2 points (−0.8 to 0.6)"),
+        (Estimate(0.8346, 0.7911, 0.8752), "would help: a gain in accuracy of about 4.7 points (0.3 to 8.8)"),
+        (
+            Estimate(0.81, 0.77, 0.85),
+            "may help, which is not shown: a gain in accuracy of about 2.2 points (−1.8 to 6.2)",
+        ),
+        (
+            Estimate(0.79, 0.78, 0.794),
+            "would hardly change anything: a gain in accuracy of about 0.2 points (−0.8 to 0.6)",
+        ),
+        (Estimate(0.79, 0.78, 0.80), "may help, which is not shown"),
         (Estimate(NAN, 0.0, 1.0), "what they would bring is not known"),
     ],
 )
@@ -106,7 +113,7 @@ def test_growth_of_a_loss_is_a_gain_where_it_falls() -> None:
     )
     gain = doubling_gain(falling)
     assert (gain.value, gain.low, gain.high) == pytest.approx((0.1, 0.05, 0.15))
-    assert "would help: about +0.100 (0.050 to 0.150)" in about_growth(falling)
+    assert "would help: a gain in log loss of about 0.100 (0.050 to 0.150)" in about_growth(falling)
 
 
 def test_a_rung_is_a_gain_only_where_its_interval_says_so() -> None:

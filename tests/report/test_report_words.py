@@ -172,7 +172,7 @@ def test_a_comparison_that_is_worse_or_equal_is_said_so() -> None:
     worse = replace(first, difference={"accuracy": Estimate(-0.1, -0.15, -0.05)})
     equal = replace(frozen, difference={"accuracy": Estimate(0.0, 0.0, 0.0)})
     text = told(changed(chess_record(), comparisons=(worse, equal)))
-    assert "it is worse than the classical baseline (by 10.0 points, 5.0 to 15.0); and not shown" in text
+    assert "it is worse than the classical baseline (by 10.0 points, 5.0 to 15.0) and not shown" in text
     assert "better or worse than the frozen network (the same score)." in text
     assert "classical" not in told(changed(chess_record(), comparisons=()))
 

@@ -125,6 +125,7 @@ def _environment() -> jinja2.Environment:
         duration=quantities.duration,
         counted=quantities.counted,
         moment=quantities.moment,
+        unended=quantities.unended,
         estimates=_estimates,
     )
     environment.tests.update(jpeg=_is_jpeg, lower_better=quantities.lower_is_better)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from topwork.contracts import Chart, Estimate, FitRecord, Gallery, Matrix, Section, Table, TargetResult
 from topwork.report.charts import chart_rows
 from topwork.report.figures import heat_rows
-from topwork.report.quantities import clean, counted, duration, metric_title, spell, spell_interval
+from topwork.report.quantities import clean, counted, duration, metric_title, spell, spell_interval, unended
 from topwork.report.verdicts import (
     Verdict,
     about_growth,
@@ -197,10 +197,10 @@ def _data(record: FitRecord) -> Iterator[str]:
     data, split = record.data, record.split
     yield "## Data"
     yield ""
-    yield f"{escape(data.name)}: {escape(data.layout)}. {data.n_used:,} of {data.n_listed:,} inputs used."
+    yield f"{escape(data.name)}: {escape(unended(data.layout))}. {data.n_used:,} of {data.n_listed:,} inputs used."
     yield ""
     yield (
-        f"Split (seed {split.seed}): {escape(split.method)}; "
+        f"Split (seed {split.seed}): {escape(unended(split.method))}; "
         f"{split.n_train:,} train, {split.n_valid:,} validation, {split.n_test:,} test."
     )
     yield ""

@@ -27,6 +27,7 @@ __all__ = [
     "percent",
     "spell",
     "spell_interval",
+    "unended",
 ]
 
 _SHARES = frozenset(
@@ -150,6 +151,11 @@ def moment(created: str) -> str:
     zone = "" if at.tzinfo is None else " UTC"
     at = at.astimezone(UTC) if at.tzinfo else at
     return f"{at.day} {_MONTHS[at.month - 1]} {at.year}, {at:%H:%M}{zone}"
+
+
+def unended(sentence: str) -> str:
+    """Return a sentence without its full stop, to go on after it."""
+    return sentence.rstrip().removesuffix(".")
 
 
 def _key(name: str) -> str:

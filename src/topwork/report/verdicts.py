@@ -158,9 +158,8 @@ def about_growth(growth: Growth) -> str:
     lead = f"Twice the labelled examples ({2 * growth.n_now:,} instead of {growth.n_now:,})"
     if isnan(gain.value):
         return f"{lead}: what they would bring is not known."
-    change = f"about {_signed(metric, gain.value)} ({_range(metric, gain)})"
-    then = f"{spell(metric, growth.now.value)} {metric_title(metric)} now and {spell(metric, growth.doubled.value)}"
-    ending = f"{change}, for the curve says {then} then."
+    amount = f"about {_amount(metric, gain.value)} ({_range(metric, gain)})"
+    ending = f"a gain in {metric_title(metric)} of {amount}, going by a learning curve."
     if gain.low > 0:
         return f"{lead} would help: {ending}"
     if is_share(metric) and gain.high < _LEAST_SHARE:
@@ -236,10 +235,6 @@ def _amount(metric: str, value: float) -> str:
 
 def _range(metric: str, estimate: Estimate) -> str:
     return f"{_bare(metric, estimate.low)} to {_bare(metric, estimate.high)}"
-
-
-def _signed(metric: str, value: float) -> str:
-    return f"{'+' if value >= 0 else ''}{_amount(metric, value)}"
 
 
 def _bare(metric: str, value: float) -> str:

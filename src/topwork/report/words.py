@@ -385,8 +385,8 @@ def _of_target(record: FitRecord, name: str) -> str:
 
 
 def _listed(clauses: list[str]) -> str:
-    """Join clauses as a sentence does: ``a, b and c``; by semicolons, for they hold commas."""
-    return clauses[0] if len(clauses) == 1 else f"{'; '.join(clauses[:-1])}; and {clauses[-1]}"
+    """Join clauses as a sentence does; three and more by semicolons, for they hold commas."""
+    return " and ".join(clauses) if len(clauses) < 3 else f"{'; '.join(clauses[:-1])}; and {clauses[-1]}"
 
 
 def _doing(baseline: str) -> str:
