@@ -26,6 +26,7 @@ FACE = {
     "WeightsError",
     "__version__",
     "check",
+    "compare",
     "evaluate",
     "fit",
     "load",

@@ -22,7 +22,7 @@ from topwork.cli.lines import one_line
 Command = Callable[..., Told]
 COMMANDS = [
     *(["fit"], ["evaluate"], ["predict"], ["serve"], ["plugins"], ["data", "check"], ["trunks", "list"]),
-    *(["bundle", "inspect"], ["cache", "info"], ["cache", "clear"]),
+    *(["bundle", "inspect"], ["bundle", "compare"], ["cache", "info"], ["cache", "clear"]),
 ]
 
 

@@ -322,6 +322,28 @@ def bundle_inspect(context: typer.Context, bundle: Bundle, json: Json = False) -
     show_bundle(verbs.load(bundle, around=_around(context)), as_json=json)
 
 
+@bundle_app.command("compare", epilog="Example:  topwork bundle compare old.topwork new.topwork photos/")
+def bundle_compare(
+    context: typer.Context,
+    a: Annotated[Path, typer.Argument(metavar="A", parser=_path, help="A .topwork file.")],
+    b: Annotated[Path, typer.Argument(metavar="B", parser=_path, help="Another one.")],
+    data: Data,
+    input: Input = None,  # noqa: A002 - the option's name
+    target: Target = None,
+    layout: LayoutOption = "auto",
+    engine: Engine = "auto",
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Set two bundles side by side on labelled data that neither was fitted on."""
+    from topwork import verbs
+    from topwork.cli.listings import show_comparison
+
+    options = _options(input, target, None, None, layout)
+    found = verbs.compare(a, b, data, options=options, around=_around(context, engine, quiet=quiet))
+    show_comparison(found, as_json=json)
+
+
 @cache_app.command("info")
 def cache_info(context: typer.Context, json: Json = False) -> None:
     """Show where the cache is and how full."""

@@ -7,13 +7,14 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from topwork.cli.lines import put, put_json, put_table, say
-from topwork.cli.output import put_results
+from topwork.cli.output import breakable, put_results
 
 if TYPE_CHECKING:
-    from topwork.contracts import Split, TrunkCard
-    from topwork.verbs import DataCheck, Model, Surroundings
+    from topwork.contracts import Estimate, Split, TrunkCard
+    from topwork.verbs import BundleComparison, DataCheck, Model, Surroundings
+    from topwork.verbs.comparing import TargetComparison
 
-__all__ = ["show_bundle", "show_cache", "show_check", "show_plugins", "show_trunks"]
+__all__ = ["show_bundle", "show_cache", "show_check", "show_comparison", "show_plugins", "show_trunks"]
 
 _N_CLASSES = 30
 """Classes of a target that are counted line by line; a person reads no more."""
@@ -148,6 +149,97 @@ def show_bundle(model: Model, *, as_json: bool) -> None:
     put(f"Data    {record.data.layout}")
     put_results(record)
     put("Its golden examples were replayed: it answers as it did when it was fitted.")
+
+
+def show_comparison(found: BundleComparison, *, as_json: bool) -> None:
+    """Tell which of two bundles is the better one on the same rows, and where they disagree."""
+    if as_json:
+        put_json(_comparison_json(found))
+        return
+    put(f"A  {found.a}")
+    put(f"B  {found.b}")
+    for name, one in found.targets.items():
+        put()
+        put(f"{name}, on {_inputs(one.n_rows)} that neither was fitted on")
+        put_table(list(_comparison_rows(one)))
+        put()
+        put(_finding(one))
+        put(
+            f"Both right on {one.n_both_right:,}, only A on {one.n_only_a_right:,}, only B on "
+            f"{one.n_only_b_right:,}, both wrong on {one.n_both_wrong:,}."
+        )
+        if one.disagreements:
+            put()
+            rows = [[f"  {d.key}", d.truth, d.a, d.b] for d in one.disagreements]
+            put_table([["  they disagree on", "label", "A says", "B says"], *rows])
+            if others := one.n_disagreements - len(rows):
+                put(f"  … and {others:,} others")
+    put()
+    for note in found.notes:
+        put(f"Note: {note}")
+
+
+def _comparison_rows(one: TargetComparison) -> Iterator[list[str]]:
+    from topwork.report.quantities import metric_title, spell, spell_interval
+
+    yield ["", "A", "B", "A − B", "95 % interval"]
+    for metric, difference in one.difference.items():
+        values = (one.a[metric].value, one.b[metric].value, difference.value)
+        cells = (*(spell(metric, value) for value in values), spell_interval(metric, difference))
+        yield [f"  {metric_title(metric)}", *map(breakable, cells)]
+
+
+def _finding(one: TargetComparison) -> str:
+    """Return one sentence on the main metric."""
+    from topwork.report.quantities import metric_title
+    from topwork.report.verdicts import verdict
+
+    metric = one.main_metric
+    difference = one.difference[metric]
+    found = verdict(metric, difference)
+    if found.standing == "worse":
+        return f"B is {breakable(verdict(metric, _turned(difference)).lead)} ({found.figures})."
+    if found.standing == "better":
+        return f"A is {breakable(found.lead)} ({found.figures})."
+    title = metric_title(metric)
+    if found.standing == "unknown":
+        return f"The difference in {title} is not known."
+    if not found.figures:
+        return f"No difference is shown on these {_inputs(one.n_rows)}: none at all in {title}."
+    value, span = breakable(found.figures).split(", ", 1)
+    return f"No difference is shown on these {_inputs(one.n_rows)}: A − B is {value} of {title}, and may be {span}."
+
+
+def _turned(difference: Estimate) -> Estimate:
+    """Return b minus a of a minus b."""
+    from topwork.contracts import Estimate
+
+    return Estimate(-difference.value, -difference.high, -difference.low)
+
+
+def _inputs(n: int) -> str:
+    from topwork.report.quantities import counted
+
+    return breakable(counted(n, "input"))
+
+
+def _comparison_json(found: BundleComparison) -> dict[str, Any]:
+    from topwork.verbs.recording import metrics_json
+
+    return {
+        "schema": 1,
+        "a": found.a,
+        "b": found.b,
+        "targets": {
+            name: {
+                **asdict(one),
+                **{key: metrics_json(getattr(one, key)) for key in ("a", "b", "difference")},
+            }
+            for name, one in found.targets.items()
+        },
+        "notes": list(found.notes),
+        "seconds": found.seconds,
+    }
 
 
 def show_cache(around: Surroundings, *, as_json: bool) -> None:

@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from topwork.contracts import FitRecord, TargetResult
     from topwork.verbs import FitEstimate, Model, Prediction
 
-__all__ = ["put_results", "show_estimate", "show_evaluation", "show_fit", "show_predictions", "show_server"]
+__all__ = [
+    "breakable",
+    "put_results",
+    "show_estimate",
+    "show_evaluation",
+    "show_fit",
+    "show_predictions",
+    "show_server",
+]
 
 
 # --- fit and evaluate ---------------------------------------------------------------------------------
@@ -37,7 +45,7 @@ def show_fit(
     if len(record.rungs) > 1:
         _put_rungs(record)
     for note in record.notes:
-        put(_breakable(f"{record.recipe.capitalize():<8}{note}"))
+        put(breakable(f"{record.recipe.capitalize():<8}{note}"))
     proof_s = sum(record.proof_seconds.values())
     put(f"Took    {seconds:.1f} s" + (f", of which the proof {proof_s:.1f} s" if proof_s else ""))
     put(f"Bundle  {bundle}  ({bundle.stat().st_size / 1e6:.1f} MB)")
@@ -62,7 +70,7 @@ def _put_rungs(record: FitRecord) -> None:
             else f"{rung.gain.value:+.3f}  {rung.gain.low:+.3f} to {rung.gain.high:+.3f}"
         )
         cells = (percent(rung.validation), loss, gain, f"{rung.seconds:.1f}", "chosen" if rung.chosen else "")
-        rows.append([f"  {rung.name}", *map(_breakable, cells)])
+        rows.append([f"  {rung.name}", *map(breakable, cells)])
     put_table(rows)
     put()
 
@@ -155,7 +163,7 @@ def put_results(record: FitRecord) -> None:
             counted(len(result.labels), "class", "classes"),
             counted(record.split.n_test if result.n_test is None else result.n_test, "input"),
         )
-        put(_breakable(f"{name}: {classes}, measured on {inputs} {where}"))
+        put(breakable(f"{name}: {classes}, measured on {inputs} {where}"))
         _put_metrics(result)
     put()
     for note in record.split.notes:
@@ -170,11 +178,11 @@ def _put_metrics(result: TargetResult) -> None:
     for metric, estimate in result.test.items():
         others = [spell(metric, m[metric].value) if metric in m else "" for m in rivals.values()]
         cells = spell(metric, estimate.value), spell_interval(metric, estimate)
-        rows.append([f"  {metric_title(metric)}", *map(_breakable, (*cells, *others))])
+        rows.append([f"  {metric_title(metric)}", *map(breakable, (*cells, *others))])
     put_table(rows)
 
 
-def _breakable(text: str) -> str:
+def breakable(text: str) -> str:
     """Return the text with common blanks, which a program that reads the output splits at."""
     return text.replace("\u00a0", " ")
 

@@ -5,6 +5,7 @@ save through the progress that it is given.
 """
 
 from topwork.verbs.checking import DataCheck, check
+from topwork.verbs.comparing import BundleComparison, compare
 from topwork.verbs.estimating import FitEstimate, estimate
 from topwork.verbs.evaluating import evaluate
 from topwork.verbs.fitting import fit
@@ -14,6 +15,7 @@ from topwork.verbs.predicting import load, predict
 from topwork.verbs.serving import serve
 
 __all__ = [
+    "BundleComparison",
     "DataCheck",
     "FitEstimate",
     "FitOptions",
@@ -21,6 +23,7 @@ __all__ = [
     "Prediction",
     "Surroundings",
     "check",
+    "compare",
     "estimate",
     "evaluate",
     "fit",

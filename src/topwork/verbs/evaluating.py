@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from topwork import __version__
-from topwork.bundle.model import scores_output
 from topwork.contracts import Array, Dataset, FitRecord, SplitSummary, TargetResult, row_numbers
 from topwork.data.check import Findings, examine
 from topwork.data.reading import read
-from topwork.errors import DataError, UsageError
+from topwork.errors import DataError
 from topwork.report.html import render_html
 from topwork.storage import write_atomically
-from topwork.training.reading import Reading, Runner, read_features
+from topwork.training.reading import Reading
 from topwork.verbs.duplicates import near_pairs
 from topwork.verbs.model import Model
 from topwork.verbs.options import FitOptions, Surroundings
 from topwork.verbs.predicting import load
 from topwork.verbs.recording import Judged, judge, moment, summarise_data, worst
+from topwork.verbs.scoring import fitted_on, require_modality, score
 
 __all__ = ["evaluate"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Scored:
+class _Judgeable:
     """Data, and the scores ``[n, k]`` of every row by target; ``rows`` are those that count."""
 
     dataset: Dataset
     findings: Findings
-    scores: dict[str, Array]
+    scores: Mapping[str, Array]
     rows: Array
     notes: tuple[str, ...]
 
@@ -88,32 +88,24 @@ def evaluate(
     return record
 
 
-def _score(model: Model, data: Path, options: FitOptions, around: Surroundings) -> _Scored:
+def _score(model: Model, data: Path, options: FitOptions, around: Surroundings) -> _Judgeable:
     """Read the data, score every row, and leave out what the model was fitted on."""
     dataset = _named_as(model, read(data, options.reading()))
     for line in (dataset.layout, *dataset.understood):
         around.progress.say(line)
-    servable = model.servable
-    widths = {scores_output(name): one.n_outputs for name, one in servable.targets.items()}
-    runner = Runner(lambda: servable.engine, widths)
-    decode = partial(servable.modality.decode, preprocessing=servable.preprocessing)
-    reading = read_features(dataset, decode, runner, n_threads=2, progress=around.progress)
-    findings = examine(dataset, reading.inspections, near_pairs(reading, servable.modality))
+    scored = score(model, dataset, around)
+    reading = scored.reading
+    findings = examine(dataset, reading.inspections, near_pairs(reading, model.servable.modality))
     for line in findings.lines:
         around.progress.say(line)
     rows, notes = _unseen(model, reading, findings.usable)
-    edges = np.cumsum(list(widths.values()))[:-1]
-    parts = np.split(reading.features, edges, axis=1)
-    return _Scored(dataset, findings, dict(zip(servable.targets, parts, strict=True)), rows, notes)
+    return _Judgeable(dataset, findings, scored.scores, rows, notes)
 
 
 def _named_as(model: Model, dataset: Dataset) -> Dataset:
     """Give the data set's only column of labels the name that the bundle's only target has."""
+    require_modality(model, dataset)
     ours, theirs = list(model.servable.targets), list(dataset.targets)
-    if dataset.modality != model.servable.modality.name:
-        raise UsageError(
-            f"The bundle takes {model.servable.modality.name}s; the data hold {dataset.modality}s."
-        )
     if len(ours) == len(theirs) == 1:
         return replace(dataset, targets={ours[0]: dataset.targets[theirs[0]]})
     if missing := set(ours) - set(theirs):
@@ -126,11 +118,8 @@ def _named_as(model: Model, dataset: Dataset) -> Dataset:
 
 def _unseen(model: Model, reading: Reading, usable: Array) -> tuple[Array, tuple[str, ...]]:
     """Leave out rows whose content the model was fitted on."""
-    sides = model.servable.bundle.sides()
-    seen = np.array(
-        [sides.get(reading.inspections[row].content.hex()) in ("train", "valid") for row in usable]
-    )
-    rows = usable[row_numbers(~seen)] if len(usable) else usable
+    seen = fitted_on(model, reading)[usable]
+    rows = usable[row_numbers(~seen)]
     if not len(rows):
         raise DataError(
             f"Of {len(reading.inspections)} rows, {len(usable)} can be used and {int(seen.sum())} of these were "
@@ -141,7 +130,9 @@ def _unseen(model: Model, reading: Reading, usable: Array) -> tuple[Array, tuple
     return rows, ((f"{n_seen} rows were left out because the model was fitted on them.",) if n_seen else ())
 
 
-def _judge(model: Model, scored: _Scored, name: str, fitted: FitRecord, options: FitOptions) -> TargetResult:
+def _judge(
+    model: Model, scored: _Judgeable, name: str, fitted: FitRecord, options: FitOptions
+) -> TargetResult:
     target, servable = model.servable.targets[name], model.servable
     raw = scored.dataset.targets[name]
     truth = target.encode([raw[row] for row in scored.rows])

@@ -35,6 +35,7 @@ __all__ = [
     "Judged",
     "command_line",
     "judge",
+    "metrics_json",
     "moment",
     "summarise_data",
     "summarise_split",
@@ -170,13 +171,13 @@ def to_result_json(targets: Mapping[str, TargetResult]) -> dict[str, Json]:
     return {
         name: {
             "task": one.task,
-            "validation": _metrics_json(one.validation),
-            "test": _metrics_json(one.test),
-            "baselines": {baseline: _metrics_json(metrics) for baseline, metrics in one.baselines.items()},
+            "validation": metrics_json(one.validation),
+            "test": metrics_json(one.test),
+            "baselines": {baseline: metrics_json(metrics) for baseline, metrics in one.baselines.items()},
             "comparisons": {
                 other.name: {
-                    "metrics": _metrics_json(other.metrics),
-                    "difference": _metrics_json(other.difference),
+                    "metrics": metrics_json(other.metrics),
+                    "difference": metrics_json(other.difference),
                 }
                 for other in one.comparisons
             },
@@ -185,7 +186,8 @@ def to_result_json(targets: Mapping[str, TargetResult]) -> dict[str, Json]:
     }
 
 
-def _metrics_json(metrics: Metrics) -> dict[str, Json]:
+def metrics_json(metrics: Metrics) -> dict[str, Json]:
+    """Return metrics with their bounds; None stands for what JSON cannot hold."""
     return {
         name: {"value": _finite(m.value), "low": _finite(m.low), "high": _finite(m.high)}
         for name, m in metrics.items()
