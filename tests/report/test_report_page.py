@@ -240,6 +240,7 @@ def test_a_chart_tells_its_points_under_the_pointer_and_by_the_arrow_keys(
     area = page.locator(".area").first
     plot, tip = area.locator(".plot"), area.locator(".tip")
     assert not tip.is_visible()
+    assert plot.get_attribute("tabindex") == "0", "Chromium would take the focus without it, others would not"
     plot.focus()
     page.keyboard.press("End")
     assert (
