@@ -47,6 +47,15 @@ def on_material(job: FitJob, kind: type[TinyMaterial]) -> FitJob:
     return replace(job, material=kind(job.material.pictures, job.material.memory_bytes))
 
 
+def later_than(most: int, n: int) -> bool:
+    return n > most
+
+
+def plan_only(job: FitJob, folder: Path) -> None:
+    """Write the plan, and stop before the first step."""
+    LADDER(placed(job, folder, watch=Watch(partial(later_than, 1))))
+
+
 def edit_plan(folder: Path, **changes: object) -> None:
     """Change every rung of the plan that a run left, and forget what was trained."""
     plan = json.loads((folder / "plan.json").read_text())
@@ -66,11 +75,21 @@ def assert_same_model(one: Fitted, other: Fitted) -> None:
         assert np.array_equal(one.held_out[name], other.held_out[name], equal_nan=True)
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Fitted, int]:
+    """A whole run, and how often it asked whether to stop."""
+    watch = Watch()
+    torch.set_num_threads(1)
+    return LADDER(
+        placed(tiny_job(n_steps=LEARNING), tmp_path_factory.mktemp("whole"), watch=watch)
+    ), watch.n_asked
+
+
 # --- the way up -----------------------------------------------------------------------------------------
 
 
-def test_rungs_are_climbed_in_their_order_and_the_best_is_the_model() -> None:
-    fitted = LADDER(tiny_job(n_steps=LEARNING))
+def test_rungs_are_climbed_in_their_order_and_the_best_is_the_model(undisturbed: tuple[Fitted, int]) -> None:
+    fitted, _ = undisturbed
     assert [rung.name for rung in fitted.rungs] == ["probe", "top", "all"]
     assert [rung.n_steps for rung in fitted.rungs] == [None, 64, 96]
     shares = [rung.trained_share for rung in fitted.rungs]
@@ -87,10 +106,9 @@ def test_rungs_are_climbed_in_their_order_and_the_best_is_the_model() -> None:
     )
 
 
-def test_the_model_is_what_validation_saw() -> None:
+def test_the_model_is_what_validation_saw(undisturbed: tuple[Fitted, int]) -> None:
     """Weights and calibrated heads together give the held-out scores."""
-    job = tiny_job(n_steps=LEARNING)
-    fitted = LADDER(job)
+    job, (fitted, _) = tiny_job(n_steps=LEARNING), undisturbed
     network = ChainNetwork()
     changed = {name: torch.from_numpy(value) for name, value in fitted.weights.items()}
     assert changed.keys() == dict(network.named_parameters()).keys()
@@ -104,10 +122,11 @@ def test_the_model_is_what_validation_saw() -> None:
     assert np.isnan(fitted.held_out["pattern"][job.folds[0].train]).all()
 
 
-def test_the_same_job_gives_the_same_model_and_another_seed_another() -> None:
-    one, same, other = (LADDER(tiny_job(n_steps=LEARNING, seed=seed)) for seed in (0, 0, 1))
+def test_the_same_job_gives_the_same_model_and_another_seed_another(undisturbed: tuple[Fitted, int]) -> None:
+    """A place to keep checkpoints in changes nothing either."""
+    one, other = undisturbed[0], LADDER(tiny_job(n_steps=LEARNING, seed=1))
     assert one.weights
-    assert_same_model(one, same)
+    assert_same_model(LADDER(tiny_job(n_steps=LEARNING)), one)
     assert any(not np.array_equal(one.weights[name], value) for name, value in other.weights.items())
 
 
@@ -120,7 +139,7 @@ class Noise(TinyMaterial):
 
 def test_a_rung_that_is_worse_is_not_the_model(tmp_path: Path) -> None:
     job = on_material(tiny_job(n_steps=N_STEPS), Noise)
-    LADDER(placed(job, tmp_path))
+    plan_only(job, tmp_path)
     edit_plan(tmp_path, check_every=1000, rates={"top": [0.1] * 3, "all": [0.1] * 5})
     fitted = LADDER(placed(job, tmp_path, resume=True))
     assert [rung.name for rung in fitted.rungs] == ["probe", "top", "all"]
@@ -146,7 +165,7 @@ def test_a_rung_starts_from_the_best_before_it(
     kind: type[TinyMaterial], started_from: str, tmp_path: Path
 ) -> None:
     job = on_material(tiny_job(n_steps=LEARNING), kind)
-    LADDER(placed(job, tmp_path))
+    plan_only(job, tmp_path)
     edit_plan(tmp_path, rates={"top": [0.02] * 3, "all": [1e-9] * 5}, check_every={"top": 1000, "all": 1})
     fitted = LADDER(placed(on_material(job, kind), tmp_path, resume=True))
     after_top = read_checkpoint(tmp_path / "rung1.safetensors")
@@ -169,7 +188,7 @@ def test_a_rung_starts_from_the_best_before_it(
 def test_the_last_rung_is_climbed_only_where_the_one_before_was_a_gain(tmp_path: Path) -> None:
     """Without a limit of steps or time three rungs are planned."""
     for kind, n_rungs in ((Noise, 2), (TinyMaterial, 3)):
-        job = on_material(tiny_job(n_steps=None), kind)
+        job = on_material(tiny_job(120, n_steps=None), kind)
         fitted = LADDER(placed(job, tmp_path / kind.__name__))
         assert list(fitted.plan)[-3:] == ["top", "all", "longer"]
         assert len(fitted.rungs) - 1 == n_rungs
@@ -250,10 +269,6 @@ def test_time_that_runs_out_on_the_way_ends_with_the_best_so_far() -> None:
 # --- being stopped --------------------------------------------------------------------------------------
 
 
-def later_than(most: int, n: int) -> bool:
-    return n > most
-
-
 def test_a_wish_to_stop_at_any_moment_gives_the_best_so_far(tmp_path: Path) -> None:
     whole = Watch()
     reference = LADDER(placed(tiny_job(n_steps=N_STEPS), tmp_path, watch=whole))
@@ -301,16 +316,6 @@ def test_a_place_where_no_plan_can_be_written_is_noted(tmp_path: Path) -> None:
 
 class Killed(Exception):  # noqa: N818 - it is an event
     """Stands for a kill: nothing catches it."""
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Fitted, int]:
-    """A whole run, and how often it asked whether to stop."""
-    watch = Watch()
-    torch.set_num_threads(1)
-    return LADDER(
-        placed(tiny_job(n_steps=LEARNING), tmp_path_factory.mktemp("whole"), watch=watch)
-    ), watch.n_asked
 
 
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.5, 0.7, 0.99])
@@ -382,8 +387,7 @@ def test_activations_computed_twice_give_the_same_weights(
 ) -> None:
     """Twice on every rung: not three times where the rung before did it already."""
     job = tiny_job(n_steps=LEARNING)
-    stopped = Watch(partial(later_than, 2))
-    LADDER(placed(job, tmp_path, watch=stopped))
+    plan_only(job, tmp_path)
     edit_plan(tmp_path, recompute=recompute)
     job = on_material(job, Counting)
     assert_same_model(LADDER(placed(job, tmp_path, resume=True)), undisturbed[0])
