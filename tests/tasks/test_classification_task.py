@@ -71,7 +71,7 @@ def test_the_majority_baseline_is_the_share_of_the_training_majority_in_the_test
 
 
 def test_the_matrix_counts_truth_by_rows() -> None:
-    matrix, table = PIECES.sections(TRUTH, SCORES, 0)
+    matrix, table, *_ = PIECES.sections(TRUTH, SCORES, 0)
     assert isinstance(matrix, Matrix)
     assert matrix.counts == ((1, 1, 0), (0, 1, 0), (1, 0, 0))
     assert isinstance(table, Table)
@@ -83,7 +83,7 @@ def test_with_many_classes_the_pairs_confused_most_stand_for_the_matrix() -> Non
     truth = np.array([5, 5, 5, 1999, 7, 8])
     scores = np.zeros((6, 2000), dtype=np.float32)
     scores[np.arange(6), [6, 9, 6, 0, 7, 8]] = 1.0
-    confusions, table = many.sections(truth, scores, 0)
+    confusions, table, *_ = many.sections(truth, scores, 0)
     assert isinstance(confusions, Table)
     assert confusions.rows == (("0005", "0006", "2"), ("0005", "0009", "1"), ("1999", "0000", "1"))
     assert isinstance(table, Table)
@@ -92,7 +92,7 @@ def test_with_many_classes_the_pairs_confused_most_stand_for_the_matrix() -> Non
 
 def test_with_many_classes_and_no_mistake_there_is_nothing_to_list() -> None:
     many = ClassificationTarget(tuple(f"{i:04}" for i in range(100)))
-    confusions, _ = many.sections(np.arange(100), np.eye(100, dtype=np.float32), 0)
+    confusions, *_ = many.sections(np.arange(100), np.eye(100, dtype=np.float32), 0)
     assert isinstance(confusions, Table)
     assert confusions.rows == ()
 

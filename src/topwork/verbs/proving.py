@@ -212,11 +212,11 @@ def _claims(case: Case, parts: _Parts, name: str, rivals: Mapping[str, Rival]) -
         return None
     del rivals
     metric = result.main_metric
-    rows: list[tuple[str | Estimate, ...]] = [
+    rows: list[tuple[str, ...]] = [
         (
             "It generalises better",
             "difference of the score to the network from scratch",
-            scratch.difference[metric],
+            _in_points(scratch.difference[metric]),
         ),
         ("It needs less data", *_enough(parts.growth.get(name), scratch.metrics[metric].value)),
         (
@@ -226,6 +226,12 @@ def _claims(case: Case, parts: _Parts, name: str, rivals: Mapping[str, Rival]) -
         ),
     ]
     return Table("What pretraining brought here", ("claim", "measured as", "result"), tuple(rows))
+
+
+def _in_points(difference: Estimate) -> str:
+    return (
+        f"{100 * difference.value:+.1f} points ({100 * difference.low:+.1f} to {100 * difference.high:+.1f})"
+    )
 
 
 def _enough(growth: Growth | None, level: float) -> tuple[str, str]:

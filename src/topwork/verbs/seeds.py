@@ -35,8 +35,12 @@ def spreads(order: Order, rows: Rows, preparation: Preparation, job: FitJob, sec
     )
 
 
-def _told(found: Spread) -> tuple[Estimate, Estimate]:
-    return found.mean, found.deviation
+def _told(found: Spread) -> tuple[str, str]:
+    return _in_percent(found.mean), _in_percent(found.deviation)
+
+
+def _in_percent(one: Estimate) -> str:
+    return f"{100 * one.value:.1f} % ({100 * one.low:.1f} to {100 * one.high:.1f})"
 
 
 def _scores(
