@@ -44,6 +44,7 @@ def _path(word: str) -> Path:
 LayoutWord = Literal["auto", "folders", "split-folders", "table"]
 EngineWord = Literal["auto", "openvino", "onnxruntime", "torch"]
 ProofWord = Literal["none", "quick", "standard", "full"]
+LogWord = Literal["tensorboard", "mlflow"]
 FormatWord = Literal["text", "jsonl", "csv"]
 
 Data = Annotated[
@@ -136,6 +137,9 @@ def fit(
         ProofWord,
         typer.Option(help="How much is found out: none, quick, standard (also from scratch), full."),
     ] = "standard",
+    log: Annotated[
+        LogWord | None, typer.Option(help="Also write the finished fit where runs are kept.")
+    ] = None,
     slice: Annotated[  # noqa: A002 - the option's name
         list[str] | None,
         typer.Option(metavar="COLUMN", help="Column to tell the score apart by; may be given several times."),
@@ -165,11 +169,14 @@ def fit(
     from topwork.cli.interruption import stop_asked
     from topwork.cli.output import show_fit
     from topwork.verbs.places import default_bundle
+    from topwork.verbs.tracking import require_tracker, track
 
     options = _options(input, target, group, time, layout, keep=not no_training_data, golden=golden)
     options = replace(options, task=task, steps=steps, resume=resume, proof=proof, slices=tuple(slice or ()))
     options = replace(options, labels=labels, error_cost=error_cost, onward=onward)
     around = replace(_around(context, engine, quiet=quiet), should_stop=stop_asked)
+    if log is not None:
+        require_tracker(log)
     model = verbs.fit(
         data,
         out or default_bundle(data),
@@ -181,6 +188,8 @@ def fit(
         around=around,
     )
     show_fit(model, data, as_json=json, quiet=quiet, seconds=_elapsed(around))
+    if log is not None:
+        around.progress.say(f"Logged to {track(model.record, model.path.parent, log)}")
 
 
 @app.command(epilog="Example:  topwork estimate photos/ --budget 10m")

@@ -32,6 +32,7 @@ from topwork.errors import DecodeError
 
 __all__ = [
     "THUMBNAIL_PX",
+    "VALIDATION_OVER_TIME",
     "Judged",
     "command_line",
     "judge",
@@ -47,6 +48,8 @@ __all__ = [
 
 _N_PICTURES = 24
 THUMBNAIL_PX = 160
+VALIDATION_OVER_TIME = "Validation over time"
+"""Title of the chart that `told_on_the_way` draws."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +143,7 @@ def told_on_the_way(fitted: Fitted) -> tuple[Section, ...]:
         for name in rungs
     ]
     chart = Chart(
-        title="Validation over time",
+        title=VALIDATION_OVER_TIME,
         x_label="time since fitting began",
         y_label="main metric on validation rows",
         series=tuple(series),
