@@ -44,6 +44,12 @@ def _json(path: Path) -> None:
     json.loads(path.read_text(encoding="utf-8"))
 
 
+def _labels(path: Path) -> None:
+    from topwork.data.corrections import read_corrections
+
+    read_corrections(path)
+
+
 def _no_check(path: Path) -> None:
     assert path.name.endswith((".sqlite-wal", ".sqlite-shm")), f"nobody knows what {path} is"
 
@@ -54,4 +60,5 @@ _CHECKS = {
     ".safetensors": _tensors,
     ".sqlite": _features,
     ".json": _json,
+    ".csv": _labels,
 }

@@ -150,7 +150,7 @@ def test_make_has_the_targets_that_the_readme_names() -> None:
 @pytest.fixture(scope="module")
 def result(desk: Desk) -> dict[str, object]:
     """Fit, leave photos.topwork on the desk, and return the result."""
-    return dict(json.loads(desk.shell("topwork fit photos/ --quiet --json")))
+    return dict(json.loads(desk.shell("topwork fit photos/ --recipe probe --proof none --quiet --json")))
 
 
 @pytest.mark.slow
