@@ -136,7 +136,7 @@ def test_a_recipe_keeps_its_contract(name: str) -> None:
     assert np.mean((after @ head.weight.T + head.bias).argmax(1)[known] == truth[known]) > 0.6
     held_out = known & ~np.isnan(fitted.held_out["a"][:, 0])
     assert held_out.sum() >= len(folds[0].valid) - 1
-    assert np.mean(fitted.held_out["a"].argmax(1)[held_out] == truth[held_out]) > 0.8
+    assert np.mean(fitted.held_out["a"].argmax(1)[held_out] == truth[held_out]) > 0.6
     assert np.array_equal(features, before)
     again = recipe(job)
     assert np.array_equal(again.heads["a"].weight, head.weight)

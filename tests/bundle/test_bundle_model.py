@@ -270,3 +270,18 @@ def test_an_engine_that_there_is_not(path: Path) -> None:
 def test_a_modality_that_there_is_not(path: Path) -> None:
     with pytest.raises((BundleError, UsageError), match="grid"):
         open_model(path, restore=restore_tiny)
+
+
+def test_a_network_that_a_short_number_format_spoils_runs_in_full_precision(path: Path) -> None:
+    bundle = open_bundle(path, restore_tiny)
+    right = bundle.graph().weights
+    spoiled = {**right, "heads.label.weight": right["heads.label.weight"] + 3}
+    short = NumpyEngine(spoiled, precision="bf16")
+    model = BundleModel(bundle, TinyModality(), short, exact=lambda: NumpyEngine(right))
+    model.prove()
+    assert model.engine.precision == "fp32"
+    assert model.about["engine"] == {"name": "numpy", "precision": "fp32", "version": "1"}
+    with pytest.raises(ProofError):
+        BundleModel(bundle, TinyModality(), short, exact=lambda: NumpyEngine(spoiled)).prove()
+    with pytest.raises(ProofError):
+        BundleModel(bundle, TinyModality(), short).prove()

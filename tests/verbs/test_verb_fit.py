@@ -270,7 +270,7 @@ def test_a_first_fit_with_the_catalogue_imports_no_torch(
     script = (
         "import sys, pathlib, topwork\n"
         "around = topwork.Surroundings(cache_dir=pathlib.Path(sys.argv[2]))\n"
-        "options = topwork.FitOptions(proof='quick')\n"
+        "options = topwork.FitOptions(proof='none')\n"
         "model = topwork.fit(sys.argv[1], recipe='probe', options=options, around=around)\n"
         "print(model.record.n_cached, sorted({'torch', 'timm', 'torchvision', 'scipy'} & set(sys.modules)))"
     )

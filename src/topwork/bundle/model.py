@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -32,7 +33,7 @@ from topwork.contracts import (
     TargetResult,
     Wire,
 )
-from topwork.errors import BundleError, DecodeError, UsageError
+from topwork.errors import BundleError, DecodeError, ProofError, UsageError
 
 if TYPE_CHECKING:
     from topwork.engines.choice import EngineChoice, EngineName
@@ -79,12 +80,22 @@ class BundleModel:
         The bundle's graph, compiled.
     n_workers
         Threads that decode and run chunks at once, where there is more than one chunk.
+    exact
+        Starts the same network in full precision, for when the proof fails in a shorter number format.
     """
 
-    def __init__(self, bundle: Bundle, modality: Modality, engine: Engine, *, n_workers: int = 2) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        modality: Modality,
+        engine: Engine,
+        *,
+        n_workers: int = 2,
+        exact: Callable[[], Engine] | None = None,
+    ) -> None:
         self._bundle = bundle
         self._modality = modality
-        self._engine = engine
+        self._engine, self._exact = engine, exact
         self._n_workers = max(1, n_workers)
         self._preprocessing = _restore_preprocessing(bundle, modality)
         self._about = _about(bundle, engine)
@@ -141,6 +152,8 @@ class BundleModel:
     def prove(self) -> None:
         """Replay the golden examples, which warms the engine up as well.
 
+        A network whose answers do not survive a short number format runs in full precision from here on.
+
         Raises
         ------
         ProofError
@@ -151,7 +164,14 @@ class BundleModel:
         goldens = self._bundle.goldens()
         with naming(self._bundle.path):
             _check_widths(goldens[0], self.targets)
-            replay(goldens, self._modality, self._preprocessing, self._engine)
+            try:
+                replay(goldens, self._modality, self._preprocessing, self._engine)
+            except ProofError:
+                if self._exact is None:
+                    raise
+                exact, self._exact = self._exact(), None
+                replay(goldens, self._modality, self._preprocessing, exact)
+                self._engine, self._about = exact, _about(self._bundle, exact)
 
     def submit(self, inputs: Sequence[bytes]) -> Iterator[Answer]:
         """Answer encoded inputs in their order; a bad one gets a problem, the others their answer."""
@@ -269,8 +289,10 @@ def open_model(
     graph = bundle.graph()
     n_threads = n_threads or here.n_cores
     with naming(path):
-        built = build(chosen, graph, n_threads=n_threads, n_streams=n_streams or n_threads)
-    return BundleModel(bundle, modality, built, n_workers=n_threads)
+        start = partial(build, graph=graph, n_threads=n_threads, n_streams=n_streams or n_threads)
+        built = start(chosen)
+    exact = None if chosen.precision == "fp32" else partial(start, replace(chosen, precision="fp32"))
+    return BundleModel(bundle, modality, built, n_workers=n_threads, exact=exact)
 
 
 def _choose(engine: str, best: EngineChoice) -> EngineChoice:
