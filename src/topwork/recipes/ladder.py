@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -28,35 +28,31 @@ from topwork.contracts import (
     Fitted,
     Fold,
     Forecast,
-    Goal,
     LinearHead,
     Moment,
     Rung,
     Stage,
-    Workplace,
 )
-from topwork.errors import StorageError, UsageError
+from topwork.errors import UsageError
 from topwork.evaluation.comparison import one_standard_error_choice
 from topwork.recipes.probe import PROBE
-from topwork.storage import write_atomically
 from topwork.training import probe as linear
 from topwork.training.forecasts import range_of
+from topwork.training.judging import losses_of_rows, mean_score, of_rows
 from topwork.training.plan import (
     BATCH,
     Plan,
     RungPlan,
     Speed,
     describe_plan,
-    plan_from_json,
     plan_rungs,
-    plan_to_json,
     rung_s,
 )
+from topwork.training.unfinished import Unfinished
 
 if TYPE_CHECKING:
     import torch
 
-    from topwork.training.checkpoint import Checkpoint
     from topwork.training.cutting import Above, Below
     from topwork.training.loop import Check, Control, Outcome, Trainee
 
@@ -117,11 +113,11 @@ class _Candidate:
     def of_probe(cls, probe: Fitted, job: FitJob, seconds: float) -> _Candidate:
         valid = job.folds[0].valid
         scores = {name: held[valid] for name, held in probe.held_out.items()}
-        losses = _losses(job, valid, scores)
+        losses = losses_of_rows(of_rows(job.goals, valid), scores)
         rung = Rung(
             "probe",
             seconds,
-            _score(job, valid, scores),
+            mean_score(of_rows(job.goals, valid), scores),
             probe.notes,
             log_loss=_mean(losses),
             trained_share=0.0,
@@ -157,8 +153,15 @@ class _Climber:
         self.start = {name: p.detach().clone() for name, p in self._trainee(0).named().items()}
         self.history: list[Moment] = []
         self.notes: list[str] = []
+        self.unfinished = Unfinished(job.workplace, self._note)
         self.plan = self._fingerprint()
         self.speed: Speed | None = None
+
+    def _note(self, note: str) -> None:
+        """Say what went wrong and keep it for the record, once: a full disk stays full."""
+        if not any(note.startswith(one.partition(":")[0]) for one in self.notes):
+            self.notes.append(note)
+            self.job.progress.say(note)
 
     def example(self, n: int) -> torch.Tensor:
         """Return a small batch of training rows."""
@@ -179,9 +182,8 @@ class _Climber:
 
     def _plan(self) -> Plan:
         """Read the plan of the run that is resumed, or make one from a timed trial; write it down."""
-        workplace = self.job.workplace
-        if workplace is not None and workplace.resume:
-            return _read_plan(workplace, self._fingerprint())
+        if self.unfinished.resumes:
+            return self.unfinished.read_plan(self._fingerprint())
         speed, shapes = self.trial()
         self.speed = speed
         rungs = plan_rungs(
@@ -193,8 +195,7 @@ class _Climber:
             n_steps=self.job.n_steps,
         )
         plan = replace(self._fingerprint(), rungs=tuple(replace(r, **shapes[r.n_below > 0]) for r in rungs))
-        if workplace is not None:
-            _write_plan(workplace, plan, self.notes)
+        self.unfinished.write_plan(plan)
         return plan
 
     def _fingerprint(self) -> Plan:
@@ -294,11 +295,11 @@ class _Climber:
     def _climb_one(self, number: int, rung: RungPlan, best: _Candidate) -> _Candidate | None:
         clock = self.job.budget.clock
         started_s = clock()
-        outcome = self._known(number) or self._train(number, rung)
+        outcome = self.unfinished.finished(number) or self._train(number, rung)
         if outcome is None or not outcome.weights:
             self.notes.append(f"{rung.name} was given up{_because(outcome)}.")
             return None
-        self._finish_rung(number, outcome)
+        self.unfinished.finish(number, outcome)
         candidate = self._candidate(rung, outcome, best, clock() - started_s)
         self.job.progress.say(_told(candidate.rung))
         return candidate
@@ -314,7 +315,7 @@ class _Climber:
             if feed is None:
                 return None
             control = self._control(number, rung, lambda n: advance(n * rung.batch))
-            goals = (_goals_of(self.job, self.fold.train), _goals_of(self.job, self.fold.valid))
+            goals = (of_rows(self.job.goals, self.fold.train), of_rows(self.job.goals, self.fold.valid))
             return train(rung, trainee, feed, goals, control, seed=(self.job.seed, number))
 
     def _n_units(self, rung: RungPlan) -> int:
@@ -348,10 +349,10 @@ class _Climber:
         return Control(
             should_stop=self._should_stop,
             advance=advance,
-            keep=lambda state: self._keep("state", number, state),
+            keep=lambda state: self.unfinished.keep(number, state),
             saw=lambda n_steps, check: self._saw(rung, n_steps, check),
             bf16=self.bf16,
-            found=self._found("state", number),
+            found=self.unfinished.found(number),
         )
 
     def _should_stop(self) -> bool:
@@ -359,7 +360,7 @@ class _Climber:
         return late or _told_to_stop(self.job)
 
     def _saw(self, rung: RungPlan, n_steps: int, check: Check) -> None:
-        score = _score(self.job, self.fold.valid, check.scores)
+        score = mean_score(of_rows(self.job.goals, self.fold.valid), check.scores)
         seconds = self.job.budget.clock() - self.began_s
         self.history.append(Moment(seconds, n_steps, rung.name, check.loss, score))
 
@@ -372,13 +373,13 @@ class _Climber:
             weight, bias = (outcome.weights[f"heads.{name}.{part}"].numpy() for part in ("weight", "bias"))
             heads[name] = calibration.fold_into(LinearHead(weight, bias))
             scores[name] = calibration.apply(raw)
-        losses = _losses(self.job, self.fold.valid, scores)
+        losses = losses_of_rows(of_rows(self.job.goals, self.fold.valid), scores)
         n_trained = sum(v.numel() for k, v in outcome.weights.items() if not k.startswith("heads."))
         n_all = sum(p.numel() for p in self.network.parameters())
         told = Rung(
             name=rung.name,
             seconds=seconds,
-            validation=_score(self.job, self.fold.valid, scores),
+            validation=mean_score(of_rows(self.job.goals, self.fold.valid), scores),
             notes=() if outcome.ended == "done" else (f"{outcome.ended} after {outcome.n_steps} steps",),
             log_loss=_mean(losses),
             gain=_mean(best.losses - losses),
@@ -395,56 +396,6 @@ class _Climber:
         with torch.no_grad():
             for name, value in {**self.start, **best.raw}.items():
                 own[name].copy_(value)
-
-    # --- what a killed run left behind ----------------------------------------------------------------------
-
-    def _keep(self, kind: str, number: int, state: Checkpoint) -> None:
-        from topwork.training.checkpoint import write_checkpoint
-
-        if self.job.workplace is None:
-            return
-        state = replace(state, values={**state.values, "rung": number})
-        try:
-            write_checkpoint(self.job.workplace.folder / f"{kind}.safetensors", state)
-        except StorageError as error:
-            note = f"Training goes on without checkpoints: {error}"
-            if not any("goes on without checkpoints" in one for one in self.notes):
-                self.notes.append(note)
-                self.job.progress.say(note)
-
-    def _found(self, kind: str, number: int) -> Checkpoint | None:
-        from topwork.training.checkpoint import read_checkpoint
-
-        workplace = self.job.workplace
-        if workplace is None or not workplace.resume:
-            return None
-        found = read_checkpoint(workplace.folder / f"{kind}.safetensors")
-        return found if found is not None and found.values.get("rung") == number else None
-
-    def _known(self, number: int) -> Outcome | None:
-        """Return what a rung came to that was finished before the run was killed."""
-        from topwork.training.loop import Check, Outcome
-
-        found = self._found(f"rung{number}", number)
-        if found is None:
-            return None
-        scores = {
-            k.removeprefix("scores."): v.numpy() for k, v in found.tensors.items() if k.startswith("scores.")
-        }
-        weights = {k.removeprefix("best."): v for k, v in found.tensors.items() if k.startswith("best.")}
-        check = Check(scores, float(found.values["loss"]))
-        return Outcome(weights, check, int(found.values["n_steps"]), str(found.values["ended"]))
-
-    def _finish_rung(self, number: int, outcome: Outcome) -> None:
-        import torch
-
-        from topwork.training.checkpoint import Checkpoint
-
-        tensors = {f"best.{name}": tensor for name, tensor in outcome.weights.items()}
-        tensors |= {f"scores.{name}": torch.from_numpy(s) for name, s in outcome.check.scores.items()}
-        values = {"loss": outcome.check.loss, "n_steps": outcome.n_steps, "ended": outcome.ended}
-        if outcome.ended == "done":
-            self._keep(f"rung{number}", number, Checkpoint(tensors, values))
 
     # --- the end --------------------------------------------------------------------------------------------
 
@@ -538,7 +489,7 @@ def _start_heads(job: FitJob, fold: Fold, strengths: Mapping[str, float]) -> dic
 
     axes = linear.Axes.of(job.features[fold.train])
     heads = {}
-    for name, goal in _goals_of(job, fold.train).items():
+    for name, goal in of_rows(job.goals, fold.train).items():
         weights = linear.class_weights(goal.truth, goal.n_outputs)[:, None]
         solution = linear.solve(axes, goal.truth, weights, goal.n_outputs, strengths[name])
         found = axes.head(solution.weight[:, 0], solution.bias[0])
@@ -548,32 +499,6 @@ def _start_heads(job: FitJob, fold: Fold, strengths: Mapping[str, float]) -> dic
             layer.bias.copy_(torch.from_numpy(found.bias))
         heads[name] = layer
     return heads
-
-
-def _goals_of(job: FitJob, rows: Array) -> dict[str, Goal]:
-    return {name: replace(goal, truth=goal.truth[rows]) for name, goal in job.goals.items()}
-
-
-def _losses(job: FitJob, rows: Array, scores: Mapping[str, Array]) -> Array:
-    """Return the log loss of each row, averaged over the targets that it has; rows without any are left out."""
-    losses = np.full((len(job.goals), len(rows)), np.nan)
-    for i, (name, goal) in enumerate(job.goals.items()):
-        truth = goal.truth[rows]
-        known = (truth >= 0) & ~np.isnan(scores[name][:, 0])
-        shifted = scores[name][known] - scores[name][known].max(axis=1, keepdims=True)
-        own = shifted[np.arange(len(shifted)), truth[known]]
-        losses[i, known] = np.log(np.exp(shifted).sum(axis=1)) - own
-    some = ~np.isnan(losses).all(axis=0)
-    return np.asarray(np.nanmean(losses[:, some], axis=0))
-
-
-def _score(job: FitJob, rows: Array, scores: Mapping[str, Array]) -> float:
-    every = [
-        goal.score(goal.truth[rows], scores[name])
-        for name, goal in job.goals.items()
-        if goal.score is not None
-    ]
-    return float(np.mean(every)) if every else float("nan")
 
 
 def _mean(rows: Array) -> Estimate:
@@ -613,51 +538,6 @@ def _digest(job: FitJob) -> str:
     for fold in job.folds[:1]:
         found.update(fold.train.tobytes() + fold.valid.tobytes())
     return found.hexdigest()
-
-
-# --- the plan on disk -----------------------------------------------------------------------------------------------
-
-_PLAN = "plan.json"
-
-
-def _write_plan(workplace: Workplace, plan: Plan, notes: list[str]) -> None:
-    try:
-        for left in workplace.folder.glob("*.safetensors"):
-            left.unlink()
-        write_atomically(workplace.folder / _PLAN, plan_to_json(plan).encode())
-    except (StorageError, OSError) as error:
-        notes.append(f"The plan could not be written, so this fit cannot be resumed: {error}")
-
-
-def _read_plan(workplace: Workplace, now: Plan) -> Plan:
-    """Return the plan of an earlier run, if it is one of the same fit.
-
-    Raises
-    ------
-    UsageError
-        There is none, or data, seed, threads or libraries are not those of now.
-    """
-    path = workplace.folder / _PLAN
-    try:
-        found = plan_from_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(
-            f"There is no unfinished fit in {workplace.folder}.",
-            next_step="Run the same command without --resume.",
-        ) from error
-    wrong = [
-        f.name for f in fields(now) if f.name != "rungs" and getattr(now, f.name) != getattr(found, f.name)
-    ]
-    if wrong:
-        told = "; ".join(
-            f"{name} was {getattr(found, name)!s:.40} and is {getattr(now, name)!s:.40}"
-            for name in map(str, wrong)
-        )
-        raise UsageError(
-            f"The unfinished fit in {workplace.folder} was another one: {told}.",
-            next_step="Give the same data and options, or leave --resume out to begin anew.",
-        )
-    return found
 
 
 LADDER = LadderRecipe()

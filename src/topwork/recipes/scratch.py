@@ -7,13 +7,14 @@ averaging of weights, the best of several looks at validation.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from topwork.contracts import FitJob, Fitted, LinearHead, Material, Moment, Rung
 from topwork.errors import UsageError
+from topwork.training.judging import mean_score, of_rows
 from topwork.training.plan import BATCH, RungPlan
 from topwork.training.probe import calibrate
 
@@ -56,9 +57,12 @@ class ScratchRecipe:
         feed = RawFeed(job.material, fold.train, fold.valid, job.seed, job.material.resources.n_threads)
         rung = self._plan(job, trainee, feed)
         history: list[Moment] = []
+        valid = of_rows(job.goals, fold.valid)
 
         def saw(n_steps: int, check: Check) -> None:
-            history.append(Moment(clock() - began_s, n_steps, self.name, check.loss, _score(job, check)))
+            history.append(
+                Moment(clock() - began_s, n_steps, self.name, check.loss, mean_score(valid, check.scores))
+            )
 
         with job.progress.track("Training from scratch", rung.n_steps * rung.batch, "examples") as advance:
             control = Control(
@@ -68,11 +72,8 @@ class ScratchRecipe:
                 saw=saw,
                 bf16=False,
             )
-            parts = tuple(
-                {name: replace(goal, truth=goal.truth[rows]) for name, goal in job.goals.items()}
-                for rows in (fold.train, fold.valid)
-            )
-            outcome = train(rung, trainee, feed, (parts[0], parts[1]), control, seed=(job.seed, 0))
+            goals = of_rows(job.goals, fold.train), valid
+            outcome = train(rung, trainee, feed, goals, control, seed=(job.seed, 0))
         return _fitted(job, outcome, clock() - began_s, tuple(history))
 
     def _is_over(self, job: FitJob) -> bool:
@@ -149,16 +150,6 @@ def _step_s(job: FitJob, trainee: Trainee, batch: int) -> float:
     for name, tensor in kept.items():
         trainee.moving[name].copy_(tensor)
     return seconds
-
-
-def _score(job: FitJob, check: Check) -> float:
-    valid = job.folds[0].valid
-    scores = [
-        goal.score(goal.truth[valid], check.scores[name])
-        for name, goal in job.goals.items()
-        if goal.score is not None
-    ]
-    return float(np.mean(scores)) if scores else float("nan")
 
 
 def _fitted(job: FitJob, outcome: Outcome, seconds: float, history: tuple[Moment, ...]) -> Fitted:

@@ -29,6 +29,10 @@ class Checkpoint:
     tensors: Mapping[str, torch.Tensor]
     values: Mapping[str, Any]
 
+    def under(self, prefix: str) -> dict[str, torch.Tensor]:
+        """Return the tensors whose names begin so, by the rest of their names."""
+        return {n.removeprefix(prefix): tensor for n, tensor in self.tensors.items() if n.startswith(prefix)}
+
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Replace the file at ``path``.

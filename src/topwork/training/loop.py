@@ -378,15 +378,7 @@ def _restore(
             "exp_avg_sq": found.tensors[f"second.{name}"],
         }
     best.loss = float(found.values["best_loss"])
-    best.weights = {
-        name.removeprefix("best."): tensor
-        for name, tensor in found.tensors.items()
-        if name.startswith("best.")
-    }
-    scores = {
-        name.removeprefix("scores."): tensor.numpy()
-        for name, tensor in found.tensors.items()
-        if name.startswith("scores.")
-    }
+    best.weights = found.under("best.")
+    scores = {name: tensor.numpy() for name, tensor in found.under("scores.").items()}
     best.check = Check(scores, best.loss) if scores else None
     return n_steps

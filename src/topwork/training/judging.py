@@ -1,0 +1,40 @@
+"""What validation rows say of scores, over all targets at once. It knows no network and no schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from topwork.contracts import Array, Goal
+from topwork.evaluation.classification import row_losses, softmax
+
+__all__ = ["losses_of_rows", "mean_score", "of_rows"]
+
+
+def of_rows(goals: Mapping[str, Goal], rows: Array) -> dict[str, Goal]:
+    """Return the goals of some rows alone."""
+    return {name: replace(goal, truth=goal.truth[rows]) for name, goal in goals.items()}
+
+
+def losses_of_rows(goals: Mapping[str, Goal], scores: Mapping[str, Array]) -> Array:
+    """Return the log loss of each row in nats, averaged over the targets that it has a label of.
+
+    Parameters
+    ----------
+    scores
+        ``[n, k]`` by target; NaN where a row has none. Rows without any target are left out.
+    """
+    losses = np.full((len(goals), len(next(iter(scores.values())))), np.nan)
+    for i, (name, goal) in enumerate(goals.items()):
+        known = (goal.truth >= 0) & ~np.isnan(scores[name][:, 0])
+        losses[i, known] = row_losses(goal.truth[known], softmax(scores[name][known]))
+    some = ~np.isnan(losses).all(axis=0)
+    return np.asarray(np.nanmean(losses[:, some], axis=0))
+
+
+def mean_score(goals: Mapping[str, Goal], scores: Mapping[str, Array]) -> float:
+    """Return the main metric, averaged over the targets that have one; NaN without any."""
+    every = [goal.score(goal.truth, scores[name]) for name, goal in goals.items() if goal.score is not None]
+    return float(np.mean(every)) if every else float("nan")

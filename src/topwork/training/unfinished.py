@@ -1,0 +1,125 @@
+"""What a fit leaves on disk while it is not finished, so that it can go on after being killed.
+
+One folder holds the plan, the state of the rung that is being trained, and what finished rungs came to. It knows
+neither the network nor how it is trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
+
+from topwork.contracts import Workplace
+from topwork.errors import StorageError, UsageError
+from topwork.storage import write_atomically
+from topwork.training.plan import Plan, plan_from_json, plan_to_json
+
+if TYPE_CHECKING:
+    from topwork.training.checkpoint import Checkpoint
+    from topwork.training.loop import Outcome
+
+__all__ = ["Unfinished"]
+
+_PLAN = "plan.json"
+_WITHOUT = "Training goes on without checkpoints"
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """The folder of a fit under way, or nothing where there is no workplace; ``tell`` hears what went wrong."""
+
+    workplace: Workplace | None
+    tell: Callable[[str], None]
+
+    @property
+    def resumes(self) -> bool:
+        """Whether an earlier run is to be gone on with."""
+        return self.workplace is not None and self.workplace.resume
+
+    def write_plan(self, plan: Plan) -> None:
+        """Begin anew: forget an earlier run and write the plan down."""
+        if self.workplace is None:
+            return
+        try:
+            for left in self.workplace.folder.glob("*.safetensors"):
+                left.unlink()
+            write_atomically(self.workplace.folder / _PLAN, plan_to_json(plan).encode())
+        except (StorageError, OSError) as error:
+            self.tell(f"The plan could not be written, so this fit cannot be resumed: {error}")
+
+    def read_plan(self, now: Plan) -> Plan:
+        """Return the plan of an earlier run, if it is one of the same fit; ``now`` is this fit's, without rungs.
+
+        Raises
+        ------
+        UsageError
+            There is none, or data, seed, threads or libraries are not those of now.
+        """
+        assert self.workplace is not None
+        folder = self.workplace.folder
+        try:
+            found = plan_from_json((folder / _PLAN).read_text(encoding="utf-8"))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UsageError(
+                f"There is no unfinished fit in {folder}.", next_step="Run the same command without --resume."
+            ) from error
+        names = [f.name for f in fields(now) if f.name != "rungs"]
+        if wrong := [name for name in names if getattr(now, name) != getattr(found, name)]:
+            told = (f"{n} was {getattr(found, n)!s:.40} and is {getattr(now, n)!s:.40}" for n in wrong)
+            raise UsageError(
+                f"The unfinished fit in {folder} was another one: {'; '.join(told)}.",
+                next_step="Give the same data and options, or leave --resume out to begin anew.",
+            )
+        return found
+
+    def keep(self, number: int, state: Checkpoint) -> None:
+        """Replace the state of the rung that is being trained."""
+        self._write("state", number, state)
+
+    def found(self, number: int) -> Checkpoint | None:
+        """Return the state in which an earlier run left a rung."""
+        return self._read("state", number)
+
+    def finish(self, number: int, outcome: Outcome) -> None:
+        """Write down what a rung came to that was trained to its end."""
+        import torch
+
+        from topwork.training.checkpoint import Checkpoint
+
+        if outcome.ended != "done":
+            return
+        tensors = {f"best.{name}": tensor for name, tensor in outcome.weights.items()}
+        tensors |= {f"scores.{name}": torch.from_numpy(s) for name, s in outcome.check.scores.items()}
+        values = {"loss": outcome.check.loss, "n_steps": outcome.n_steps, "ended": outcome.ended}
+        self._write(f"rung{number}", number, Checkpoint(tensors, values))
+
+    def finished(self, number: int) -> Outcome | None:
+        """Return what a rung came to that an earlier run trained to its end."""
+        from topwork.training.loop import Check, Outcome
+
+        found = self._read(f"rung{number}", number)
+        if found is None:
+            return None
+        scores = {name: tensor.numpy() for name, tensor in found.under("scores.").items()}
+        check = Check(scores, float(found.values["loss"]))
+        return Outcome(found.under("best."), check, int(found.values["n_steps"]), str(found.values["ended"]))
+
+    def _write(self, kind: str, number: int, state: Checkpoint) -> None:
+        from topwork.training.checkpoint import write_checkpoint
+
+        if self.workplace is None:
+            return
+        state = replace(state, values={**state.values, "rung": number})
+        try:
+            write_checkpoint(self.workplace.folder / f"{kind}.safetensors", state)
+        except StorageError as error:
+            self.tell(f"{_WITHOUT}: {error}")
+
+    def _read(self, kind: str, number: int) -> Checkpoint | None:
+        from topwork.training.checkpoint import read_checkpoint
+
+        if self.workplace is None or not self.workplace.resume:
+            return None
+        found = read_checkpoint(self.workplace.folder / f"{kind}.safetensors")
+        return found if found is not None and found.values.get("rung") == number else None
