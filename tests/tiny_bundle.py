@@ -155,6 +155,9 @@ class TinyTarget:
     def compare(self, truth: Array, scores: Array, others: Array, seed: int) -> Metrics:
         return {}
 
+    def differences(self, truth: Array, scores: Array, others: Array, rival: str) -> tuple[Section, ...]:
+        return ()
+
     def baselines(self, truth_train: Array, truth_test: Array, seed: int) -> Mapping[str, Metrics]:
         return {}
 

@@ -69,6 +69,9 @@ class TinyMaterial:
     def example(self, row: int) -> Array:
         return np.asarray(self.pictures[row])
 
+    def held_bytes(self, n_rows: int) -> int:
+        return n_rows * int(self.pictures[0].nbytes)
+
     def variant(self, row: int, draw: np.random.Generator) -> Array:
         self.asked.append(row)
         picture = self.pictures[row]

@@ -209,6 +209,17 @@ def test_evaluate_tells_the_same_as_the_fit(topwork: Command, bundle: Path, phot
     assert result.json["report"] is None
 
 
+def test_evaluate_writes_the_report_in_the_form_of_its_suffix(
+    topwork: Command, bundle: Path, photos: Path, tmp_path: Path
+) -> None:
+    assert topwork("evaluate", bundle, photos, "-q", "--report", "again.md").status == 0
+    assert (tmp_path / "again.md").read_text(encoding="utf-8").startswith("# ")
+    told = topwork("evaluate", bundle, photos, "-q", "--report", "again.pdf")
+    assert told.status == 1
+    assert "ends in .html or .md or .json" in told.err
+    assert not (tmp_path / "again.pdf").exists()
+
+
 def test_evaluate_refuses_labels_that_it_does_not_know(
     topwork: Command, bundle: Path, photos: Path, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -22,7 +23,13 @@ from topwork.cli.lines import one_line
 Command = Callable[..., Told]
 COMMANDS = [
     *(["fit"], ["evaluate"], ["predict"], ["serve"], ["plugins"], ["data", "check"], ["trunks", "list"]),
-    *(["bundle", "inspect"], ["bundle", "compare"], ["cache", "info"], ["cache", "clear"]),
+    *(
+        ["bundle", "inspect"],
+        ["bundle", "report"],
+        ["bundle", "compare"],
+        ["cache", "info"],
+        ["cache", "clear"],
+    ),
 ]
 
 
@@ -108,6 +115,19 @@ def test_a_bundle_is_inspected(topwork: Command, bundle: Path) -> None:
     assert "Trunk   tiny (apache-2.0), recipe probe" in told.out
     assert "Its golden examples were replayed" in told.out
     assert topwork("bundle", "inspect", bundle, "--json").json["trunk"]
+
+
+def test_the_report_of_a_bundle_is_printed_in_every_form(topwork: Command, bundle: Path) -> None:
+    as_markdown = topwork("bundle", "report", bundle)
+    assert (as_markdown.status, as_markdown.err) == (0, "")
+    assert as_markdown.out.startswith("# ")
+    as_json = json.loads(topwork("bundle", "report", bundle, "--format", "json").out)
+    (result,) = as_json["targets"].values()
+    accuracy = result["test"]["accuracy"]["value"]
+    page = topwork("bundle", "report", bundle, "--format", "html").out
+    assert page.startswith("<!doctype html>")
+    for form in (as_markdown.out, page):
+        assert f"{100 * accuracy:.1f}" in form
 
 
 @pytest.mark.usefixtures("fitted")

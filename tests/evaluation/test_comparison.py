@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from topwork.errors import UsageError
-from topwork.evaluation.classification import classification_metrics, softmax
+from topwork.evaluation.classification import classification_metrics, per_class, softmax
 from topwork.evaluation.comparison import (
     compare,
+    compare_classes,
     one_standard_error_choice,
     paired_losses,
     standard_error,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from topwork.contracts import Array
+    from topwork.evaluation.comparison import ClassDifference
 
 KEYS = {"accuracy", "balanced_accuracy", "macro_f1", "log_loss", "calibration_error"}
 
@@ -50,6 +52,38 @@ def test_the_differences_are_those_of_the_metrics() -> None:
     for name, difference in found.items():
         assert difference.value == pytest.approx(of_a[name].value - of_b[name].value, abs=1e-6), name
         assert difference.low < difference.value < difference.high
+
+
+def test_the_differences_of_each_class_are_those_of_precision_and_recall() -> None:
+    truth, a, b = two_models(300, signals=(3, 2), shares=FAIR, seed=0)
+    truth[::7] = -1
+    said_a, said_b = a.argmax(1), b.argmax(1)
+    found = compare_classes(truth, said_a, said_b, 4)
+    known = truth >= 0
+    of_a, of_b = (per_class(truth[known], said[known], 4) for said in (said_a, said_b))
+    for difference, one, other in zip(found, of_a, of_b, strict=True):
+        assert difference.n == one.n_true
+        assert difference.precision.value == pytest.approx(one.precision.value - other.precision.value)
+        assert difference.recall.value == pytest.approx(one.recall.value - other.recall.value)
+        for part in (difference.precision, difference.recall):
+            assert part.low < part.value < part.high
+
+
+def test_pairing_makes_the_precision_of_a_class_surer_too() -> None:
+    truth, a, _ = two_models(300, signals=(2, 2), shares=FAIR, seed=0)
+    said = a.argmax(1)
+    nearly = np.where(np.arange(300) % 50 == 0, (said + 1) % 4, said)
+    one = compare_classes(truth, said, nearly, 4)[0].precision
+    alone = per_class(truth, said, 4)[0].precision
+    assert one.high - one.low < 0.5 * (alone.high - alone.low)
+
+
+def test_a_class_that_a_model_never_says_has_no_precision() -> None:
+    truth = np.array([0, 0, 1, 1])
+    first, second = compare_classes(truth, np.zeros(4, np.int64), truth, 2)
+    assert first.precision.value == -0.5
+    assert isnan(second.precision.value)
+    assert (second.precision.low, second.precision.high) == (-1, 1)
 
 
 def test_to_swap_the_models_swaps_the_signs() -> None:
@@ -201,6 +235,26 @@ def test_differences_of_the_calibration_error_cover_the_truth(n: int, shifts: tu
     true = compare(*told(200_000, 999), seed=0)["calibration_error"].value
     found = [compare(*told(n, seed), seed=seed)["calibration_error"] for seed in range(400)]
     assert np.mean([e.low <= true <= e.high for e in found]) >= 0.92
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("n", "signals", "shares"), [(60, (3, 2.7), FAIR), (150, (2, 1), (0.8, 0.2)), (60, (6, 5.7), (0.4, 0.6))]
+)
+def test_differences_of_each_class_cover_the_truth(
+    n: int, signals: tuple[float, float], shares: Sequence[float]
+) -> None:
+    def told(n: int, seed: int) -> tuple[ClassDifference, ...]:
+        truth, a, b = two_models(n, signals=signals, shares=shares, seed=seed)
+        return compare_classes(truth, a.argmax(1), b.argmax(1), len(shares))
+
+    true = told(400_000, 99)
+    for part in ("precision", "recall"):
+        for c, expected in enumerate(true):
+            found = [getattr(told(n, seed)[c], part) for seed in range(400)]
+            known = [e for e in found if not isnan(e.value)]
+            hits = [e.low <= getattr(expected, part).value <= e.high for e in known]
+            assert np.mean(hits) >= 0.92, (part, c, len(known), np.mean(hits))
 
 
 def test_the_truth_of_the_simulation_is_known_well() -> None:

@@ -9,7 +9,7 @@ from PIL import Image
 from pictures import file_of, photo
 from topwork.contracts import Array
 from topwork.errors import DecodeError, UsageError
-from topwork.inputs.image import IMAGE, ImagePreprocessing
+from topwork.inputs import IMAGE, ImagePreprocessing
 from topwork.inputs.image_heat import overlay, seen
 
 

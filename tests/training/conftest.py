@@ -1,19 +1,7 @@
-"""Tiny networks are computed by one thread: several would spend their time waiting for each other."""
+"""Tiny networks are computed by one thread."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
+from one_thread import one_thread
 
-import pytest
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    if (torch := sys.modules.get("torch")) is None:
-        yield
-        return
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+__all__ = ["one_thread"]

@@ -116,8 +116,10 @@ def test_evaluating_on_the_data_of_the_fit_gives_its_test_metrics(
     assert record.kind == "evaluation"
     assert record.split.n_test == 12
     assert "48 rows were left out" in record.split.notes[0]
+    # The head is a part of the network that serves: in bf16 it rounds more than the fit's own arithmetic.
+    within = 1e-2 if fitted.record.settings["engine"].endswith("bf16") else 1e-3
     for metric, estimate in fitted.record.targets["label"].test.items():
-        assert record.targets["label"].test[metric].value == pytest.approx(estimate.value, abs=1e-3)
+        assert record.targets["label"].test[metric].value == pytest.approx(estimate.value, abs=within)
     assert record.targets["label"].baselines.keys() == {"majority"}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -64,6 +65,27 @@ def test_what_was_tuned_is_set_beside_the_frozen_network_and_one_from_scratch(
     assert names == ["majority", "classical baseline", "frozen network", "from scratch"]
     assert model.record.proof_seconds["from scratch"] > 0
     assert "What pretraining brought here" in titles(model)
+
+
+@pytest.mark.slow
+def test_the_full_proof_tells_how_much_depends_on_the_seed(
+    photos: Path, tiny_trunk: Path, around: Surroundings
+) -> None:
+    options = FitOptions(steps=40, proof="full")
+    model = topwork.fit(photos, trunk=str(tiny_trunk), recipe="scratch", options=options, around=around)
+    assert model.record.proof_seconds["seeds"] > 0
+    tables = {s.title: s for s in model.record.sections if isinstance(s, Table)}
+    spread = tables["How much depends on the seed"]
+    assert [row[0] for row in spread.rows] == ["this recipe", "from scratch"]
+    assert all(
+        re.fullmatch(r"[\d.]+ % \([\d.]+ to [\d.]+\)", str(cell)) for row in spread.rows for cell in row[1:]
+    )
+    claims = {s.title: s for s in model.record.targets["label"].sections if isinstance(s, Table)}
+    rows = {row[0]: row[2] for row in claims["What pretraining brought here"].rows}
+    assert set(rows) == {
+        "It generalises better", "It needs less data", "It is less brittle", "It trains fewer weights",
+    }  # fmt: skip
+    assert re.match(r"[\d.]+ times \(|not shown", str(rows["It is less brittle"]))
 
 
 def test_the_proof_has_its_parts(climbed: Model) -> None:

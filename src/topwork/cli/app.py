@@ -46,6 +46,7 @@ EngineWord = Literal["auto", "openvino", "onnxruntime", "torch"]
 ProofWord = Literal["none", "quick", "standard", "full"]
 LogWord = Literal["tensorboard", "mlflow"]
 FormatWord = Literal["text", "jsonl", "csv"]
+ReportWord = Literal["html", "md", "json"]
 
 Data = Annotated[
     Path,
@@ -75,6 +76,15 @@ Time = Annotated[
     str | None, typer.Option(metavar="COLUMN", help="Column to split by time; the last rows are the test.")
 ]
 LayoutOption = Annotated[LayoutWord, typer.Option("--layout", help="What the data are.")]
+Trunk = Annotated[
+    str, typer.Option(metavar="NAME", help="Catalogue name, timm/NAME, hf/ORG/NAME, or a folder.")
+]
+BudgetOption = Annotated[
+    str,
+    typer.Option(
+        "--budget", metavar="TIME", help="Longest time for fitting, such as 90s or 1h; none for no limit."
+    ),
+]
 Engine = Annotated[EngineWord, typer.Option(help="What runs the network.")]
 
 
@@ -101,15 +111,10 @@ def fit(
         Path | None,
         typer.Option(metavar="FILE", parser=_path, help="Bundle to write; by default the data's name here."),
     ] = None,
-    trunk: Annotated[
-        str, typer.Option(metavar="NAME", help="Catalogue name, timm/NAME, hf/ORG/NAME, or a folder.")
-    ] = "efficientnet-lite0",
+    trunk: Trunk = "efficientnet-lite0",
     recipe: Annotated[str, typer.Option(metavar="NAME", help="How it is fitted.")] = "ladder",
     task: Annotated[str, typer.Option(metavar="NAME", help="What the targets are.")] = "classification",
-    budget: Annotated[
-        str,
-        typer.Option(metavar="TIME", help="Longest time for fitting, such as 90s or 1h; none for no limit."),
-    ] = "5m",
+    budget: BudgetOption = "5m",
     steps: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, help="Steps of training, in place of a length that time decides."),
@@ -196,13 +201,8 @@ def fit(
 def estimate(
     context: typer.Context,
     data: Data,
-    trunk: Annotated[
-        str, typer.Option(metavar="NAME", help="Catalogue name, timm/NAME, hf/ORG/NAME, or a folder.")
-    ] = "efficientnet-lite0",
-    budget: Annotated[
-        str,
-        typer.Option(metavar="TIME", help="Longest time for fitting, such as 90s or 1h; none for no limit."),
-    ] = "5m",
+    trunk: Trunk = "efficientnet-lite0",
+    budget: BudgetOption = "5m",
     seed: Seed = 0,
     input: Input = None,  # noqa: A002 - the option's name
     target: Target = None,
@@ -226,7 +226,8 @@ def evaluate(
     bundle: Bundle,
     data: Data,
     report: Annotated[
-        Path | None, typer.Option(metavar="FILE", parser=_path, help="Where to write the report as HTML.")
+        Path | None,
+        typer.Option(metavar="FILE", parser=_path, help="Where to write the report: .html, .md or .json."),
     ] = None,
     input: Input = None,  # noqa: A002 - the option's name
     target: Target = None,
@@ -329,6 +330,18 @@ def bundle_inspect(context: typer.Context, bundle: Bundle, json: Json = False) -
     from topwork.cli.listings import show_bundle
 
     show_bundle(verbs.load(bundle, around=_around(context)), as_json=json)
+
+
+@bundle_app.command("report", epilog="Example:  topwork bundle report photos.topwork --format md > report.md")
+def bundle_report(
+    bundle: Bundle,
+    form: Annotated[ReportWord, typer.Option("--format", help="A page, Markdown, or JSON.")] = "md",
+) -> None:
+    """Print the report of a bundle's fit."""
+    from topwork.bundle import open_bundle
+    from topwork.report.forms import FORMS
+
+    typer.echo(FORMS[form](open_bundle(bundle).record()), nl=False)
 
 
 @bundle_app.command("compare", epilog="Example:  topwork bundle compare old.topwork new.topwork photos/")

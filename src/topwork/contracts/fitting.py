@@ -93,6 +93,10 @@ class Target(Protocol):
         """Return each metric of ``scores`` minus that of ``others``, paired row by row, with its interval."""
         ...
 
+    def differences(self, truth: Array, scores: Array, others: Array, rival: str) -> tuple[Section, ...]:
+        """Tables of where ``scores`` and those of a named rival differ, paired row by row; there may be none."""
+        ...
+
     def baselines(self, truth_train: Array, truth_test: Array, seed: int) -> Mapping[str, Metrics]:
         """Return what a model that ignores its input would score."""
         ...
@@ -173,6 +177,10 @@ class Material(Protocol):
 
     def example(self, row: int) -> Array:
         """Return the tensor of a row as the network will be given it when it serves."""
+        ...
+
+    def held_bytes(self, n_rows: int) -> int:
+        """Return the most memory in bytes that decoded inputs of so many rows are kept in."""
         ...
 
     def variant(self, row: int, draw: np.random.Generator) -> Array:

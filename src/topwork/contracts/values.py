@@ -24,6 +24,14 @@ class Estimate:
     low: float
     high: float
 
+    def in_percent(self) -> str:
+        """Return ``92.8 % (86.0 to 96.5)`` for a share of 0 to 1."""
+        return f"{100 * self.value:.1f} % ({100 * self.low:.1f} to {100 * self.high:.1f})"
+
+    def in_points(self) -> str:
+        """Return ``+3.6 points (-1.2 to +8.4)`` for a difference of two shares."""
+        return f"{100 * self.value:+.1f} points ({100 * self.low:+.1f} to {100 * self.high:+.1f})"
+
 
 Metrics: TypeAlias = Mapping[str, Estimate]
 """Metric name, such as ``accuracy``, to its estimate."""

@@ -6,6 +6,7 @@ than either number. It knows no model, only truth and scores, and does not say w
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import sqrt
 from typing import TYPE_CHECKING
 
@@ -24,18 +25,27 @@ from topwork.evaluation.classification import (
     squared_calibration_error,
 )
 from topwork.evaluation.intervals import (
+    correlated_difference,
     independent_difference,
     interval_of_draws,
     mean_of_independent,
     paired_difference,
     resample,
+    wilson,
 )
 from topwork.evaluation.quantiles import t_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["compare", "one_standard_error_choice", "paired_losses", "standard_error"]
+__all__ = [
+    "ClassDifference",
+    "compare",
+    "compare_classes",
+    "one_standard_error_choice",
+    "paired_losses",
+    "standard_error",
+]
 
 _NOTHING = {
     "accuracy": Estimate(float("nan"), -1.0, 1.0),
@@ -90,6 +100,58 @@ def compare(truth: Array, scores_a: Array, scores_b: Array, *, seed: int) -> Map
         "log_loss": _mean_by_t(paired_losses(truth, softmax(a), softmax(b))),
         "calibration_error": _calibration(truth, softmax(a), softmax(b), seed),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class ClassDifference:
+    """How much more precision and recall of one class are for model a than for model b; ``n`` rows are of it."""
+
+    precision: Estimate
+    recall: Estimate
+    n: int
+
+
+def compare_classes(truth: Array, said_a: Array, said_b: Array, k: int) -> tuple[ClassDifference, ...]:
+    """Estimate the differences of precision and recall of each class, on the same rows.
+
+    Recall is counted on the same rows for both and has Tango's score interval. Precision is not, since each model
+    calls other rows by the class: its interval is made of the two Wilson intervals and their correlation (MOVER:
+    Zou & Donner 2008, Statistics in Medicine 27, 1693-1702).
+
+    Parameters
+    ----------
+    truth
+        ``int64 [n]``, -1 where missing.
+    said_a, said_b
+        ``int64 [n]``, the predicted classes.
+    k
+        Number of classes.
+
+    Returns
+    -------
+    tuple
+        One for each class, each a minus b. A precision is NaN where a model never says the class.
+    """
+    known = truth >= 0
+    truth, a, b = truth[known], said_a[known], said_b[known]
+    found = []
+    for c in range(k):
+        own = truth == c
+        recall = _accuracy(truth[own], a[own], b[own])
+        found.append(ClassDifference(_precision(own, a == c, b == c), recall, int(own.sum())))
+    return tuple(found)
+
+
+def _precision(own: Array, called_a: Array, called_b: Array) -> Estimate:
+    """Estimate the difference of two precisions of one class out of ``bool [n]``: is it, and called it by a and b."""
+    a, b = (wilson(int((own & called).sum()), int(called.sum())) for called in (called_a, called_b))
+    if a.value != a.value or b.value != b.value:
+        return Estimate(float("nan"), -1.0, 1.0)
+    # What each row adds to a ratio's error; without any the two are taken for independent, which is wider.
+    errors = [called * (own - one.value) for called, one in ((called_a, a), (called_b, b))]
+    scale = sqrt(float((errors[0] ** 2).sum() * (errors[1] ** 2).sum()))
+    correlation = max(0.0, float((errors[0] * errors[1]).sum()) / scale) if scale else 0.0
+    return correlated_difference(a, b, correlation)
 
 
 def paired_losses(truth: Array, probabilities_a: Array, probabilities_b: Array) -> Array:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from topwork.contracts import Modality
 from topwork.errors import UsageError
-from topwork.inputs.image import IMAGE, ImagePreprocessing
+from topwork.inputs.image import IMAGE
+from topwork.inputs.image_preprocessing import ImagePreprocessing
 
 __all__ = ["IMAGE", "ImagePreprocessing", "modalities", "modality"]
 

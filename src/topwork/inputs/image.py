@@ -1,6 +1,6 @@
 """Pictures: what a photo's file becomes before a network sees it.
 
-A specification (`ImagePreprocessing`) says how large and how cropped; `IMAGE` executes it with Pillow.
+`IMAGE` executes a specification (`ImagePreprocessing`) with Pillow.
 It does not normalise by mean and deviation (the exported network does), and knows no network and no label.
 """
 
@@ -9,9 +9,9 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,14 +19,14 @@ from topwork.contracts import Array, Decoded, Json, Preprocessing, Wire
 from topwork.errors import DecodeError, TopworkError, UsageError
 from topwork.inputs import image_description, image_heat, image_likeness, image_synthesis, image_variation
 from topwork.inputs.image_opening import Opened, flatten, opened, orientation_of, resizable
+from topwork.inputs.image_preprocessing import MOST_SIDE_PX, ImagePreprocessing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["IMAGE", "ImageModality", "ImagePreprocessing"]
+__all__ = ["IMAGE", "ImageModality"]
 
 _REVISION = 1  # raise it when the same picture and specification give another tensor
-_MAX_SIDE_PX = 4096
 _SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".webp", ".bmp", ".dib",
     ".tif", ".tiff", ".mpo", ".avif", ".ppm", ".pgm", ".pbm", ".pnm",
@@ -46,51 +46,6 @@ _WIRE = Wire(
     max_bytes=32 * 1024 * 1024,
     noun="photo",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class ImagePreprocessing:
-    """How a picture becomes ``uint8 [height, width, 3]``.
-
-    Attributes
-    ----------
-    height, width
-        Size of the result in pixels.
-    fit
-        ``crop`` keeps the proportions and cuts out the centre; ``squash`` keeps the whole picture.
-    crop_fraction
-        Part of the side that a centre crop keeps, above 0 and at most 1: at 0.875 the picture is resized
-        until 224 pixels are 0.875 of it. Only for ``crop``.
-    interpolation
-        Filter of the resize, always with antialiasing.
-    """
-
-    height: int
-    width: int
-    fit: Literal["crop", "squash"] = "crop"
-    crop_fraction: float = 0.875
-    interpolation: Literal["bilinear", "bicubic"] = "bicubic"
-
-    def __post_init__(self) -> None:
-        for name in ("height", "width"):
-            side = getattr(self, name)
-            _require(
-                isinstance(side, int) and 1 <= side <= _MAX_SIDE_PX, name, side, f"1 to {_MAX_SIDE_PX} pixels"
-            )
-        _require(self.fit in ("crop", "squash"), "fit", self.fit, "crop or squash")
-        is_fraction = isinstance(self.crop_fraction, int | float) and 0 < self.crop_fraction <= 1
-        _require(is_fraction, "crop_fraction", self.crop_fraction, "a number above 0 and at most 1")
-        is_known = self.interpolation in ("bilinear", "bicubic")
-        _require(is_known, "interpolation", self.interpolation, "bilinear or bicubic")
-
-    @property
-    def modality(self) -> str:
-        """Return ``image``."""
-        return "image"
-
-    def to_json(self) -> Mapping[str, Json]:
-        """Return the fields by name."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
 
 
 class ImageModality:
@@ -187,7 +142,7 @@ class ImageModality:
         """Return the same specification for somewhat larger pictures."""
         spec = _own(preprocessing)
         height, width = (
-            min(_MAX_SIDE_PX, round(side * image_variation.CANVAS)) for side in (spec.height, spec.width)
+            min(MOST_SIDE_PX, round(side * image_variation.CANVAS)) for side in (spec.height, spec.width)
         )
         return replace(spec, height=height, width=width)
 
@@ -244,11 +199,6 @@ class ImageModality:
 
 IMAGE = ImageModality()
 """The image modality."""
-
-
-def _require(is_right: bool, name: str, received: object, expected: str) -> None:
-    if not is_right:
-        raise UsageError(f"{name} is {received!r}; expected {expected}.")
 
 
 def _own(preprocessing: Preprocessing) -> ImagePreprocessing:

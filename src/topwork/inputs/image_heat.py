@@ -15,11 +15,10 @@ import numpy as np
 from topwork.contracts import Array
 from topwork.errors import UsageError
 from topwork.inputs.image_opening import flatten, opened
+from topwork.inputs.image_preprocessing import ImagePreprocessing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-    from topwork.inputs.image import ImagePreprocessing
 
 __all__ = ["Box", "overlay", "seen"]
 

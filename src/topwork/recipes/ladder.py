@@ -37,13 +37,12 @@ from topwork.errors import UsageError
 from topwork.evaluation.comparison import one_standard_error_choice
 from topwork.recipes.probe import PROBE
 from topwork.training import probe as linear
-from topwork.training.forecasts import range_of
+from topwork.training.forecasts import peak_bytes, range_of
 from topwork.training.judging import losses_of_rows, mean_score, of_rows
 from topwork.training.plan import (
     BATCH,
     Plan,
     RungPlan,
-    Speed,
     describe_plan,
     plan_rungs,
     rung_s,
@@ -55,8 +54,9 @@ if TYPE_CHECKING:
 
     from topwork.training.cutting import Above, Below
     from topwork.training.loop import Check, Control, Outcome, Trainee
+    from topwork.training.surveying import Shape, Survey
 
-__all__ = ["LADDER", "LadderRecipe", "LadderSettings", "Survey", "choose", "survey"]
+__all__ = ["LADDER", "LadderRecipe", "LadderSettings", "Outlook", "choose", "outlook"]
 
 _TOP_PART = 0.5
 """Part of the stages that stay frozen on the first rung above the probe."""
@@ -155,7 +155,8 @@ class _Climber:
         self.notes: list[str] = []
         self.unfinished = Unfinished(job.workplace, self._note)
         self.plan = self._fingerprint()
-        self.speed: Speed | None = None
+        self.surveyed: Survey | None = None
+        self.expected_bytes = 0.0
 
     def _note(self, note: str) -> None:
         """Say what went wrong and keep it for the record, once: a full disk stays full."""
@@ -184,17 +185,20 @@ class _Climber:
         """Read the plan of the run that is resumed, or make one from a timed trial; write it down."""
         if self.unfinished.resumes:
             return self.unfinished.read_plan(self._fingerprint())
-        speed, shapes = self.trial()
-        self.speed = speed
+        self.surveyed = found = self.survey(self.feed.n_train, len(self.fold.valid))
+        held_bytes = self.material.held_bytes(self.feed.n_train)
+        self.expected_bytes = peak_bytes() + found.training_bytes(self.feed.n_train) + held_bytes
         rungs = plan_rungs(
             self.feed.n_train,
             len(self.stages),
             self.n_below,
-            speed,
+            found.speed,
             self.job.budget.remaining_s() - self.settings.reserve_s,
             n_steps=self.job.n_steps,
         )
-        plan = replace(self._fingerprint(), rungs=tuple(replace(r, **shapes[r.n_below > 0]) for r in rungs))
+        plan = replace(
+            self._fingerprint(), rungs=tuple(_shaped(rung, found.shape_of(rung)) for rung in rungs)
+        )
         self.unfinished.write_plan(plan)
         return plan
 
@@ -212,66 +216,22 @@ class _Climber:
             rungs=(),
         )
 
-    def trial(self) -> tuple[Speed, dict[bool, dict[str, Any]]]:
-        """Time a step of either kind and look at what it keeps in memory: with all stages, with the upper ones."""
-        batch = self.example(min(8, self.feed.n_train))
-        per_row = 1 / len(batch)
-        all_s, shape = self._trial_of(0, batch)
-        look_s = self._timed(lambda: self.network(batch)) * per_row * len(self.fold.valid)
-        if self.parts is None:
-            return Speed(all_s, 0.0, 0.0, look_s), {False: shape}
-        below = self.parts[0]
-        fill_s = self._timed(lambda: below(batch)) * per_row * self.feed.n_train
-        at_cut = self._at_cut(batch)
-        top_s, top_shape = self._trial_of(self.n_below, at_cut)
-        return Speed(all_s, top_s, fill_s, look_s, self._n_variants(at_cut)), {False: shape, True: top_shape}
+    def survey(self, n_train: int, n_valid: int) -> Survey:
+        """Time and measure steps of either kind on a few rows, for so many."""
+        from topwork.training.surveying import Subject, survey
 
-    def _n_variants(self, at_cut: torch.Tensor) -> int:
-        from topwork.training.plan import MOST_VARIANTS
-        from topwork.training.trial import variants_of
-
-        n_bytes = at_cut[0].numel() * at_cut.element_size() * self.feed.n_train
-        return variants_of(MOST_VARIANTS, n_bytes, self.material.resources.memory_bytes)
-
-    def _trial_of(self, n_below: int, batch: torch.Tensor) -> tuple[float, dict[str, Any]]:
-        from topwork.training.plan import BATCH
-        from topwork.training.trial import kept_bytes, parts_of, seconds_of
-
-        trainee = self._trainee(n_below)
-        step_s = (
-            seconds_of(lambda: self._trial_step(trainee, batch)) / len(batch) * min(BATCH, self.feed.n_train)
+        subject = Subject(
+            network=self.network,
+            batch=self.example(min(8, self.feed.n_train)),
+            parts=self.parts,
+            trainee=self._trainee,
+            n_below=self.n_below,
+            n_train=n_train,
+            n_valid=n_valid,
+            bf16=self.bf16,
+            memory_bytes=self.material.resources.memory_bytes,
         )
-        kept = kept_bytes(trainee, batch[:2])
-        n_parts, recompute = parts_of(BATCH, kept, self.material.resources.memory_bytes)
-        return step_s, {"n_parts": n_parts, "recompute": recompute}
-
-    def _timed(self, work: Callable[[], object]) -> float:
-        import torch
-
-        from topwork.training.folding import precision_of
-        from topwork.training.trial import seconds_of
-
-        with torch.no_grad(), precision_of(bf16=self.bf16):
-            return seconds_of(work)
-
-    def _at_cut(self, batch: torch.Tensor) -> torch.Tensor:
-        import torch
-
-        from topwork.training.folding import precision_of
-
-        assert self.parts is not None
-        with torch.no_grad(), precision_of(bf16=self.bf16):
-            activation: torch.Tensor = self.parts[0](batch)
-        return activation
-
-    def _trial_step(self, trainee: Trainee, batch: torch.Tensor) -> None:
-        from topwork.training.folding import precision_of
-
-        with precision_of(bf16=self.bf16):
-            features = trainee.features(batch)
-        features.float().square().mean().backward()  # type: ignore[no-untyped-call]
-        for p in trainee.named().values():
-            p.grad = None
+        return survey(subject)
 
     # --- climbing -------------------------------------------------------------------------------------------
 
@@ -326,8 +286,11 @@ class _Climber:
         if not rung.n_below:
             return self.feed
         from topwork.training.feeds import fill
+        from topwork.training.surveying import at_cut
 
-        return fill(self.feed, self._at_cut, rung.n_variants, advance, self._should_stop)
+        assert self.parts is not None
+        below = partial(at_cut, self.parts[0], bf16=self.bf16)
+        return fill(self.feed, below, rung.n_variants, advance, self._should_stop)
 
     def _trainee(self, n_below: int) -> Trainee:
         from topwork.training.loop import Trainee
@@ -422,50 +385,37 @@ class _Climber:
         return Fitted(best.heads, held_out, weights=weights, **common)
 
     def _forecasts(self, candidates: list[_Candidate]) -> tuple[Forecast, ...]:
-        """Set what the trial said of the rungs that were climbed to their end beside what they took."""
+        """Set what the survey said beside what came: seconds of rungs that were climbed to their end, and memory."""
         done = {c.rung.name: c.rung.seconds for c in candidates if c.rung.n_steps and not c.rung.notes}
-        if self.speed is None:
+        if self.surveyed is None:
             return ()
         per_epoch = max(1, self.feed.n_train // BATCH)
         told = []
         for rung in (one for one in self.plan.rungs if one.name in done):
-            expected_s = range_of(rung_s(rung.name, rung.n_steps, self.speed, per_epoch))
+            expected_s = range_of(rung_s(rung.name, rung.n_steps, self.surveyed.speed, per_epoch))
             told.append(Forecast(f"rung {rung.name}", "seconds", *expected_s, done[rung.name]))
+        if done and peak_bytes():
+            told.append(Forecast("ladder", "bytes", *range_of(self.expected_bytes), peak_bytes()))
         return tuple(told)
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
-    """What a trial on a few rows says of training: speeds, stages, and bytes for each example.
+class Outlook:
+    """What a survey of a few rows says of training all of them; stages in all, and those below the cut."""
 
-    ``kept_bytes`` is what a step keeps of an example, ``cut_bytes`` an activation at the cut, ``state_bytes`` what
-    weights, gradients, moments and averages take in all.
-    """
-
-    speed: Speed
+    survey: Survey
     n_stages: int
     n_below: int
-    kept_bytes: int
-    cut_bytes: int
-    state_bytes: int
 
 
-def survey(job: FitJob) -> Survey:
-    """Time and measure steps on a small job; nothing is trained."""
-    from topwork.training.trial import kept_bytes
-
+def outlook(job: FitJob, n_train: int, n_valid: int) -> Outlook:
+    """Survey a small job for a whole one of so many rows; nothing is trained."""
     climber = _Climber(job, dict.fromkeys(job.goals, 1e-2), job.budget.clock(), LadderSettings())
-    speed, _ = climber.trial()
-    two = climber.example(2)
-    at_cut = climber._at_cut(two) if climber.parts is not None else None
-    return Survey(
-        speed=speed,
-        n_stages=len(climber.stages),
-        n_below=climber.n_below,
-        kept_bytes=kept_bytes(climber._trainee(0), two),
-        cut_bytes=0 if at_cut is None else at_cut[0].numel() * at_cut.element_size(),
-        state_bytes=7 * sum(p.numel() * p.element_size() for p in climber.network.parameters()),
-    )
+    return Outlook(climber.survey(n_train, n_valid), len(climber.stages), climber.n_below)
+
+
+def _shaped(rung: RungPlan, shape: Shape) -> RungPlan:
+    return replace(rung, n_parts=shape.n_parts, recompute=shape.recompute)
 
 
 def choose(losses: list[Array]) -> int:

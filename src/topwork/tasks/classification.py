@@ -10,6 +10,7 @@ import numpy as np
 from topwork.contracts import (
     Array,
     Chart,
+    Estimate,
     Json,
     Link,
     Matrix,
@@ -29,7 +30,7 @@ from topwork.evaluation.classification import (
     per_class,
     softmax,
 )
-from topwork.evaluation.comparison import compare
+from topwork.evaluation.comparison import compare, compare_classes
 
 __all__ = ["CLASSIFICATION", "ClassificationTarget", "ClassificationTask"]
 
@@ -70,6 +71,22 @@ class ClassificationTarget:
     def compare(self, truth: Array, scores: Array, others: Array, seed: int) -> Metrics:
         """Return the paired differences of the metrics of `evaluate`."""
         return compare(truth, scores, others, seed=seed)
+
+    def differences(self, truth: Array, scores: Array, others: Array, rival: str) -> tuple[Section, ...]:
+        """Return the paired differences of precision and recall of each class."""
+        every = compare_classes(truth, scores.argmax(1), others.argmax(1), self.n_outputs)
+        rows = tuple(
+            (label, _points(one.precision), _points(one.recall), str(one.n))
+            for label, one in zip(self.labels, every, strict=True)
+        )
+        return (
+            Table(
+                f"Each class, against: {rival}",
+                ("label", "precision, difference", "recall, difference", "test rows"),
+                rows,
+                "This model less the other, on the same rows; where an interval holds 0, nothing is shown.",
+            ),
+        )
 
     def baselines(self, truth_train: Array, truth_test: Array, seed: int) -> Mapping[str, Metrics]:
         """Return what always answering the most frequent class would score."""
@@ -166,6 +183,10 @@ class ClassificationTarget:
                 "probabilities": {"type": "object", **(few if self.n_outputs <= _MANY else many)},
             },
         }
+
+
+def _points(difference: Estimate) -> str:
+    return difference.in_points() if difference.value == difference.value else "–"
 
 
 def _trust(truth: Array, probabilities: Array) -> tuple[Chart, Chart]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from topwork.contracts import TrunkCard
-from topwork.inputs.image import ImagePreprocessing
+from topwork.inputs.image_preprocessing import ImagePreprocessing
 from topwork.trunks.architectures import Architecture
 from topwork.trunks.timm_trunk import TimmTrunk
 from topwork.trunks.wheels import PypiWheel

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 
 from topwork.contracts import TrunkCard
 from topwork.errors import WeightsError
-from topwork.inputs.image import ImagePreprocessing
+from topwork.inputs.image_preprocessing import ImagePreprocessing
 from topwork.trunks.architectures import Architecture, measure
 from topwork.trunks.timm_trunk import TimmTrunk, WeightSource
 

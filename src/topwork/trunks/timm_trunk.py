@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from topwork.contracts import Graph, Progress, Stage, TrunkCard
 from topwork.errors import UsageError
-from topwork.inputs.image import ImagePreprocessing
+from topwork.inputs.image_preprocessing import ImagePreprocessing
 from topwork.trunks import architectures, topologies
 from topwork.trunks.architectures import Architecture
 

@@ -11,13 +11,13 @@ from topwork.contracts import Array, Budget, Clock, FitJob, Fold, Forecast, Goal
 from topwork.data.split import SplitOptions
 from topwork.errors import DataError
 from topwork.progress import Quiet
-from topwork.recipes.ladder import Survey, survey
+from topwork.recipes.ladder import Outlook, outlook
 from topwork.recipes.probe import PROBE
 from topwork.training.forecasts import peak_bytes, range_of
 from topwork.training.plan import BATCH, plan_rungs, rung_s
 from topwork.training.reading import Reading
 from topwork.verbs.fitting import look_up
-from topwork.verbs.material import CANVASES, TrunkMaterial, resources_of
+from topwork.verbs.material import TrunkMaterial, resources_of
 from topwork.verbs.options import DEFAULT_BUDGET, DEFAULT_TRUNK, FitOptions, Surroundings, duration_s
 from topwork.verbs.order import Order
 from topwork.verbs.transfer import Preparation, read_part
@@ -93,17 +93,20 @@ def estimate(
     watch.lap()
     probe_s = starting_s + reading_s * n / len(rows) + probing_s + _DELIVERY_S
     probe_bytes = peak_bytes() + _FEATURE_COPIES * reading.features.nbytes / len(rows) * n
-    found = survey(_small_job(order, preparation, reading.features, rows))
+    small = _small_job(order, preparation, reading.features, rows)
+    n_train, n_valid = _n_train_valid(n)
+    found = outlook(small, n_train, n_valid)
     surveying_s = watch.lap()
-    rungs = _rungs(found, n, duration_s(budget) - probing_s)
+    rungs = _rungs(found, n_train, duration_s(budget) - probing_s)
     ladder_s = probe_s + surveying_s + sum(rungs.values()) + reading_s * n / len(rows)
-    ladder_bytes = peak_bytes() + _training_bytes(found, order, preparation, n)
+    assert small.material is not None
+    training_bytes = found.survey.training_bytes(n_train) + small.material.held_bytes(n)
     forecasts = [
         _forecast("probe", "seconds", probe_s),
         _forecast("probe", "bytes", probe_bytes),
         *(_forecast(f"rung {name}", "seconds", rung) for name, rung in rungs.items()),
         _forecast("ladder", "seconds", ladder_s),
-        _forecast("ladder", "bytes", max(probe_bytes, ladder_bytes)),
+        _forecast("ladder", "bytes", max(probe_bytes, peak_bytes() + training_bytes)),
     ]
     return FitEstimate(n, len(rows), tuple(forecasts), watch.total())
 
@@ -184,26 +187,15 @@ def _small_job(order: Order, preparation: Preparation, features: Array, rows: Ar
     return replace(_job(order, features, rows), material=material)
 
 
-def _rungs(found: Survey, n: int, remaining_s: float) -> dict[str, float]:
-    """Return what each rung would take with the data set as a whole."""
-    n_train = max(1, round(n * (1 - SplitOptions().test_fraction) * _PART_TRAIN))
-    n_valid = max(1, round(n_train * (1 - _PART_TRAIN) / _PART_TRAIN))
-    tried = max(1, round(_N_TRIAL * _PART_TRAIN)), max(1, round(_N_TRIAL * (1 - _PART_TRAIN)))
-    speed = replace(
-        found.speed,
-        fill_s=found.speed.fill_s * n_train / tried[0],
-        check_s=found.speed.check_s * n_valid / tried[1],
-    )
+def _n_train_valid(n: int) -> tuple[int, int]:
+    """Return how many of ``n`` rows are trained on, and how many validate."""
+    n_fit = n * (1 - SplitOptions().test_fraction)
+    n_train = max(1, round(n_fit * _PART_TRAIN))
+    return n_train, max(1, round(n_fit - n_train))
+
+
+def _rungs(found: Outlook, n_train: int, remaining_s: float) -> dict[str, float]:
+    """Return what each rung would take."""
+    speed = found.survey.speed
     rungs = plan_rungs(n_train, found.n_stages, found.n_below, speed, remaining_s)
-    per_epoch = max(1, n_train // BATCH)
-    return {one.name: rung_s(one.name, one.n_steps, speed, per_epoch) for one in rungs}
-
-
-def _training_bytes(found: Survey, order: Order, preparation: Preparation, n: int) -> float:
-    """Return what training adds at its peak: decoded inputs, activations at the cut, a step, and the state."""
-    memory = preparation.machine.memory_bytes
-    spec = order.modality.canvas(order.trunk.preprocessing)
-    canvas = order.modality.decode(order.modality.synthetic(1, seed=0)[0], spec).tensor.nbytes
-    canvases = min(n * canvas, CANVASES * memory if memory else n * canvas)
-    at_cut = n * _PART_TRAIN * found.speed.most_variants * found.cut_bytes
-    return canvases + at_cut + BATCH * found.kept_bytes + found.state_bytes
+    return {one.name: rung_s(one.name, one.n_steps, speed, max(1, n_train // BATCH)) for one in rungs}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,8 +12,8 @@ from topwork import __version__
 from topwork.contracts import Array, Dataset, FitRecord, SplitSummary, TargetResult, row_numbers
 from topwork.data.check import Findings, examine
 from topwork.data.reading import read
-from topwork.errors import DataError
-from topwork.report.html import render_html
+from topwork.errors import DataError, UsageError
+from topwork.report.forms import FORMS
 from topwork.storage import write_atomically
 from topwork.training.reading import Reading
 from topwork.verbs.duplicates import near_pairs
@@ -55,13 +55,16 @@ def evaluate(
     bundle, data
         What to measure, and the labelled inputs to measure it on, in any layout that `fit` reads.
     report
-        Where to write the report, if anywhere.
+        Where to write the report, if anywhere; by its suffix as a page, as Markdown or as JSON.
 
     Raises
     ------
+    UsageError
+        The report's suffix is none of ``.html``, ``.md`` and ``.json``.
     DataError
         Nothing usable is left, or no label is one that the bundle knows.
     """
+    render = None if report is None else _renderer(Path(report))
     options, around = options or FitOptions(), around or Surroundings()
     began_s = around.clock() if around.began_s is None else around.began_s
     model = load(bundle, around=around)
@@ -83,9 +86,19 @@ def evaluate(
         seconds=around.clock() - began_s,
         n_cached=0,
     )
-    if report is not None:
-        write_atomically(Path(report), render_html(record).encode("utf-8"))
+    if report is not None and render is not None:
+        write_atomically(Path(report), render(record).encode("utf-8"))
     return record
+
+
+def _renderer(report: Path) -> Callable[[FitRecord], str]:
+    """Choose by the suffix how a report is written."""
+    if (render := FORMS.get(report.suffix.removeprefix(".").lower())) is None:
+        raise UsageError(
+            f"{report} cannot be written: its suffix says nothing of its form.",
+            next_step=f"Give a name that ends in {' or '.join(f'.{form}' for form in FORMS)}.",
+        )
+    return render
 
 
 def _score(model: Model, data: Path, options: FitOptions, around: Surroundings) -> _Judgeable:

@@ -66,12 +66,8 @@ def gaps_of(order: Order, rows: Rows, name: str, scores: Mapping[str, Array]) ->
 
 def _row(title: str, one: Slice, models: list[str]) -> tuple[str | Estimate, ...]:
     accuracies = [one.models[model].accuracy for model in models]
-    gaps = [_in_points(one.models[model].accuracy_gap) for model in models]
+    gaps = [one.models[model].accuracy_gap.in_points() for model in models]
     return (f"{title}: {one.name}", str(one.n), *accuracies, *gaps)
-
-
-def _in_points(gap: Estimate) -> str:
-    return f"{100 * gap.value:+.1f} points ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
 
 
 def _groups(order: Order, rows: Rows) -> dict[str, Groups]:

@@ -16,10 +16,10 @@ from topwork.verbs.options import Surroundings
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["CANVASES", "TrunkMaterial", "resources_of"]
+__all__ = ["TrunkMaterial", "resources_of"]
 
 _FAST_BF16 = frozenset({"avx512_bf16", "amx_bf16"})
-CANVASES = 0.2
+_CANVASES = 0.2
 """Part of the memory that decoded inputs may fill; what does not fit is decoded every time."""
 _UNKNOWN_MEMORY = 4 * 2**30
 
@@ -68,8 +68,16 @@ class TrunkMaterial:
             self._keep(row, canvas)
         return self.modality.vary(canvas, self.trunk.preprocessing, draw)
 
+    def held_bytes(self, n_rows: int) -> int:
+        """Return the most memory that what is decoded once may take."""
+        one = self._decode(int(self.rows[0]), self.modality.canvas(self.trunk.preprocessing))
+        return min(n_rows * one.nbytes, int(self._limit_bytes()))
+
+    def _limit_bytes(self) -> float:
+        return _CANVASES * (self.resources.memory_bytes or _UNKNOWN_MEMORY)
+
     def _keep(self, row: int, canvas: Array) -> None:
-        limit = CANVASES * (self.resources.memory_bytes or _UNKNOWN_MEMORY)
+        limit = self._limit_bytes()
         with self._lock:
             if row not in self._canvases and self._n_bytes + canvas.nbytes <= limit:
                 self._canvases[row] = canvas

@@ -29,7 +29,8 @@ from topwork.verbs.groups import gaps_of
 from topwork.verbs.growing import growth_of
 from topwork.verbs.looking import Looker, typical
 from topwork.verbs.order import Order, Rows
-from topwork.verbs.rivals import Rival, classical, compared, from_scratch, frozen, majority
+from topwork.verbs.rivals import MAJORITY, Rival, classical, compared, from_scratch, frozen, majority
+from topwork.verbs.seeds import brittleness, in_times
 from topwork.verbs.suspects import Suspicion, gallery_of_outliers, gallery_of_suspects, suspicions
 from topwork.verbs.thresholds import threshold_of
 from topwork.verbs.transfer import Preparation
@@ -87,6 +88,7 @@ class _Parts:
     seconds: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     growth: dict[str, Growth] = field(default_factory=dict)
+    brittleness: Estimate | None = None
 
     def add(self, name: str, *sections: Section | None) -> None:
         """Append what there is to a target's sections."""
@@ -121,9 +123,12 @@ def prove(case: Case, results: Mapping[str, TargetResult]) -> Proof:
         ("labels", lambda: _doubt(case, parts, probe[0][0])),
         ("heat maps", lambda: _look(case, parts)),
     ]
-    if case.order.options.proof in ("standard", "full") and case.fitted.weights:
+    has_trained = len(case.fitted.rungs) > 1 or bool(
+        case.fitted.weights
+    )  # more than a head on what was frozen
+    if case.order.options.proof in ("standard", "full") and has_trained:
         steps.append(("from scratch", lambda: _scratch(case, rivals)))
-    if case.order.options.proof == "full" and case.fitted.weights:
+    if case.order.options.proof == "full" and has_trained:
         steps.append(("seeds", lambda: _seeds(case, parts)))
     for name, step in steps:
         if case.order.around.should_stop():
@@ -181,10 +186,9 @@ def _scratch(case: Case, rivals: list[Rival]) -> None:
 
 def _seeds(case: Case, parts: _Parts) -> None:
     """Fit again with other seeds, pretrained and from scratch, each as long as the first time."""
-    from topwork.verbs.seeds import spreads
-
-    table = spreads(case.order, case.before, case.preparation, case.job, case.training_s)
-    parts.sections.append(table)
+    found = brittleness(case.order, case.before, case.preparation, case.job, case.training_s)
+    parts.sections.append(found.table)
+    parts.brittleness = found.ratio
 
 
 def _compare(case: Case, parts: _Parts, rivals: list[Rival]) -> None:
@@ -198,27 +202,41 @@ def _compare(case: Case, parts: _Parts, rivals: list[Rival]) -> None:
         gaps = gaps_of(case.order, case.after, name, {"this model": scores[name], **others})
         threshold = threshold_of(case.order, case.after, name, case.fitted.held_out[name], scores[name])
         parts.targets[name] = replace(parts.targets[name], comparisons=found[name])
-        parts.add(name, gaps, threshold)
-        claims = _claims(case, parts, name, {one.name: one for one in rivals})
-        parts.add(name, claims)
+        parts.add(name, *_by_rival(case, name, scores[name], rivals), gaps, threshold)
+        parts.add(name, _claims(case, parts, name))
 
 
-def _claims(case: Case, parts: _Parts, name: str, rivals: Mapping[str, Rival]) -> Table | None:
-    """Say what transfer brought on this data set: less data, better answers, fewer weights."""
+def _by_rival(case: Case, name: str, scores: Array, rivals: list[Rival]) -> tuple[Section, ...]:
+    """Return what the target has to tell of each rival beside its metrics; who ignores the input has no classes."""
+    target, truth = case.after.targets[name], case.after.truth[name][case.after.split.test]
+    return tuple(
+        section
+        for one in rivals
+        if one.name != MAJORITY
+        for section in target.differences(truth, scores, one.scores[name], one.name)
+    )
+
+
+def _claims(case: Case, parts: _Parts, name: str) -> Table | None:
+    """Say what transfer brought on this data set: less data, better answers, less chance, fewer weights."""
     result = parts.targets[name]
     scratch = next((one for one in result.comparisons if one.name == "from scratch"), None)
     rung = next((one for one in case.fitted.rungs if one.chosen), None)
     if scratch is None or rung is None:
         return None
-    del rivals
     metric = result.main_metric
     rows: list[tuple[str, ...]] = [
         (
             "It generalises better",
             "difference of the score to the network from scratch",
-            _in_points(scratch.difference[metric]),
+            scratch.difference[metric].in_points(),
         ),
         ("It needs less data", *_enough(parts.growth.get(name), scratch.metrics[metric].value)),
+        (
+            "It is less brittle",
+            "variance of the score over seeds, of this recipe over that from scratch",
+            in_times(parts.brittleness) if parts.brittleness else "not measured: it takes --proof full",
+        ),
         (
             "It trains fewer weights",
             "share of the network's weights that were trained",
@@ -226,12 +244,6 @@ def _claims(case: Case, parts: _Parts, name: str, rivals: Mapping[str, Rival]) -
         ),
     ]
     return Table("What pretraining brought here", ("claim", "measured as", "result"), tuple(rows))
-
-
-def _in_points(difference: Estimate) -> str:
-    return (
-        f"{100 * difference.value:+.1f} points ({100 * difference.low:+.1f} to {100 * difference.high:+.1f})"
-    )
 
 
 def _enough(growth: Growth | None, level: float) -> tuple[str, str]:

@@ -19,7 +19,9 @@ from topwork.recipes.scratch import SCRATCH
 from topwork.verbs.order import Order, Rows
 from topwork.verbs.transfer import Preparation, features_of
 
-__all__ = ["Rival", "classical", "compared", "from_scratch", "frozen", "majority"]
+__all__ = ["MAJORITY", "Rival", "classical", "compared", "from_scratch", "frozen", "majority"]
+
+MAJORITY = "majority"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,7 +61,7 @@ def majority(rows: Rows) -> Rival:
         seen = goal.truth[goal.truth >= 0]
         shares = np.bincount(seen, minlength=goal.n_outputs) + 1.0
         scores[name] = np.tile(np.log(shares / shares.sum()), (len(rows.split.test), 1))
-    return Rival("majority", "Always answers the most frequent label.", scores, 0.0)
+    return Rival(MAJORITY, "Always answers the most frequent label.", scores, 0.0)
 
 
 def frozen(rows: Rows, probe: Fitted, seconds: float) -> Rival:

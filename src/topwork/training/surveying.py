@@ -1,0 +1,133 @@
+"""What training a network would take, from a trial on a few rows: seconds of each kind of step, and memory.
+
+Nothing is trained by it: gradients are thrown away and no weight changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import torch
+
+from topwork.training.cutting import Above, Below
+from topwork.training.folding import precision_of
+from topwork.training.loop import Trainee
+from topwork.training.plan import BATCH, MOST_VARIANTS, RungPlan, Speed
+from topwork.training.trial import kept_bytes, parts_of, seconds_of, variants_of
+
+__all__ = ["Shape", "Subject", "Survey", "at_cut", "survey"]
+
+_COPIES = 7
+"""Weights, gradients, two moments, the average, the best so far, and what a checkpoint holds while it is written."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Subject:
+    """What is surveyed.
+
+    Attributes
+    ----------
+    batch
+        A few training rows as the network is given them.
+    parts
+        The network in two where it can be cut, else None.
+    trainee
+        What is trained above so many frozen stages.
+    n_train, n_valid
+        Rows of the whole job.
+    """
+
+    network: torch.nn.Module
+    batch: torch.Tensor
+    parts: tuple[Below, Above] | None
+    trainee: Callable[[int], Trainee]
+    n_below: int
+    n_train: int
+    n_valid: int
+    bf16: bool
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How a step must be computed for its activations to fit into memory."""
+
+    n_parts: int
+    recompute: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What the trial found.
+
+    Attributes
+    ----------
+    whole, upper
+        How a step must be computed with all stages, and with those above the cut alone.
+    kept_bytes
+        What a step with all stages keeps of one example.
+    cut_bytes
+        One activation at the cut; 0 where the network cannot be cut.
+    state_bytes
+        What weights, gradients, moments and averages take in all.
+    """
+
+    speed: Speed
+    whole: Shape
+    upper: Shape | None
+    kept_bytes: int
+    cut_bytes: int
+    state_bytes: int
+
+    def shape_of(self, rung: RungPlan) -> Shape:
+        """Return how the steps of a rung must be computed."""
+        return self.upper if rung.n_below and self.upper is not None else self.whole
+
+    def training_bytes(self, n_train: int) -> int:
+        """Return what training adds to the process at its peak, apart from decoded inputs."""
+        step = ceil(BATCH / self.whole.n_parts) * self.kept_bytes
+        return n_train * self.speed.most_variants * self.cut_bytes + step + self.state_bytes
+
+
+def survey(subject: Subject) -> Survey:
+    """Time and measure steps of either kind."""
+    batch, per_row = subject.batch, 1 / len(subject.batch)
+    with torch.no_grad(), precision_of(bf16=subject.bf16):
+        look_s = seconds_of(lambda: subject.network(batch)) * per_row * subject.n_valid
+    all_s, kept, whole = _step(subject, 0, batch)
+    state = _COPIES * sum(p.numel() * p.element_size() for p in subject.network.parameters())
+    if subject.parts is None:
+        return Survey(Speed(all_s, 0.0, 0.0, look_s), whole, None, kept, 0, state)
+    below = subject.parts[0]
+    fill_s = seconds_of(lambda: at_cut(below, batch, bf16=subject.bf16)) * per_row * subject.n_train
+    activation = at_cut(below, batch, bf16=subject.bf16)
+    top_s, _, upper = _step(subject, subject.n_below, activation)
+    cut_bytes = activation[0].numel() * activation.element_size()
+    n_variants = variants_of(MOST_VARIANTS, cut_bytes * subject.n_train, subject.memory_bytes)
+    return Survey(Speed(all_s, top_s, fill_s, look_s, n_variants), whole, upper, kept, cut_bytes, state)
+
+
+def at_cut(below: Callable[[torch.Tensor], Any], batch: torch.Tensor, *, bf16: bool) -> torch.Tensor:
+    """Compute the activations that frozen stages hand on."""
+    with torch.no_grad(), precision_of(bf16=bf16):
+        activation: torch.Tensor = below(batch)
+    return activation
+
+
+def _step(subject: Subject, n_below: int, batch: torch.Tensor) -> tuple[float, int, Shape]:
+    """Return seconds of a whole step, bytes kept of an example, and the shape of steps that this asks for."""
+    trainee = subject.trainee(n_below)
+
+    def step() -> None:
+        with precision_of(bf16=subject.bf16):
+            features = trainee.features(batch)
+        features.float().square().mean().backward()  # type: ignore[no-untyped-call]
+        for p in trainee.named().values():
+            p.grad = None
+
+    seconds = seconds_of(step) / len(batch) * min(BATCH, subject.n_train)
+    kept = kept_bytes(trainee, batch[:2])
+    return seconds, kept, Shape(*parts_of(BATCH, kept, subject.memory_bytes))
