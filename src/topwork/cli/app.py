@@ -43,6 +43,7 @@ def _path(word: str) -> Path:
 
 LayoutWord = Literal["auto", "folders", "split-folders", "table"]
 EngineWord = Literal["auto", "openvino", "onnxruntime", "torch"]
+BundleEngineWord = Literal["auto", "openvino", "onnxruntime"]
 ProofWord = Literal["none", "quick", "standard", "full"]
 LogWord = Literal["tensorboard", "mlflow"]
 FormatWord = Literal["text", "jsonl", "csv"]
@@ -86,6 +87,7 @@ BudgetOption = Annotated[
     ),
 ]
 Engine = Annotated[EngineWord, typer.Option(help="What runs the network.")]
+BundleEngine = Annotated[BundleEngineWord, typer.Option("--engine", help="What runs the network.")]
 
 
 def _version(wanted: bool) -> None:
@@ -232,7 +234,7 @@ def evaluate(
     input: Input = None,  # noqa: A002 - the option's name
     target: Target = None,
     layout: LayoutOption = "auto",
-    engine: Engine = "auto",
+    engine: BundleEngine = "auto",
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -256,7 +258,7 @@ def predict(
     ],
     output: Annotated[FormatWord, typer.Option("--format", help="How answers are written.")] = "text",
     json: Annotated[bool, typer.Option("--json", help="The same as --format jsonl.")] = False,
-    engine: Engine = "auto",
+    engine: BundleEngine = "auto",
 ) -> None:
     """Predict for files and folders."""
     from topwork import verbs
@@ -276,7 +278,7 @@ def serve(
         str, typer.Option(metavar="ADDRESS", help="Where to listen; 0.0.0.0 opens it to every network.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(metavar="PORT", help="0 takes a free one.")] = 8000,
-    engine: Engine = "auto",
+    engine: BundleEngine = "auto",
 ) -> None:
     """Serve a bundle: an HTTP API and a page to try it."""
     from topwork import verbs
@@ -353,7 +355,7 @@ def bundle_compare(
     input: Input = None,  # noqa: A002 - the option's name
     target: Target = None,
     layout: LayoutOption = "auto",
-    engine: Engine = "auto",
+    engine: BundleEngine = "auto",
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:

