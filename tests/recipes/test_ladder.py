@@ -337,6 +337,8 @@ def test_a_run_that_was_killed_goes_on_to_the_same_model(
     assert_same_model(resumed, reference)
     assert [rung.name for rung in resumed.rungs] == [rung.name for rung in reference.rungs]
     assert [rung.log_loss for rung in resumed.rungs] == [rung.log_loss for rung in reference.rungs]
+    looks = [[(m.rung, m.n_steps, m.log_loss) for m in one.history] for one in (resumed, reference)]
+    assert looks[0] == looks[1]
     if share > 0.5:
         assert again.n_asked < 0.8 * n_asked
 
@@ -417,6 +419,7 @@ CHANGES: dict[str, Callable[[FitJob], FitJob]] = {
     "data was [0-9a-f]+ and": lambda job: replace(job, features=job.features + 1),
     "data was": lambda job: replace(job, folds=job.folds[1:]),
     "seed was .*; data was": lambda job: relabelled(replace(job, seed=2)),
+    f"steps was {N_STEPS} and is {N_STEPS + 1}": lambda job: replace(job, n_steps=N_STEPS + 1),
     "threads was 1 and is 2": lambda job: replace(
         job,
         material=TinyMaterial(job.material.pictures, n_threads=2),  # type: ignore[union-attr]

@@ -97,6 +97,37 @@ def assert_equal(one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tens
         assert torch.equal(tensor, other[name]), name
 
 
+# --- looking at a part of validation ---------------------------------------------------------------------
+
+
+def test_looks_on_the_way_see_a_part_and_the_last_one_everything() -> None:
+    whole, part = Listener(), Listener()
+    run(whole)
+    outcome = run(part, replace(RUNG, n_looked=10))
+    truth = data()[1][1]["pattern"].truth
+    assert len(truth) > 10
+    for _, check in part.seen:
+        assert len(check.scores["pattern"]) == 10
+        assert check.rows is not None
+        assert len(np.unique(check.rows)) == 10
+        (seen,) = check.seen(data()[1][1]).values()
+        assert np.array_equal(seen.truth, truth[check.rows])
+    assert [len(check.scores["pattern"]) for _, check in whole.seen] == [len(truth)] * 4
+    # The steps are the same, so the last look is at the same weights where these were the best on either side.
+    assert outcome.check.rows is None
+    assert outcome.check.loss == pytest.approx(whole.seen[-1][1].loss, abs=1e-6)
+
+
+def test_a_run_that_looked_at_a_part_and_was_killed_goes_on_the_same() -> None:
+    rung = replace(RUNG, n_looked=10)
+    undisturbed, killed = Listener(), Listener(stop_at=14)
+    reference = run(undisturbed, rung)
+    run(killed, rung)
+    resumed = run(Listener(found=killed.kept[-1]), rung)
+    assert_equal(resumed.weights, reference.weights)
+    assert resumed.check.loss == reference.check.loss
+
+
 # --- what is learnt -------------------------------------------------------------------------------------
 
 
@@ -193,7 +224,7 @@ class OneRow:
         for _, rows in order:
             yield rows, torch.ones(1, 1)
 
-    def validation(self) -> Iterator[tuple[Array, torch.Tensor]]:
+    def validation(self, rows: Array | None = None) -> Iterator[tuple[Array, torch.Tensor]]:
         yield np.arange(1), torch.ones(1, 1)
 
 
@@ -316,8 +347,8 @@ class Poisoned:
         for step, (rows, tensors) in enumerate(self.feed.batches(order)):
             yield rows, self.poison(tensors.float()) if step == self.at else tensors
 
-    def validation(self) -> Iterator[tuple[Array, torch.Tensor]]:
-        yield from self.feed.validation()
+    def validation(self, rows: Array | None = None) -> Iterator[tuple[Array, torch.Tensor]]:
+        yield from self.feed.validation(rows)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
@@ -371,7 +402,7 @@ def test_a_head_that_was_sure_of_itself_may_become_less_so() -> None:
             for _, rows in order:
                 yield rows, torch.tensor([[1.0, 0.0]])
 
-        def validation(self) -> Iterator[tuple[Array, torch.Tensor]]:
+        def validation(self, rows: Array | None = None) -> Iterator[tuple[Array, torch.Tensor]]:
             yield np.arange(1), torch.tensor([[1.0, 0.0]])
 
     rung = RungPlan("all", 0, 50, 1, (0.1, 0.1), 10)

@@ -111,6 +111,17 @@ def test_a_plan_is_never_over_its_time(n_rows: int, remaining_s: float, all_s: f
     assert takes_s <= max(0.0, remaining_s)
 
 
+def test_much_validation_does_not_eat_the_time() -> None:
+    many = replace(speed_of(20_000), n_valid=3_300)  # a look at all of them takes as long as 34 steps
+    blind = replace(many, n_valid=0)
+    planned = [plan_rungs(20_000, N_STAGES, N_BELOW, one, 300.0) for one in (many, blind)]
+    (top, every), (blind_top, blind_every) = planned
+    assert top.n_steps > 1.3 * blind_top.n_steps
+    assert every.n_steps > 1.3 * blind_every.n_steps
+    assert many.looks_s[0] == pytest.approx(many.check_s * 1000 / 3_300)
+    assert (many.looks_s[1], blind.looks_s) == (many.check_s, (many.check_s, 0.0))
+
+
 def by_hand_s(rung: RungPlan, speed: Speed) -> float:
     """Return what a rung takes, step by step and look by look: one at the start, then at every check and the end."""
     n_looks = 1 + ceil(rung.n_steps / rung.check_every)

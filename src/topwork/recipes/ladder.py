@@ -151,9 +151,10 @@ class _Climber:
         self.n_below = _cut_of(len(self.stages))
         self.parts = self._cut()
         self.start = {name: p.detach().clone() for name, p in self._trainee(0).named().items()}
-        self.history: list[Moment] = []
         self.notes: list[str] = []
         self.unfinished = Unfinished(job.workplace, self._note)
+        self.history = self.unfinished.history()
+        self.began_s -= max((moment.seconds for moment in self.history), default=0.0)
         self.plan = self._fingerprint()
         self.surveyed: Survey | None = None
         self.expected_bytes = 0.0
@@ -213,6 +214,7 @@ class _Climber:
             precision="bf16" if self.bf16 else "fp32",
             libraries=f"torch {torch.__version__}",
             data=_digest(self.job),
+            steps=self.job.n_steps,
             rungs=(),
         )
 
@@ -259,7 +261,7 @@ class _Climber:
         if outcome is None or not outcome.weights:
             self.notes.append(f"{rung.name} was given up{_because(outcome)}.")
             return None
-        self.unfinished.finish(number, outcome)
+        self.unfinished.finish(number, outcome, self.history)
         candidate = self._candidate(rung, outcome, best, clock() - started_s)
         self.job.progress.say(_told(candidate.rung))
         return candidate
@@ -309,21 +311,29 @@ class _Climber:
     def _control(self, number: int, rung: RungPlan, advance: Callable[[int], None]) -> Control:
         from topwork.training.loop import Control
 
+        found = self.unfinished.found(number)
+        n_done = int(found.values["n_steps"]) if found else 0
+        self.history = [m for m in self.history if m.rung != rung.name or m.n_steps <= n_done]
         return Control(
             should_stop=self._should_stop,
             advance=advance,
-            keep=lambda state: self.unfinished.keep(number, state),
+            keep=lambda state: self.unfinished.keep(number, state, self.history),
             saw=lambda n_steps, check: self._saw(rung, n_steps, check),
             bf16=self.bf16,
-            found=self.unfinished.found(number),
+            found=found,
         )
 
     def _should_stop(self) -> bool:
-        late = self.job.n_steps is None and self.job.budget.remaining_s() < self.settings.reserve_s
+        late = self.job.n_steps is None and self.job.budget.remaining_s() < self._reserve_s()
         return late or _told_to_stop(self.job)
 
+    def _reserve_s(self) -> float:
+        """Return the time to keep for a last look at all of validation."""
+        last_s = self.surveyed.speed.looks_s[1] if self.surveyed else 0.0
+        return self.settings.reserve_s + last_s
+
     def _saw(self, rung: RungPlan, n_steps: int, check: Check) -> None:
-        score = mean_score(of_rows(self.job.goals, self.fold.valid), check.scores)
+        score = mean_score(check.seen(of_rows(self.job.goals, self.fold.valid)), check.scores)
         seconds = self.job.budget.clock() - self.began_s
         self.history.append(Moment(seconds, n_steps, rung.name, check.loss, score))
 

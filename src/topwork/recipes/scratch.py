@@ -61,7 +61,13 @@ class ScratchRecipe:
 
         def saw(n_steps: int, check: Check) -> None:
             history.append(
-                Moment(clock() - began_s, n_steps, self.name, check.loss, mean_score(valid, check.scores))
+                Moment(
+                    clock() - began_s,
+                    n_steps,
+                    self.name,
+                    check.loss,
+                    mean_score(check.seen(valid), check.scores),
+                )
             )
 
         with job.progress.track("Training from scratch", rung.n_steps * rung.batch, "examples") as advance:

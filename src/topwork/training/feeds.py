@@ -52,15 +52,15 @@ class RawFeed:
         """Return the variant of a training row that belongs to an epoch."""
         return self.material.variant(int(self.train[row]), np.random.default_rng([self.seed, epoch, row]))
 
-    def validation(self) -> Iterator[tuple[Array, torch.Tensor]]:
-        """Yield the validation rows as they are."""
+    def validation(self, rows: Array | None = None) -> Iterator[tuple[Array, torch.Tensor]]:
+        """Yield validation rows as they are: all of them, or these."""
 
         def make(rows: Array) -> tuple[Array, torch.Tensor]:
             return rows, torch.from_numpy(
                 np.stack([self.material.example(int(self.valid[row])) for row in rows])
             )
 
-        yield from _ahead(make, _chunks(len(self.valid)), self.n_threads)
+        yield from _ahead(make, _chunks(np.arange(len(self.valid)) if rows is None else rows), self.n_threads)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,10 +80,10 @@ class CutFeed:
         for epoch, rows in order:
             yield rows, self.train[epoch % len(self.train)][torch.from_numpy(rows)]
 
-    def validation(self) -> Iterator[tuple[Array, torch.Tensor]]:
-        """Yield the validation rows in their order."""
-        for rows in _chunks(len(self.valid)):
-            yield rows, self.valid[torch.from_numpy(rows)]
+    def validation(self, rows: Array | None = None) -> Iterator[tuple[Array, torch.Tensor]]:
+        """Yield validation rows: all of them in their order, or these."""
+        for some in _chunks(np.arange(len(self.valid)) if rows is None else rows):
+            yield some, self.valid[torch.from_numpy(some)]
 
 
 def fill(
@@ -97,7 +97,7 @@ def fill(
     train: list[torch.Tensor] = []
     with torch.no_grad():
         for epoch in range(n_variants):
-            order = ((epoch, rows) for rows in _chunks(feed.n_train))
+            order = ((epoch, rows) for rows in _chunks(np.arange(feed.n_train)))
             parts: list[torch.Tensor] = []
             for rows, tensors in feed.batches(order):
                 if should_stop():
@@ -109,9 +109,9 @@ def fill(
     return CutFeed(torch.stack(train), valid)
 
 
-def _chunks(n: int) -> Iterator[Array]:
-    for start in range(0, n, _LOOK_BATCH):
-        yield np.arange(start, min(n, start + _LOOK_BATCH))
+def _chunks(rows: Array) -> Iterator[Array]:
+    for start in range(0, len(rows), _LOOK_BATCH):
+        yield rows[start : start + _LOOK_BATCH]
 
 
 def _ahead(

@@ -8,7 +8,7 @@ batches, and losses are named by their link.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +17,7 @@ import torch
 from topwork.contracts import Array, Goal
 from topwork.training.checkpoint import Checkpoint
 from topwork.training.folding import precision_of
+from topwork.training.judging import of_rows
 from topwork.training.losses import loss_of
 from topwork.training.plan import RungPlan
 from topwork.training.schedules import averaging, one_cycle
@@ -84,17 +85,22 @@ class Feed(Protocol):
         """Yield rows and their tensors for each (epoch, rows) of ``order``."""
         ...
 
-    def validation(self) -> Iterator[tuple[Array, torch.Tensor]]:
-        """Yield the validation rows in their order, as the network will be given them when it serves."""
+    def validation(self, rows: Array | None = None) -> Iterator[tuple[Array, torch.Tensor]]:
+        """Yield validation rows as the network will be given them when it serves: all in their order, or these."""
         ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Check:
-    """Scores ``[n_valid, k]`` by target, and the mean log loss."""
+    """Scores ``[n, k]`` by target and the mean log loss of all validation rows, or of ``rows`` of them."""
 
     scores: Mapping[str, Array]
     loss: float
+    rows: Array | None = None
+
+    def seen(self, goals: Mapping[str, Goal]) -> dict[str, Goal]:
+        """Return the goals of the rows that were looked at, out of those of all validation rows."""
+        return dict(goals) if self.rows is None else of_rows(goals, self.rows)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,11 +148,8 @@ def train(
     average = {name: tensor.detach().clone() for name, tensor in state.items()}
     best = _Best()
     start = _restore(control.found, trainee, average, optimiser, best)
-    first_loss = (
-        _look(trainee, feed, goals[1], control.bf16).loss
-        if start == 0
-        else float(control.found_value("first_loss"))
-    )
+    sight = _Sight.of(rung, feed, goals[1], seed, control.bf16)
+    first_loss = sight.look(trainee).loss if start == 0 else float(control.found_value("first_loss"))
     order = order_of(rung, feed.n_train, start, seed)
     ended, n_done = "done", start
     for step, (rows, tensors) in zip(range(start, rung.n_steps), feed.batches(order), strict=False):
@@ -161,13 +164,16 @@ def train(
         n_done = step + 1
         control.advance(1)
         if n_done % rung.check_every == 0 or n_done == rung.n_steps:
-            _consider(best, trainee, feed, goals[1], average, control, n_done)
+            _consider(best, trainee, sight, average, control, n_done)
             if not best.loss < _WORST * max(first_loss, _SMALL):
                 ended = "diverged"
                 break
             control.keep(_checkpoint(trainee, average, optimiser, best, n_done, first_loss))
     if best.check is None and ended == "stopped" and n_done > start:
-        _consider(best, trainee, feed, goals[1], average, control, n_done)
+        _consider(best, trainee, sight, average, control, n_done)
+    if best.weights and sight.rows is not None:
+        _put(state, best.weights)
+        best.check = replace(sight, rows=None, goals=goals[1]).look(trainee)
     return Outcome(best.weights, best.check or Check({}, float("inf")), n_done, ended)
 
 
@@ -291,11 +297,49 @@ def _fold_in(
 # --- looking at validation ----------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sight:
+    """What a look at validation sees: these rows of the feed, or all of them, and their goals."""
+
+    feed: Feed
+    goals: Mapping[str, Goal]
+    rows: Array | None
+    bf16: bool
+
+    @classmethod
+    def of(
+        cls, rung: RungPlan, feed: Feed, goals: Mapping[str, Goal], seed: tuple[int, int], bf16: bool
+    ) -> _Sight:
+        """Return the sight of the looks on the way."""
+        n = len(next(iter(goals.values())).truth)
+        if n <= rung.n_looked:
+            return cls(feed, goals, None, bf16)
+        rows = np.sort(np.random.default_rng(seed).permutation(n)[: rung.n_looked])
+        return cls(feed, of_rows(goals, rows), rows, bf16)
+
+    def look(self, trainee: Trainee) -> Check:
+        """Score the rows with the weights as they are."""
+        scores: dict[str, list[Array]] = {name: [] for name in self.goals}
+        trainee.set_training(False)
+        with torch.no_grad():
+            for _, tensors in self.feed.validation(self.rows):
+                with precision_of(bf16=self.bf16):
+                    features = trainee.features(tensors)
+                for name, head in trainee.heads.items():
+                    scores[name].append(head(features.float()).numpy())
+        trainee.set_training(True)
+        whole = {name: np.concatenate(parts) for name, parts in scores.items()}
+        losses = [
+            float(loss_of(goal.link, torch.from_numpy(whole[name]), torch.from_numpy(goal.truth), 0.0))
+            for name, goal in self.goals.items()
+        ]
+        return Check(whole, float(np.mean(losses)), self.rows)
+
+
 def _consider(
     best: _Best,
     trainee: Trainee,
-    feed: Feed,
-    goals: Mapping[str, Goal],
+    sight: _Sight,
     average: Mapping[str, torch.Tensor],
     control: Control,
     step: int,
@@ -304,30 +348,12 @@ def _consider(
     state = trainee.state()
     own = {name: tensor.detach().clone() for name, tensor in state.items()}
     _put(state, average)
-    check = _look(trainee, feed, goals, control.bf16)
+    check = sight.look(trainee)
     _put(state, own)
     control.saw(step, check)
     if check.loss < best.loss:
         best.loss, best.check = check.loss, check
         best.weights = {name: tensor.clone() for name, tensor in average.items()}
-
-
-def _look(trainee: Trainee, feed: Feed, goals: Mapping[str, Goal], bf16: bool) -> Check:
-    scores: dict[str, list[Array]] = {name: [] for name in goals}
-    trainee.set_training(False)
-    with torch.no_grad():
-        for _, tensors in feed.validation():
-            with precision_of(bf16=bf16):
-                features = trainee.features(tensors)
-            for name, head in trainee.heads.items():
-                scores[name].append(head(features.float()).numpy())
-    trainee.set_training(True)
-    whole = {name: np.concatenate(parts) for name, parts in scores.items()}
-    losses = [
-        float(loss_of(goal.link, torch.from_numpy(whole[name]), torch.from_numpy(goal.truth), 0.0))
-        for name, goal in goals.items()
-    ]
-    return Check(whole, float(np.mean(losses)))
 
 
 def _put(state: Mapping[str, torch.Tensor], values: Mapping[str, torch.Tensor]) -> None:

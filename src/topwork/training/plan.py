@@ -33,6 +33,8 @@ _MOST_STEPS = 20_000
 _WORTH_STEPS = 10
 """A rung that the budget allows fewer steps than this is not begun."""
 _LEAST_LOOKS = 5
+MOST_LOOKED = 1000
+"""Validation rows of a look on the way: enough to tell good weights from better ones, at a bounded cost."""
 _LEAST_EPOCHS = 2
 """Training all stages for less than this does harm more often than good."""
 _TOP_SHARE = 0.3
@@ -62,6 +64,8 @@ class RungPlan:
         Label smoothing.
     check_every
         Steps between two looks at validation.
+    n_looked
+        Validation rows of these looks at most, drawn by the seed. The last look is at all of them.
     """
 
     name: str
@@ -70,6 +74,7 @@ class RungPlan:
     batch: int
     rates: tuple[float, ...]
     check_every: int
+    n_looked: int = MOST_LOOKED
     n_parts: int = 1
     recompute: bool = False
     n_variants: int = 0
@@ -80,7 +85,7 @@ class RungPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All rungs above the probe, and what else decides the weights."""
+    """All rungs above the probe, and what else decides the weights; ``steps`` is how many were asked for, if any."""
 
     seed: int
     n_threads: int
@@ -88,6 +93,7 @@ class Plan:
     libraries: str
     data: str
     rungs: tuple[RungPlan, ...]
+    steps: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +101,8 @@ class Speed:
     """What a timed trial found: seconds of a step with all stages and of one with the upper ones only.
 
     ``fill_s`` is what computing the activations at the cut takes, for one variant of every example; ``check_s`` a
-    look at validation with the whole network. ``most_variants`` of every example fit into memory at the cut.
+    look at all ``n_valid`` rows of validation with the whole network. ``most_variants`` of every example fit into
+    memory at the cut.
     """
 
     all_s: float
@@ -103,6 +110,14 @@ class Speed:
     fill_s: float
     check_s: float
     most_variants: int = MOST_VARIANTS
+    n_valid: int = 0
+
+    @property
+    def looks_s(self) -> tuple[float, float]:
+        """Return seconds of a look on the way, and of one more at the end where that one is at more rows."""
+        if self.n_valid <= MOST_LOOKED:
+            return self.check_s, 0.0
+        return self.check_s * MOST_LOOKED / self.n_valid, self.check_s
 
 
 def plan_rungs(
@@ -181,11 +196,13 @@ def _affordable(name: str, most: int, speed: Speed, left_s: float, per_epoch: in
 def rung_s(name: str, n_steps: int, speed: Speed, per_epoch: int) -> float:
     """Return what a rung takes in seconds: its steps, its looks at validation, and what it keeps at the cut."""
     n_looks = 1 + max(_LEAST_LOOKS, ceil(n_steps / per_epoch))
+    look_s, last_s = speed.looks_s
+    looking_s = n_looks * look_s + last_s
     if name != "top":
-        return n_steps * speed.all_s + n_looks * speed.check_s
+        return n_steps * speed.all_s + looking_s
     n_variants = min(speed.most_variants, ceil(n_steps / per_epoch))
-    look_s = speed.check_s * min(1.0, speed.top_s / speed.all_s)  # from the cut on
-    return n_variants * speed.fill_s + speed.check_s + n_steps * speed.top_s + n_looks * look_s
+    from_cut = min(1.0, speed.top_s / speed.all_s)
+    return n_variants * speed.fill_s + speed.check_s + n_steps * speed.top_s + looking_s * from_cut
 
 
 def _rung(name: str, steps: int, per_epoch: int, batch: int, n_stages: int, n_below: int) -> RungPlan:

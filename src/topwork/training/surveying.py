@@ -100,14 +100,16 @@ def survey(subject: Subject) -> Survey:
     all_s, kept, whole = _step(subject, 0, batch)
     state = _COPIES * sum(p.numel() * p.element_size() for p in subject.network.parameters())
     if subject.parts is None:
-        return Survey(Speed(all_s, 0.0, 0.0, look_s), whole, None, kept, 0, state)
+        speed = Speed(all_s, 0.0, 0.0, look_s, n_valid=subject.n_valid)
+        return Survey(speed, whole, None, kept, 0, state)
     below = subject.parts[0]
     fill_s = seconds_of(lambda: at_cut(below, batch, bf16=subject.bf16)) * per_row * subject.n_train
     activation = at_cut(below, batch, bf16=subject.bf16)
     top_s, _, upper = _step(subject, subject.n_below, activation)
     cut_bytes = activation[0].numel() * activation.element_size()
     n_variants = variants_of(MOST_VARIANTS, cut_bytes * subject.n_train, subject.memory_bytes)
-    return Survey(Speed(all_s, top_s, fill_s, look_s, n_variants), whole, upper, kept, cut_bytes, state)
+    speed = Speed(all_s, top_s, fill_s, look_s, n_variants, subject.n_valid)
+    return Survey(speed, whole, upper, kept, cut_bytes, state)
 
 
 def at_cut(below: Callable[[torch.Tensor], Any], batch: torch.Tensor, *, bf16: bool) -> torch.Tensor:

@@ -6,11 +6,12 @@ neither the network nor how it is trained.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING
 
-from topwork.contracts import Workplace
+from topwork.contracts import Moment, Workplace
 from topwork.errors import StorageError, UsageError
 from topwork.storage import write_atomically
 from topwork.training.plan import Plan, plan_from_json, plan_to_json
@@ -73,15 +74,15 @@ class Unfinished:
             )
         return found
 
-    def keep(self, number: int, state: Checkpoint) -> None:
-        """Replace the state of the rung that is being trained."""
-        self._write("state", number, state)
+    def keep(self, number: int, state: Checkpoint, history: Sequence[Moment]) -> None:
+        """Replace the state of the rung that is being trained; ``history`` is what validation said so far."""
+        self._write("state", number, state, history)
 
     def found(self, number: int) -> Checkpoint | None:
         """Return the state in which an earlier run left a rung."""
         return self._read("state", number)
 
-    def finish(self, number: int, outcome: Outcome) -> None:
+    def finish(self, number: int, outcome: Outcome, history: Sequence[Moment]) -> None:
         """Write down what a rung came to that was trained to its end."""
         import torch
 
@@ -92,7 +93,7 @@ class Unfinished:
         tensors = {f"best.{name}": tensor for name, tensor in outcome.weights.items()}
         tensors |= {f"scores.{name}": torch.from_numpy(s) for name, s in outcome.check.scores.items()}
         values = {"loss": outcome.check.loss, "n_steps": outcome.n_steps, "ended": outcome.ended}
-        self._write(f"rung{number}", number, Checkpoint(tensors, values))
+        self._write(f"rung{number}", number, Checkpoint(tensors, values), history)
 
     def finished(self, number: int) -> Outcome | None:
         """Return what a rung came to that an earlier run trained to its end."""
@@ -105,12 +106,26 @@ class Unfinished:
         check = Check(scores, float(found.values["loss"]))
         return Outcome(found.under("best."), check, int(found.values["n_steps"]), str(found.values["ended"]))
 
-    def _write(self, kind: str, number: int, state: Checkpoint) -> None:
+    def history(self) -> list[Moment]:
+        """Return what validation said in an earlier run, up to its last file."""
+        if self.workplace is None or not self.workplace.resume:
+            return []
+        from topwork.training.checkpoint import read_checkpoint
+
+        kept: list[list[Moment]] = [[]]
+        for path in self.workplace.folder.glob("*.safetensors"):
+            found = read_checkpoint(path)
+            with suppress(TypeError, KeyError):  # a file of another version
+                kept.append([Moment(**one) for one in found.values["history"]] if found else [])
+        return max(kept, key=len)
+
+    def _write(self, kind: str, number: int, state: Checkpoint, history: Sequence[Moment]) -> None:
         from topwork.training.checkpoint import write_checkpoint
 
         if self.workplace is None:
             return
-        state = replace(state, values={**state.values, "rung": number})
+        told = [asdict(moment) for moment in history]
+        state = replace(state, values={**state.values, "rung": number, "history": told})
         try:
             write_checkpoint(self.workplace.folder / f"{kind}.safetensors", state)
         except StorageError as error:
