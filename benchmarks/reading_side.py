@@ -23,8 +23,8 @@ from topwork.contracts import Array, Decoded, Engine
 from topwork.engines.memory import keep_memory
 from topwork.inputs import IMAGE
 from topwork.progress import Quiet
+from topwork.steps.transfer import Preparation
 from topwork.training.reading import BATCH, Runner, read_features
-from topwork.verbs.transfer import Preparation
 
 Result = TypeVar("Result")
 

@@ -23,12 +23,12 @@ from topwork.contracts import Dataset, Goal
 from topwork.engines.machine import survey
 from topwork.inputs import IMAGE
 from topwork.progress import Quiet
+from topwork.steps.material import TrunkMaterial, resources_of
 from topwork.training.feeds import RawFeed
 from topwork.training.folding import fold
 from topwork.training.loop import Control, Trainee, train
 from topwork.training.plan import RungPlan
 from topwork.training.schedules import stage_rates
-from topwork.verbs.material import TrunkMaterial, resources_of
 
 _N_EPOCHS = 3
 _N_WARM = 2

@@ -14,10 +14,10 @@ from pathlib import Path
 from topwork import Surroundings, plugins
 from topwork.engines.export import export
 from topwork.inputs import modality
+from topwork.steps.transfer import exportable_of
 from topwork.trunks import architectures
 from topwork.trunks.tensors import read_order
 from topwork.trunks.timm_trunk import TimmTrunk
-from topwork.verbs.transfer import exportable_of
 
 FOLDER = Path(__file__).resolve().parents[1] / "src" / "topwork" / "trunks" / "topologies"
 

@@ -19,8 +19,8 @@ from topwork.engines.feature_maps import MAP, expose_feature_map
 from topwork.engines.grafting import graft
 from topwork.engines.graphs import assemble, parse
 from topwork.inputs import modality
+from topwork.steps.transfer import exportable_of
 from topwork.trunks import resolve, topologies
-from topwork.verbs.transfer import exportable_of
 
 Pool = Callable[[torch.Tensor], torch.Tensor]
 N_CHANNELS = 5

@@ -12,9 +12,9 @@ from topwork.engines.feature_maps import MAP, expose_feature_map
 from topwork.engines.grafting import graft
 from topwork.errors import UsageError
 from topwork.inputs import modality
+from topwork.steps.transfer import exportable_of
 from topwork.training.heatmaps import class_maps, contrast, heat
 from topwork.trunks import resolve
-from topwork.verbs.transfer import exportable_of
 
 N_CHANNELS, N_CLASSES, H, W = 6, 4, 3, 5
 

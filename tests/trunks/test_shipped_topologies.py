@@ -15,9 +15,9 @@ from topwork.engines.choice import build, reference
 from topwork.engines.export import verify
 from topwork.errors import WeightsError
 from topwork.inputs import modality
+from topwork.steps.transfer import exportable_of
 from topwork.trunks import topologies
 from topwork.trunks.timm_trunk import TimmTrunk
-from topwork.verbs.transfer import exportable_of
 
 CATALOGUE = {name: one for name, one in plugins.trunks().items() if isinstance(one, TimmTrunk)}
 

@@ -264,7 +264,7 @@ def test_a_first_fit_with_the_catalogue_imports_no_torch(
     import sys
 
     from topwork import plugins
-    from topwork.verbs.options import DEFAULT_TRUNK
+    from topwork.steps.options import DEFAULT_TRUNK
 
     plugins.trunk(DEFAULT_TRUNK).fetch(around.cache_dir, around.progress)
     script = (

@@ -23,8 +23,8 @@ from topwork import (
     load,
     predict,
 )
-from topwork.verbs.options import duration_s
-from topwork.verbs.places import default_bundle
+from topwork.steps.options import duration_s
+from topwork.steps.places import default_bundle
 from toy_photos import COLOURS, photo, write_photos
 
 

@@ -175,7 +175,7 @@ def fit(
     from topwork import verbs
     from topwork.cli.interruption import stop_asked
     from topwork.cli.output import show_fit
-    from topwork.verbs.places import default_bundle
+    from topwork.steps.places import default_bundle
     from topwork.verbs.tracking import require_tracker, track
 
     options = _options(input, target, group, time, layout, keep=not no_training_data, golden=golden)
@@ -416,8 +416,8 @@ def _around(context: typer.Context, engine: EngineWord = "auto", *, quiet: bool 
     from topwork import progress
     from topwork.cli.sources import process_age_s
     from topwork.engines.memory import keep_memory, rest_while_waiting
+    from topwork.steps.recording import command_line
     from topwork.verbs import Surroundings
-    from topwork.verbs.recording import command_line
 
     keep_memory()
     rest_while_waiting()

@@ -104,8 +104,8 @@ def show_plugins(*, as_json: bool) -> None:
 def show_trunks(around: Surroundings, *, as_json: bool) -> None:
     """List the catalogue; speeds are those that fits on this machine have measured."""
     from topwork.plugins import trunks
+    from topwork.steps.speeds import known_speeds
     from topwork.trunks import is_here
-    from topwork.verbs.speeds import known_speeds
 
     cards = [
         replace(trunk.card, offline=is_here(trunk.card, around.cache_dir)) for trunk in trunks().values()
@@ -227,7 +227,7 @@ def _inputs(n: int) -> str:
 
 
 def _comparison_json(found: BundleComparison) -> dict[str, Any]:
-    from topwork.verbs.recording import metrics_json
+    from topwork.steps.recording import metrics_json
 
     return {
         "schema": 1,

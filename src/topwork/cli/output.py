@@ -131,7 +131,7 @@ def show_evaluation(record: FitRecord, bundle: Path, report: Path | None, *, as_
 
 
 def _result(record: FitRecord, bundle: Path, report: Path | None, seconds: float) -> dict[str, Any]:
-    from topwork.verbs.recording import to_result_json
+    from topwork.steps.recording import to_result_json
 
     return {
         "schema": 1,

@@ -4,13 +4,13 @@ A verb decides in which order things happen; how each of them is done stands in 
 save through the progress that it is given.
 """
 
+from topwork.steps.options import FitOptions, Surroundings
 from topwork.verbs.checking import DataCheck, check
 from topwork.verbs.comparing import BundleComparison, compare
 from topwork.verbs.estimating import FitEstimate, estimate
 from topwork.verbs.evaluating import evaluate
 from topwork.verbs.fitting import fit
 from topwork.verbs.model import Model, Prediction
-from topwork.verbs.options import FitOptions, Surroundings
 from topwork.verbs.predicting import load, predict
 from topwork.verbs.serving import serve
 

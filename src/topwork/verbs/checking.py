@@ -14,9 +14,9 @@ from topwork.data.split import SplitOptions, make_split
 from topwork.engines.machine import survey
 from topwork.errors import DataError
 from topwork.inputs import modality as modality_named
+from topwork.steps.duplicates import near_pairs
+from topwork.steps.options import FitOptions, Surroundings
 from topwork.training.reading import inspect
-from topwork.verbs.duplicates import near_pairs
-from topwork.verbs.options import FitOptions, Surroundings
 
 __all__ = ["DataCheck", "check"]
 

@@ -16,9 +16,9 @@ from topwork.contracts import Array, Dataset, Metrics, Target, row_numbers
 from topwork.data.check import Findings, examine
 from topwork.data.reading import read
 from topwork.errors import DataError, UsageError
-from topwork.verbs.duplicates import near_pairs
+from topwork.steps.duplicates import near_pairs
+from topwork.steps.options import FitOptions, Surroundings
 from topwork.verbs.model import Model
-from topwork.verbs.options import FitOptions, Surroundings
 from topwork.verbs.predicting import load
 from topwork.verbs.scoring import Scored, fitted_on, require_modality, score
 

@@ -13,14 +13,14 @@ from topwork.errors import DataError
 from topwork.progress import Quiet
 from topwork.recipes.ladder import Outlook, outlook
 from topwork.recipes.probe import PROBE
+from topwork.steps.material import TrunkMaterial, resources_of
+from topwork.steps.options import DEFAULT_BUDGET, DEFAULT_TRUNK, FitOptions, Surroundings, duration_s
+from topwork.steps.order import Order
+from topwork.steps.transfer import Preparation, read_part
 from topwork.training.forecasts import peak_bytes, range_of
 from topwork.training.plan import BATCH, plan_rungs, rung_s
 from topwork.training.reading import Reading
 from topwork.verbs.fitting import look_up
-from topwork.verbs.material import TrunkMaterial, resources_of
-from topwork.verbs.options import DEFAULT_BUDGET, DEFAULT_TRUNK, FitOptions, Surroundings, duration_s
-from topwork.verbs.order import Order
-from topwork.verbs.transfer import Preparation, read_part
 
 __all__ = ["FitEstimate", "estimate"]
 

@@ -14,13 +14,13 @@ from topwork.data.check import Findings, examine
 from topwork.data.reading import read
 from topwork.errors import DataError, UsageError
 from topwork.report.forms import FORMS
+from topwork.steps.duplicates import near_pairs
+from topwork.steps.options import FitOptions, Surroundings
+from topwork.steps.recording import Judged, judge, moment, summarise_data, worst
 from topwork.storage import write_atomically
 from topwork.training.reading import Reading
-from topwork.verbs.duplicates import near_pairs
 from topwork.verbs.model import Model
-from topwork.verbs.options import FitOptions, Surroundings
 from topwork.verbs.predicting import load
-from topwork.verbs.recording import Judged, judge, moment, summarise_data, worst
 from topwork.verbs.scoring import fitted_on, require_modality, score
 
 __all__ = ["evaluate"]

@@ -45,19 +45,14 @@ from topwork.engines.choice import build, reference
 from topwork.engines.grafting import graft
 from topwork.errors import UsageError
 from topwork.inputs import modality as modality_named
+from topwork.proof.groups import require_slices
+from topwork.proof.proving import Case, prove
 from topwork.report.html import render_html
-from topwork.storage import sweep, write_atomically
-from topwork.training.cache import FeatureCache
-from topwork.training.reading import Reading, Runner, partition, read_features
-from topwork.training.statistics import describe
-from topwork.trunks import resolve
-from topwork.verbs.duplicates import near_pairs
-from topwork.verbs.goldens import golden_inputs, require_goldens
-from topwork.verbs.groups import require_slices
-from topwork.verbs.material import TrunkMaterial, resources_of
-from topwork.verbs.model import Model
-from topwork.verbs.onward import BundleTrunk, forgotten, keep_sides, trunk_of
-from topwork.verbs.options import (
+from topwork.steps.duplicates import near_pairs
+from topwork.steps.goldens import golden_inputs, require_goldens
+from topwork.steps.material import TrunkMaterial, resources_of
+from topwork.steps.onward import BundleTrunk, forgotten, keep_sides, trunk_of
+from topwork.steps.options import (
     DEFAULT_BUDGET,
     DEFAULT_RECIPE,
     DEFAULT_TRUNK,
@@ -65,10 +60,9 @@ from topwork.verbs.options import (
     Surroundings,
     duration_s,
 )
-from topwork.verbs.order import Order, Rows
-from topwork.verbs.places import Place
-from topwork.verbs.proving import Case, prove
-from topwork.verbs.recording import (
+from topwork.steps.order import Order, Rows
+from topwork.steps.places import Place
+from topwork.steps.recording import (
     Judged,
     judge,
     moment,
@@ -77,8 +71,14 @@ from topwork.verbs.recording import (
     told_on_the_way,
     worst,
 )
-from topwork.verbs.speeds import remember_speed
-from topwork.verbs.transfer import Preparation, features_of, packages
+from topwork.steps.speeds import remember_speed
+from topwork.steps.transfer import Preparation, features_of, packages
+from topwork.storage import sweep, write_atomically
+from topwork.training.cache import FeatureCache
+from topwork.training.reading import Reading, Runner, partition, read_features
+from topwork.training.statistics import describe
+from topwork.trunks import resolve
+from topwork.verbs.model import Model
 
 __all__ = ["fit", "look_up", "open_cache"]
 

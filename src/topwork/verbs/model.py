@@ -10,8 +10,8 @@ from typing import Any, overload
 from topwork.bundle.model import BundleModel
 from topwork.contracts import FitRecord, Json
 from topwork.errors import DecodeError
+from topwork.steps.places import TemporaryFolder
 from topwork.storage import write_atomically
-from topwork.verbs.places import TemporaryFolder
 
 __all__ = ["Model", "Prediction"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from topwork.bundle.model import open_model
 from topwork.contracts import Modality
 from topwork.errors import UsageError
+from topwork.steps.options import Surroundings
 from topwork.verbs.model import Model, Prediction
-from topwork.verbs.options import Surroundings
 
 __all__ = ["input_files", "load", "predict"]
 

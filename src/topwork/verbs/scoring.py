@@ -14,9 +14,9 @@ import numpy as np
 from topwork.bundle.model import scores_output
 from topwork.contracts import Array, Dataset
 from topwork.errors import UsageError
+from topwork.steps.options import Surroundings
 from topwork.training.reading import Reading, Runner, read_features
 from topwork.verbs.model import Model
-from topwork.verbs.options import Surroundings
 
 __all__ = ["Scored", "fitted_on", "require_modality", "score"]
 

@@ -9,7 +9,7 @@ from topwork.bundle.model import open_model
 from topwork.serving.app import application
 from topwork.serving.limits import Limits
 from topwork.serving.server import run
-from topwork.verbs.options import Surroundings
+from topwork.steps.options import Surroundings
 
 __all__ = ["serve"]
 

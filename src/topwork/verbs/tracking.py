@@ -20,8 +20,8 @@ from typing import Any, Literal, TypeAlias
 
 from topwork.contracts import Chart, Estimate, FitRecord
 from topwork.errors import MissingExtraError, StorageError
+from topwork.steps.recording import VALIDATION_OVER_TIME
 from topwork.storage import explain
-from topwork.verbs.recording import VALIDATION_OVER_TIME
 
 __all__ = ["TrackerName", "require_tracker", "track"]
 

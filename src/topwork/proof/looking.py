@@ -12,10 +12,10 @@ from topwork.contracts import Array, Gallery, Graph, LinearHead, Picture
 from topwork.engines.feature_maps import MAP, expose_feature_map
 from topwork.errors import DecodeError
 from topwork.evaluation.classification import softmax
+from topwork.steps.order import Order, Rows
+from topwork.steps.recording import THUMBNAIL_PX, thumbnail
+from topwork.steps.transfer import Preparation
 from topwork.training.heatmaps import contrast, heat
-from topwork.verbs.order import Order, Rows
-from topwork.verbs.recording import THUMBNAIL_PX, thumbnail
-from topwork.verbs.transfer import Preparation
 
 __all__ = ["Looker", "typical"]
 

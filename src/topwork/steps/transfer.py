@@ -25,11 +25,11 @@ from topwork.engines.choice import EngineChoice, build, choose, reference
 from topwork.engines.export import export
 from topwork.engines.machine import Machine, survey
 from topwork.errors import StorageError, UsageError
+from topwork.steps.options import Surroundings
+from topwork.steps.order import Order
 from topwork.storage import write_atomically
 from topwork.training.cache import FeatureKey
 from topwork.training.reading import Reading, Runner, read_features
-from topwork.verbs.options import Surroundings
-from topwork.verbs.order import Order
 
 __all__ = [
     "Preparation",

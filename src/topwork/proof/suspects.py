@@ -13,9 +13,9 @@ from topwork.contracts import Array, Dataset, Gallery, Picture
 from topwork.data.corrections import Suspect
 from topwork.errors import MissingExtraError
 from topwork.evaluation.classification import softmax
+from topwork.steps.order import Order, Rows
+from topwork.steps.recording import thumbnail
 from topwork.training.label_issues import find_conflicts, find_label_issues, find_outliers
-from topwork.verbs.order import Order, Rows
-from topwork.verbs.recording import thumbnail
 
 __all__ = ["Suspicion", "gallery_of_outliers", "gallery_of_suspects", "suspicions"]
 

@@ -10,8 +10,8 @@ import numpy as np
 from topwork.contracts import Array, Budget, Estimate, FitJob, Table
 from topwork.evaluation.brittleness import Spread, spread, variance_ratio
 from topwork.recipes.scratch import SCRATCH
-from topwork.verbs.order import Order, Rows
-from topwork.verbs.transfer import Preparation, features_of
+from topwork.steps.order import Order, Rows
+from topwork.steps.transfer import Preparation, features_of
 
 __all__ = ["N_SEEDS", "Brittleness", "brittleness", "in_times"]
 

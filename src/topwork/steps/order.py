@@ -20,7 +20,7 @@ from topwork.contracts import (
     Trunk,
 )
 from topwork.data.check import Findings
-from topwork.verbs.options import FitOptions, Surroundings
+from topwork.steps.options import FitOptions, Surroundings
 
 __all__ = ["Order", "Rows"]
 

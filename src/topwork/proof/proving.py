@@ -24,16 +24,16 @@ from topwork.contracts import (
     Table,
     TargetResult,
 )
+from topwork.proof.groups import gaps_of
+from topwork.proof.growing import growth_of
+from topwork.proof.looking import Looker, typical
+from topwork.proof.rivals import MAJORITY, Rival, classical, compared, from_scratch, frozen, majority
+from topwork.proof.seeds import brittleness, in_times
+from topwork.proof.suspects import Suspicion, gallery_of_outliers, gallery_of_suspects, suspicions
+from topwork.proof.thresholds import threshold_of
 from topwork.recipes.probe import PROBE
-from topwork.verbs.groups import gaps_of
-from topwork.verbs.growing import growth_of
-from topwork.verbs.looking import Looker, typical
-from topwork.verbs.order import Order, Rows
-from topwork.verbs.rivals import MAJORITY, Rival, classical, compared, from_scratch, frozen, majority
-from topwork.verbs.seeds import brittleness, in_times
-from topwork.verbs.suspects import Suspicion, gallery_of_outliers, gallery_of_suspects, suspicions
-from topwork.verbs.thresholds import threshold_of
-from topwork.verbs.transfer import Preparation
+from topwork.steps.order import Order, Rows
+from topwork.steps.transfer import Preparation
 
 __all__ = ["Case", "Proof", "prove"]
 

@@ -11,7 +11,7 @@ from topwork.contracts import Array, Estimate, Table
 from topwork.errors import UsageError
 from topwork.evaluation.classification import softmax
 from topwork.evaluation.slices import Groups, Slice, categories, slice_scores, terciles
-from topwork.verbs.order import Order, Rows
+from topwork.steps.order import Order, Rows
 
 __all__ = ["gaps_of", "require_slices"]
 

@@ -16,8 +16,8 @@ from topwork.contracts import Array, Budget, Comparison, FitJob, Fitted, Workpla
 from topwork.errors import DecodeError
 from topwork.recipes.probe import PROBE
 from topwork.recipes.scratch import SCRATCH
-from topwork.verbs.order import Order, Rows
-from topwork.verbs.transfer import Preparation, features_of
+from topwork.steps.order import Order, Rows
+from topwork.steps.transfer import Preparation, features_of
 
 __all__ = ["MAJORITY", "Rival", "classical", "compared", "from_scratch", "frozen", "majority"]
 

@@ -7,8 +7,8 @@ import numpy as np
 from topwork.contracts import Array, Chart, Estimate, Growth, LinearHead, Point, Series
 from topwork.errors import UsageError
 from topwork.evaluation.growth import LearningCurve, grow, one_minus
+from topwork.steps.order import Order, Rows
 from topwork.training import probe as linear
-from topwork.verbs.order import Order, Rows
 
 __all__ = ["growth_of"]
 

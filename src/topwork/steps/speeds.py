@@ -8,10 +8,10 @@ from contextlib import suppress
 from topwork import plugins
 from topwork.engines.machine import survey
 from topwork.errors import StorageError
+from topwork.steps.options import Surroundings
+from topwork.steps.transfer import Preparation, choice_for
 from topwork.training.reading import Reading
 from topwork.trunks import speeds
-from topwork.verbs.options import Surroundings
-from topwork.verbs.transfer import Preparation, choice_for
 
 __all__ = ["known_speeds", "remember_speed"]
 

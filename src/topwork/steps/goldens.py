@@ -10,7 +10,7 @@ from pathlib import Path
 
 from topwork.contracts import Array, Dataset, Inspection, Modality
 from topwork.errors import DataError, DecodeError
-from topwork.verbs.options import FitOptions
+from topwork.steps.options import FitOptions
 
 __all__ = ["golden_inputs", "require_goldens"]
 

@@ -7,7 +7,7 @@ import numpy as np
 from topwork.contracts import Array, Table
 from topwork.evaluation.calibration import cheapest_threshold, cost_at_threshold
 from topwork.evaluation.classification import softmax
-from topwork.verbs.order import Order, Rows
+from topwork.steps.order import Order, Rows
 
 __all__ = ["threshold_of"]
 

@@ -11,7 +11,7 @@ import numpy as np
 from topwork.contracts import Array, Dataset, Modality, Preprocessing, Resources, Stage, Trunk
 from topwork.engines.machine import Machine
 from topwork.errors import DecodeError
-from topwork.verbs.options import Surroundings
+from topwork.steps.options import Surroundings
 
 if TYPE_CHECKING:
     import torch
