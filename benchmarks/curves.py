@@ -91,7 +91,7 @@ def _head(names: str) -> Iterator[str]:
     )
     yield (
         "<style>text{fill:#444}.grid{stroke:#8884;fill:none}.fit,.median{fill:none;stroke-linejoin:round}"
-        f".fit{{stroke-width:1;opacity:.35}}.median{{stroke-width:2.5}}text.name{{font-weight:600}}{light}"
+        f".fit{{stroke-width:1;opacity:.35}}.median{{stroke-width:2.5}}.leader{{stroke-dasharray:1 4}}text.name{{font-weight:600}}{light}"
         f"@media(prefers-color-scheme:dark){{text{{fill:#bbb}}{dark}}}</style>"
     )
 
@@ -109,11 +109,11 @@ def _line(frame: _Frame, curve: Curve, number: int, kind: str) -> str:
 
 
 def _labels(frame: _Frame, medians: Mapping[str, Curve]) -> Iterator[str]:
-    """Write each name beside the end of its line, none over another."""
+    """Write each name in the margin, level with the end of its line, none over another."""
     ends = [(frame.y(c[-1].accuracy), n, name, c[-1]) for n, (name, c) in enumerate(medians.items()) if c]
     lowest = float("-inf")
     for y, number, name, end in sorted(ends):
         lowest = max(y, lowest + _LABEL_PX)
-        x = frame.x(end.seconds) + 8
         words = f"{name}, {100 * end.accuracy:.0f} %"
-        yield f'<text class="name s{number}" x="{x:.1f}" y="{lowest + 4:.1f}">{words}</text>'
+        yield f'<path class="leader s{number}" d="M{frame.x(end.seconds):.1f} {y:.1f}H{_RIGHT}"/>'
+        yield f'<text class="name s{number}" x="{_RIGHT + 8}" y="{lowest + 4:.1f}">{words}</text>'

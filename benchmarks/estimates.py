@@ -68,7 +68,7 @@ def measure(place: Place) -> Section:
         ),
         tables=(Table(("data", "what", "estimate", "came to", "inside"), [one.row() for one in held]),),
         notes=(
-            "`topwork estimate`, then `topwork fit --proof none`, as processes of their own; weights cached, features not. "
+            "`topwork estimate`, then `topwork fit --proof none`, each a process; weights cached, features not. "
             "Seconds of probe and ladder are those of the whole command, bytes its largest resident set.",
         ),
     )
