@@ -91,7 +91,8 @@ def _head(names: str) -> Iterator[str]:
     )
     yield (
         "<style>text{fill:#444}.grid{stroke:#8884;fill:none}.fit,.median{fill:none;stroke-linejoin:round}"
-        f".fit{{stroke-width:1;opacity:.35}}.median{{stroke-width:2.5}}.leader{{stroke-dasharray:1 4}}text.name{{font-weight:600}}{light}"
+        f".fit{{stroke-width:1;opacity:.35}}.median{{stroke-width:2.5}}.leader{{stroke-dasharray:1 4}}"
+        f"text.name{{font-weight:600}}{light}"
         f"@media(prefers-color-scheme:dark){{text{{fill:#bbb}}{dark}}}</style>"
     )
 

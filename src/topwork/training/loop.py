@@ -1,8 +1,8 @@
 """The training loop: steps, averaged weights, looks at validation, checkpoints.
 
-The order of rows comes from (seed, rung, epoch) and what a feed draws from (seed, epoch, row), so a run that was killed
-goes on to exactly the weights of one that was not. It knows no architecture, no task and no file format: a `Trainee` gives features, a `Feed` gives
-batches, and losses are named by their link.
+The order of rows comes from (seed, rung, epoch) and what a feed draws from (seed, epoch, row), so a run that was
+killed goes on to exactly the weights of one that was not. It knows no architecture, no task and no file format: a
+`Trainee` gives features, a `Feed` gives batches, and losses are named by their link.
 """
 
 from __future__ import annotations
