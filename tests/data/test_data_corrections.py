@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 
 from topwork.contracts import Dataset, Inspection, Rejected
 from topwork.data.check import examine
-from topwork.data.corrections import Correction, Corrections, Suspect, apply, read_corrections, write_suspects
+from topwork.data.corrections import (
+    Correction,
+    Corrections,
+    Suspect,
+    apply,
+    free_name,
+    read_corrections,
+    write_suspects,
+)
 from topwork.errors import DataError, StorageError
 
 KEYS = ("cat/1.jpg", "cat/2.jpg", "dog/1.jpg", "dog/2.jpg", "odd.jpg")
@@ -290,6 +298,21 @@ def test_an_apostrophe_that_a_person_typed_stays(tmp_path: Path) -> None:
 
 
 TWO = replace(DATA, targets={**DATA.targets, "size": ("big", "big", "small", "small", "big")})
+
+
+def test_what_a_person_decided_is_never_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "m.labels.csv"
+    suspect = Suspect("cat/1.jpg", "cat", "dog", "", 0.1)
+    assert free_name(path) == path
+    write_suspects(path, [suspect])
+    assert free_name(path) == path, "nobody has decided anything in it yet"
+    fill_in(path, {"cat/1.jpg": "relabel"})
+    second = tmp_path / "m.labels.2.csv"
+    assert free_name(path) == second
+    write_suspects(second, [suspect])
+    assert free_name(path) == second
+    second.write_text("something of a user's own", encoding="utf-8")
+    assert free_name(path) == tmp_path / "m.labels.3.csv"
 
 
 def test_of_two_targets_the_table_says_which(tmp_path: Path) -> None:

@@ -66,6 +66,15 @@ def test_a_ratio_to_nothing_says_nothing() -> None:
     assert variance_ratio(none, some).value == 0
 
 
+def test_runs_that_look_equal_do_not_make_a_ratio_sure() -> None:
+    same, other = np.full(3, 0.9), np.array([0.8, 0.85, 0.9])
+    found = variance_ratio(same, other, step=1 / 20)
+    assert (found.value, found.low) == (0, 0)
+    assert found.high > 0.5
+    wide = np.array([0.5, 0.7, 0.9])
+    assert variance_ratio(wide, other, step=0.01) == variance_ratio(wide, other)
+
+
 @pytest.mark.parametrize("values", [[], [1.0], [1.0, np.nan], [[1.0, 2.0]]])
 def test_what_has_no_spread_is_refused(values: list[float]) -> None:
     with pytest.raises(UsageError, match="two or more numbers"):

@@ -78,6 +78,16 @@ def test_pairing_makes_the_precision_of_a_class_surer_too() -> None:
     assert one.high - one.low < 0.5 * (alone.high - alone.low)
 
 
+def test_models_that_agree_are_not_surely_the_same() -> None:
+    truth = np.array([0, 0, 0, 0, 0, 1, 1, 1, 1, 1])
+    said = np.array([0, 0, 1, 1, 0, 0, 0, 1, 1, 1])
+    for one in compare_classes(truth, said, said, 2):
+        for part in (one.precision, one.recall):
+            assert part.value == 0
+            assert part.low < -0.2
+            assert part.high > 0.2
+
+
 def test_a_class_that_a_model_never_says_has_no_precision() -> None:
     truth = np.array([0, 0, 1, 1])
     first, second = compare_classes(truth, np.zeros(4, np.int64), truth, 2)

@@ -343,6 +343,29 @@ def test_a_run_that_was_killed_goes_on_to_the_same_model(
         assert again.n_asked < 0.8 * n_asked
 
 
+def test_what_was_trained_before_a_kill_is_not_lost_by_a_wish_to_stop(tmp_path: Path) -> None:
+    job, watch = tiny_job(n_steps=LEARNING), Watch()
+    reference = LADDER(placed(job, tmp_path / "whole", watch=watch))
+
+    def kill(n: int) -> bool:
+        if n > 0.9 * watch.n_asked:
+            raise Killed
+        return False
+
+    with pytest.raises(Killed):
+        LADDER(placed(job, tmp_path / "killed", watch=Watch(kill)))
+    impatient = LADDER(placed(job, tmp_path / "killed", resume=True, watch=Watch(lambda _: True)))
+    assert [rung.name for rung in impatient.rungs][:2] == ["probe", "top"]
+    assert impatient.rungs[1].log_loss == reference.rungs[1].log_loss
+
+
+def test_the_number_of_steps_decides_alone_however_little_time_there_is(tmp_path: Path) -> None:
+    job = tiny_job(n_steps=LEARNING)
+    hurried = replace(job, budget=Budget(lambda: 1.0, 0.5))
+    assert hurried.budget.remaining_s() < 0
+    assert_same_model(LADDER(hurried), LADDER(job))
+
+
 @pytest.mark.parametrize("name", ["state", "rung1"])
 def test_a_damaged_checkpoint_is_trained_again(name: str, tmp_path: Path) -> None:
     job = tiny_job(n_steps=N_STEPS)

@@ -147,6 +147,9 @@ def test_names_tell_how_a_metric_reads() -> None:
     assert not is_share("log_loss")
     assert [lower_is_better(n) for n in ("log_loss", "calibration_error", "accuracy")] == [True, True, False]
     assert plain(percent(0.125)) == "12.5 %"
+    assert [plain(percent(share)) for share in (0, 1)] == ["0.0 %", "100.0 %"]
+    assert plain(percent(0.9996)) == "over 99.9 %", "four wrong of 10,000 are not none"
+    assert plain(percent(0.0004)) == "under 0.1 %"
 
 
 def test_what_could_garble_a_page_is_replaced_and_the_rest_kept() -> None:

@@ -385,9 +385,27 @@ def test_a_look_that_is_no_number_ends_the_run() -> None:
         found: torch.Tensor = inner(x)
         return found * float("nan") if n_looks > 1 and not torch.is_grad_enabled() else found
 
-    inner = subject.features
-    outcome = run(Listener(), subject=replace(subject, features=features))
+    inner, listener = subject.features, Listener()
+    outcome = run(listener, subject=replace(subject, features=features))
     assert (outcome.ended, outcome.n_steps, outcome.weights) == ("diverged", 6, {})
+    assert not listener.seen, "nobody can judge what is no number"
+
+
+def test_a_run_that_gets_far_worse_ends_with_what_was_best_before() -> None:
+    subject, n_looks = trainee(), 0
+
+    def features(x: torch.Tensor) -> torch.Tensor:
+        nonlocal n_looks
+        n_looks += not torch.is_grad_enabled()
+        found: torch.Tensor = inner(x)
+        return found * -1e3 if n_looks > 4 and not torch.is_grad_enabled() else found
+
+    inner, listener = subject.features, Listener()
+    outcome = run(listener, subject=replace(subject, features=features))
+    assert (outcome.ended, outcome.n_steps) == ("diverged", 12)
+    assert [step for step, _ in listener.seen] == [6]
+    assert outcome.weights
+    assert outcome.check is listener.seen[0][1]
 
 
 def test_a_head_that_was_sure_of_itself_may_become_less_so() -> None:

@@ -31,7 +31,7 @@ def test_stages_grow_by_a_constant_factor_between_the_ends() -> None:
     assert rates[0] == pytest.approx(1e-4)
     assert rates[-1] == pytest.approx(1e-2)
     assert np.ptp(np.diff(np.log(rates))) < 1e-9
-    assert stage_rates(1, 1e-4, 1e-2) == (1e-2,)
+    assert stage_rates(1, 1e-4, 1e-2) == pytest.approx((1e-3,))
 
 
 def test_averages_forget_the_beginning() -> None:

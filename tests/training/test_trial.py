@@ -39,8 +39,8 @@ def test_a_batch_is_computed_in_as_many_parts_as_half_of_memory_asks(
     ("n_rows", "row_bytes", "memory", "expected"),
     [
         (100, 1, 0, 8),
-        (1000, 2**20, 10 * GIB, 1),
-        (1000, 2**20, 20 * GIB, 2),
+        (1000, 2**20, 10 * GIB, 2),
+        (1000, 2**20, 20 * GIB, 4),
         (10**6, 2**17, GIB, 0),
         (1, 1, GIB, 8),
     ],
@@ -48,7 +48,13 @@ def test_a_batch_is_computed_in_as_many_parts_as_half_of_memory_asks(
 def test_as_many_variants_are_kept_as_a_fifth_of_memory_holds(
     n_rows: int, row_bytes: int, memory: int, expected: int
 ) -> None:
-    assert variants_of(8, n_rows * row_bytes, memory) == expected
+    assert variants_of(8, n_rows * row_bytes, 0, memory) == expected
+
+
+def test_what_validation_takes_is_not_there_for_variants() -> None:
+    assert variants_of(8, GIB, 0, 10 * GIB) == 2
+    assert variants_of(8, GIB, GIB, 10 * GIB) == 1
+    assert variants_of(8, GIB, 9 * GIB, 10 * GIB) == 0
 
 
 def trainee(network: nn.Module) -> Trainee:

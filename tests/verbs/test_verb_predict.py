@@ -121,6 +121,22 @@ def test_evaluating_on_the_data_of_the_fit_gives_its_test_metrics(
     for metric, estimate in fitted.record.targets["label"].test.items():
         assert record.targets["label"].test[metric].value == pytest.approx(estimate.value, abs=within)
     assert record.targets["label"].baselines.keys() == {"majority"}
+    assert not record.proof_seconds
+    assert not record.sections, "pictures and curves of the fit are not of these data"
+    assert "budget" not in record.settings
+
+
+def test_rows_whose_label_the_model_does_not_know_are_counted_as_left_out(
+    fitted: Model, photos: Path, around: Surroundings, tmp_path: Path
+) -> None:
+    data = tmp_path / "more"
+    shutil.copytree(photos, data)
+    (data / "pink").mkdir()
+    for i in range(3):
+        photo((250, 160, 190), 9000 + i).save(data / "pink" / f"{i}.jpg")
+    record = evaluate(fitted.path, data, around=around)
+    (note,) = [one for one in record.split.notes if "pink" in one]
+    assert "3 rows are not counted" in note
 
 
 def test_evaluating_on_new_data_uses_all_of_them(fitted: Model, around: Surroundings, tmp_path: Path) -> None:

@@ -50,9 +50,8 @@ def show_fit(
     put(f"Took    {seconds:.1f} s" + (f", of which the proof {proof_s:.1f} s" if proof_s else ""))
     put(f"Bundle  {bundle}  ({bundle.stat().st_size / 1e6:.1f} MB)")
     put(f"Report  {report}")
-    labels = bundle.with_name(f"{bundle.stem}.labels.csv")
-    if any("labels" in name for name in record.proof_seconds) and labels.exists():
-        put(f"Labels  {labels}  (those that look wrong)")
+    if model.labels is not None:
+        put(f"Labels  {model.labels}  (those that look wrong)")
     if not quiet:
         _say_next(record, bundle, data)
 
@@ -141,7 +140,12 @@ def _result(record: FitRecord, bundle: Path, report: Path | None, seconds: float
         "n_train": record.split.n_train + record.split.n_valid,
         "n_test": record.split.n_test,
         "rungs": [
-            {"name": r.name, "seconds": r.seconds, "validation": r.validation, "chosen": r.chosen}
+            {
+                "name": r.name,
+                "seconds": r.seconds,
+                "validation": r.validation if r.validation == r.validation else None,
+                "chosen": r.chosen,
+            }
             for r in record.rungs
         ],
         "proof_seconds": dict(record.proof_seconds),

@@ -202,11 +202,12 @@ class Resources:
 class Workplace:
     """Where a fit keeps what it would need to go on after being killed.
 
-    ``folder`` is its own; with ``resume`` it may hold the state of an earlier run of the same plan.
+    ``folder`` is its own, None where nothing is kept; with ``resume`` it may hold the state of an earlier run of the
+    same plan.
     ``should_stop`` tells between two steps whether the user wants the best so far.
     """
 
-    folder: Path
+    folder: Path | None
     resume: bool = False
     should_stop: Callable[[], bool] = field(default=lambda: False)
 

@@ -16,10 +16,19 @@ from pathlib import Path
 from typing import Literal, TypeAlias, TypeVar, cast, get_args
 
 from topwork.contracts import Dataset, Rejected
-from topwork.errors import DataError
+from topwork.errors import DataError, StorageError
 from topwork.storage import explain, write_atomically
 
-__all__ = ["Action", "Correction", "Corrections", "Suspect", "apply", "read_corrections", "write_suspects"]
+__all__ = [
+    "Action",
+    "Correction",
+    "Corrections",
+    "Suspect",
+    "apply",
+    "free_name",
+    "read_corrections",
+    "write_suspects",
+]
 
 Action: TypeAlias = Literal["keep", "relabel", "drop"]
 """What a person decided of a row: it is right, it gets ``new_label``, or it is left out."""
@@ -119,6 +128,26 @@ def _harmless(cell: str) -> str:
 
 def _as_meant(cell: str) -> str:
     return cell[1:] if cell[:1] == "'" and cell[1:].startswith(_FORMULA) else cell
+
+
+def free_name(path: Path) -> Path:
+    """Return a path to write suspects to: ``path``, or a numbered one beside it where a person has decided something.
+
+    A file of ours that nobody has touched may be replaced; any other keeps its name.
+    """
+    number = 1
+    found = path
+    while found.exists() and not _is_untouched(found):
+        number += 1
+        found = path.with_name(f"{path.stem}.{number}{path.suffix}")
+    return found
+
+
+def _is_untouched(path: Path) -> bool:
+    try:
+        return not read_corrections(path).decisions
+    except (DataError, StorageError):
+        return False
 
 
 # --- in -----------------------------------------------------------------------------------------------

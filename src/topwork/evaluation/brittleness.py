@@ -55,13 +55,16 @@ def spread(values: Array, *, step: float = 0.0) -> Spread:
     return Spread(Estimate(mean, mean - half, mean + half), Estimate(sqrt(variance), low, high), len(values))
 
 
-def variance_ratio(a: Array, b: Array) -> Estimate:
+def variance_ratio(a: Array, b: Array, *, step: float = 0.0) -> Estimate:
     """Estimate the variance of a over that of b, with the F interval; where it holds 1, nothing is shown.
 
     Parameters
     ----------
     a, b
         ``float [n]`` and ``[m]``, one value per seed, two at least of each.
+    step
+        The smallest change that the metric can show, as for `spread`: either variance may be as large as what its
+        rounding hides, and the bounds say so.
 
     Returns
     -------
@@ -79,7 +82,8 @@ def variance_ratio(a: Array, b: Array) -> Estimate:
     if below == 0:
         return Estimate(float("inf") if above else float("nan"), 0.0, float("inf"))
     low, high = (f_quantile(share, len(a) - 1, len(b) - 1) for share in (0.975, 0.025))
-    return Estimate(above / below, above / below / low, above / below / high)
+    hidden = step**2 / 12
+    return Estimate(above / below, above / max(below, hidden) / low, max(above, hidden) / below / high)
 
 
 def _checked(values: Array) -> Array:

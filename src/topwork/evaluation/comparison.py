@@ -151,7 +151,10 @@ def _precision(own: Array, called_a: Array, called_b: Array) -> Estimate:
     errors = [called * (own - one.value) for called, one in ((called_a, a), (called_b, b))]
     scale = sqrt(float((errors[0] ** 2).sum() * (errors[1] ** 2).sum()))
     correlation = max(0.0, float((errors[0] * errors[1]).sum()) / scale) if scale else 0.0
-    return correlated_difference(a, b, correlation)
+    found = correlated_difference(a, b, correlation)
+    # Models that agree on all rows there are may differ on others: no disagreement among n is no proof of none.
+    unseen = wilson(0, max(int(called_a.sum()), int(called_b.sum()))).high
+    return Estimate(found.value, min(found.low, found.value - unseen), max(found.high, found.value + unseen))
 
 
 def paired_losses(truth: Array, probabilities_a: Array, probabilities_b: Array) -> Array:

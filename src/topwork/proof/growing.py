@@ -82,7 +82,13 @@ def _stratified(known: Array, truth: Array, draw: np.random.Generator) -> Array:
 def _fit(features: Array, truth: Array, k: int, strength: float) -> LinearHead:
     axes = linear.Axes.of(features)
     solution = linear.solve(axes, truth, linear.class_weights(truth, k)[:, None], k, strength)
-    return axes.head(solution.weight[:, 0], solution.bias[0])
+    return axes.head(solution.weight[:, 0], solution.bias[0] + np.log(_shares(truth, k)))
+
+
+def _shares(truth: Array, k: int) -> Array:
+    """Return the labels' shares, which weights by class took out of the answers and the probe puts back."""
+    counts = np.bincount(truth, minlength=k) + 1.0
+    return np.asarray(counts / counts.sum())
 
 
 def _chart(metric: str, sizes: list[int], scores: Array, curve: LearningCurve) -> Chart:

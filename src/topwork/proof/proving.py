@@ -7,8 +7,10 @@ waited enough ends it with Ctrl-C and keeps what there is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeAlias
 
 from topwork.contracts import (
     Array,
@@ -32,6 +34,7 @@ from topwork.proof.seeds import brittleness, in_times
 from topwork.proof.suspects import Suspicion, gallery_of_outliers, gallery_of_suspects, suspicions
 from topwork.proof.thresholds import threshold_of
 from topwork.recipes.probe import PROBE
+from topwork.recipes.scratch import SCRATCH
 from topwork.steps.order import Order, Rows
 from topwork.steps.transfer import Preparation
 
@@ -50,6 +53,8 @@ class Case:
         The trunk as it is now.
     training_s
         What the training took; the rival from scratch gets as much.
+    labels
+        Where labels that look wrong are going to be listed.
     """
 
     order: Order
@@ -60,7 +65,7 @@ class Case:
     fitted: Fitted
     graph: Graph
     training_s: float
-    csv_name: str
+    labels: Path
 
     def scores(self) -> dict[str, Array]:
         """Return the model's scores ``[n_test, k]`` of the test rows."""
@@ -88,7 +93,9 @@ class _Parts:
     seconds: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     growth: dict[str, Growth] = field(default_factory=dict)
-    brittleness: Estimate | None = None
+    brittleness: dict[str, Estimate] = field(default_factory=dict)
+    probe: tuple[Fitted, dict[str, float]] | None = None
+    rivals: list[Rival] = field(default_factory=list)
 
     def add(self, name: str, *sections: Section | None) -> None:
         """Append what there is to a target's sections."""
@@ -106,64 +113,88 @@ def prove(case: Case, results: Mapping[str, TargetResult]) -> Proof:
     """
     parts = _Parts(dict(results))
     clock = case.order.around.clock
-    probe: list[tuple[Fitted, dict[str, float]]] = []
-    rivals: list[Rival] = []
-
-    def fit_probe() -> None:
-        began_s = clock()
-        probe.append(PROBE.fit(replace(case.job, features=case.before.fit_features, budget=Budget(clock))))
-        rivals.append(majority(case.before))
-        rivals.extend([one for one in [classical(case.order, case.before)] if one is not None])
-        if case.fitted.weights:
-            rivals.append(frozen(case.before, probe[0][0], clock() - began_s))
-
-    steps: list[tuple[str, Callable[[], None]]] = [
-        ("baselines", fit_probe),
-        ("growth", lambda: _grow(case, parts, probe[0][1])),
-        ("labels", lambda: _doubt(case, parts, probe[0][0])),
-        ("heat maps", lambda: _look(case, parts)),
-    ]
-    has_trained = len(case.fitted.rungs) > 1 or bool(
-        case.fitted.weights
-    )  # more than a head on what was frozen
-    if case.order.options.proof in ("standard", "full") and has_trained:
-        steps.append(("from scratch", lambda: _scratch(case, rivals)))
-    if case.order.options.proof == "full" and has_trained:
-        steps.append(("seeds", lambda: _seeds(case, parts)))
-    for name, step in steps:
+    for name, step in _steps(case):
         if case.order.around.should_stop():
             parts.notes.append(f"The proof was stopped before: {name}.")
             break
         began_s = clock()
-        step()
+        is_done = _attempt(name, step, case, parts)
         parts.seconds[name] = clock() - began_s
-    _compare(case, parts, rivals)
+        if not is_done:
+            parts.notes.append(f"The proof was stopped during: {name}.")
+            break
+    _attempt("comparisons", _compare, case, parts)
     return Proof(parts.targets, tuple(parts.sections), parts.suspects, parts.seconds, tuple(parts.notes))
+
+
+_Step: TypeAlias = Callable[[Case, _Parts], bool]
+"""A part of the proof; False where the user stopped it."""
+
+
+def _steps(case: Case) -> Iterator[tuple[str, _Step]]:
+    """Yield the parts that the level of proof asks for, and that mean something of this fit."""
+    yield from (("baselines", _baselines), ("growth", _grow), ("labels", _doubt), ("heat maps", _look))
+    # More than a head on what was frozen, and not itself what it would be set beside.
+    has_trained = len(case.fitted.rungs) > 1 or bool(case.fitted.weights)
+    if has_trained and case.order.recipe.name != SCRATCH.name:
+        if case.order.options.proof in ("standard", "full"):
+            yield "from scratch", _scratch
+        if case.order.options.proof == "full":
+            yield "seeds", _seeds
+
+
+def _attempt(name: str, step: _Step, case: Case, parts: _Parts) -> bool:
+    """Take a step; where it fails, say so, and keep what the others found."""
+    try:
+        return step(case, parts)
+    except Exception as error:
+        parts.notes.append(f"The proof's part {name} could not be made: {error or type(error).__name__}")
+        return True
 
 
 # --- the parts --------------------------------------------------------------------------------------------
 
 
-def _grow(case: Case, parts: _Parts, strengths: dict[str, float]) -> None:
+def _baselines(case: Case, parts: _Parts) -> bool:
+    clock = case.order.around.clock
+    began_s = clock()
+    parts.rivals.append(majority(case.before))
+    probe = PROBE.fit(replace(case.job, features=case.before.fit_features, budget=Budget(clock)))
+    parts.probe = probe
+    if case.fitted.weights:
+        parts.rivals.append(frozen(case.before, probe[0], clock() - began_s))
+    described = classical(case.order, case.before)
+    parts.rivals += [] if described is None else [described]
+    return True
+
+
+def _grow(case: Case, parts: _Parts) -> bool:
+    if parts.probe is None:
+        return True
     for name in parts.targets:
-        growth = growth_of(case.order, case.before, strengths, name)
+        growth = growth_of(case.order, case.before, parts.probe[1], name)
         if growth is not None:
             parts.growth[name] = growth
             parts.targets[name] = replace(parts.targets[name], growth=growth)
+    return True
 
 
-def _doubt(case: Case, parts: _Parts, probe: Fitted) -> None:
+def _doubt(case: Case, parts: _Parts) -> bool:
+    if parts.probe is None:
+        return True
     scores = case.scores()
     for name in parts.targets:
-        found, notes = suspicions(case.before, name, probe.held_out[name], scores[name], case.before.pairs)
+        held_out = parts.probe[0].held_out[name]
+        found, notes = suspicions(case.before, name, held_out, scores[name], case.before.pairs)
         parts.suspects[name] = found
         parts.notes += [note for note in notes if note not in parts.notes]
-        parts.add(name, gallery_of_suspects(case.order, found, case.csv_name))
+        parts.add(name, gallery_of_suspects(case.order, found, case.labels.name))
     outliers = gallery_of_outliers(case.order, case.before)
     parts.sections += [] if outliers is None else [outliers]
+    return True
 
 
-def _look(case: Case, parts: _Parts) -> None:
+def _look(case: Case, parts: _Parts) -> bool:
     """Lay heat over the galleries of answers, where pictures may be kept and the network shows where it looks."""
     looker = Looker.of(case.order, case.preparation, case.graph)
     scores = case.scores()
@@ -177,33 +208,48 @@ def _look(case: Case, parts: _Parts) -> None:
             for one in parts.targets[name].sections
         )
         parts.targets[name] = replace(parts.targets[name], sections=drawn)
+    return True
 
 
-def _scratch(case: Case, rivals: list[Rival]) -> None:
-    rival = from_scratch(case.order, case.before, case.preparation, case.job, case.training_s)
-    rivals += [] if rival is None else [rival]
+def _scratch(case: Case, parts: _Parts) -> bool:
+    found = from_scratch(case.order, case.before, case.preparation, case.job, case.training_s)
+    if found is None:
+        return False
+    rival, note = found
+    parts.rivals += [] if rival is None else [rival]
+    parts.notes += [note] if note else []
+    return True
 
 
-def _seeds(case: Case, parts: _Parts) -> None:
+def _seeds(case: Case, parts: _Parts) -> bool:
     """Fit again with other seeds, pretrained and from scratch, each as long as the first time."""
     found = brittleness(case.order, case.before, case.preparation, case.job, case.training_s)
-    parts.sections.append(found.table)
-    parts.brittleness = found.ratio
+    if found is None:
+        return False
+    parts.brittleness = {name: one.ratio for name, one in found.items()}
+    for name, one in found.items():
+        parts.add(name, one.table)
+    return True
 
 
-def _compare(case: Case, parts: _Parts, rivals: list[Rival]) -> None:
+def _compare(case: Case, parts: _Parts) -> bool:
     """Set the model beside its rivals, overall and by groups."""
     scores = case.scores()
-    found = compared(case.after, scores, rivals, case.order.seed)
+    found = compared(case.after, scores, parts.rivals, case.order.seed)
     for name in parts.targets:
+        parts.targets[name] = replace(parts.targets[name], comparisons=found[name])
+        if not (case.after.truth[name][case.after.split.test] >= 0).any():
+            continue
         others = {
-            one.name: one.scores[name] for one in rivals if one.name in ("frozen network", "from scratch")
+            one.name: one.scores[name]
+            for one in parts.rivals
+            if one.name in ("frozen network", "from scratch")
         }
         gaps = gaps_of(case.order, case.after, name, {"this model": scores[name], **others})
         threshold = threshold_of(case.order, case.after, name, case.fitted.held_out[name], scores[name])
-        parts.targets[name] = replace(parts.targets[name], comparisons=found[name])
-        parts.add(name, *_by_rival(case, name, scores[name], rivals), gaps, threshold)
+        parts.add(name, *_by_rival(case, name, scores[name], parts.rivals), gaps, threshold)
         parts.add(name, _claims(case, parts, name))
+    return True
 
 
 def _by_rival(case: Case, name: str, scores: Array, rivals: list[Rival]) -> tuple[Section, ...]:
@@ -229,13 +275,13 @@ def _claims(case: Case, parts: _Parts, name: str) -> Table | None:
         (
             "It generalises better",
             "difference of the score to the network from scratch",
-            scratch.difference[metric].in_points(),
+            _points(scratch.difference[metric]),
         ),
         ("It needs less data", *_enough(parts.growth.get(name), scratch.metrics[metric].value)),
         (
             "It is less brittle",
             "variance of the score over seeds, of this recipe over that from scratch",
-            in_times(parts.brittleness) if parts.brittleness else "not measured: it takes --proof full",
+            _brittle(case, parts, name),
         ),
         (
             "It trains fewer weights",
@@ -244,6 +290,16 @@ def _claims(case: Case, parts: _Parts, name: str) -> Table | None:
         ),
     ]
     return Table("What pretraining brought here", ("claim", "measured as", "result"), tuple(rows))
+
+
+def _points(difference: Estimate) -> str:
+    return difference.in_points() if difference.value == difference.value else "not measured"
+
+
+def _brittle(case: Case, parts: _Parts, name: str) -> str:
+    if name in parts.brittleness:
+        return in_times(parts.brittleness[name])
+    return "not measured" + ("" if case.order.options.proof == "full" else ": it takes --proof full")
 
 
 def _enough(growth: Growth | None, level: float) -> tuple[str, str]:

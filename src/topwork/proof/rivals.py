@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from topwork.contracts import Array, Budget, Comparison, FitJob, Fitted, Workplace
+from topwork.contracts import Array, Budget, Comparison, FitJob, Fitted
 from topwork.errors import DecodeError
 from topwork.recipes.probe import PROBE
 from topwork.recipes.scratch import SCRATCH
@@ -107,29 +107,38 @@ def _described(order: Order, row: int) -> Array:
 
 def from_scratch(
     order: Order, rows: Rows, preparation: Preparation, job: FitJob, seconds: float
-) -> Rival | None:
-    """Train the same network from random weights for as long as the model was; None where it was told to stop."""
+) -> tuple[Rival | None, str] | None:
+    """Train the same network from random weights for as long as the model was.
+
+    Returns
+    -------
+    tuple
+        The rival, and what must be noted; no rival where training came to nothing. None where it was told to stop.
+    """
     clock = order.around.clock
     began_s = clock()
-    if job.workplace is not None and job.workplace.should_stop():
-        return None
-    fitted = SCRATCH(
-        replace(job, budget=Budget(clock, began_s + seconds), n_steps=None, workplace=_no_checkpoints(job))
-    )
-    if job.workplace is not None and job.workplace.should_stop():
+    workplace = job.workplace and replace(job.workplace, folder=None, resume=False)
+    budget = Budget(clock, began_s + seconds)
+    fitted = SCRATCH(replace(job, budget=budget, n_steps=None, workplace=workplace))
+    if order.around.should_stop():
         return None
     took_s = clock() - began_s
+    (rung,) = fitted.rungs
+    if not fitted.weights:
+        return (
+            None,
+            f"From scratch: {took_s:.0f} s were too short for one look at validation, so it is not compared.",
+        )
     graph = preparation.graph()
     trained = replace(graph, weights={**graph.weights, **fitted.weights})
     features = features_of(preparation, trained, order, rows.split.test)
     scores = {name: features @ head.weight.T + head.bias for name, head in fitted.heads.items()}
-    n_steps = fitted.rungs[0].n_steps or 0
-    how = f"The same network from random weights, trained for {took_s:.0f} s ({n_steps} steps), as long as this model."
-    return Rival("from scratch", how, scores, took_s)
-
-
-def _no_checkpoints(job: FitJob) -> Workplace | None:
-    return job.workplace and replace(job.workplace, resume=False)
+    ended = f"; {', '.join(rung.notes)}" if rung.notes else ""
+    how = (
+        f"The same network from random weights, trained for {took_s:.0f} s ({rung.n_steps} steps in fp32{ended}); "
+        f"training this model took {seconds:.0f} s."
+    )
+    return Rival("from scratch", how, scores, took_s), ""
 
 
 def _job(order: Order, rows: Rows, budget: Budget) -> FitJob:

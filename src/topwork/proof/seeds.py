@@ -7,7 +7,7 @@ from math import isfinite
 
 import numpy as np
 
-from topwork.contracts import Array, Budget, Estimate, FitJob, Table
+from topwork.contracts import Array, Budget, Estimate, FitJob, Fitted, Recipe, Table, Workplace
 from topwork.evaluation.brittleness import Spread, spread, variance_ratio
 from topwork.recipes.scratch import SCRATCH
 from topwork.steps.order import Order, Rows
@@ -20,7 +20,7 @@ N_SEEDS = 3
 
 @dataclass(frozen=True, slots=True)
 class Brittleness:
-    """Spread of the score over seeds as a table, and the variance of this recipe over that from scratch."""
+    """Spread of a target's score over seeds as a table, and the variance of this recipe over that from scratch."""
 
     table: Table
     ratio: Estimate
@@ -28,59 +28,93 @@ class Brittleness:
 
 def brittleness(
     order: Order, rows: Rows, preparation: Preparation, job: FitJob, seconds: float
-) -> Brittleness:
+) -> dict[str, Brittleness] | None:
     """Fit with several seeds on the same split, with this recipe and from scratch, each for ``seconds``.
 
     Where the fit was told a number of steps, this recipe takes these instead.
+
+    Returns
+    -------
+    dict
+        By target, without those that no test row has a label of; None where it was told to stop.
     """
-    step = 1 / max(1, len(rows.split.test))
-    scores = {
-        "this recipe": _scores(order, rows, preparation, job, order.recipe, seconds),
-        "from scratch": _scores(order, rows, preparation, replace(job, n_steps=None), SCRATCH, seconds),
+    quiet = replace(job, workplace=job.workplace and _without_checkpoints(job.workplace))
+    ours = _scores(order, rows, preparation, quiet, order.recipe, seconds)
+    scratch = ours and _scores(order, rows, preparation, replace(quiet, n_steps=None), SCRATCH, seconds)
+    if not ours or not scratch:
+        return None
+    length = f"{seconds:.0f} s each" if job.n_steps is None else f"this recipe {job.n_steps} steps each"
+    return {
+        name: _told({"this recipe": ours[name], "from scratch": scratch[name]}, _n_test(rows, name), length)
+        for name in ours
     }
-    told = [(name, *_told(spread(one, step=step))) for name, one in scores.items()]
-    ratio = variance_ratio(scores["this recipe"], scores["from scratch"])
-    table = Table(
-        "How much depends on the seed",
-        ("fit", "mean score", "standard deviation over seeds"),
-        tuple(told),
-        f"{N_SEEDS} seeds on one split, {seconds:.0f} s each. Variance of this recipe over that from scratch: "
-        f"{in_times(ratio)}.",
-    )
-    return Brittleness(table, ratio)
 
 
 def in_times(ratio: Estimate) -> str:
     """Spell a ratio of variances."""
     if not isfinite(ratio.value):
         return "not shown, every run from scratch came to the same score"
+    if not ratio.value:
+        return f"not shown, every run of this recipe came to the same score (0.00 to {ratio.high:.2f} times)"
     return (
         f"{ratio.value:.2f} times ({ratio.low:.2f} to {ratio.high:.2f}); where that holds 1, nothing is shown"
     )
 
 
-def _told(found: Spread) -> tuple[str, str]:
-    mean = Estimate(found.mean.value, max(0.0, found.mean.low), min(1.0, found.mean.high))  # of a share
-    return mean.in_percent(), found.deviation.in_percent()
+def _without_checkpoints(workplace: Workplace) -> Workplace:
+    """Return a place that is asked whether to stop, and that nothing is written to or taken from."""
+    return replace(workplace, folder=None, resume=False)
+
+
+def _n_test(rows: Rows, name: str) -> int:
+    return int((rows.truth[name][rows.split.test] >= 0).sum())
+
+
+def _told(scores: dict[str, Array], n_test: int, length: str) -> Brittleness:
+    step = 1 / n_test
+    ratio = variance_ratio(*scores.values(), step=step)
+    table = Table(
+        "How much depends on the seed",
+        ("fit", "mean score", "standard deviation over seeds"),
+        tuple((name, *_row(spread(one, step=step))) for name, one in scores.items()),
+        f"{N_SEEDS} seeds on one split, {length}. Variance of this recipe over that from scratch: {in_times(ratio)}.",
+    )
+    return Brittleness(table, ratio)
+
+
+def _row(found: Spread) -> tuple[str, str]:
+    mean, deviation = found.mean, found.deviation
+    within = Estimate(mean.value, max(0.0, mean.low), min(1.0, mean.high))  # of a share
+    points = f"{100 * deviation.value:.1f} points ({100 * deviation.low:.1f} to {100 * deviation.high:.1f})"
+    return within.in_percent(), points
 
 
 def _scores(
-    order: Order, rows: Rows, preparation: Preparation, job: FitJob, recipe: object, seconds: float
-) -> Array:
-    """Return the first target's main metric on the test rows for each seed."""
-    name, target = next(iter(rows.targets.items()))
-    truth = rows.truth[name][rows.split.test]
-    found = []
+    order: Order, rows: Rows, preparation: Preparation, job: FitJob, recipe: Recipe, seconds: float
+) -> dict[str, Array] | None:
+    """Return each target's main metric on the test rows for each seed; None where it was told to stop."""
+    runs = []
     for seed in range(N_SEEDS):
+        if order.around.should_stop():
+            return None
         budget = Budget(order.around.clock, order.around.clock() + seconds)
-        assert callable(recipe)
-        fitted = recipe(replace(job, seed=order.seed + 1 + seed, budget=budget, workplace=None))
+        fitted = recipe(replace(job, seed=order.seed + 1 + seed, budget=budget))
+        if order.around.should_stop():  # it may have ended early, and says less than it seems
+            return None
+        runs.append(_scores_of(order, rows, preparation, fitted))
+    return {name: np.array([run[name] for run in runs]) for name in runs[0]}
+
+
+def _scores_of(order: Order, rows: Rows, preparation: Preparation, fitted: Fitted) -> dict[str, float]:
+    features = rows.test_features
+    if fitted.weights:
         graph = preparation.graph()
-        features = rows.test_features
-        if fitted.weights:
-            trained = replace(graph, weights={**graph.weights, **fitted.weights})
-            features = features_of(preparation, trained, order, rows.split.test)
-        head = fitted.heads[name]
-        metrics = target.evaluate(truth, features @ head.weight.T + head.bias, 0)
-        found.append(metrics[target.main_metric].value)
-    return np.array(found)
+        trained = replace(graph, weights={**graph.weights, **fitted.weights})
+        features = features_of(preparation, trained, order, rows.split.test)
+    found = {}
+    for name, target in rows.targets.items():
+        if _n_test(rows, name):
+            scores = features @ fitted.heads[name].weight.T + fitted.heads[name].bias
+            metrics = target.evaluate(rows.truth[name][rows.split.test], scores, 0)
+            found[name] = metrics[target.main_metric].value
+    return found

@@ -25,7 +25,10 @@ _MOST_PICTURES = 36
 
 @dataclass(frozen=True, slots=True)
 class Suspicion:
-    """A row of the data set whose label is doubted; ``score`` is the probability of the given label."""
+    """A row of the data set whose label is doubted.
+
+    ``score`` is the probability of the given label, ``probability`` that of the suggested one.
+    """
 
     row: int
     target: str
@@ -33,6 +36,7 @@ class Suspicion:
     suggested: str
     reason: str
     score: float
+    probability: float
     is_test: bool
 
     def suspect(self, dataset: Dataset) -> Suspect:
@@ -77,6 +81,7 @@ def suspicions(
             labels[one.suggested],
             reason,
             float(one.score),
+            float(probabilities[one.row, one.suggested]),
             bool(is_test[one.row]),
         )
         for one, reason in reversed(found)
@@ -96,7 +101,7 @@ def gallery_of_suspects(order: Order, found: tuple[Suspicion, ...], csv_name: st
             jpeg_base64=thumbnail(order.dataset, one.row, order.modality) if keep else "",
             truth=one.label,
             predicted=one.suggested,
-            probability=1 - one.score,
+            probability=one.probability,
         )
         for one in found[:_MOST_PICTURES]
     )

@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+from math import floor
+
 import numpy as np
 
-from topwork.contracts import Array, Table
+from topwork.contracts import Array, Estimate, Table
+from topwork.errors import UsageError
 from topwork.evaluation.calibration import cheapest_threshold, cost_at_threshold
 from topwork.evaluation.classification import softmax
 from topwork.steps.order import Order, Rows
 
-__all__ = ["threshold_of"]
+__all__ = ["require_cost", "threshold_of"]
+
+
+def require_cost(order: Order) -> None:
+    """Refuse a cost that is none, before any work is done.
+
+    Raises
+    ------
+    UsageError
+        It is negative, infinite or no number.
+    """
+    cost = order.options.error_cost
+    if cost is not None and not 0 <= cost < float("inf"):
+        raise UsageError(
+            f"The cost of an error is {cost:g}; expected a finite number that is not negative.",
+            next_step="Give how many times as much a wrong answer costs as asking a person, such as 10.",
+        )
 
 
 def threshold_of(order: Order, rows: Rows, name: str, held_out: Array, scores: Array) -> Table | None:
@@ -17,23 +36,32 @@ def threshold_of(order: Order, rows: Rows, name: str, held_out: Array, scores: A
     cost = order.options.error_cost
     if cost is None:
         return None
-    known = ~np.isnan(held_out[:, 0])
+    known = ~np.isnan(held_out[:, 0]) & (rows.truth[name][rows.fit_rows] >= 0)
     truth = rows.truth[name][rows.fit_rows][known]
+    if not len(truth) or not (rows.truth[name][rows.split.test] >= 0).any():
+        return None
     chosen = cheapest_threshold(truth, softmax(held_out[known]), cost, 1.0)
     tested = cost_at_threshold(rows.truth[name][rows.split.test], softmax(scores), chosen.value, cost, 1.0)
     always = cost_at_threshold(rows.truth[name][rows.split.test], softmax(scores), 0.0, cost, 1.0)
     return Table(
         "From which probability to answer",
-        ("rule", "answers", "cost per input"),
+        ("rule", "share answered", "of these right", "cost per input"),
         (
-            (
-                f"answer from {chosen.value:.0%} on, else ask a person",
-                f"{tested.share_answered.value:.0%}",
-                tested.cost,
-            ),
-            ("always answer", "100%", always.cost),
-            ("always ask a person", "0%", "1"),
+            (_rule(chosen.value), tested.share_answered, _or_none(tested.accuracy), tested.cost),
+            ("always answer", "100 %", always.accuracy, always.cost),
+            ("always ask a person", "0 %", "–", "1"),
         ),
         f"A wrong answer costs {cost:g} times what asking a person costs. Chosen on validation rows, measured on the "
         "test rows.",
     )
+
+
+def _or_none(estimate: Estimate) -> Estimate | str:
+    return estimate if estimate.value == estimate.value else "–"
+
+
+def _rule(probability: float) -> str:
+    """Spell a threshold, rounded down to so few digits that it still parts what it parted."""
+    if probability == float("inf"):
+        return "never answer, always ask a person"
+    return f"answer from {floor(probability * 1e6) / 1e4:g} % on, else ask a person"

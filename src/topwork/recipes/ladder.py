@@ -17,12 +17,15 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from importlib import metadata
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from topwork.contracts import (
     Array,
+    Budget,
     Estimate,
     FitJob,
     Fitted,
@@ -86,13 +89,19 @@ class LadderRecipe:
             )
         clock = job.budget.clock
         began_s = clock()
-        probe, strengths = PROBE.fit(job)
+        # Where steps are asked for, what is fitted must not depend on how long anything takes.
+        probe, strengths = PROBE.fit(job if job.n_steps is None else replace(job, budget=Budget(clock)))
         first = _Candidate.of_probe(probe, job, clock() - began_s)
-        if job.budget.remaining_s() <= 0 or _told_to_stop(job):
+        resumes = job.workplace is not None and job.workplace.resume
+        if not resumes and (_is_late(job) or _told_to_stop(job)):
             return replace(probe, rungs=(replace(first.rung, chosen=True),))
         climber = _Climber(job, strengths, began_s, self.settings)
         candidates = [first, *climber.climb(first)]
         return climber.finish(probe, candidates)
+
+
+def _is_late(job: FitJob) -> bool:
+    return job.n_steps is None and job.budget.remaining_s() <= 0
 
 
 def _told_to_stop(job: FitJob) -> bool:
@@ -185,10 +194,8 @@ class _Climber:
     def _plan(self) -> Plan:
         """Read the plan of the run that is resumed, or make one from a timed trial; write it down."""
         if self.unfinished.resumes:
-            return self.unfinished.read_plan(self._fingerprint())
+            return self.unfinished.read_plan(self.plan)
         self.surveyed = found = self.survey(self.feed.n_train, len(self.fold.valid))
-        held_bytes = self.material.held_bytes(self.feed.n_train)
-        self.expected_bytes = peak_bytes() + found.training_bytes(self.feed.n_train) + held_bytes
         rungs = plan_rungs(
             self.feed.n_train,
             len(self.stages),
@@ -197,26 +204,33 @@ class _Climber:
             self.job.budget.remaining_s() - self.settings.reserve_s,
             n_steps=self.job.n_steps,
         )
-        plan = replace(
-            self._fingerprint(), rungs=tuple(_shaped(rung, found.shape_of(rung)) for rung in rungs)
-        )
+        plan = replace(self.plan, rungs=tuple(_shaped(rung, found.shape_of(rung)) for rung in rungs))
+        n_variants = max((rung.n_variants for rung in rungs), default=0)
+        training_bytes = found.training_bytes(self.feed.n_train, n_variants)
+        self.expected_bytes = peak_bytes() + training_bytes + self.material.held_bytes(self.feed.n_train)
         self.unfinished.write_plan(plan)
         return plan
 
     def _fingerprint(self) -> Plan:
         """Return a plan without rungs: what must be the same for a run to go on."""
-        import torch
-
         resources = self.material.resources
         return Plan(
             seed=self.job.seed,
             n_threads=resources.n_threads,
             precision="bf16" if self.bf16 else "fp32",
-            libraries=f"torch {torch.__version__}",
+            libraries=_versions(),
             data=_digest(self.job),
             steps=self.job.n_steps,
             rungs=(),
         )
+
+    def _decode_s(self) -> float:
+        """Time decoding on a few rows."""
+        rows = self.fold.train[-4:].tolist()
+        began_s = perf_counter()
+        for row in rows:
+            self.material.example(row)
+        return (perf_counter() - began_s) / len(rows) / self.material.resources.n_threads
 
     def survey(self, n_train: int, n_valid: int) -> Survey:
         """Time and measure steps of either kind on a few rows, for so many."""
@@ -230,6 +244,7 @@ class _Climber:
             n_below=self.n_below,
             n_train=n_train,
             n_valid=n_valid,
+            decode_s=self._decode_s(),
             bf16=self.bf16,
             memory_bytes=self.material.resources.memory_bytes,
         )
@@ -242,7 +257,7 @@ class _Climber:
         best, found = first, []
         self.plan = self._plan()
         for number, rung in enumerate(self.plan.rungs, start=1):
-            if self._should_stop():
+            if self.unfinished.finished(number) is None and self._should_stop():
                 break
             candidate = self._climb_one(number, rung, best)
             if candidate is None:
@@ -274,8 +289,8 @@ class _Climber:
             _recompute(self.stages[rung.n_below :])
         with self.job.progress.track(f"Training {rung.name}", self._n_units(rung), "examples") as advance:
             feed: Any = self._feed(rung, advance)
-            if feed is None:
-                return None
+            if feed is None:  # told to stop, perhaps in a run that has trained before
+                return self.unfinished.best_so_far(number, len(self.fold.valid))
             control = self._control(number, rung, lambda n: advance(n * rung.batch))
             goals = (of_rows(self.job.goals, self.fold.train), of_rows(self.job.goals, self.fold.valid))
             return train(rung, trainee, feed, goals, control, seed=(self.job.seed, number))
@@ -490,9 +505,21 @@ def _recompute(stages: Sequence[Stage]) -> None:
             module.forward = partial(checkpoint, own, use_reentrant=False)
 
 
+def _versions() -> str:
+    """Return the versions of what decides the weights."""
+    return ", ".join(f"{name} {_version(name)}" for name in ("topwork", "torch", "timm", "numpy", "pillow"))
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "absent"
+
+
 def _digest(job: FitJob) -> str:
     """Return a hash of all that a run is fitted on."""
-    found = hashlib.sha256(np.ascontiguousarray(job.features).tobytes())
+    found = hashlib.sha256(np.ascontiguousarray(job.features).data)
     for name, goal in sorted(job.goals.items()):
         found.update(name.encode() + goal.truth.tobytes())
     for fold in job.folds[:1]:

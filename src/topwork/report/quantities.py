@@ -92,7 +92,11 @@ def spell_interval(name: str, estimate: Estimate) -> str:
 
 
 def percent(share: float) -> str:
-    """Spell a share with one decimal: ``75.5 %``, the space unbreakable."""
+    """Spell a share with one decimal: ``75.5 %``, the space unbreakable; 0 and 100 are told only of none and all."""
+    if 0 < share < 0.0005:
+        return "under\u00a00.1\u00a0%"
+    if 0.9995 <= share < 1:
+        return "over\u00a099.9\u00a0%"
     return f"{100 * share:.1f}\u00a0%"
 
 

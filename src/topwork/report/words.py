@@ -263,7 +263,7 @@ def _confusions(result: TargetResult) -> Iterator[str]:
     if worst is None:
         yield "It confused no two classes on the test examples."
     elif worst.count == 1:
-        yield "It confused no two classes with each other more than once."
+        yield "It took no class for the same other one more than once."
     else:
         yield (
             f"What it confuses most is {_quoted(worst.truth)}, which it took for {_quoted(worst.predicted)} "

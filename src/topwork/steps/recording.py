@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import platform
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -38,11 +40,13 @@ __all__ = [
     "judge",
     "metrics_json",
     "moment",
+    "platform_settings",
     "summarise_data",
     "summarise_split",
     "thumbnail",
     "to_result_json",
     "told_on_the_way",
+    "unknown_labels",
     "worst",
 ]
 
@@ -66,6 +70,28 @@ def moment(epoch_s: float) -> str:
     return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def platform_settings() -> dict[str, str]:
+    """Name the Python and the system that computed."""
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def unknown_labels(target: Target, raw: Sequence[str | None]) -> str:
+    """Say how many rows have a label that the model does not know and are therefore not counted; empty for none."""
+    truth = target.encode(raw)
+    unknown = Counter(
+        label for label, number in zip(raw, truth.tolist(), strict=True) if label and number < 0
+    )
+    if not unknown:
+        return ""
+    named = ", ".join(label for label, _ in unknown.most_common(10))
+    n = unknown.total()
+    rows = "1 row is" if n == 1 else f"{n:,} rows are"
+    return f"{rows} not counted, because the model does not know their label: {named}."
+
+
 def summarise_data(name: str, dataset: Dataset, findings: Findings) -> DataSummary:
     """Say what was read."""
     return DataSummary(
@@ -81,10 +107,10 @@ def summarise_data(name: str, dataset: Dataset, findings: Findings) -> DataSumma
     )
 
 
-def summarise_split(split: Split) -> SplitSummary:
-    """Say how many rows stood where."""
+def summarise_split(split: Split, notes: tuple[str, ...] = ()) -> SplitSummary:
+    """Say how many rows stood where, and what a reader of the result must know of it."""
     sizes = len(split.train), len(split.valid), len(split.test)
-    return SplitSummary(split.method, split.seed, *sizes, split.notes)
+    return SplitSummary(split.method, split.seed, *sizes, (*split.notes, *notes))
 
 
 def judge(
@@ -136,8 +162,10 @@ def told_on_the_way(fitted: Fitted) -> tuple[Section, ...]:
     rungs = list(dict.fromkeys(one.rung for one in fitted.history))
     if not rungs:
         return ()
-    probe = fitted.rungs[0]
-    series = [Series("probe", (Point(probe.seconds, probe.validation),), "dots")]
+    first = fitted.rungs[0]
+    series = (
+        [] if first.name in rungs else [Series(first.name, (Point(first.seconds, first.validation),), "dots")]
+    )
     series += [
         Series(name, tuple(Point(one.seconds, one.score) for one in fitted.history if one.rung == name))
         for name in rungs

@@ -75,6 +75,7 @@ class ClassificationTarget:
     def differences(self, truth: Array, scores: Array, others: Array, rival: str) -> tuple[Section, ...]:
         """Return the paired differences of precision and recall of each class."""
         every = compare_classes(truth, scores.argmax(1), others.argmax(1), self.n_outputs)
+        n_told = 2 * len(every)
         rows = tuple(
             (label, _points(one.precision), _points(one.recall), str(one.n))
             for label, one in zip(self.labels, every, strict=True)
@@ -84,7 +85,8 @@ class ClassificationTarget:
                 f"Each class, against: {rival}",
                 ("label", "precision, difference", "recall, difference", "test rows"),
                 rows,
-                "This model less the other, on the same rows; where an interval holds 0, nothing is shown.",
+                "This model less the other, on the same rows; where an interval holds 0, nothing is shown. Of "
+                f"{n_told} differences about {n_told / 20:.0f} would leave it out by chance alone.",
             ),
         )
 

@@ -94,19 +94,33 @@ def fill(
     should_stop: Callable[[], bool],
 ) -> CutFeed | None:
     """Compute the activations at a cut once, for ``n_variants`` of every training row; None where told to stop."""
-    train: list[torch.Tensor] = []
+    train: torch.Tensor | None = None
     with torch.no_grad():
         for epoch in range(n_variants):
             order = ((epoch, rows) for rows in _chunks(np.arange(feed.n_train)))
-            parts: list[torch.Tensor] = []
             for rows, tensors in feed.batches(order):
                 if should_stop():
                     return None
-                parts.append(below(tensors))
+                train = _put(train, (n_variants, feed.n_train), (epoch, rows), below(tensors))
                 advance(len(rows))
-            train.append(torch.cat(parts))
-        valid = torch.cat([below(tensors) for _, tensors in feed.validation()])
-    return CutFeed(torch.stack(train), valid)
+        valid: torch.Tensor | None = None
+        for rows, tensors in feed.validation():
+            if should_stop():
+                return None
+            valid = _put(valid, (len(feed.valid),), (rows,), below(tensors))
+    assert train is not None
+    assert valid is not None
+    return CutFeed(train, valid)
+
+
+def _put(
+    whole: torch.Tensor | None, sizes: tuple[int, ...], place: tuple[int | Array, ...], part: torch.Tensor
+) -> torch.Tensor:
+    """Write a part into the whole, which is made when its first part shows how large one activation is."""
+    if whole is None:
+        whole = part.new_empty((*sizes, *part.shape[1:]))
+    whole[tuple(torch.from_numpy(one) if isinstance(one, np.ndarray) else one for one in place)] = part
+    return whole
 
 
 def _chunks(rows: Array) -> Iterator[Array]:

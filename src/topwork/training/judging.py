@@ -37,4 +37,5 @@ def losses_of_rows(goals: Mapping[str, Goal], scores: Mapping[str, Array]) -> Ar
 def mean_score(goals: Mapping[str, Goal], scores: Mapping[str, Array]) -> float:
     """Return the main metric, averaged over the targets that have one; NaN without any."""
     every = [goal.score(goal.truth, scores[name]) for name, goal in goals.items() if goal.score is not None]
-    return float(np.mean(every)) if every else float("nan")
+    known = [one for one in every if one == one]
+    return float(np.mean(known)) if known else float("nan")

@@ -98,6 +98,11 @@ class Check:
     loss: float
     rows: Array | None = None
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether every score is a number."""
+        return all(np.isfinite(scores).all() for scores in self.scores.values())
+
     def seen(self, goals: Mapping[str, Goal]) -> dict[str, Goal]:
         """Return the goals of the rows that were looked at, out of those of all validation rows."""
         return dict(goals) if self.rows is None else of_rows(goals, self.rows)
@@ -164,16 +169,19 @@ def train(
         n_done = step + 1
         control.advance(1)
         if n_done % rung.check_every == 0 or n_done == rung.n_steps:
-            _consider(best, trainee, sight, average, control, n_done)
-            if not best.loss < _WORST * max(first_loss, _SMALL):
+            if not _consider(
+                best, trainee, sight, average, control, n_done, _WORST * max(first_loss, _SMALL)
+            ):
                 ended = "diverged"
                 break
             control.keep(_checkpoint(trainee, average, optimiser, best, n_done, first_loss))
     if best.check is None and ended == "stopped" and n_done > start:
-        _consider(best, trainee, sight, average, control, n_done)
+        _consider(best, trainee, sight, average, control, n_done, float("inf"))
     if best.weights and sight.rows is not None:
         _put(state, best.weights)
         best.check = replace(sight, rows=None, goals=goals[1]).look(trainee)
+        if not best.check.is_finite:
+            return Outcome({}, best.check, n_done, "diverged")
     return Outcome(best.weights, best.check or Check({}, float("inf")), n_done, ended)
 
 
@@ -343,17 +351,24 @@ def _consider(
     average: Mapping[str, torch.Tensor],
     control: Control,
     step: int,
-) -> None:
-    """Look at validation with the averaged weights; keep them if they are the best so far."""
+    worst: float,
+) -> bool:
+    """Look at validation with the averaged weights, and keep them if they are the best so far.
+
+    False where a score is no number or the loss is ``worst`` or more: the run diverges, and nothing is kept of it.
+    """
     state = trainee.state()
     own = {name: tensor.detach().clone() for name, tensor in state.items()}
     _put(state, average)
     check = sight.look(trainee)
     _put(state, own)
+    if not (check.is_finite and check.loss < worst):
+        return False
     control.saw(step, check)
     if check.loss < best.loss:
         best.loss, best.check = check.loss, check
         best.weights = {name: tensor.clone() for name, tensor in average.items()}
+    return True
 
 
 def _put(state: Mapping[str, torch.Tensor], values: Mapping[str, torch.Tensor]) -> None:
@@ -376,7 +391,8 @@ def _checkpoint(
     tensors = {f"own.{name}": tensor for name, tensor in trainee.state().items()}
     tensors |= {f"average.{name}": tensor for name, tensor in average.items()}
     for name, p in trainee.named().items():
-        moments = optimiser.state[p]
+        if not (moments := optimiser.state[p]):
+            continue  # it takes no part in what is trained, and never had a gradient
         tensors |= {f"first.{name}": moments["exp_avg"], f"second.{name}": moments["exp_avg_sq"]}
     tensors |= {f"best.{name}": tensor for name, tensor in best.weights.items()}
     if best.check is not None:
@@ -398,6 +414,8 @@ def _restore(
     _put(trainee.state(), {name: found.tensors[f"own.{name}"] for name in average})
     _put(average, {name: found.tensors[f"average.{name}"] for name in average})
     for name, p in trainee.named().items():
+        if f"first.{name}" not in found.tensors:
+            continue
         optimiser.state[p] = {
             "step": torch.tensor(float(n_steps)),
             "exp_avg": found.tensors[f"first.{name}"],

@@ -102,7 +102,7 @@ class Speed:
 
     ``fill_s`` is what computing the activations at the cut takes, for one variant of every example; ``check_s`` a
     look at all ``n_valid`` rows of validation with the whole network. ``most_variants`` of every example fit into
-    memory at the cut.
+    memory at the cut. ``decode_s`` is what decoding every training row takes, which is done once where memory allows.
     """
 
     all_s: float
@@ -111,6 +111,7 @@ class Speed:
     check_s: float
     most_variants: int = MOST_VARIANTS
     n_valid: int = 0
+    decode_s: float = 0.0
 
     @property
     def looks_s(self) -> tuple[float, float]:
@@ -164,7 +165,7 @@ def _within_time(
     wanted: Mapping[str, int], speed: Speed, remaining_s: float, per_epoch: int
 ) -> dict[str, int]:
     chosen: dict[str, int] = {}
-    left_s = remaining_s
+    left_s = remaining_s - speed.decode_s
     least = dict.fromkeys(wanted, min(_LEAST_STEPS, _LEAST_EPOCHS * per_epoch)) | {"top": _WORTH_STEPS}
     for name, steps in wanted.items():
         share = _TOP_SHARE if name == "top" and _is_left(wanted, least, speed, left_s, per_epoch) else 1.0

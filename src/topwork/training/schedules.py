@@ -5,7 +5,7 @@ They know no optimiser. Everything is relative: 1 is the peak.
 
 from __future__ import annotations
 
-from math import cos, pi
+from math import cos, pi, sqrt
 
 __all__ = ["averaging", "one_cycle", "stage_rates"]
 
@@ -27,10 +27,10 @@ def stage_rates(n_stages: int, lowest: float, highest: float) -> tuple[float, ..
     """Return the peak rate of each stage from the input up, growing by a constant factor.
 
     Lower stages hold what every picture needs and move less: discriminative fine-tuning, Howard and Ruder,
-    arXiv 1801.06146, section 3.2.
+    arXiv 1801.06146, section 3.2. A network of one stage gets the geometric middle, for it is low and high at once.
     """
     if n_stages == 1:
-        return (highest,)
+        return (sqrt(lowest * highest),)
     factor = (highest / lowest) ** (1 / (n_stages - 1))
     return tuple(lowest * factor**i for i in range(n_stages))
 

@@ -38,6 +38,8 @@ class Subject:
         What is trained above so many frozen stages.
     n_train, n_valid
         Rows of the whole job.
+    decode_s
+        Seconds that decoding one row takes of all threads together.
     """
 
     network: torch.nn.Module
@@ -49,6 +51,7 @@ class Subject:
     n_valid: int
     bf16: bool
     memory_bytes: int
+    decode_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,29 +89,32 @@ class Survey:
         """Return how the steps of a rung must be computed."""
         return self.upper if rung.n_below and self.upper is not None else self.whole
 
-    def training_bytes(self, n_train: int) -> int:
+    def training_bytes(self, n_train: int, n_variants: int) -> int:
         """Return what training adds to the process at its peak, apart from decoded inputs."""
         step = ceil(BATCH / self.whole.n_parts) * self.kept_bytes
-        return n_train * self.speed.most_variants * self.cut_bytes + step + self.state_bytes
+        at_cut = (n_train * n_variants + self.speed.n_valid) * self.cut_bytes if n_variants else 0
+        return at_cut + step + self.state_bytes
 
 
 def survey(subject: Subject) -> Survey:
     """Time and measure steps of either kind."""
     batch, per_row = subject.batch, 1 / len(subject.batch)
     with torch.no_grad(), precision_of(bf16=subject.bf16):
-        look_s = seconds_of(lambda: subject.network(batch)) * per_row * subject.n_valid
-    all_s, kept, whole = _step(subject, 0, batch)
+        look_s = (seconds_of(lambda: subject.network(batch)) * per_row + subject.decode_s) * subject.n_valid
     state = _COPIES * sum(p.numel() * p.element_size() for p in subject.network.parameters())
+    all_s, kept, whole = _step(subject, 0, batch, state)
+    decode_s = subject.decode_s * subject.n_train
     if subject.parts is None:
-        speed = Speed(all_s, 0.0, 0.0, look_s, n_valid=subject.n_valid)
+        speed = Speed(all_s, 0.0, 0.0, look_s, n_valid=subject.n_valid, decode_s=decode_s)
         return Survey(speed, whole, None, kept, 0, state)
     below = subject.parts[0]
     fill_s = seconds_of(lambda: at_cut(below, batch, bf16=subject.bf16)) * per_row * subject.n_train
     activation = at_cut(below, batch, bf16=subject.bf16)
-    top_s, _, upper = _step(subject, subject.n_below, activation)
+    top_s, _, upper = _step(subject, subject.n_below, activation, state)
     cut_bytes = activation[0].numel() * activation.element_size()
-    n_variants = variants_of(MOST_VARIANTS, cut_bytes * subject.n_train, subject.memory_bytes)
-    speed = Speed(all_s, top_s, fill_s, look_s, n_variants, subject.n_valid)
+    of_train, of_valid = cut_bytes * subject.n_train, cut_bytes * subject.n_valid
+    n_variants = variants_of(MOST_VARIANTS, of_train, of_valid, subject.memory_bytes)
+    speed = Speed(all_s, top_s, fill_s, look_s, n_variants, subject.n_valid, decode_s)
     return Survey(speed, whole, upper, kept, cut_bytes, state)
 
 
@@ -119,9 +125,16 @@ def at_cut(below: Callable[[torch.Tensor], Any], batch: torch.Tensor, *, bf16: b
     return activation
 
 
-def _step(subject: Subject, n_below: int, batch: torch.Tensor) -> tuple[float, int, Shape]:
-    """Return seconds of a whole step, bytes kept of an example, and the shape of steps that this asks for."""
+def _step(subject: Subject, n_below: int, batch: torch.Tensor, state_bytes: int) -> tuple[float, int, Shape]:
+    """Return seconds of a whole step, bytes kept of an example, and the shape of steps that this asks for.
+
+    One example shows what is kept of it before several are tried at once.
+    """
     trainee = subject.trainee(n_below)
+    kept = kept_bytes(trainee, batch[:1])
+    left_bytes = max(1, subject.memory_bytes - state_bytes) if subject.memory_bytes else 0
+    shape = Shape(*parts_of(BATCH, kept, left_bytes))
+    batch = batch[: ceil(BATCH / shape.n_parts)]
 
     def step() -> None:
         with precision_of(bf16=subject.bf16):
@@ -131,5 +144,4 @@ def _step(subject: Subject, n_below: int, batch: torch.Tensor) -> tuple[float, i
             p.grad = None
 
     seconds = seconds_of(step) / len(batch) * min(BATCH, subject.n_train)
-    kept = kept_bytes(trainee, batch[:2])
-    return seconds, kept, Shape(*parts_of(BATCH, kept, subject.memory_bytes))
+    return seconds, kept, shape

@@ -62,12 +62,13 @@ def parts_of(batch: int, bytes_per_example: int, memory_bytes: int) -> tuple[int
     return (batch, True) if fit < 1 else (ceil(batch / min(batch, fit)), False)
 
 
-def variants_of(most: int, bytes_per_variant: int, memory_bytes: int) -> int:
+def variants_of(most: int, bytes_per_variant: int, bytes_of_valid: int, memory_bytes: int) -> int:
     """Return how many variants of every example can be kept at a cut: at most ``most``, 0 where not even one can.
 
-    ``bytes_per_variant`` is what one variant of all examples takes. While they are put together there are two copies.
-    A machine that does not tell its memory (0) is taken to have enough.
+    ``bytes_per_variant`` is what one variant of all training rows takes, ``bytes_of_valid`` what the validation rows
+    take. A machine that does not tell its memory (0) is taken to have enough.
     """
     if not memory_bytes or not bytes_per_variant:
         return most
-    return min(most, int(_PART_FOR_VARIANTS * memory_bytes / (2 * bytes_per_variant)))
+    left = _PART_FOR_VARIANTS * memory_bytes - bytes_of_valid
+    return min(most, max(0, int(left / bytes_per_variant)))

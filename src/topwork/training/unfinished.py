@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from topwork.contracts import Moment, Workplace
@@ -34,18 +35,23 @@ class Unfinished:
     tell: Callable[[str], None]
 
     @property
+    def folder(self) -> Path | None:
+        """Where it is kept."""
+        return None if self.workplace is None else self.workplace.folder
+
+    @property
     def resumes(self) -> bool:
         """Whether an earlier run is to be gone on with."""
-        return self.workplace is not None and self.workplace.resume
+        return self.folder is not None and self.workplace is not None and self.workplace.resume
 
     def write_plan(self, plan: Plan) -> None:
         """Begin anew: forget an earlier run and write the plan down."""
-        if self.workplace is None:
+        if self.folder is None:
             return
         try:
-            for left in self.workplace.folder.glob("*.safetensors"):
+            for left in self.folder.glob("*.safetensors"):
                 left.unlink()
-            write_atomically(self.workplace.folder / _PLAN, plan_to_json(plan).encode())
+            write_atomically(self.folder / _PLAN, plan_to_json(plan).encode())
         except (StorageError, OSError) as error:
             self.tell(f"The plan could not be written, so this fit cannot be resumed: {error}")
 
@@ -55,10 +61,10 @@ class Unfinished:
         Raises
         ------
         UsageError
-            There is none, or data, seed, threads or libraries are not those of now.
+            There is none, or data, seed, steps, threads, number format or libraries are not those of now.
         """
-        assert self.workplace is not None
-        folder = self.workplace.folder
+        folder = self.folder
+        assert folder is not None
         try:
             found = plan_from_json((folder / _PLAN).read_text(encoding="utf-8"))
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -83,12 +89,12 @@ class Unfinished:
         return self._read("state", number)
 
     def finish(self, number: int, outcome: Outcome, history: Sequence[Moment]) -> None:
-        """Write down what a rung came to that was trained to its end."""
+        """Write down what a rung came to, unless it was stopped and may go on."""
         import torch
 
         from topwork.training.checkpoint import Checkpoint
 
-        if outcome.ended != "done":
+        if outcome.ended == "stopped":
             return
         tensors = {f"best.{name}": tensor for name, tensor in outcome.weights.items()}
         tensors |= {f"scores.{name}": torch.from_numpy(s) for name, s in outcome.check.scores.items()}
@@ -106,14 +112,27 @@ class Unfinished:
         check = Check(scores, float(found.values["loss"]))
         return Outcome(found.under("best."), check, int(found.values["n_steps"]), str(found.values["ended"]))
 
+    def best_so_far(self, number: int, n_valid: int) -> Outcome | None:
+        """Return what the state of a rung holds, where its last look was at all validation rows."""
+        from topwork.training.loop import Check, Outcome
+
+        found = self.found(number)
+        if found is None:
+            return None
+        scores = {name: tensor.numpy() for name, tensor in found.under("scores.").items()}
+        if not scores or any(len(one) != n_valid for one in scores.values()):
+            return None
+        check = Check(scores, float(found.values["best_loss"]))
+        return Outcome(found.under("best."), check, int(found.values["n_steps"]), "stopped")
+
     def history(self) -> list[Moment]:
         """Return what validation said in an earlier run, up to its last file."""
-        if self.workplace is None or not self.workplace.resume:
+        if self.folder is None or not self.resumes:
             return []
         from topwork.training.checkpoint import read_checkpoint
 
         kept: list[list[Moment]] = [[]]
-        for path in self.workplace.folder.glob("*.safetensors"):
+        for path in self.folder.glob("*.safetensors"):
             found = read_checkpoint(path)
             with suppress(TypeError, KeyError):  # a file of another version
                 kept.append([Moment(**one) for one in found.values["history"]] if found else [])
@@ -122,19 +141,19 @@ class Unfinished:
     def _write(self, kind: str, number: int, state: Checkpoint, history: Sequence[Moment]) -> None:
         from topwork.training.checkpoint import write_checkpoint
 
-        if self.workplace is None:
+        if self.folder is None:
             return
         told = [asdict(moment) for moment in history]
         state = replace(state, values={**state.values, "rung": number, "history": told})
         try:
-            write_checkpoint(self.workplace.folder / f"{kind}.safetensors", state)
+            write_checkpoint(self.folder / f"{kind}.safetensors", state)
         except StorageError as error:
             self.tell(f"{_WITHOUT}: {error}")
 
     def _read(self, kind: str, number: int) -> Checkpoint | None:
         from topwork.training.checkpoint import read_checkpoint
 
-        if self.workplace is None or not self.workplace.resume:
+        if self.folder is None or not self.resumes:
             return None
-        found = read_checkpoint(self.workplace.folder / f"{kind}.safetensors")
+        found = read_checkpoint(self.folder / f"{kind}.safetensors")
         return found if found is not None and found.values.get("rung") == number else None

@@ -18,7 +18,7 @@ from topwork.steps.options import DEFAULT_BUDGET, DEFAULT_TRUNK, FitOptions, Sur
 from topwork.steps.order import Order
 from topwork.steps.transfer import Preparation, read_part
 from topwork.training.forecasts import peak_bytes, range_of
-from topwork.training.plan import BATCH, plan_rungs, rung_s
+from topwork.training.plan import BATCH, RungPlan, plan_rungs, rung_s
 from topwork.training.reading import Reading
 from topwork.verbs.fitting import look_up
 
@@ -97,14 +97,17 @@ def estimate(
     n_train, n_valid = _n_train_valid(n)
     found = outlook(small, n_train, n_valid)
     surveying_s = watch.lap()
-    rungs = _rungs(found, n_train, duration_s(budget) - probing_s)
-    ladder_s = probe_s + surveying_s + sum(rungs.values()) + reading_s * n / len(rows)
+    before_s = starting_s + reading_s * n / len(rows) + probing_s + surveying_s
+    rungs = _rungs(found, n_train, duration_s(budget) - before_s, order.options.steps)
+    rungs_s = _seconds(found, n_train, rungs)
+    ladder_s = probe_s + surveying_s + sum(rungs_s.values()) + reading_s * n / len(rows)
     assert small.material is not None
-    training_bytes = found.survey.training_bytes(n_train) + small.material.held_bytes(n)
+    n_variants = max((rung.n_variants for rung in rungs), default=0)
+    training_bytes = found.survey.training_bytes(n_train, n_variants) + small.material.held_bytes(n_train)
     forecasts = [
         _forecast("probe", "seconds", probe_s),
         _forecast("probe", "bytes", probe_bytes),
-        *(_forecast(f"rung {name}", "seconds", rung) for name, rung in rungs.items()),
+        *(_forecast(f"rung {name}", "seconds", rung) for name, rung in rungs_s.items()),
         _forecast("ladder", "seconds", ladder_s),
         _forecast("ladder", "bytes", max(probe_bytes, peak_bytes() + training_bytes)),
     ]
@@ -194,8 +197,13 @@ def _n_train_valid(n: int) -> tuple[int, int]:
     return n_train, max(1, round(n_fit - n_train))
 
 
-def _rungs(found: Outlook, n_train: int, remaining_s: float) -> dict[str, float]:
-    """Return what each rung would take."""
+def _rungs(found: Outlook, n_train: int, remaining_s: float, n_steps: int | None) -> tuple[RungPlan, ...]:
     speed = found.survey.speed
-    rungs = plan_rungs(n_train, found.n_stages, found.n_below, speed, remaining_s)
-    return {one.name: rung_s(one.name, one.n_steps, speed, max(1, n_train // BATCH)) for one in rungs}
+    return plan_rungs(n_train, found.n_stages, found.n_below, speed, remaining_s, n_steps=n_steps)
+
+
+def _seconds(found: Outlook, n_train: int, rungs: tuple[RungPlan, ...]) -> dict[str, float]:
+    """Return what each rung would take; the first decodes every row."""
+    speed, per_epoch = found.survey.speed, max(1, n_train // BATCH)
+    told = {one.name: rung_s(one.name, one.n_steps, speed, per_epoch) for one in rungs}
+    return {name: s + (speed.decode_s if i == 0 else 0.0) for i, (name, s) in enumerate(told.items())}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +16,16 @@ from topwork.errors import DataError, UsageError
 from topwork.report.forms import FORMS
 from topwork.steps.duplicates import near_pairs
 from topwork.steps.options import FitOptions, Surroundings
-from topwork.steps.recording import Judged, judge, moment, summarise_data, worst
+from topwork.steps.recording import (
+    Judged,
+    judge,
+    moment,
+    platform_settings,
+    summarise_data,
+    unknown_labels,
+    worst,
+)
+from topwork.steps.transfer import packages
 from topwork.storage import write_atomically
 from topwork.training.reading import Reading
 from topwork.verbs.model import Model
@@ -79,6 +88,11 @@ def evaluate(
         topwork=__version__,
         command=around.command or f"topwork.evaluate({str(bundle)!r}, {str(data)!r})",
         data=summarise_data(Path(data).name, scored.dataset, scored.findings),
+        settings=_settings(model),
+        notes=(),
+        forecasts=(),
+        proof_seconds={},
+        sections=(),
         split=SplitSummary(
             "every row that the model was not fitted on", fitted.split.seed, *sizes, scored.notes
         ),
@@ -89,6 +103,17 @@ def evaluate(
     if report is not None and render is not None:
         write_atomically(Path(report), render(record).encode("utf-8"))
     return record
+
+
+def _settings(model: Model) -> dict[str, str]:
+    """Name what these numbers depend on besides bundle and data."""
+    engine = model.servable.engine
+    return {
+        "engine": f"{engine.name} {engine.version}, {engine.precision}",
+        "decoder": model.servable.modality.decoder,
+        "packages": packages(),
+        **platform_settings(),
+    }
 
 
 def _renderer(report: Path) -> Callable[[FitRecord], str]:
@@ -112,6 +137,7 @@ def _score(model: Model, data: Path, options: FitOptions, around: Surroundings) 
     for line in findings.lines:
         around.progress.say(line)
     rows, notes = _unseen(model, reading, findings.usable)
+    notes = (*notes, *_unknown(model, dataset, rows))
     return _Judgeable(dataset, findings, scored.scores, rows, notes)
 
 
@@ -141,6 +167,14 @@ def _unseen(model: Model, reading: Reading, usable: Array) -> tuple[Array, tuple
         )
     n_seen = int(seen.sum())
     return rows, ((f"{n_seen} rows were left out because the model was fitted on them.",) if n_seen else ())
+
+
+def _unknown(model: Model, dataset: Dataset, rows: Array) -> Iterator[str]:
+    """Say which labels the model does not know, because their rows are not counted."""
+    for name, target in model.servable.targets.items():
+        raw = [dataset.targets[name][row] for row in rows]
+        if left := unknown_labels(target, raw):
+            yield f"{name}: {left}"
 
 
 def _judge(

@@ -6,9 +6,8 @@ own: the trunk is made ready in `transfer`, the record put together in `recordin
 
 from __future__ import annotations
 
-import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -38,7 +37,7 @@ from topwork.contracts import (
     Workplace,
 )
 from topwork.data.check import examine, require_enough
-from topwork.data.corrections import apply, read_corrections, write_suspects
+from topwork.data.corrections import apply, free_name, read_corrections, write_suspects
 from topwork.data.reading import read
 from topwork.data.split import SplitOptions, make_folds, make_split
 from topwork.engines.choice import build, reference
@@ -47,6 +46,7 @@ from topwork.errors import UsageError
 from topwork.inputs import modality as modality_named
 from topwork.proof.groups import require_slices
 from topwork.proof.proving import Case, prove
+from topwork.proof.thresholds import require_cost
 from topwork.report.html import render_html
 from topwork.steps.duplicates import near_pairs
 from topwork.steps.goldens import golden_inputs, require_goldens
@@ -66,9 +66,11 @@ from topwork.steps.recording import (
     Judged,
     judge,
     moment,
+    platform_settings,
     summarise_data,
     summarise_split,
     told_on_the_way,
+    unknown_labels,
     worst,
 )
 from topwork.steps.speeds import remember_speed
@@ -82,6 +84,9 @@ from topwork.verbs.model import Model
 
 __all__ = ["fit", "look_up", "open_cache"]
 
+_ALMOST_ALL = 0.9
+"""Part of the test rows that must stand alone for their intervals to be taken at their word."""
+_MINUTE_S = 60.0
 _DAY_S = 86_400.0
 """No fit takes that long: what is unfinished and older was left behind by one that was killed."""
 
@@ -144,6 +149,7 @@ def fit(
     deadline = Budget(around.clock, around.clock() + duration_s(budget))
     place = Place.of(Path(data), out)
     sweep(place.bundle.parent, older_than_s=_DAY_S, now_s=around.wall_clock())
+    sweep(place.unfinished, older_than_s=_MINUTE_S, now_s=around.wall_clock())
     order = look_up(Path(data), trunk, recipe, seed, budget, options or FitOptions(), around)
     preparation = Preparation(order.trunk, order.modality, around)
     rows = _assign(order, _read(order, preparation))
@@ -159,7 +165,7 @@ def fit(
         topwork=__version__,
         command=around.command or _call(data, out, trunk, recipe, seed),
         data=summarise_data(Path(data).name, order.dataset, rows.findings),
-        split=summarise_split(rows.split),
+        split=summarise_split(rows.split, tuple(_cautions(order, rows))),
         trunk=order.trunk.card,
         recipe=order.recipe.name,
         settings=_settings(order, preparation),
@@ -186,9 +192,12 @@ def fit(
         climbed.fitted,
         trunk_graph,
         climbed.training_s,
-        place.suspects.name,
+        free_name(place.suspects),
     )
-    return _deliver(place, replace(contents, record=_proven(case, place, record)))
+    proven, labels = _proven(case, record)
+    model = _deliver(place, replace(contents, record=proven))
+    model.labels = labels
+    return model
 
 
 def _deliver(place: Place, contents: Contents) -> Model:
@@ -201,21 +210,24 @@ def _deliver(place: Place, contents: Contents) -> Model:
     return model
 
 
-def _proven(case: Case, place: Place, record: FitRecord) -> FitRecord:
-    """Add the proof to a record, and write the list of doubtful labels beside the bundle."""
+def _proven(case: Case, record: FitRecord) -> tuple[FitRecord, Path | None]:
+    """Add the proof to a record, and write the list of doubtful labels beside the bundle; return its path."""
     proof = prove(case, record.targets)
     doubted = sorted(
         (one for several in proof.suspects.values() for one in several), key=lambda one: one.score
     )
     if doubted:
-        write_suspects(place.suspects, [one.suspect(case.order.dataset) for one in doubted])
-    return replace(
+        write_suspects(case.labels, [one.suspect(case.order.dataset) for one in doubted])
+    else:
+        case.labels.unlink(missing_ok=True)  # of an earlier fit, and nobody has written into it
+    proven = replace(
         record,
         targets=proof.targets,
         sections=(*record.sections, *proof.sections),
         proof_seconds=proof.seconds,
         notes=(*record.notes, *proof.notes),
     )
+    return proven, case.labels if doubted else None
 
 
 # --- before anything is read --------------------------------------------------------------------------
@@ -243,6 +255,7 @@ def look_up(
     require_goldens(options, modality)
     order = Order(dataset, modality, found_trunk, found_recipe, task, seed, budget, options, around)
     require_slices(order)
+    require_cost(order)
     return order
 
 
@@ -359,10 +372,12 @@ def _climb(order: Order, rows: Rows, job: FitJob, began_s: float) -> _Climbed:
     started_s = clock()
     fitted = order.recipe(job)
     took_s = clock() - started_s
+    # A fit that was resumed trained before, too.
+    training_s = max([took_s, *(moment.seconds for moment in fitted.history)])
     validation = {name: _validation(rows, fitted, name) for name in rows.targets}
     score = float(np.mean([validation[name][one.main_metric].value for name, one in rows.targets.items()]))
     rungs = fitted.rungs or (Rung(order.recipe.name, took_s, score, fitted.notes, chosen=True),)
-    return _Climbed(fitted, validation, rungs, started_s + rungs[0].seconds - began_s, took_s)
+    return _Climbed(fitted, validation, rungs, started_s + rungs[0].seconds - began_s, training_s)
 
 
 def _material(order: Order, rows: Rows, preparation: Preparation) -> TrunkMaterial:
@@ -416,6 +431,20 @@ def _scores(features: Array, head: LinearHead) -> Array:
     return features @ head.weight.T + head.bias
 
 
+def _cautions(order: Order, rows: Rows) -> Iterator[str]:
+    """Say what the test is not: labels that no training row has, and rows that are not independent."""
+    test = rows.split.test
+    for name, target in rows.targets.items():
+        if left := unknown_labels(target, [order.dataset.targets[name][row] for row in test]):
+            yield f"{name}: {left}"
+    n_units = len(np.unique(rows.split.units[test]))
+    if n_units < _ALMOST_ALL * len(test):
+        yield (
+            f"The {len(test):,} test rows are of {n_units:,} groups that belong together. Intervals take rows for "
+            "independent, so the true ones are wider."
+        )
+
+
 def _settings(order: Order, preparation: Preparation) -> dict[str, str]:
     """Name every choice that changes the result."""
     choice, machine = preparation.choice, preparation.machine
@@ -428,8 +457,7 @@ def _settings(order: Order, preparation: Preparation) -> dict[str, str]:
         "preprocessing": ", ".join(f"{k} {v}" for k, v in order.trunk.preprocessing.to_json().items()),
         "trunk identity": order.trunk.identity,
         "packages": packages(),
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
+        **platform_settings(),
     }
 
 
@@ -452,22 +480,27 @@ def _contents(order: Order, rows: Rows, fitted: Fitted, graph: Graph, record: Fi
         preprocessing=order.trunk.preprocessing,
         trunk=order.trunk.card,
         targets=rows.targets,
-        sides=_sides(rows),
+        sides=_sides(rows, order.trunk),
         statistics=describe(rows.fit_features, rows.goals(), fitted.held_out),
         record=record,
         goldens=make_goldens(inputs, order.modality, order.trunk.preprocessing, engine),
     )
 
 
-def _sides(rows: Rows) -> dict[str, Side]:
+def _sides(rows: Rows, trunk: Trunk) -> dict[str, Side]:
     """Return the side of every used row, by a hash of its content.
+
+    What was on several sides counts as fitted on, and so does what the bundle below was fitted on: the network that
+    was tuned on it is in this one.
 
     The hash tells later whether a picture was among the training data, under any name, and tells nobody a
     file name that may be a person's.
     """
     parts: tuple[tuple[Side, Array], ...] = (
-        ("train", rows.split.train),
-        ("valid", rows.split.valid),
         ("test", rows.split.test),
+        ("valid", rows.split.valid),
+        ("train", rows.split.train),
     )
-    return {rows.inspections[row].content.hex(): side for side, part in parts for row in part}
+    before = trunk.bundle.sides() if isinstance(trunk, BundleTrunk) else {}
+    now = {rows.inspections[row].content.hex(): side for side, part in parts for row in part}
+    return {**now, **{content: side for content, side in before.items() if side != "test"}}

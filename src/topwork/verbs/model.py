@@ -1,4 +1,4 @@
-"""A fitted model as a Python caller holds it: predict, evaluate, save."""
+"""A fitted model as a Python caller holds it: predict, prove, save."""
 
 from __future__ import annotations
 
@@ -60,11 +60,17 @@ class Model:
         The opened bundle with an engine.
     folder
         Temporary folder that holds the bundle and lives as long as the model, if there is one.
+
+    Attributes
+    ----------
+    labels
+        The table of labels that look wrong, where the fit that made this model wrote one.
     """
 
     def __init__(self, servable: BundleModel, folder: TemporaryFolder | None = None) -> None:
         self.servable = servable
         self._folder = folder
+        self.labels: Path | None = None
 
     def __repr__(self) -> str:
         return (
