@@ -31,9 +31,10 @@ TOPWORK = (
     if os.name == "nt"
     else (str(Path(sys.executable).with_name("topwork")),)
 )
+"""The command as it is installed beside this interpreter."""
+
 PROBE_ALONE = ("--recipe", "probe", "--proof", "none")
 """Options of a fit that stops at the first model."""
-"""The command as it is installed beside this interpreter."""
 
 MALLOC_TUNED = {
     "GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=8589934592"

@@ -27,6 +27,7 @@ FACE = {
     "__version__",
     "check",
     "compare",
+    "estimate",
     "evaluate",
     "fit",
     "load",

@@ -53,6 +53,6 @@ def test_a_missing_package_is_told_before_the_fit(topwork: Command, photos: Path
     assert (told.status, told.out) == (1, "")
     assert told.err == (
         "Error: --log mlflow needs the package mlflow-skinny, which is not installed.\n"
-        "Install it: pip install 'topwork[tracking]'\n"
+        "Install topwork with its extra tracking.\n"
     )
     assert not list(tmp_path.iterdir())

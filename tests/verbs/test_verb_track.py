@@ -266,7 +266,7 @@ def not_there(name: str) -> Any:
 def test_a_missing_package_says_what_to_install(kind: Any, package: str, tmp_path: Path) -> None:
     with pytest.raises(MissingExtraError, match=f"needs the package {package}") as told:
         require_tracker(kind, find=lambda _: None)
-    assert told.value.next_step == "Install it: pip install 'topwork[tracking]'"
+    assert told.value.next_step == "Install topwork with its extra tracking."
     with pytest.raises(MissingExtraError, match=f"needs the package {package}"):
         track(chess_record(), tmp_path, kind, load=not_there)
     assert not list(tmp_path.iterdir())

@@ -26,7 +26,6 @@ _PIPELINES = frozenset({"image-classification", "text-classification", "audio-cl
 _USE = """## Use
 
 ```
-pip install 'topwork[serve]'
 topwork predict MODEL.topwork FILES
 topwork serve MODEL.topwork
 ```"""
@@ -79,7 +78,7 @@ def _results(record: FitRecord) -> Iterator[dict[str, object]]:
 def _body(name: str, record: FitRecord) -> Iterator[str]:
     yield f"# {_plain(name)}"
     yield (
-        f"Fitted by [topwork](https://pypi.org/project/topwork/) {_plain(record.topwork)} on {_plain(record.created)}: "
+        f"Fitted by topwork {_plain(record.topwork)} on {_plain(record.created)}: "
         f"recipe {_plain(record.recipe)} on the pretrained network {_plain(record.trunk.name)}."
     )
     for target_name, target in record.targets.items():

@@ -138,7 +138,9 @@ def fit(
     ] = False,
     golden: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", parser=_path, help="Inputs for the proof, in place of training data."),
+        typer.Option(
+            metavar="FOLDER", parser=_path, help="Inputs for golden examples, in place of training data."
+        ),
     ] = None,
     proof: Annotated[
         ProofWord,

@@ -49,7 +49,7 @@ class Comparison:
     Attributes
     ----------
     name
-        Such as ``classical baseline``, ``from scratch``, ``probe``, ``majority``.
+        Such as ``classical baseline``, ``frozen network``, ``from scratch``, ``majority``.
     how
         One sentence on how it was made.
     metrics
@@ -112,11 +112,11 @@ class FitRecord:
     created
         Moment it began, ISO 8601 in UTC.
     command
-        The command that makes it again.
+        The command that makes it again; of a call from Python, the call without its rarer options.
     seconds, seconds_to_first_model
         Since the process began, as far as that is known.
     settings
-        Every choice that changes the result: seed, budget, engine, precision, threads, versions.
+        What changes the result besides the command: seed, budget, engine, precision, threads, versions.
     plan
         What was going to be trained, as written down before it began; empty where nothing but a probe was.
     proof_seconds

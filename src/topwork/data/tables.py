@@ -182,7 +182,7 @@ def _parquet(name: str, content: bytes) -> Table:
     except ImportError as error:
         raise MissingExtraError(
             f"Reading {name} needs pyarrow, which is not installed.",
-            next_step="Install it: pip install 'topwork[tables]'",
+            next_step="Install topwork with its extra tables.",
         ) from error
     try:
         columns = pyarrow.parquet.read_table(pyarrow.BufferReader(content)).to_pydict()

@@ -94,5 +94,5 @@ def build(choice: EngineChoice, graph: Graph, *, n_threads: int, n_streams: int)
 def _no_engine() -> MissingExtraError:
     return MissingExtraError(
         "No engine is installed that runs an exported network; expected OpenVINO or ONNX Runtime.",
-        next_step="Run: pip install openvino, or: pip install 'topwork[onnxruntime]'",
+        next_step="Run: pip install openvino, or install topwork with its extra onnxruntime.",
     )

@@ -71,7 +71,8 @@ def _onnxruntime() -> Any:
         import onnxruntime
     except ImportError as error:
         raise MissingExtraError(
-            "The engine onnxruntime is not installed.", next_step="Run: pip install 'topwork[onnxruntime]'"
+            "The engine onnxruntime is not installed.",
+            next_step="Install topwork with its extra onnxruntime.",
         ) from error
     return onnxruntime
 

@@ -81,7 +81,7 @@ def _environment() -> jinja2.Environment:
     except ImportError as error:
         raise MissingExtraError(
             "The HTML report needs Jinja2, which is not installed.",
-            next_step="Install it with: pip install 'topwork[fit]'",
+            next_step="Install topwork with its extra fit.",
         ) from error
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_resource),

@@ -72,7 +72,7 @@ def _server_maker() -> Callable[[Application], Server]:
     except ImportError as error:
         raise MissingExtraError(
             f"Serving needs the package {error.name!r}, which is not installed.",
-            next_step='Install it: pip install "topwork[serve]"',
+            next_step="Install topwork with its extra serve.",
         ) from error
     return server
 

@@ -133,7 +133,7 @@ def _confident_learning() -> Callable[..., Array]:
     except ImportError as error:
         raise MissingExtraError(
             "Looking for wrong labels needs cleanlab, which is not installed.",
-            next_step="Install it: pip install 'topwork[labels]'",
+            next_step="Install topwork with its extra labels.",
         ) from error
 
     def quietly(*arrays: Array, **how: object) -> Array:

@@ -122,7 +122,7 @@ def _library() -> Any:
     except ImportError as error:
         raise MissingExtraError(
             "Weights from the hub need huggingface_hub, which is not installed.",
-            next_step="Run: pip install 'topwork[hub]'",
+            next_step="Install topwork with its extra hub.",
         ) from error
     return huggingface_hub
 

@@ -97,5 +97,5 @@ def _required(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         raise MissingExtraError(
             f"Pretrained networks need {name.split('.')[0]}, and {error.name} is not installed.",
-            next_step="Run: pip install 'topwork[fit]'",
+            next_step="Install topwork with its extra fit.",
         ) from error

@@ -1,7 +1,7 @@
 """`fit`: labelled data in, a bundle and a report out.
 
 The steps stand in `fit` in the order in which they happen; each is a function below it, or in a module of its
-own: the trunk is made ready in `transfer`, the record put together in `recording`.
+own: the trunk is made ready in `steps.transfer`, the record put together in `steps.recording`.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def fit(
         A folder with one sub-folder per label, a folder of such splits, a table, or a zip of any of these.
     out
         Where the bundle goes; the report is written beside it. Without it the bundle lives as long as the
-        model, or until `Model.save`.
+        model; `Model.save` keeps a copy.
     trunk
         Pretrained network: a name of the catalogue, ``timm/NAME``, ``hf/ORG/NAME``, or a local folder.
     recipe

@@ -249,7 +249,7 @@ def _extra(kind: TrackerName) -> Iterator[None]:
 def _missing(kind: TrackerName) -> MissingExtraError:
     return MissingExtraError(
         f"--log {kind} needs the package {_PACKAGES[kind]}, which is not installed.",
-        next_step="Install it: pip install 'topwork[tracking]'",
+        next_step="Install topwork with its extra tracking.",
     )
 
 
