@@ -114,7 +114,7 @@ def _section(kinds: Mapping[str, list[_Fit]], imports: Spread) -> Section:
         ),
         tables=(Table(("cached", "first model, s", "command, s", "validation, %", "test, %"), rows),),
         notes=(
-            "`topwork fit --recipe probe --proof none`, a process of its own; “nothing” downloads the weights with pip.",
+            "`topwork fit --recipe probe --proof none`, each a process; “nothing” downloads the weights with pip.",
             f"A process that only imports what the second fit imports takes {imports.shown()} s.",
             f"{cold[0].said['n_train']} photos to fit, {cold[0].said['n_test']} to test.",
         ),

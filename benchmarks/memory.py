@@ -53,8 +53,8 @@ def measure(place: Place) -> Section:
         tables=(Table(("pictures", "kB per file", "peak resident, MB", "command, s"), rows),),
         notes=(
             f"Generated JPEGs, all different, {len(CLASSES)} classes, `--recipe probe --proof none`, the "
-            "default trunk with its weights cached and features not. The peak is the largest resident set of the process, as "
-            "the kernel counts it.",
+            "default trunk with its weights cached and features not. The peak is the largest resident set of the "
+            "process, as the kernel counts it.",
             "Of each picture 5.1 kB are its 1,280 features and 1.2 kB its fingerprint.",
         ),
     )

@@ -414,10 +414,11 @@ class _Climber:
         done = {c.rung.name: c.rung.seconds for c in candidates if c.rung.n_steps and not c.rung.notes}
         if self.surveyed is None:
             return ()
-        per_epoch = max(1, self.feed.n_train // BATCH)
+        speed, per_epoch = self.surveyed.speed, max(1, self.feed.n_train // BATCH)
         told = []
         for rung in (one for one in self.plan.rungs if one.name in done):
-            expected_s = range_of(rung_s(rung.name, rung.n_steps, self.surveyed.speed, per_epoch))
+            decode_s = speed.decode_s if rung is self.plan.rungs[0] else 0.0
+            expected_s = range_of(rung_s(rung.name, rung.n_steps, speed, per_epoch) + decode_s)
             told.append(Forecast(f"rung {rung.name}", "seconds", *expected_s, done[rung.name]))
         if done and peak_bytes():
             told.append(Forecast("ladder", "bytes", *range_of(self.expected_bytes), peak_bytes()))

@@ -177,10 +177,11 @@ def _fitted(job: FitJob, outcome: Outcome, seconds: float, history: tuple[Moment
     weights = {
         name: value.numpy() for name, value in outcome.weights.items() if not name.startswith("heads.")
     }
+    kept = {name: held[valid] for name, held in held_out.items()}
     rung = Rung(
         "scratch",
         seconds,
-        float(np.mean([one.score for one in history[-1:]])) if history else float("nan"),
+        mean_score(of_rows(job.goals, valid), kept) if outcome.weights else float("nan"),
         () if outcome.ended == "done" else (f"{outcome.ended} after {outcome.n_steps} steps",),
         trained_share=1.0,
         n_steps=outcome.n_steps,

@@ -42,7 +42,7 @@ from topwork.data.reading import read
 from topwork.data.split import SplitOptions, make_folds, make_split
 from topwork.engines.choice import build, reference
 from topwork.engines.grafting import graft
-from topwork.errors import UsageError
+from topwork.errors import DataError, UsageError
 from topwork.inputs import modality as modality_named
 from topwork.proof.groups import require_slices
 from topwork.proof.proving import Case, prove
@@ -74,7 +74,7 @@ from topwork.steps.recording import (
     worst,
 )
 from topwork.steps.speeds import remember_speed
-from topwork.steps.transfer import Preparation, features_of, packages
+from topwork.steps.transfer import Preparation, packages, read_part
 from topwork.storage import sweep, write_atomically
 from topwork.training.cache import FeatureCache
 from topwork.training.reading import Reading, Runner, partition, read_features
@@ -397,9 +397,33 @@ def _transferred(order: Order, rows: Rows, preparation: Preparation, fitted: Fit
     if not fitted.weights:
         return graph, rows
     tuned = replace(graph, weights={**graph.weights, **fitted.weights})
-    features = features_of(preparation, tuned, order, np.concatenate([rows.fit_rows, rows.split.test]))
+    wanted = np.concatenate([rows.fit_rows, rows.split.test])
+    again = read_part(preparation, preparation.engine_on(tuned), order, wanted)
+    _require_still_there(order, wanted, again)
     n = len(rows.fit_rows)
-    return tuned, replace(rows, fit_features=features[:n], test_features=features[n:])
+    return tuned, replace(rows, fit_features=again.features[:n], test_features=again.features[n:])
+
+
+def _require_still_there(order: Order, rows: Array, again: Reading) -> None:
+    """Refuse to judge a model on inputs that vanished while it was trained; what was trained waits to be gone on with.
+
+    Raises
+    ------
+    DataError
+        An input that was read before cannot be read any more.
+    """
+    lost = [
+        (int(row), one.problem)
+        for row, one in zip(rows, again.inspections, strict=True)
+        if one.problem is not None
+    ]
+    if lost:
+        row, problem = lost[0]
+        raise DataError(
+            f"{len(lost):,} inputs were read when the fit began and cannot be read any more, such as "
+            f"{order.dataset.keys[row]}: {problem}",
+            next_step="Put them back, and run the same command with --resume: nothing that was trained is lost.",
+        )
 
 
 def _validation(rows: Rows, fitted: Fitted, target: str) -> Metrics:
