@@ -24,6 +24,8 @@ _QUICK_TRY_S = 0.5
 _NO_LIMIT_S = 1e9
 _N_SEARCH, _N_QUICK_SEARCH = 100, 20
 """Steps of `lr_find`; the first is its default."""
+_RESTING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "20000"}
+"""As topwork's commands set them."""
 _SOURCE = {"PYTHONPATH": str(ROOT / "src")}
 """Lets a side import topwork's guard for torchvision in an environment that has no topwork."""
 
@@ -127,7 +129,7 @@ class Peer:
 
 def tuned(settings: Fitting) -> dict[str, str]:
     """Return what topwork does for its own process as well: keep memory, and let waiting threads sleep."""
-    return MALLOC_TUNED | ({"OMP_WAIT_POLICY": "PASSIVE"} if settings.rests else {})
+    return MALLOC_TUNED | (_RESTING if settings.rests else {})
 
 
 def best_of(timed: Sequence[Timed]) -> Timed:

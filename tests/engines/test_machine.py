@@ -135,9 +135,9 @@ def test_keeping_memory_spares_page_faults() -> None:
 def test_a_user_who_chose_how_threads_wait_is_not_overruled() -> None:
     program = (
         "import os; from topwork.engines.memory import rest_while_waiting;"
-        "rest_while_waiting(); print(os.environ['OMP_WAIT_POLICY'])"
+        "rest_while_waiting(); print(os.environ['OMP_WAIT_POLICY'], os.environ.get('GOMP_SPINCOUNT'))"
     )
-    for chosen, expected in ({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE"):
+    for chosen, expected in ({}, "PASSIVE 20000"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE None"):
         around = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"} | chosen
         said = subprocess.run(
             [sys.executable, "-c", program], env=around, capture_output=True, text=True, check=True

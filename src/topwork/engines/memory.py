@@ -14,6 +14,8 @@ import sys
 __all__ = ["keep_memory", "rest_while_waiting"]
 
 _M_TRIM_THRESHOLD = -1
+_SPINS = 20_000
+"""Turns of an empty loop before a thread sleeps: some 20 microseconds."""
 _M_MMAP_THRESHOLD = -3
 _LARGEST = 2**31 - 1
 
@@ -35,8 +37,12 @@ def keep_memory() -> bool:
 def rest_while_waiting() -> None:
     """Let threads of OpenMP sleep where they wait for each other, unless the user has chosen otherwise.
 
-    By default they spin, which is a little quicker on an idle machine. Where anything else runs, the one that is
-    waited for has often lost its core to one that spins: on two cores beside two busy processes a training step took
-    764 ms spinning and 83 ms sleeping. OpenMP reads this once, when torch is first imported.
+    By default they spin, for milliseconds. Where anything else runs, the one that is waited for has often lost its core
+    to one that spins: on two cores beside two busy processes a training step took 764 ms spinning and 83 ms sleeping.
+    GNU's OpenMP, which torch brings, may be told to spin for some microseconds before it sleeps, so that the many short
+    waits of a step cost no call into the system: on an idle machine that is a sixth more steps, on a busy one no fewer.
+    OpenMP reads this once, when torch is first imported.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+        os.environ.setdefault("GOMP_SPINCOUNT", str(_SPINS))
