@@ -32,7 +32,7 @@ from toy_photos import COLOURS, photo, write_photos
 
 README = ROOT / "README.md"
 PORT = "8000"
-METRIC = re.compile(r"^  ([a-zA-Z][\w ]*?) {2,}\S*\d.* to ", re.M)
+METRIC = re.compile(r"^  ([a-zA-Z][\w ]*?) {2,}(?:under |over )?\S*\d.* to ", re.M)
 STARTS_A_SERVER = "topwork serve "
 READY = re.compile(r"Ready at (\S+)[\s\S]*?(curl [^\n]*)\n")
 
