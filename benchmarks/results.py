@@ -14,11 +14,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from benchmarks.figures import Goal, Table
 from benchmarks.processes import ROOT
+from topwork.training.fingerprint import versions_of
 
 __all__ = ["MOST_BY_OTHERS", "RESULTS", "Section", "Seen", "Watch", "rewrite"]
 
@@ -149,10 +149,4 @@ def _text(path: str) -> str:
 
 
 def _versions() -> str:
-    return ", ".join([f"Python {platform.python_version()}", *(_version(name) for name in _PACKAGES)])
-
-
-def _version(package: str) -> str:
-    with suppress(PackageNotFoundError):
-        return f"{package} {version(package)}"
-    return f"no {package}"
+    return f"Python {platform.python_version()}, {versions_of(_PACKAGES)}"

@@ -381,7 +381,7 @@ def cache_info(context: typer.Context, json: Json = False) -> None:
 @cache_app.command("clear")
 def cache_clear(context: typer.Context) -> None:
     """Forget cached features; weights and networks stay."""
-    from topwork.verbs.fitting import open_cache
+    from topwork.steps.transfer import open_cache
 
     open_cache(_around(context)).clear()
     typer.echo("The feature cache is empty.")

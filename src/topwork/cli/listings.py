@@ -247,7 +247,7 @@ def _comparison_json(found: BundleComparison) -> dict[str, Any]:
 
 def show_cache(around: Surroundings, *, as_json: bool) -> None:
     """Tell where the cache is and how full."""
-    from topwork.verbs.fitting import open_cache
+    from topwork.steps.transfer import open_cache
 
     cache = open_cache(around)
     usage = cache.usage()

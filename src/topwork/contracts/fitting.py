@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
@@ -210,6 +210,10 @@ class Workplace:
     folder: Path | None
     resume: bool = False
     should_stop: Callable[[], bool] = field(default=lambda: False)
+
+    def keeping_nothing(self) -> Workplace:
+        """Return one that is asked whether to stop, and that nothing is written to or taken from."""
+        return replace(self, folder=None, resume=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from math import isnan
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -23,6 +24,11 @@ class Estimate:
     value: float
     low: float
     high: float
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there was anything to measure; the value is NaN where not."""
+        return not isnan(self.value)
 
     def in_percent(self) -> str:
         """Return ``92.8 % (86.0 to 96.5)`` for a share of 0 to 1."""

@@ -145,7 +145,7 @@ def compare_classes(truth: Array, said_a: Array, said_b: Array, k: int) -> tuple
 def _precision(own: Array, called_a: Array, called_b: Array) -> Estimate:
     """Estimate the difference of two precisions of one class out of ``bool [n]``: is it, and called it by a and b."""
     a, b = (wilson(int((own & called).sum()), int(called.sum())) for called in (called_a, called_b))
-    if a.value != a.value or b.value != b.value:
+    if not (a.is_known and b.is_known):
         return Estimate(float("nan"), -1.0, 1.0)
     # What each row adds to a ratio's error; without any the two are taken for independent, which is wider.
     errors = [called * (own - one.value) for called, one in ((called_a, a), (called_b, b))]

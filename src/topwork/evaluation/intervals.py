@@ -82,7 +82,7 @@ def mean_of_independent(parts: Iterable[Estimate]) -> Estimate:
     the mean over 20 classes of 7 rows would cover 86 % instead of 95 %. Neither bound goes past the mean of
     the parts' bounds.
     """
-    known = [p for p in parts if p.value == p.value]
+    known = [p for p in parts if p.is_known]
     if not known:
         return Estimate(float("nan"), 0.0, 1.0)
     k = len(known)

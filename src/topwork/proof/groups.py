@@ -8,31 +8,14 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from topwork.contracts import Array, Estimate, Table
-from topwork.errors import UsageError
 from topwork.evaluation.classification import softmax
 from topwork.evaluation.slices import Groups, Slice, categories, slice_scores, terciles
 from topwork.steps.order import Order, Rows
 
-__all__ = ["gaps_of", "require_slices"]
+__all__ = ["gaps_of"]
 
 _MOST_OF_ONE = 20
 """Groups of one kind that are shown, the largest first."""
-
-
-def require_slices(order: Order) -> None:
-    """Refuse columns that the data do not have, before any work is done.
-
-    Raises
-    ------
-    UsageError
-        A column is missing.
-    """
-    if missing := [name for name in order.options.slices if name not in order.dataset.columns]:
-        there = ", ".join(order.dataset.columns) or "no other columns"
-        raise UsageError(
-            f"The data have no column {missing[0]!r} to slice by; they have {there}.",
-            next_step="Name a column of the table, or leave --slice out.",
-        )
 
 
 def gaps_of(order: Order, rows: Rows, name: str, scores: Mapping[str, Array]) -> Table | None:

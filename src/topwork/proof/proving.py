@@ -293,7 +293,7 @@ def _claims(case: Case, parts: _Parts, name: str) -> Table | None:
 
 
 def _points(difference: Estimate) -> str:
-    return difference.in_points() if difference.value == difference.value else "not measured"
+    return difference.in_points() if difference.is_known else "not measured"
 
 
 def _brittle(case: Case, parts: _Parts, name: str) -> str:

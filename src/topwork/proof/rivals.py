@@ -117,7 +117,7 @@ def from_scratch(
     """
     clock = order.around.clock
     began_s = clock()
-    workplace = job.workplace and replace(job.workplace, folder=None, resume=False)
+    workplace = job.workplace and job.workplace.keeping_nothing()
     budget = Budget(clock, began_s + seconds)
     fitted = SCRATCH(replace(job, budget=budget, n_steps=None, workplace=workplace))
     if order.around.should_stop():

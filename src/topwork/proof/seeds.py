@@ -7,7 +7,7 @@ from math import isfinite
 
 import numpy as np
 
-from topwork.contracts import Array, Budget, Estimate, FitJob, Fitted, Recipe, Table, Workplace
+from topwork.contracts import Array, Budget, Estimate, FitJob, Fitted, Recipe, Table
 from topwork.evaluation.brittleness import Spread, spread, variance_ratio
 from topwork.recipes.scratch import SCRATCH
 from topwork.steps.order import Order, Rows
@@ -38,7 +38,7 @@ def brittleness(
     dict
         By target, without those that no test row has a label of; None where it was told to stop.
     """
-    quiet = replace(job, workplace=job.workplace and _without_checkpoints(job.workplace))
+    quiet = replace(job, workplace=job.workplace and job.workplace.keeping_nothing())
     ours = _scores(order, rows, preparation, quiet, order.recipe, seconds)
     scratch = ours and _scores(order, rows, preparation, replace(quiet, n_steps=None), SCRATCH, seconds)
     if not ours or not scratch:
@@ -59,11 +59,6 @@ def in_times(ratio: Estimate) -> str:
     return (
         f"{ratio.value:.2f} times ({ratio.low:.2f} to {ratio.high:.2f}); where that holds 1, nothing is shown"
     )
-
-
-def _without_checkpoints(workplace: Workplace) -> Workplace:
-    """Return a place that is asked whether to stop, and that nothing is written to or taken from."""
-    return replace(workplace, folder=None, resume=False)
 
 
 def _n_test(rows: Rows, name: str) -> int:

@@ -7,28 +7,11 @@ from math import floor
 import numpy as np
 
 from topwork.contracts import Array, Estimate, Table
-from topwork.errors import UsageError
 from topwork.evaluation.calibration import cheapest_threshold, cost_at_threshold
 from topwork.evaluation.classification import softmax
 from topwork.steps.order import Order, Rows
 
-__all__ = ["require_cost", "threshold_of"]
-
-
-def require_cost(order: Order) -> None:
-    """Refuse a cost that is none, before any work is done.
-
-    Raises
-    ------
-    UsageError
-        It is negative, infinite or no number.
-    """
-    cost = order.options.error_cost
-    if cost is not None and not 0 <= cost < float("inf"):
-        raise UsageError(
-            f"The cost of an error is {cost:g}; expected a finite number that is not negative.",
-            next_step="Give how many times as much a wrong answer costs as asking a person, such as 10.",
-        )
+__all__ = ["threshold_of"]
 
 
 def threshold_of(order: Order, rows: Rows, name: str, held_out: Array, scores: Array) -> Table | None:
@@ -57,7 +40,7 @@ def threshold_of(order: Order, rows: Rows, name: str, held_out: Array, scores: A
 
 
 def _or_none(estimate: Estimate) -> Estimate | str:
-    return estimate if estimate.value == estimate.value else "–"
+    return estimate if estimate.is_known else "–"
 
 
 def _rule(probability: float) -> str:

@@ -13,11 +13,9 @@ al., *Classification and Regression Trees*, 1984, section 3.4.3). Nothing here s
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from importlib import metadata
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +38,7 @@ from topwork.errors import UsageError
 from topwork.evaluation.comparison import one_standard_error_choice
 from topwork.recipes.probe import PROBE
 from topwork.training import probe as linear
+from topwork.training.fingerprint import digest, versions_of
 from topwork.training.forecasts import peak_bytes, range_of
 from topwork.training.judging import losses_of_rows, mean_score, of_rows
 from topwork.training.plan import (
@@ -63,6 +62,8 @@ __all__ = ["LADDER", "LadderRecipe", "LadderSettings", "Outlook", "choose", "out
 
 _TOP_PART = 0.5
 """Part of the stages that stay frozen on the first rung above the probe."""
+_LIBRARIES = ("topwork", "torch", "timm", "numpy", "pillow")
+"""Their versions decide the weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,8 +219,8 @@ class _Climber:
             seed=self.job.seed,
             n_threads=resources.n_threads,
             precision="bf16" if self.bf16 else "fp32",
-            libraries=_versions(),
-            data=_digest(self.job),
+            libraries=versions_of(_LIBRARIES),
+            data=digest(self.job),
             steps=self.job.n_steps,
             rungs=(),
         )
@@ -504,28 +505,6 @@ def _recompute(stages: Sequence[Stage]) -> None:
         own = module.forward
         if not (isinstance(own, partial) and own.func is checkpoint):  # a rung before may have done it
             module.forward = partial(checkpoint, own, use_reentrant=False)
-
-
-def _versions() -> str:
-    """Return the versions of what decides the weights."""
-    return ", ".join(f"{name} {_version(name)}" for name in ("topwork", "torch", "timm", "numpy", "pillow"))
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "absent"
-
-
-def _digest(job: FitJob) -> str:
-    """Return a hash of all that a run is fitted on."""
-    found = hashlib.sha256(np.ascontiguousarray(job.features).data)
-    for name, goal in sorted(job.goals.items()):
-        found.update(name.encode() + goal.truth.tobytes())
-    for fold in job.folds[:1]:
-        found.update(fold.train.tobytes() + fold.valid.tobytes())
-    return found.hexdigest()
 
 
 LADDER = LadderRecipe()

@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -28,7 +27,8 @@ from topwork.errors import StorageError, UsageError
 from topwork.steps.options import Surroundings
 from topwork.steps.order import Order
 from topwork.storage import write_atomically
-from topwork.training.cache import FeatureKey
+from topwork.training.cache import FeatureCache, FeatureKey
+from topwork.training.fingerprint import version_of, versions_of
 from topwork.training.reading import Reading, Runner, read_features
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "features_of",
     "graph_identity",
     "load_graph",
+    "open_cache",
     "packages",
     "read_part",
     "start_engine",
@@ -106,21 +107,14 @@ def graph_identity(trunk: Trunk) -> str:
     parts = {
         "trunk": trunk.identity,
         "layout": _LAYOUT,
-        **{name: _version(name) for name in ("torch", "timm")},
+        **{name: version_of(name) for name in ("torch", "timm")},
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def packages() -> str:
     """Return the versions of the libraries that numbers depend on."""
-    return ", ".join(f"{name} {_version(name)}" for name in _LIBRARIES)
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "absent"
+    return versions_of(_LIBRARIES)
 
 
 def _read_graph(path: Path) -> Graph | None:
@@ -152,6 +146,12 @@ def start_engine(
     from topwork.engines.torch import TorchEngine
 
     return TorchEngine(module(), "cuda" if machine.has_cuda else "cpu", choice.precision)
+
+
+def open_cache(around: Surroundings) -> FeatureCache:
+    """Open the user's feature cache."""
+    path = around.cache_dir / "features.sqlite"
+    return FeatureCache(path, limit_bytes=around.cache_limit_bytes, now=around.wall_clock)
 
 
 class Preparation:
@@ -195,7 +195,7 @@ class Preparation:
             decoder=self._modality.decoder,
             engine=self.choice.name,
             precision=self.choice.precision,
-            version=_version(self.choice.name),
+            version=version_of(self.choice.name),
         )
 
 

@@ -188,7 +188,7 @@ class ClassificationTarget:
 
 
 def _points(difference: Estimate) -> str:
-    return difference.in_points() if difference.value == difference.value else "–"
+    return difference.in_points() if difference.is_known else "–"
 
 
 def _trust(truth: Array, probabilities: Array) -> tuple[Chart, Chart]:

@@ -13,6 +13,7 @@ from topwork.errors import DataError
 from topwork.progress import Quiet
 from topwork.recipes.ladder import Outlook, outlook
 from topwork.recipes.probe import PROBE
+from topwork.steps.asking import look_up
 from topwork.steps.material import TrunkMaterial, resources_of
 from topwork.steps.options import DEFAULT_BUDGET, DEFAULT_TRUNK, FitOptions, Surroundings, duration_s
 from topwork.steps.order import Order
@@ -20,7 +21,6 @@ from topwork.steps.transfer import Preparation, read_part
 from topwork.training.forecasts import peak_bytes, range_of
 from topwork.training.plan import BATCH, RungPlan, plan_rungs, rung_s
 from topwork.training.reading import Reading
-from topwork.verbs.fitting import look_up
 
 __all__ = ["FitEstimate", "estimate"]
 

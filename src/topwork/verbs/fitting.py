@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from topwork import __version__, plugins
+from topwork import __version__
 from topwork.bundle.contents import Contents, save
 from topwork.bundle.goldens import make_goldens
 from topwork.bundle.model import open_model
@@ -28,30 +28,25 @@ from topwork.contracts import (
     Graph,
     LinearHead,
     Metrics,
-    Recipe,
     Rung,
     Side,
     TargetResult,
-    Task,
     Trunk,
     Workplace,
 )
 from topwork.data.check import examine, require_enough
-from topwork.data.corrections import apply, free_name, read_corrections, write_suspects
-from topwork.data.reading import read
+from topwork.data.corrections import free_name, write_suspects
 from topwork.data.split import SplitOptions, make_folds, make_split
 from topwork.engines.choice import build, reference
 from topwork.engines.grafting import graft
-from topwork.errors import DataError, UsageError
-from topwork.inputs import modality as modality_named
-from topwork.proof.groups import require_slices
+from topwork.errors import DataError
 from topwork.proof.proving import Case, prove
-from topwork.proof.thresholds import require_cost
 from topwork.report.html import render_html
+from topwork.steps.asking import look_up
 from topwork.steps.duplicates import near_pairs
-from topwork.steps.goldens import golden_inputs, require_goldens
+from topwork.steps.goldens import golden_inputs
 from topwork.steps.material import TrunkMaterial, resources_of
-from topwork.steps.onward import BundleTrunk, forgotten, keep_sides, trunk_of
+from topwork.steps.onward import BundleTrunk, forgotten, keep_sides
 from topwork.steps.options import (
     DEFAULT_BUDGET,
     DEFAULT_RECIPE,
@@ -74,15 +69,13 @@ from topwork.steps.recording import (
     worst,
 )
 from topwork.steps.speeds import remember_speed
-from topwork.steps.transfer import Preparation, packages, read_part
+from topwork.steps.transfer import Preparation, open_cache, packages, read_part
 from topwork.storage import sweep, write_atomically
-from topwork.training.cache import FeatureCache
 from topwork.training.reading import Reading, Runner, partition, read_features
 from topwork.training.statistics import describe
-from topwork.trunks import resolve
 from topwork.verbs.model import Model
 
-__all__ = ["fit", "look_up", "open_cache"]
+__all__ = ["fit"]
 
 _ALMOST_ALL = 0.9
 """Part of the test rows that must stand alone for their intervals to be taken at their word."""
@@ -230,59 +223,7 @@ def _proven(case: Case, record: FitRecord) -> tuple[FitRecord, Path | None]:
     return proven, case.labels if doubted else None
 
 
-# --- before anything is read --------------------------------------------------------------------------
-
-
-def look_up(
-    data: Path,
-    trunk: str,
-    recipe: str,
-    seed: int,
-    budget: str | float | None,
-    options: FitOptions,
-    around: Surroundings,
-) -> Order:
-    """Turn names into objects and say what the data set was taken for."""
-    found_recipe, task = plugins.recipe(recipe), plugins.task(options.task)
-    found_trunk = _trunk(trunk, options)
-    _require_fit(found_trunk, found_recipe, task)
-    dataset = read(data, options.reading())
-    if options.labels is not None:
-        dataset = apply(dataset, read_corrections(options.labels))
-    for line in (dataset.layout, *dataset.understood):
-        around.progress.say(line)
-    modality = modality_named(dataset.modality)
-    require_goldens(options, modality)
-    order = Order(dataset, modality, found_trunk, found_recipe, task, seed, budget, options, around)
-    require_slices(order)
-    require_cost(order)
-    return order
-
-
-def _trunk(name: str, options: FitOptions) -> Trunk:
-    if options.onward is None:
-        return resolve(name, plugins.trunks())
-    return trunk_of(options.onward, None if name == DEFAULT_TRUNK else name)
-
-
-def _require_fit(trunk: Trunk, recipe: Recipe, task: Task) -> None:
-    """Refuse a trunk that lacks what recipe or task need."""
-    for what, needs in ((f"recipe {recipe.name!r}", recipe.requires), (f"task {task.name!r}", task.needs)):
-        if missing := needs - trunk.card.offers:
-            raise UsageError(
-                f"The {what} needs {', '.join(sorted(missing))} of a trunk; {trunk.card.name!r} offers "
-                f"{', '.join(sorted(trunk.card.offers)) or 'nothing'}.",
-                next_step="Choose another trunk: `topwork trunks list`.",
-            )
-
-
 # --- reading ------------------------------------------------------------------------------------------
-
-
-def open_cache(around: Surroundings) -> FeatureCache:
-    """Open the user's feature cache."""
-    path = around.cache_dir / "features.sqlite"
-    return FeatureCache(path, limit_bytes=around.cache_limit_bytes, now=around.wall_clock)
 
 
 def _read(order: Order, preparation: Preparation) -> Reading:

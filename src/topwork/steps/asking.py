@@ -1,0 +1,94 @@
+"""From names to the objects behind them, before anything is read: what is asked for is refused here or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from topwork import plugins
+from topwork.contracts import Recipe, Task, Trunk
+from topwork.data.corrections import apply, read_corrections
+from topwork.data.reading import read
+from topwork.errors import UsageError
+from topwork.inputs import modality as modality_named
+from topwork.steps.goldens import require_goldens
+from topwork.steps.onward import trunk_of
+from topwork.steps.options import DEFAULT_TRUNK, FitOptions, Surroundings
+from topwork.steps.order import Order
+from topwork.trunks import resolve
+
+__all__ = ["look_up"]
+
+
+def look_up(
+    data: Path,
+    trunk: str,
+    recipe: str,
+    seed: int,
+    budget: str | float | None,
+    options: FitOptions,
+    around: Surroundings,
+) -> Order:
+    """Turn names into objects and say what the data set was taken for."""
+    found_recipe, task = plugins.recipe(recipe), plugins.task(options.task)
+    found_trunk = _trunk(trunk, options)
+    _require_fit(found_trunk, found_recipe, task)
+    dataset = read(data, options.reading())
+    if options.labels is not None:
+        dataset = apply(dataset, read_corrections(options.labels))
+    for line in (dataset.layout, *dataset.understood):
+        around.progress.say(line)
+    modality = modality_named(dataset.modality)
+    require_goldens(options, modality)
+    order = Order(dataset, modality, found_trunk, found_recipe, task, seed, budget, options, around)
+    _require_slices(order)
+    _require_cost(order)
+    return order
+
+
+def _trunk(name: str, options: FitOptions) -> Trunk:
+    if options.onward is None:
+        return resolve(name, plugins.trunks())
+    return trunk_of(options.onward, None if name == DEFAULT_TRUNK else name)
+
+
+def _require_fit(trunk: Trunk, recipe: Recipe, task: Task) -> None:
+    """Refuse a trunk that lacks what recipe or task need."""
+    for what, needs in ((f"recipe {recipe.name!r}", recipe.requires), (f"task {task.name!r}", task.needs)):
+        if missing := needs - trunk.card.offers:
+            raise UsageError(
+                f"The {what} needs {', '.join(sorted(missing))} of a trunk; {trunk.card.name!r} offers "
+                f"{', '.join(sorted(trunk.card.offers)) or 'nothing'}.",
+                next_step="Choose another trunk: `topwork trunks list`.",
+            )
+
+
+def _require_slices(order: Order) -> None:
+    """Refuse columns that the data do not have, before any work is done.
+
+    Raises
+    ------
+    UsageError
+        A column is missing.
+    """
+    if missing := [name for name in order.options.slices if name not in order.dataset.columns]:
+        there = ", ".join(order.dataset.columns) or "no other columns"
+        raise UsageError(
+            f"The data have no column {missing[0]!r} to slice by; they have {there}.",
+            next_step="Name a column of the table, or leave --slice out.",
+        )
+
+
+def _require_cost(order: Order) -> None:
+    """Refuse a cost that is none, before any work is done.
+
+    Raises
+    ------
+    UsageError
+        It is negative, infinite or no number.
+    """
+    cost = order.options.error_cost
+    if cost is not None and not 0 <= cost < float("inf"):
+        raise UsageError(
+            f"The cost of an error is {cost:g}; expected a finite number that is not negative.",
+            next_step="Give how many times as much a wrong answer costs as asking a person, such as 10.",
+        )
