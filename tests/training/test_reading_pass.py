@@ -82,6 +82,29 @@ def test_every_row_gets_its_own_features() -> None:
     assert (reading.n_cached, reading.n_computed) == (0, len(good))
 
 
+def test_a_batch_holds_tensors_of_one_shape_and_every_row_gets_its_own_features() -> None:
+    shapes: list[tuple[int, ...]] = []
+
+    class Lengths(Doubler):
+        def run(self, batch: Array) -> dict[str, Array]:
+            with self.lock:
+                shapes.append(batch.shape)
+            return {"features": np.stack([batch.sum(1), batch.max(1)], axis=1).astype(np.float32)}
+
+    def decode_to_any_length(encoded: bytes) -> Decoded:
+        row = int(encoded)
+        return Decoded(np.full(1 + row % 7, row), np.array([row % 251], dtype=np.uint8), {})
+
+    runner = Runner(lambda: Lengths(), {"features": 2})
+    reading = read_features(Rows(300), decode_to_any_length, runner, n_threads=2, progress=Quiet())
+    rows = np.arange(300)
+    assert np.array_equal(reading.features[:, 0], rows * (1 + rows % 7))
+    assert np.array_equal(reading.features[:, 1], rows)
+    assert sum(n for n, _ in shapes) == reading.n_computed == 300
+    assert max(n for n, _ in shapes) == BATCH
+    assert len(shapes) <= 300 // BATCH + 7
+
+
 def test_bad_rows_are_noted_and_cost_nothing_else() -> None:
     reading = run(Rows(40, frozenset({3, 4})), Doubler())
     assert reading.inspections[3].problem == "the file is gone"

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from topwork.bundle.tensors import decode_arrays, encode_arrays
-from topwork.contracts import Array, Engine, Modality, Precision, Preprocessing
+from topwork.contracts import Array, Engine, Modality, Precision, Preprocessing, padded
 from topwork.errors import BundleError, DecodeError, ProofError, UsageError
 
 __all__ = ["GOLDENS", "TOLERANCE", "Golden", "decode_goldens", "encode_goldens", "make_goldens", "replay"]
@@ -93,7 +93,7 @@ def make_goldens(
     if len(inputs) < MIN_GOLDENS:
         raise UsageError(f"Got {len(inputs)} golden examples; {MIN_GOLDENS} or more were expected.")
     tensors = [modality.decode(encoded, preprocessing).tensor for _, encoded in inputs]
-    outputs = engine.run(np.stack(tensors))
+    outputs = engine.run(padded(tensors))
     return tuple(
         Golden(
             key,
@@ -120,7 +120,7 @@ def replay(
     """
     for golden in goldens:
         _check_decoder(golden, modality, preprocessing)
-    together = engine.run(np.stack([golden.tensor for golden in goldens]))
+    together = engine.run(padded(golden.tensor for golden in goldens))
     _check_outputs(goldens, together, engine)
     for golden in goldens:
         _check_outputs([golden], engine.run(golden.tensor[None]), engine, among=goldens)

@@ -32,6 +32,7 @@ from topwork.contracts import (
     Target,
     TargetResult,
     Wire,
+    by_shape,
 )
 from topwork.errors import BundleError, DecodeError, ProofError, UsageError
 
@@ -237,15 +238,14 @@ class BundleModel:
         return [_scored(row, scores.get(place), problems.get(place)) for place, row in enumerate(chunk)]
 
     def _run(self, tensors: Iterable[Array]) -> list[Mapping[str, Array]]:
-        """Run tensors as one batch and give each its own scores by target."""
-        batch = list(tensors)
-        if not batch:
-            return []
-        outputs = self._engine.run(np.stack(batch))
-        return [
-            {name: outputs[scores_output(name)][place] for name in self.targets}
-            for place in range(len(batch))
-        ]
+        """Run tensors, those of one shape as one batch, and give each its own scores by target."""
+        several = list(tensors)
+        scores: list[Mapping[str, Array]] = [{}] * len(several)
+        for places, batch in by_shape(several):
+            outputs = self._engine.run(batch)
+            for i, place in enumerate(places):
+                scores[place] = {name: outputs[scores_output(name)][i] for name in self.targets}
+        return scores
 
 
 def open_model(

@@ -11,6 +11,7 @@ and nothing else. Read it once and the signatures of the whole house make sense:
 Everything that names results is keyed by target.
 """
 
+from topwork.contracts.batches import by_shape, padded
 from topwork.contracts.data import Dataset, Fold, Inspection, Rejected, Side, Split
 from topwork.contracts.fitting import (
     FitJob,
@@ -107,5 +108,7 @@ __all__ = [
     "TrunkCard",
     "Wire",
     "Workplace",
+    "by_shape",
+    "padded",
     "row_numbers",
 ]

@@ -33,6 +33,7 @@ from topwork.contracts import (
     Moment,
     Rung,
     Stage,
+    padded,
 )
 from topwork.errors import UsageError
 from topwork.evaluation.comparison import one_standard_error_choice
@@ -180,7 +181,7 @@ class _Climber:
         import torch
 
         rows = [int(row) for row in self.fold.train[:n]]
-        return torch.from_numpy(np.stack([self.material.example(row) for row in rows]))
+        return torch.from_numpy(padded(self.material.example(row) for row in rows))
 
     def _cut(self) -> tuple[Below, Above] | None:
         from topwork.training.cutting import cut

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from topwork.contracts import FitJob, Fitted, LinearHead, Material, Moment, Rung
+from topwork.contracts import FitJob, Fitted, LinearHead, Material, Moment, Rung, padded
 from topwork.errors import UsageError
 from topwork.training.judging import mean_score, of_rows
 from topwork.training.plan import BATCH, RungPlan
@@ -144,7 +144,7 @@ def _step_s(job: FitJob, trainee: Trainee, batch: int) -> float:
 
     assert job.material is not None
     rows = [int(row) for row in job.folds[0].train[: min(batch, 8)]]
-    tensors = torch.from_numpy(np.stack([job.material.example(row) for row in rows]))
+    tensors = torch.from_numpy(padded(job.material.example(row) for row in rows))
     kept = {name: tensor.clone() for name, tensor in trainee.moving.items()}
 
     def step() -> None:

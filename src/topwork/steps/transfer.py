@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from topwork.contracts import Array, Dataset, Engine, Exportable, Graph, Modality, Trunk
+from topwork.contracts import Array, Dataset, Engine, Exportable, Graph, Modality, Trunk, padded
 from topwork.engines.choice import EngineChoice, build, choose, reference
 from topwork.engines.export import export
 from topwork.engines.machine import Machine, survey
@@ -98,7 +98,7 @@ def load_graph(trunk: Trunk, modality: Modality, around: Surroundings) -> Graph:
 def exportable_of(trunk: Trunk, modality: Modality, weights: Path) -> Exportable:
     """Load a trunk, with an example batch."""
     examples = modality.synthetic(2, seed=0)
-    batch = np.stack([modality.decode(one, trunk.preprocessing).tensor for one in examples])
+    batch = padded(modality.decode(one, trunk.preprocessing).tensor for one in examples)
     return Exportable(trunk.load(weights), batch, ("features",))
 
 

@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from topwork.contracts import Array, Material
+from topwork.contracts import Array, Material, padded
 
 __all__ = ["CutFeed", "RawFeed", "fill"]
 
@@ -44,7 +44,7 @@ class RawFeed:
 
         def make(item: tuple[int, Array]) -> tuple[Array, torch.Tensor]:
             epoch, rows = item
-            return rows, torch.from_numpy(np.stack([self.variant(epoch, int(row)) for row in rows]))
+            return rows, torch.from_numpy(padded(self.variant(epoch, int(row)) for row in rows))
 
         yield from _ahead(make, order, self.n_threads)
 
@@ -56,9 +56,7 @@ class RawFeed:
         """Yield validation rows as they are: all of them, or these."""
 
         def make(rows: Array) -> tuple[Array, torch.Tensor]:
-            return rows, torch.from_numpy(
-                np.stack([self.material.example(int(self.valid[row])) for row in rows])
-            )
+            return rows, torch.from_numpy(padded(self.material.example(int(self.valid[row])) for row in rows))
 
         yield from _ahead(make, _chunks(np.arange(len(self.valid)) if rows is None else rows), self.n_threads)
 

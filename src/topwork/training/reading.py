@@ -1,7 +1,7 @@
 """One pass over a data set: read, hash, decode, look, and run the trunk on what the cache does not hold.
 
-Two pools overlap the work. Decoders turn files into tensors; runners push batches through the engine. The
-engine is asked for only when the first batch is ready, so that a trunk can be loading while the first photos
+Two pools overlap the work. Decoders turn files into tensors; runners push batches through the engine, each of
+tensors of one shape, so that no time goes into filling up short texts. The engine is asked for only when the first batch is ready, so that a trunk can be loading while the first photos
 are decoded. What waits between the pools is bounded, so memory does not grow with the data beyond the features
 themselves. It knows neither what an input is nor what the network is: both come as objects.
 """
@@ -95,11 +95,30 @@ class _Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """Outcome of one batch: what was seen of each row, and features of those that could be decoded."""
+    """What decoding some rows came to: what was seen of each, and tensors of those that could be decoded."""
 
     inspections: dict[int, Inspection]
-    rows: tuple[int, ...]
-    features: Array | None
+    tensors: dict[int, Array]
+
+
+class _Shelf:
+    """Decoded inputs that wait until a batch of one shape is full; pictures have one shape, texts have many."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[tuple[int, ...], dict[int, Array]] = {}
+
+    def __len__(self) -> int:
+        return sum(len(one) for one in self._waiting.values())
+
+    def put(self, row: int, tensor: Array) -> dict[int, Array] | None:
+        """Add an input; return its batch where that is full now."""
+        batch = self._waiting.setdefault(tensor.shape, {})
+        batch[row] = tensor
+        return self._waiting.pop(tensor.shape) if len(batch) == BATCH else None
+
+    def fullest(self) -> dict[int, Array]:
+        """Take the largest batch that is not full."""
+        return self._waiting.pop(max(self._waiting, key=lambda shape: len(self._waiting[shape])))
 
 
 def inspect(source: _Source, decode: Decode, *, n_threads: int, progress: Progress) -> Reading:
@@ -154,6 +173,9 @@ class _Pass:
         self._n_cached = self._n_computed = 0
         self._fresh: list[Entry] = []
         self._moments: list[tuple[int, float]] = []
+        self._decoding: deque[tuple[int, Future[_Seen]]] = deque()
+        self._running: deque[tuple[tuple[int, ...], Future[Array]]] = deque()
+        self._shelf = _Shelf()
 
     def run(self) -> Reading:
         with (
@@ -161,17 +183,14 @@ class _Pass:
             ThreadPoolExecutor(self._n_threads, "decode") as decoders,
             ThreadPoolExecutor(self._n_threads, "run") as runners,
         ):
-            pending: deque[tuple[int, Future[_Seen]]] = deque()
             try:
                 for rows in _batches(self._unknown(decoders, advance)):
-                    decoded = decoders.submit(self._decode_rows, rows)
-                    pending.append((len(rows), runners.submit(self._run_decoded, decoded)))
-                    while pending and (len(pending) >= AHEAD or pending[0][1].done()):
-                        self._take(pending, advance)
-                while pending:
-                    self._take(pending, advance)
+                    self._decoding.append((len(rows), decoders.submit(self._decode_rows, rows)))
+                    self._go_on(runners, advance)
+                while self._decoding or self._running or self._shelf:
+                    self._finish_one(runners, advance)
             finally:
-                for _, future in pending:
+                for _, future in self._running:
                     future.cancel()
                 decoders.shutdown(wait=False, cancel_futures=True)
                 self._keep(at_least=1)
@@ -184,6 +203,45 @@ class _Pass:
             n_computed=self._n_computed,
             items_per_s=self._items_per_s(),
         )
+
+    def _go_on(self, runners: ThreadPoolExecutor, advance: Callable[[int], None]) -> None:
+        """Take what is done, and wait for something where too much is under way."""
+        while self._decoding and self._decoding[0][1].done():
+            self._take_decoded(runners, advance)
+        while self._running and self._running[0][1].done():
+            self._take_features(advance)
+        while self._n_under_way() >= AHEAD * BATCH:
+            self._finish_one(runners, advance)
+
+    def _n_under_way(self) -> int:
+        decoding, running = sum(n for n, _ in self._decoding), sum(len(rows) for rows, _ in self._running)
+        return decoding + len(self._shelf) + running
+
+    def _finish_one(self, runners: ThreadPoolExecutor, advance: Callable[[int], None]) -> None:
+        """Wait for what has been under way the longest; with nothing else left, run what is not a full batch."""
+        if self._running and (len(self._running) > self._n_threads or not self._decoding):
+            self._take_features(advance)
+        elif self._decoding:
+            self._take_decoded(runners, advance)
+        else:
+            self._submit(self._shelf.fullest(), runners)
+
+    def _take_decoded(self, runners: ThreadPoolExecutor, advance: Callable[[int], None]) -> None:
+        seen = self._decoding.popleft()[1].result()
+        for row, inspection in seen.inspections.items():
+            self._note(row, inspection)
+        if self._runner is None:
+            advance(len(seen.inspections))
+            return
+        advance(len(seen.inspections) - len(seen.tensors))
+        for row, tensor in seen.tensors.items():
+            if batch := self._shelf.put(row, tensor):
+                self._submit(batch, runners)
+
+    def _submit(self, batch: dict[int, Array], runners: ThreadPoolExecutor) -> None:
+        assert self._runner is not None
+        future = runners.submit(lambda run: run(np.stack(list(batch.values()))), self._runner.run)
+        self._running.append((tuple(batch), future))
 
     def _note(self, row: int, seen: Inspection) -> None:
         """Keep what was seen of a row, its fingerprint in one matrix with the others."""
@@ -227,40 +285,31 @@ class _Pass:
         except DecodeError:
             return b""  # the decoder meets the same error again and reports it
 
-    def _decode_rows(self, rows: Rows) -> tuple[dict[int, Inspection], dict[int, Decoded]]:
-        inspections, decoded = {}, {}
+    def _decode_rows(self, rows: Rows) -> _Seen:
+        inspections, tensors = {}, {}
         for row in rows:
             content = b""
             try:
                 encoded = self._source.read(row)
                 content = hashlib.sha256(encoded).digest()
-                decoded[row] = one = self._decode(encoded)
+                one = self._decode(encoded)
+                tensors[row] = one.tensor
                 inspections[row] = Inspection(content, one.fingerprint, one.facts, None)
             except DecodeError as error:
                 inspections[row] = Inspection(content, None, {}, error.problem)
-        return inspections, decoded
+        return _Seen(inspections, tensors if self._runner is not None else {})
 
-    def _run_decoded(self, batch: Future[tuple[dict[int, Inspection], dict[int, Decoded]]]) -> _Seen:
-        inspections, decoded = batch.result()
-        if self._runner is None or not decoded:
-            return _Seen(inspections, tuple(decoded), None)
-        tensors = np.stack([one.tensor for one in decoded.values()])
-        return _Seen(inspections, tuple(decoded), self._runner.run(tensors))
-
-    def _take(self, pending: deque[tuple[int, Future[_Seen]]], advance: Callable[[int], None]) -> None:
-        n_rows, future = pending.popleft()
-        seen = future.result()
-        for row, inspection in seen.inspections.items():
-            self._note(row, inspection)
-        if seen.features is not None:
-            for row, features in zip(seen.rows, seen.features, strict=True):
-                self._features[row] = features
-                if self._runner is not None and self._runner.store is not None:
-                    self._fresh.append(Entry(self._features[row], seen.inspections[row]))
-            self._n_computed += len(seen.rows)
-            self._moments = [*self._moments[:1], (self._n_computed, time.perf_counter())]
-            self._keep(at_least=LOOKUP)
-        advance(n_rows)
+    def _take_features(self, advance: Callable[[int], None]) -> None:
+        rows, future = self._running.popleft()
+        for row, features in zip(rows, future.result(), strict=True):
+            self._features[row] = features
+            inspection = self._inspections[row]
+            if self._runner is not None and self._runner.store is not None and inspection is not None:
+                self._fresh.append(Entry(self._features[row], inspection))
+        self._n_computed += len(rows)
+        self._moments = [*self._moments[:1], (self._n_computed, time.perf_counter())]
+        self._keep(at_least=LOOKUP)
+        advance(len(rows))
 
     def _keep(self, *, at_least: int) -> None:
         """Hand what is fresh to the cache, often enough that a kill costs a few seconds of work at most."""
