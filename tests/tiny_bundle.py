@@ -27,6 +27,7 @@ from topwork.contracts import (
     Rejected,
     Rung,
     Section,
+    Shown,
     SplitSummary,
     Table,
     TargetResult,
@@ -54,6 +55,9 @@ class TinyPreprocessing:
 
     def to_json(self) -> Mapping[str, Json]:
         return {"offset": self.offset}
+
+    def describe(self) -> str:
+        return f"offset {self.offset}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +107,18 @@ class TinyModality:
     def vary(self, canvas: Array, preprocessing: Preprocessing, draw: np.random.Generator) -> Array:
         return canvas if draw.random() < 0.5 else canvas[:, ::-1]
 
-    def overlay(self, encoded: bytes, heat: Array, preprocessing: Preprocessing, side_px: int) -> bytes:
-        return self.thumbnail(encoded, side_px)
+    def overlay(self, encoded: bytes, heat: Array, preprocessing: Preprocessing, side_px: int) -> Shown:
+        return self.show(encoded, side_px)
+
+    def parts(self, tensor: Array) -> None:
+        return
+
+    @property
+    def described_by(self) -> str:
+        return "levels"
+
+    def tabulate(self, fitted: Sequence[Array | str], tested: Sequence[Array | str]) -> tuple[Array, Array]:
+        return np.array(fitted), np.array(tested)
 
     def classical(self, encoded: bytes) -> Array:
         return np.frombuffer(encoded, np.uint8).astype(np.float32)
@@ -112,8 +126,8 @@ class TinyModality:
     def near_duplicates(self, fingerprints: Array) -> Array:
         return np.zeros((0, 2), np.int64)
 
-    def thumbnail(self, encoded: bytes, side_px: int) -> bytes:
-        return b""
+    def show(self, encoded: bytes, side_px: int) -> Shown:
+        return Shown()
 
     def synthetic(self, n: int, seed: int) -> tuple[bytes, ...]:
         rng = np.random.default_rng(seed)

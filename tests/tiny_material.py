@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from topwork.contracts import Array, Budget, FitJob, Fold, Goal, Resources, Stage
+from topwork.contracts import Array, Budget, FitJob, Fold, Goal, Rates, Resources, Stage
 from topwork.progress import Quiet
 
 SIDE = 8
@@ -58,6 +58,10 @@ class TinyMaterial:
     @property
     def resources(self) -> Resources:
         return Resources("cpu", self.n_threads, self.memory_bytes, has_fast_bf16=False)
+
+    @property
+    def rates(self) -> Rates:
+        return Rates(1e-4, 1e-3, 3e-3)
 
     def network(self) -> torch.nn.Module:
         return ChainNetwork(self.seed)

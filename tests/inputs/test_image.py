@@ -171,7 +171,7 @@ def test_a_lazy_pil_image_with_a_broken_file_is_a_decode_error() -> None:
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "CMYK", "P", "1"])
 def test_a_thumbnail_is_a_small_upright_jpeg(mode: str) -> None:
-    small = opened(IMAGE.thumbnail(file_of(photo(2, (400, 200)).convert(mode), "TIFF"), 100))
+    small = opened(IMAGE.show(file_of(photo(2, (400, 200)).convert(mode), "TIFF"), 100).jpeg)
     assert (small.format, small.mode, small.size) == ("JPEG", "RGB", (100, 50))
 
 
@@ -179,9 +179,9 @@ def test_a_thumbnail_is_turned_and_never_enlarged() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     encoded = file_of(photo(2, (40, 20)), "JPEG", exif=exif)
-    assert opened(IMAGE.thumbnail(encoded, 100)).size == (20, 40)
+    assert opened(IMAGE.show(encoded, 100).jpeg).size == (20, 40)
     with pytest.raises(DecodeError):
-        IMAGE.thumbnail(b"nothing", 100)
+        IMAGE.show(b"nothing", 100)
 
 
 def test_synthetic_pictures_are_seeded_different_and_decodable() -> None:

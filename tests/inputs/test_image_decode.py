@@ -343,6 +343,9 @@ def test_another_modality_s_specification_is_refused() -> None:
         def to_json(self) -> dict[str, str]:
             return {}
 
+        def describe(self) -> str:
+            return "of text"
+
     with pytest.raises(UsageError, match="text"):
         IMAGE.decode(file_of(photo()), OfText())
 

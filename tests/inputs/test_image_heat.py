@@ -111,7 +111,7 @@ def test_a_squashed_picture_is_seen_whole() -> None:
 
 def test_a_thumbnail_of_any_kind_of_file_takes_heat() -> None:
     for kind in ("PNG", "JPEG", "WEBP"):
-        thumbnail = IMAGE.thumbnail(file_of(photo(1, (400, 300)), kind), 80)
+        thumbnail = IMAGE.show(file_of(photo(1, (400, 300)), kind), 80).jpeg
         assert pixels(overlay(thumbnail, half_hot())).shape == (60, 80, 3)
 
 

@@ -9,12 +9,14 @@ from math import ceil
 
 import pytest
 
+from topwork.contracts import Rates
 from topwork.training.plan import (
     BATCH,
     MOST_VARIANTS,
     Plan,
     RungPlan,
     Speed,
+    Subject,
     describe_plan,
     plan_from_json,
     plan_rungs,
@@ -25,6 +27,7 @@ from topwork.training.plan import (
 N_STAGES, N_BELOW = 6, 3
 ROWS = (1, 10, 356, 20_000, 1_000_000)
 FOREVER_S = float("inf")
+RATES = Rates(1e-4, 1e-3, 3e-3)
 
 
 def speed_of(n_rows: int, *, all_s: float = 0.4) -> Speed:
@@ -34,7 +37,9 @@ def speed_of(n_rows: int, *, all_s: float = 0.4) -> Speed:
 
 
 def rungs_of(n_rows: int, remaining_s: float = FOREVER_S, n_steps: int | None = None) -> tuple[RungPlan, ...]:
-    return plan_rungs(n_rows, N_STAGES, N_BELOW, speed_of(n_rows), remaining_s, n_steps=n_steps)
+    return plan_rungs(
+        Subject(n_rows, N_STAGES, N_BELOW, RATES), speed_of(n_rows), remaining_s, n_steps=n_steps
+    )
 
 
 # --- what is planned ------------------------------------------------------------------------------------
@@ -74,16 +79,18 @@ def test_more_data_gets_fewer_epochs_and_more_steps() -> None:
 
 
 def test_a_network_that_cannot_be_cut_has_no_rung_of_upper_stages() -> None:
-    rungs = plan_rungs(356, N_STAGES, 0, speed_of(356), FOREVER_S)
+    rungs = plan_rungs(Subject(356, N_STAGES, 0, RATES), speed_of(356), FOREVER_S)
     assert [rung.name for rung in rungs] == ["all", "longer"]
-    assert [r.name for r in plan_rungs(356, N_STAGES, 0, speed_of(356), FOREVER_S, n_steps=7)] == ["all"]
+    assert [
+        r.name for r in plan_rungs(Subject(356, N_STAGES, 0, RATES), speed_of(356), FOREVER_S, n_steps=7)
+    ] == ["all"]
 
 
 @pytest.mark.parametrize("n_steps", [None, 50])
 @pytest.mark.parametrize("fit", [0, 1, 3])
 def test_no_more_variants_are_kept_than_memory_holds(fit: int, n_steps: int | None) -> None:
     speed = replace(speed_of(20_000), most_variants=fit)
-    rungs = plan_rungs(20_000, N_STAGES, N_BELOW, speed, FOREVER_S, n_steps=n_steps)
+    rungs = plan_rungs(Subject(20_000, N_STAGES, N_BELOW, RATES), speed, FOREVER_S, n_steps=n_steps)
     assert ("top" in [rung.name for rung in rungs]) == (fit > 0)
     assert max(rung.n_variants for rung in rungs) == min(fit, 1 if n_steps else 4)
 
@@ -106,7 +113,7 @@ def test_steps_are_exact(n_rows: int, n_steps: int) -> None:
 @pytest.mark.parametrize("n_rows", ROWS)
 def test_a_plan_is_never_over_its_time(n_rows: int, remaining_s: float, all_s: float) -> None:
     speed = speed_of(n_rows, all_s=all_s)
-    rungs = plan_rungs(n_rows, N_STAGES, N_BELOW, speed, remaining_s)
+    rungs = plan_rungs(Subject(n_rows, N_STAGES, N_BELOW, RATES), speed, remaining_s)
     takes_s = sum(by_hand_s(rung, speed) for rung in rungs)
     assert takes_s <= max(0.0, remaining_s)
 
@@ -114,7 +121,7 @@ def test_a_plan_is_never_over_its_time(n_rows: int, remaining_s: float, all_s: f
 def test_much_validation_does_not_eat_the_time() -> None:
     many = replace(speed_of(20_000), n_valid=3_300)  # a look at all of them takes as long as 34 steps
     blind = replace(many, n_valid=0)
-    planned = [plan_rungs(20_000, N_STAGES, N_BELOW, one, 300.0) for one in (many, blind)]
+    planned = [plan_rungs(Subject(20_000, N_STAGES, N_BELOW, RATES), one, 300.0) for one in (many, blind)]
     (top, every), (blind_top, blind_every) = planned
     assert top.n_steps > 1.3 * blind_top.n_steps
     assert every.n_steps > 1.3 * blind_every.n_steps

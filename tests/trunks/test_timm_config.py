@@ -9,11 +9,20 @@ import pytest
 from tiny_trunk import INPUT_PX, N_FEATURES
 from topwork.errors import WeightsError
 from topwork.trunks.folder import FolderWeights
-from topwork.trunks.timm_config import Origin, assemble, parse
+from topwork.trunks.kinds import open_config
+from topwork.trunks.origin import Origin, read_object
+from topwork.trunks.timm_config import TimmConfig, assemble
+from topwork.trunks.timm_config import parse as parse_object
+
+SOMEWHERE = Origin("x", "somewhere", FolderWeights(Path("w"), "0"), "0", offline=True)
 
 
 def config(**inputs: Any) -> str:
     return json.dumps({"architecture": "resnet18", "pretrained_cfg": {"input_size": [3, 48, 64], **inputs}})
+
+
+def parse(text: str, where: str) -> TimmConfig:
+    return parse_object(read_object(text, where), where)
 
 
 def test_what_timm_writes_is_understood() -> None:
@@ -50,7 +59,7 @@ def test_the_old_style_has_its_fields_at_the_top() -> None:
         ("{}", "architecture"),
         (json.dumps({"architecture": "resnet18"}), "input_size"),
         (json.dumps({"architecture": "resnet18", "pretrained_cfg": 3}), "does not describe"),
-        (json.dumps({"architectures": ["BertModel"], "model_type": "bert"}), "architecture"),
+        (json.dumps({"architectures": ["BertModel"], "model_type": "bert"}), "there is no tokenizer.json"),
         (config(input_size=[1, 32, 32]), "input_size"),
         (config(input_size=[3, 0, 32]), "input_size"),
         (config(input_size=[3, 10**6, 32]), "input_size"),
@@ -65,7 +74,7 @@ def test_the_old_style_has_its_fields_at_the_top() -> None:
 )
 def test_what_is_not_understood_is_refused(text: str, complaint: str) -> None:
     with pytest.raises(WeightsError, match=complaint) as caught:
-        parse(text, "there/config.json")
+        open_config(text, "there/config.json", lambda _: None, lambda: SOMEWHERE)
     assert "there/config.json" in caught.value.problem
     assert caught.value.next_step
 
@@ -83,8 +92,7 @@ def test_what_is_not_understood_is_refused(text: str, complaint: str) -> None:
     ],
 )
 def test_only_a_licence_that_allows_it_is_commercial(licence: str, commercial: bool) -> None:
-    origin = Origin("x", "somewhere", FolderWeights(Path("w"), "0"), "0", offline=True)
-    card = assemble(parse(config(license=licence), "c"), origin).card
+    card = assemble(parse(config(license=licence), "c"), SOMEWHERE).card
     assert card.commercial is commercial
     assert card.licence
 

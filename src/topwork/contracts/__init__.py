@@ -29,13 +29,14 @@ from topwork.contracts.fitting import (
     Task,
     Workplace,
 )
-from topwork.contracts.inputs import Decoded, Modality, Preprocessing, Wire
+from topwork.contracts.inputs import Decoded, Modality, Preprocessing, Shown, Wire
 from topwork.contracts.networks import (
     Engine,
     Exportable,
     Graph,
     LinearHead,
     Precision,
+    Rates,
     Stage,
     Trunk,
     TrunkCard,
@@ -89,6 +90,7 @@ __all__ = [
     "Precision",
     "Preprocessing",
     "Progress",
+    "Rates",
     "Recipe",
     "Rejected",
     "Resources",
@@ -96,6 +98,7 @@ __all__ = [
     "Section",
     "Series",
     "Servable",
+    "Shown",
     "Side",
     "Split",
     "SplitSummary",

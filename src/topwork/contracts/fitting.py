@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 import numpy as np
 
 from topwork.contracts.data import Fold
-from topwork.contracts.networks import LinearHead, Stage
+from topwork.contracts.networks import LinearHead, Rates, Stage
 from topwork.contracts.sections import Section
 from topwork.contracts.values import Array, Budget, Estimate, Json, Metrics, Progress
 
@@ -165,6 +165,11 @@ class Material(Protocol):
     @property
     def resources(self) -> Resources:
         """What the machine has to train with."""
+        ...
+
+    @property
+    def rates(self) -> Rates:
+        """Learning rates that suit the network."""
         ...
 
     def network(self) -> torch.nn.Module:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import base64
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from topwork.contracts.values import Array, Json
 
-__all__ = ["Decoded", "Modality", "Preprocessing", "Wire"]
+__all__ = ["Decoded", "Modality", "Preprocessing", "Shown", "Wire"]
 
 
 class Preprocessing(Protocol):
@@ -23,6 +24,10 @@ class Preprocessing(Protocol):
 
     def to_json(self) -> Mapping[str, Json]:
         """Return what `Modality.preprocessing` reads back."""
+        ...
+
+    def describe(self) -> str:
+        """Return one line for a person."""
         ...
 
 
@@ -43,6 +48,19 @@ class Decoded:
     tensor: Array
     fingerprint: Array
     facts: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a person is shown of an input: a small JPEG, or a text in pieces, each with its heat, -1 to 1."""
+
+    jpeg: bytes = b""
+    pieces: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def jpeg_base64(self) -> str:
+        """Return the picture as text; empty where there is none."""
+        return base64.b64encode(self.jpeg).decode("ascii")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +134,13 @@ class Modality(Protocol):
         """Draw a tensor as ``preprocessing`` has it that shows the same thing a little differently."""
         ...
 
-    def classical(self, encoded: bytes) -> Array:
-        """Describe an input as ``float32 [m]`` without any learned network, ``m`` fixed per modality.
+    @property
+    def described_by(self) -> str:
+        """What `classical` looks at, in words for a person, such as ``shapes and colours``."""
+        ...
+
+    def classical(self, encoded: bytes) -> Array | str:
+        """Describe an input without any learned network: ``float32 [m]``, ``m`` fixed per modality, or words.
 
         Raises
         ------
@@ -126,12 +149,37 @@ class Modality(Protocol):
         """
         ...
 
-    def thumbnail(self, encoded: bytes, side_px: int) -> bytes:
-        """Return a small JPEG for a person to look at, its longer side at most ``side_px``."""
+    def tabulate(self, fitted: Sequence[Array | str], tested: Sequence[Array | str]) -> tuple[Any, Any]:
+        """Turn what `classical` gave into matrices ``[n, m]``, dense or sparse (SciPy's CSR).
+
+        What must be learned for it, such as which words there are, is learned from ``fitted`` alone. An input that
+        could not be described is empty.
+        """
         ...
 
-    def overlay(self, encoded: bytes, heat: Array, preprocessing: Preprocessing, side_px: int) -> bytes:
-        """Return a thumbnail with ``heat float32 [h, w]``, 0 to 1, laid over what the network was shown of it."""
+    def show(self, encoded: bytes, side_px: int) -> Shown:
+        """Return a small picture, its longer side at most ``side_px``, or as much of a text as fits as well.
+
+        Raises
+        ------
+        DecodeError
+            The input cannot be decoded.
+        """
+        ...
+
+    def overlay(self, encoded: bytes, heat: Array, preprocessing: Preprocessing, side_px: int) -> Shown:
+        """Return what `show` gives with heat ``float32`` on what the network was shown of it.
+
+        For pictures the heat is ``[h, w]``, 0 to 1; for texts ``[k, w]`` as the tensor, below 0 where a token speaks
+        against.
+        """
+        ...
+
+    def parts(self, tensor: Array) -> Array | None:
+        """Return ``bool [m, ...]``: parts of a tensor that can be taken away, set to 0, one at a time.
+
+        None where a part that is gone would be something else rather than nothing, as a black patch in a photo is.
+        """
         ...
 
     def synthetic(self, n: int, seed: int) -> tuple[bytes, ...]:

@@ -13,7 +13,7 @@ from topwork.contracts.values import Array, Progress
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Engine", "Exportable", "Graph", "LinearHead", "Precision", "Stage", "Trunk", "TrunkCard"]
+__all__ = ["Engine", "Exportable", "Graph", "LinearHead", "Precision", "Rates", "Stage", "Trunk", "TrunkCard"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,15 @@ class Stage:
     modules: tuple[torch.nn.Module, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Peak learning rates of AdamW: of a network's lowest stage, of its highest, and of a head on it."""
+
+    lowest: float
+    highest: float
+    head: float
+
+
 class Trunk(Protocol):
     """A pretrained network that may not be on this machine yet. It knows nothing of labels."""
 
@@ -57,6 +66,11 @@ class Trunk(Protocol):
     @property
     def preprocessing(self) -> Preprocessing:
         """What its inputs must look like."""
+        ...
+
+    @property
+    def rates(self) -> Rates:
+        """Learning rates that suit it; those of the stages between go geometrically from lowest to highest."""
         ...
 
     @property
@@ -89,11 +103,15 @@ class Trunk(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Exportable:
-    """A module in evaluation mode, an example batch for it, and names for what it gives."""
+    """A module in evaluation mode, an example batch for it, and names for what it gives.
+
+    ``ragged`` tells whether inputs may be of other sizes than the example's, filled up with zeros.
+    """
 
     module: torch.nn.Module
     example: Array
     output_names: tuple[str, ...]
+    ragged: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,8 @@ class Picture:
         A thumbnail; empty where pictures of the data are not to be kept.
     heat_base64
         The same thumbnail with what drove the answer made visible; empty where that is not known.
+    pieces
+        Of a text: what it says, piece by piece, and how much each spoke for the answer, -1 to 1; 0 where not known.
     truth, predicted
         Label given by the data, and by the model; empty where there is none.
     probability
@@ -54,6 +56,7 @@ class Picture:
     truth: str = ""
     predicted: str = ""
     probability: float | None = None
+    pieces: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

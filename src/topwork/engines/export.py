@@ -48,14 +48,21 @@ def export(exportable: Exportable) -> Graph:
 
 
 def verify(exportable: Exportable, graph: Graph, engine: Engine) -> None:
-    """Compare module and engine on the example, one row longer than it was exported with.
+    """Compare module and engine on the example, one row longer than it was exported with, and half as wide if ragged.
 
     Raises
     ------
     TopworkError
         An output differs by more than `MAX_RELATIVE_DIFFERENCE`.
     """
-    batch = np.concatenate([exportable.example, exportable.example[:1]])
+    batches = [np.concatenate([exportable.example, exportable.example[:1]])]
+    if exportable.ragged:
+        batches.append(batches[0][(slice(None), *(slice((n + 1) // 2) for n in batches[0].shape[1:]))])
+    for batch in batches:
+        _verify_batch(exportable, graph, engine, batch)
+
+
+def _verify_batch(exportable: Exportable, graph: Graph, engine: Engine, batch: Array) -> None:
     found = engine.run(batch)
     for name, expected in zip(graph.output_names, _outputs(exportable.module, batch), strict=True):
         difference = _relative_difference(found[name], expected)
@@ -86,7 +93,7 @@ def _to_onnx(exportable: Exportable) -> bytes:
                 dynamo=False,
                 input_names=["input"],
                 output_names=list(names),
-                dynamic_axes={name: {0: "batch"} for name in ("input", *names)},
+                dynamic_axes=_open_axes(exportable),
                 # Folding and training clean-up would merge batch normalisation into convolutions, and with
                 # it the names go. Engines do that themselves when they compile.
                 do_constant_folding=False,
@@ -98,6 +105,12 @@ def _to_onnx(exportable: Exportable) -> bytes:
                 next_step="Choose another trunk; `topwork trunks list` shows those that can.",
             ) from error
     return stream.getvalue()
+
+
+def _open_axes(exportable: Exportable) -> dict[str, dict[int, str]]:
+    """Return the axes whose length may change, by the tensor's name."""
+    sizes = {axis: f"size_{axis}" for axis in range(1, exportable.example.ndim)} if exportable.ragged else {}
+    return {"input": {0: "batch", **sizes}, **{name: {0: "batch"} for name in exportable.output_names}}
 
 
 def _outputs(module: torch.nn.Module, batch: Array) -> list[Array]:

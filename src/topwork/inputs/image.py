@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from topwork.contracts import Array, Decoded, Json, Preprocessing, Wire
+from topwork.contracts import Array, Decoded, Json, Preprocessing, Shown, Wire
 from topwork.errors import DecodeError, TopworkError, UsageError
 from topwork.inputs import image_description, image_heat, image_likeness, image_synthesis, image_variation
 from topwork.inputs.image_opening import Opened, flatten, opened, orientation_of, resizable
@@ -151,6 +151,11 @@ class ImageModality:
         spec = _own(preprocessing)
         return image_variation.vary(canvas, spec.height, spec.width, draw)
 
+    @property
+    def described_by(self) -> str:
+        """Return what `classical` looks at."""
+        return "shapes and colours"
+
     def classical(self, encoded: bytes) -> Array:
         """Describe a picture by gradients and colours; see `image_description`.
 
@@ -164,7 +169,11 @@ class ImageModality:
         with opened(encoded, least_side_px=side) as photo:
             return image_description.describe(_tensor_image(photo, spec))
 
-    def thumbnail(self, encoded: bytes, side_px: int) -> bytes:
+    def tabulate(self, fitted: Sequence[Array | str], tested: Sequence[Array | str]) -> tuple[Array, Array]:
+        """Stack descriptions ``float32 [n, m]``; what could not be described is all zeros."""
+        return image_description.stack(fitted), image_description.stack(tested)
+
+    def show(self, encoded: bytes, side_px: int) -> Shown:
         """Return a JPEG, the longer side at most ``side_px``, upright, never enlarged.
 
         Raises
@@ -172,14 +181,9 @@ class ImageModality:
         DecodeError
             The bytes are no picture, broken, or over a limit.
         """
-        with opened(encoded, least_side_px=side_px) as photo:
-            small = photo.image.copy()
-            small.thumbnail((side_px, side_px))
-            stream = io.BytesIO()
-            flatten(photo.upright(small)).save(stream, "JPEG", quality=80)
-            return stream.getvalue()
+        return Shown(_thumbnail(encoded, side_px))
 
-    def overlay(self, encoded: bytes, heat: Array, preprocessing: Preprocessing, side_px: int) -> bytes:
+    def overlay(self, encoded: bytes, heat: Array, preprocessing: Preprocessing, side_px: int) -> Shown:
         """Return a thumbnail with heat over it; see `image_heat`.
 
         Raises
@@ -187,10 +191,14 @@ class ImageModality:
         DecodeError
             The bytes are no picture, broken, or over a limit.
         """
-        small = self.thumbnail(encoded, side_px)
+        small = _thumbnail(encoded, side_px)
         with opened(small, least_side_px=side_px) as photo:
             width, height = photo.original_size
-        return image_heat.overlay(small, heat, image_heat.seen(width, height, _own(preprocessing)))
+        return Shown(image_heat.overlay(small, heat, image_heat.seen(width, height, _own(preprocessing))))
+
+    def parts(self, tensor: Array) -> None:  # noqa: ARG002
+        """Return None: where a part of a photo is black, something black is there."""
+        return
 
     def synthetic(self, n: int, seed: int) -> tuple[bytes, ...]:
         """Make ``n`` PNG files of gradients, smooth noise and shapes; the same for the same seed."""
@@ -199,6 +207,15 @@ class ImageModality:
 
 IMAGE = ImageModality()
 """The image modality."""
+
+
+def _thumbnail(encoded: bytes, side_px: int) -> bytes:
+    with opened(encoded, least_side_px=side_px) as photo:
+        small = photo.image.copy()
+        small.thumbnail((side_px, side_px))
+        stream = io.BytesIO()
+        flatten(photo.upright(small)).save(stream, "JPEG", quality=80)
+        return stream.getvalue()
 
 
 def _own(preprocessing: Preprocessing) -> ImagePreprocessing:

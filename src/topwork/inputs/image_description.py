@@ -6,6 +6,7 @@ what colours. It knows no label and no network.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,7 @@ from topwork.contracts import Array
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["SIDE_PX", "describe"]
+__all__ = ["SIDE_PX", "describe", "stack"]
 
 SIDE_PX = 64
 """The picture is squashed to this size first; the cells of the histograms are 8 by 8 pixels."""
@@ -51,3 +52,10 @@ def _oriented_gradients(grey: Array) -> Array:
     )
     length = np.sqrt((blocks**2).sum(-1, keepdims=True) + _QUIET)
     return np.asarray((blocks / length).ravel())
+
+
+def stack(described: Sequence[Array | str]) -> Array:
+    """Return ``float32 [n, m]`` of what `describe` gave; a picture that could not be described is all zeros."""
+    arrays = [np.zeros(0, np.float32) if isinstance(one, str) else one for one in described]
+    width = max((len(one) for one in arrays), default=0)
+    return np.stack([one if len(one) else np.zeros(width, np.float32) for one in arrays])

@@ -58,6 +58,10 @@ class ImagePreprocessing:
         """Return the fields by name."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
+    def describe(self) -> str:
+        """Return the fields with their values."""
+        return ", ".join(f"{name} {value}" for name, value in self.to_json().items())
+
 
 def _require(is_right: bool, name: str, received: object, expected: str) -> None:
     if not is_right:

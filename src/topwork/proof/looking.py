@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from topwork.contracts import Array, Gallery, Graph, LinearHead, Picture
+from topwork.contracts import Array, Gallery, Graph, LinearHead
 from topwork.engines.feature_maps import MAP, expose_feature_map
 from topwork.errors import DecodeError
 from topwork.evaluation.classification import softmax
 from topwork.steps.order import Order, Rows
-from topwork.steps.recording import THUMBNAIL_PX, thumbnail
+from topwork.steps.recording import THUMBNAIL_PX, pictured
 from topwork.steps.transfer import Preparation
 from topwork.training.heatmaps import contrast, heat
 
@@ -55,7 +54,7 @@ class Looker:
                 feature_map = engine.run(tensor[None])[MAP][0]
                 warm = heat(feature_map, contrast(head.weight, said, against), _HEAT_PX)
                 drawn = self.order.modality.overlay(encoded, warm, spec, THUMBNAIL_PX)
-                found.append(base64.b64encode(drawn).decode("ascii"))
+                found.append(drawn.jpeg_base64)
             except DecodeError:
                 found.append("")
         return found
@@ -95,10 +94,9 @@ def typical(order: Order, rows: Rows, name: str, scores: Array) -> Gallery | Non
             row = int(rows.split.test[place])
             sure = float(probabilities[place, label])
             pictures.append(
-                Picture(
-                    key=order.dataset.keys[row],
+                replace(
+                    pictured(order.dataset, row, order.modality),
                     caption=f"{labels[label]} ({sure:.0%})",
-                    jpeg_base64=thumbnail(order.dataset, row, order.modality),
                     truth=labels[label],
                     predicted=labels[label],
                     probability=sure,

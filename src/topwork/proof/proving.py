@@ -29,6 +29,7 @@ from topwork.contracts import (
 from topwork.proof.groups import gaps_of
 from topwork.proof.growing import growth_of
 from topwork.proof.looking import Looker, typical
+from topwork.proof.occluding import Occluder
 from topwork.proof.rivals import MAJORITY, Rival, classical, compared, from_scratch, frozen, majority
 from topwork.proof.seeds import brittleness, in_times
 from topwork.proof.suspects import Suspicion, gallery_of_outliers, gallery_of_suspects, suspicions
@@ -196,7 +197,8 @@ def _doubt(case: Case, parts: _Parts) -> bool:
 
 def _look(case: Case, parts: _Parts) -> bool:
     """Lay heat over the galleries of answers, where pictures may be kept and the network shows where it looks."""
-    looker = Looker.of(case.order, case.preparation, case.graph)
+    case_of = (case.order, case.preparation, case.graph)
+    looker = Looker.of(*case_of) or Occluder.of(*case_of)
     scores = case.scores()
     for name, result in parts.targets.items():
         parts.add(name, typical(case.order, case.after, name, scores[name]))

@@ -18,6 +18,7 @@ from topwork.recipes.probe import PROBE
 from topwork.recipes.scratch import SCRATCH
 from topwork.steps.order import Order, Rows
 from topwork.steps.transfer import Preparation, features_of
+from topwork.training.sparse import fit_sparse
 
 __all__ = ["MAJORITY", "Rival", "classical", "compared", "from_scratch", "frozen", "majority"]
 
@@ -72,7 +73,7 @@ def frozen(rows: Rows, probe: Fitted, seconds: float) -> Rival:
 
 
 def classical(order: Order, rows: Rows) -> Rival | None:
-    """Fit the same linear head on hand-made features; None where no input can be read any more.
+    """Fit a linear model on hand-made features; None where no input can be read any more.
 
     Single rows that cannot be read any more count as empty.
     """
@@ -83,26 +84,29 @@ def classical(order: Order, rows: Rows) -> Rival | None:
         order.around.progress.track("Describing without a network", len(wanted), "inputs") as advance,
         ThreadPoolExecutor(2, "describe") as pool,
     ):
-        described = []
+        described: list[Array | str] = []
         for one in pool.map(lambda row: _described(order, int(row)), wanted):
             described.append(one)
             advance(1)
-    width = max(len(one) for one in described)
-    if not width:
+    if not any(len(one) for one in described):
         return None
-    features = np.stack([one if len(one) else np.zeros(width, np.float32) for one in described])
     n = len(rows.fit_rows)
-    fitted = PROBE(_job(order, replace(rows, fit_features=features[:n]), Budget(clock)))
-    scores = {name: features[n:] @ head.weight.T + head.bias for name, head in fitted.heads.items()}
-    how = "Hand-made features (shapes and colours) with the same linear head; no pretrained network."
+    fitted, tested = order.modality.tabulate(described[:n], described[n:])
+    if isinstance(fitted, np.ndarray):
+        probe = PROBE(_job(order, replace(rows, fit_features=fitted), Budget(clock)))
+        scores = {name: tested @ head.weight.T + head.bias for name, head in probe.heads.items()}
+    else:
+        goals = rows.goals()
+        scores = {name: fit_sparse(fitted, goal, rows.folds)(tested) for name, goal in goals.items()}
+    how = f"Hand-made features ({order.modality.described_by}) with a linear model; no pretrained network."
     return Rival("classical baseline", how, scores, clock() - began_s)
 
 
-def _described(order: Order, row: int) -> Array:
+def _described(order: Order, row: int) -> Array | str:
     try:
         return order.modality.classical(order.dataset.read(row))
     except DecodeError:
-        return np.zeros(0, np.float32)
+        return ""
 
 
 def from_scratch(

@@ -5,16 +5,16 @@ Training rows are judged by a probe that did not see them, test rows by the mode
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from topwork.contracts import Array, Dataset, Gallery, Picture
+from topwork.contracts import Array, Dataset, Gallery
 from topwork.data.corrections import Suspect
 from topwork.errors import MissingExtraError
 from topwork.evaluation.classification import softmax
 from topwork.steps.order import Order, Rows
-from topwork.steps.recording import thumbnail
+from topwork.steps.recording import pictured
 from topwork.training.label_issues import find_conflicts, find_label_issues, find_outliers
 
 __all__ = ["Suspicion", "gallery_of_outliers", "gallery_of_suspects", "suspicions"]
@@ -95,10 +95,9 @@ def gallery_of_suspects(order: Order, found: tuple[Suspicion, ...], csv_name: st
         return None
     keep = order.options.keep_training_data
     pictures = tuple(
-        Picture(
-            key=order.dataset.keys[one.row],
+        replace(
+            pictured(order.dataset, one.row, order.modality, keep=keep),
             caption=f"labelled {one.label}, looks like {one.suggested}" + (" (test)" if one.is_test else ""),
-            jpeg_base64=thumbnail(order.dataset, one.row, order.modality) if keep else "",
             truth=one.label,
             predicted=one.suggested,
             probability=one.probability,
@@ -125,10 +124,9 @@ def gallery_of_outliers(order: Order, rows: Rows) -> Gallery | None:
     for one in found:
         row = int(rows.fit_rows[one.row])
         pictures.append(
-            Picture(
-                key=order.dataset.keys[row],
+            replace(
+                pictured(order.dataset, row, order.modality, keep=keep),
                 caption=f"{one.deviations:.0f} deviations from its neighbours",
-                jpeg_base64=thumbnail(order.dataset, row, order.modality) if keep else "",
             )
         )
     return Gallery(

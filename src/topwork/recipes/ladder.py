@@ -46,6 +46,7 @@ from topwork.training.plan import (
     BATCH,
     Plan,
     RungPlan,
+    Subject,
     describe_plan,
     plan_rungs,
     rung_s,
@@ -199,9 +200,7 @@ class _Climber:
             return self.unfinished.read_plan(self.plan)
         self.surveyed = found = self.survey(self.feed.n_train, len(self.fold.valid))
         rungs = plan_rungs(
-            self.feed.n_train,
-            len(self.stages),
-            self.n_below,
+            Subject(self.feed.n_train, len(self.stages), self.n_below, self.material.rates),
             found.speed,
             self.job.budget.remaining_s() - self.settings.reserve_s,
             n_steps=self.job.n_steps,
@@ -236,9 +235,9 @@ class _Climber:
 
     def survey(self, n_train: int, n_valid: int) -> Survey:
         """Time and measure steps of either kind on a few rows, for so many."""
-        from topwork.training.surveying import Subject, survey
+        from topwork.training import surveying
 
-        subject = Subject(
+        subject = surveying.Subject(
             network=self.network,
             batch=self.example(min(8, self.feed.n_train)),
             parts=self.parts,
@@ -250,7 +249,7 @@ class _Climber:
             bf16=self.bf16,
             memory_bytes=self.material.resources.memory_bytes,
         )
-        return survey(subject)
+        return surveying.survey(subject)
 
     # --- climbing -------------------------------------------------------------------------------------------
 
@@ -429,17 +428,17 @@ class _Climber:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What a survey of a few rows says of training all of them; stages in all, and those below the cut."""
+    """What a survey of a few rows says of training all of them."""
 
     survey: Survey
-    n_stages: int
-    n_below: int
+    subject: Subject
 
 
 def outlook(job: FitJob, n_train: int, n_valid: int) -> Outlook:
     """Survey a small job for a whole one of so many rows; nothing is trained."""
     climber = _Climber(job, dict.fromkeys(job.goals, 1e-2), job.budget.clock(), LadderSettings())
-    return Outlook(climber.survey(n_train, n_valid), len(climber.stages), climber.n_below)
+    trained = Subject(n_train, len(climber.stages), climber.n_below, climber.material.rates)
+    return Outlook(climber.survey(n_train, n_valid), trained)
 
 
 def _shaped(rung: RungPlan, shape: Shape) -> RungPlan:

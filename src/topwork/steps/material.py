@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from topwork.contracts import Array, Dataset, Modality, Preprocessing, Resources, Stage, Trunk
+from topwork.contracts import Array, Dataset, Modality, Preprocessing, Rates, Resources, Stage, Trunk
 from topwork.engines.machine import Machine
 from topwork.errors import DecodeError
 from topwork.steps.options import Surroundings
@@ -47,6 +47,11 @@ class TrunkMaterial:
     _canvases: dict[int, Array] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
     _n_bytes: int = 0
+
+    @property
+    def rates(self) -> Rates:
+        """Return the trunk's."""
+        return self.trunk.rates
 
     def network(self) -> torch.nn.Module:
         """Load the pretrained network."""

@@ -20,6 +20,7 @@ from topwork.contracts import (
     Inspection,
     Preprocessing,
     Progress,
+    Rates,
     Split,
     Stage,
     Target,
@@ -59,6 +60,11 @@ class BundleTrunk:
         for name, array in sorted(self.bundle.graph().weights.items()):
             found.update(name.encode() + array.tobytes())
         return f"{self.base.identity}:{found.hexdigest()}"
+
+    @property
+    def rates(self) -> Rates:
+        """Return the base's rates."""
+        return self.base.rates
 
     def fetch(self, cache_dir: Path, progress: Progress) -> Path:
         """Bring the base's weights, in which the bundle's are put."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import platform
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from topwork.contracts import (
@@ -24,6 +24,7 @@ from topwork.contracts import (
     Point,
     Section,
     Series,
+    Shown,
     Split,
     SplitSummary,
     Target,
@@ -40,10 +41,10 @@ __all__ = [
     "judge",
     "metrics_json",
     "moment",
+    "pictured",
     "platform_settings",
     "summarise_data",
     "summarise_split",
-    "thumbnail",
     "to_result_json",
     "told_on_the_way",
     "unknown_labels",
@@ -143,10 +144,9 @@ def worst(
     return Gallery(
         "Most confident mistakes",
         tuple(
-            Picture(
-                key=dataset.keys[row],
+            replace(
+                pictured(dataset, row, modality, keep=with_pictures),
                 caption=one.caption,
-                jpeg_base64=thumbnail(dataset, row, modality) if with_pictures else "",
                 truth=one.truth,
                 predicted=one.predicted,
                 probability=one.probability,
@@ -182,12 +182,16 @@ def told_on_the_way(fitted: Fitted) -> tuple[Section, ...]:
     return (chart,)
 
 
-def thumbnail(dataset: Dataset, row: int, modality: Modality) -> str:
-    """Return a thumbnail in base64; empty where the input cannot be read any more."""
-    try:
-        return base64.b64encode(modality.thumbnail(dataset.read(row), THUMBNAIL_PX)).decode("ascii")
-    except DecodeError:
-        return ""  # the file was readable a moment ago and is gone now; the caption still tells what it was
+def pictured(dataset: Dataset, row: int, modality: Modality, *, keep: bool = True) -> Picture:
+    """Return an item of a gallery that shows an input and says nothing of it yet.
+
+    Nothing is shown where inputs are not to be kept, nor where one cannot be read any more.
+    """
+    shown = Shown()
+    if keep:
+        with suppress(DecodeError):  # readable a moment ago and gone now; the caption still tells what it was
+            shown = modality.show(dataset.read(row), THUMBNAIL_PX)
+    return Picture(dataset.keys[row], "", jpeg_base64=shown.jpeg_base64, pieces=shown.pieces)
 
 
 def command_line(words: Sequence[str]) -> str:

@@ -97,9 +97,12 @@ def load_graph(trunk: Trunk, modality: Modality, around: Surroundings) -> Graph:
 
 def exportable_of(trunk: Trunk, modality: Modality, weights: Path) -> Exportable:
     """Load a trunk, with an example batch."""
-    examples = modality.synthetic(2, seed=0)
-    batch = padded(modality.decode(one, trunk.preprocessing).tensor for one in examples)
-    return Exportable(trunk.load(weights), batch, ("features",))
+    examples = modality.synthetic(4, seed=0)
+    tensors = [modality.decode(one, trunk.preprocessing).tensor for one in examples]
+    batch = padded(tensors)
+    return Exportable(
+        trunk.load(weights), batch, ("features",), ragged=len({one.shape for one in tensors}) > 1
+    )
 
 
 def graph_identity(trunk: Trunk) -> str:

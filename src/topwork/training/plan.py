@@ -12,12 +12,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from math import ceil
 
+from topwork.contracts import Rates
 from topwork.training.schedules import stage_rates
 
 __all__ = [
     "Plan",
     "RungPlan",
     "Speed",
+    "Subject",
     "describe_plan",
     "plan_from_json",
     "plan_rungs",
@@ -39,7 +41,6 @@ _LEAST_EPOCHS = 2
 """Training all stages for less than this does harm more often than good."""
 _TOP_SHARE = 0.3
 """Part of the time that the rung of the upper stages may take where deeper ones are to follow."""
-_LOWEST_RATE, _HIGHEST_RATE, _HEAD_RATE = 1e-4, 1e-3, 3e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +122,20 @@ class Speed:
         return self.check_s * MOST_LOOKED / self.n_valid, self.check_s
 
 
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is trained: training rows, stages of the network and those of them below the cut, and its rates."""
+
+    n_rows: int
+    n_stages: int
+    n_below: int
+    rates: Rates
+
+
 def plan_rungs(
-    n_rows: int, n_stages: int, n_below: int, speed: Speed, remaining_s: float, *, n_steps: int | None = None
+    subject: Subject, speed: Speed, remaining_s: float, *, n_steps: int | None = None
 ) -> tuple[RungPlan, ...]:
-    """Choose the rungs for ``n_rows`` training rows that fit into the time, or into a number of steps.
+    """Choose the rungs that fit into the time, or into a number of steps.
 
     Returns
     -------
@@ -132,20 +143,17 @@ def plan_rungs(
         The upper stages, then all of them, then all of them for longer; fewer where time is short. Without a
         limit all three, of which the last is climbed only if the one before was a gain.
     """
-    batch = min(BATCH, max(1, n_rows))
-    per_epoch = max(1, n_rows // batch)
+    batch = min(BATCH, max(1, subject.n_rows))
+    per_epoch = max(1, subject.n_rows // batch)
     wanted = {name: _steps(epochs, per_epoch) for name, epochs in _EPOCHS.items()}
-    if n_below == 0 or speed.most_variants == 0:
+    if subject.n_below == 0 or speed.most_variants == 0:
         wanted.pop("top")
     chosen = (
         _within_steps(wanted, n_steps)
         if n_steps is not None
         else _within_time(wanted, speed, remaining_s, per_epoch)
     )
-    rungs = (
-        _rung(name, steps, per_epoch, batch, n_stages, n_below if name == "top" else 0)
-        for name, steps in chosen.items()
-    )
+    rungs = (_rung(name, steps, per_epoch, batch, subject) for name, steps in chosen.items())
     return tuple(replace(rung, n_variants=min(rung.n_variants, speed.most_variants)) for rung in rungs)
 
 
@@ -206,14 +214,16 @@ def rung_s(name: str, n_steps: int, speed: Speed, per_epoch: int) -> float:
     return n_variants * speed.fill_s + speed.check_s + n_steps * speed.top_s + looking_s * from_cut
 
 
-def _rung(name: str, steps: int, per_epoch: int, batch: int, n_stages: int, n_below: int) -> RungPlan:
-    rates = stage_rates(n_stages, _LOWEST_RATE, _HIGHEST_RATE)[n_below:]
+def _rung(name: str, steps: int, per_epoch: int, batch: int, subject: Subject) -> RungPlan:
+    n_below = subject.n_below if name == "top" else 0
+    own = subject.rates
+    rates = stage_rates(subject.n_stages, own.lowest, own.highest)[n_below:]
     return RungPlan(
         name=name,
         n_below=n_below,
         n_steps=steps,
         batch=batch,
-        rates=(*rates, _HEAD_RATE),
+        rates=(*rates, own.head),
         check_every=max(1, min(per_epoch, ceil(steps / _LEAST_LOOKS))),
         n_variants=min(MOST_VARIANTS, ceil(steps / per_epoch)) if n_below else 0,
     )

@@ -1,9 +1,10 @@
 """One pass over a data set: read, hash, decode, look, and run the trunk on what the cache does not hold.
 
 Two pools overlap the work. Decoders turn files into tensors; runners push batches through the engine, each of
-tensors of one shape, so that no time goes into filling up short texts. The engine is asked for only when the first batch is ready, so that a trunk can be loading while the first photos
-are decoded. What waits between the pools is bounded, so memory does not grow with the data beyond the features
-themselves. It knows neither what an input is nor what the network is: both come as objects.
+tensors of one shape, so that no time goes into filling up short texts. The engine is asked for only when the first
+batch is ready, so that a trunk can be loading while the first photos are decoded. What waits between the pools is
+bounded, so memory does not grow with the data beyond the features themselves. It knows neither what an input is nor
+what the network is: both come as objects.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Weights in a local folder: ``config.json`` as timm writes it, and ``model.safetensors``.
+"""Weights in a local folder: ``config.json`` as timm or transformers write it, and ``model.safetensors``.
 
 The weights are used where they lie, nothing is copied. Code in the folder is never run and a pickle in it
 is never opened. It knows nothing of networks and downloads.
@@ -7,14 +7,15 @@ is never opened. It knows nothing of networks and downloads.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from topwork.contracts import Progress
+from topwork.contracts import Progress, Trunk
 from topwork.errors import WeightsError
 from topwork.storage import explain
-from topwork.trunks import timm_config
+from topwork.trunks.kinds import open_config
+from topwork.trunks.origin import Origin
 from topwork.trunks.tensors import sha256_of
-from topwork.trunks.timm_trunk import TimmTrunk
 
 __all__ = ["CONFIG", "WEIGHTS", "FolderWeights", "open_folder"]
 
@@ -49,7 +50,7 @@ class FolderWeights:
         return self.path
 
 
-def open_folder(folder: Path) -> TimmTrunk:
+def open_folder(folder: Path) -> Trunk:
     """Make a trunk of a local folder.
 
     Raises
@@ -57,35 +58,43 @@ def open_folder(folder: Path) -> TimmTrunk:
     WeightsError
         A file is missing or not what it should be, or the weights are a pickle.
     UsageError
-        timm has no such architecture.
+        The library that the configuration belongs to has no such network.
     """
     folder = folder.expanduser().resolve()
     if folder.is_file():
         raise WeightsError(
-            f"{folder} is a file; a trunk is a folder with {CONFIG} and {WEIGHTS}, as timm writes them.",
-            next_step="Save the network with timm's save_for_hf. A .pth or .bin file is a pickle and never opened.",
+            f"{folder} is a file; a trunk is a folder with {CONFIG} and {WEIGHTS}, as timm and transformers write it.",
+            next_step="Save it with timm's save_for_hf or transformers' save_pretrained. A .pth or .bin file is a "
+            "pickle and never opened.",
         )
     if not folder.is_dir():
         raise WeightsError(
             f"There is no folder {folder}.", next_step="Give a folder, or a name from `topwork trunks list`."
         )
-    config = timm_config.parse(_read(folder / CONFIG), str(folder / CONFIG))
+    config = _read(folder / CONFIG)
+    return open_config(config, str(folder / CONFIG), partial(_companion, folder), partial(_origin, folder))
+
+
+def _origin(folder: Path) -> Origin:
     weights = _weights(folder)
-    origin = timm_config.Origin(
+    return Origin(
         name=folder.name,
         description="local folder",
         weights=weights,
         weights_sha256=weights.sha256,
         offline=True,
     )
-    return timm_config.assemble(config, origin)
+
+
+def _companion(folder: Path, name: str) -> str | None:
+    return _read(folder / name) if (folder / name).is_file() else None
 
 
 def _read(path: Path) -> str:
     if not path.is_file():
         raise WeightsError(
-            f"{path.parent} holds no {path.name}; expected {CONFIG} and {WEIGHTS} as timm writes them.",
-            next_step="Give a folder that timm's save_for_hf, or a download of a timm repository, has written.",
+            f"{path.parent} holds no {path.name}; expected {CONFIG} and {WEIGHTS} as timm or transformers write them.",
+            next_step="Give a folder that timm's save_for_hf or transformers' save_pretrained has written.",
         )
     try:
         return path.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Weights on the Hugging Face hub, in timm-style repositories: ``config.json`` and ``model.safetensors``.
+"""Weights on the Hugging Face hub: ``config.json`` as timm or transformers write it, and ``model.safetensors``.
 
 ``huggingface_hub`` does the talking, so its own settings apply (``HF_ENDPOINT``, ``HF_HUB_OFFLINE``,
 ``HF_HOME``, a token), and the file stays in the hub's own cache, where every other program finds it. Only
@@ -11,15 +11,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from topwork.contracts import Progress
+from topwork.contracts import Progress, Trunk
 from topwork.errors import MissingExtraError, WeightsError
-from topwork.trunks import timm_config
 from topwork.trunks.folder import CONFIG, WEIGHTS
+from topwork.trunks.kinds import open_config
+from topwork.trunks.origin import Origin
 from topwork.trunks.tensors import sha256_of
-from topwork.trunks.timm_trunk import TimmTrunk
 
 __all__ = ["Hub", "HubWeights", "open_repository"]
 
@@ -44,6 +45,23 @@ class Hub:
         library = _library()
         place = {"revision": revision, "cache_dir": self.cache_dir, "endpoint": self.endpoint}
         return Path(_asking(repository, name, lambda: library.hf_hub_download(repository, name, **place)))
+
+    def companion(self, repository: str, revision: str, name: str) -> str | None:
+        """Return the text of a small file beside the weights; None where the repository has none of that name.
+
+        Raises
+        ------
+        WeightsError
+            It cannot be had for another reason, such as no network.
+        """
+        from huggingface_hub.errors import EntryNotFoundError
+
+        try:
+            return self.download(repository, name, revision).read_text(encoding="utf-8")
+        except WeightsError as error:
+            if isinstance(error.__cause__, EntryNotFoundError):
+                return None
+            raise
 
     def sha256(self, repository: str, name: str, revision: str) -> str:
         """Return a file's SHA-256: from the file where it is cached, else as the hub states it.
@@ -89,7 +107,7 @@ class HubWeights:
         return path
 
 
-def open_repository(name: str, repository: str, hub: Hub) -> TimmTrunk:
+def open_repository(name: str, repository: str, hub: Hub) -> Trunk:
     """Make a trunk of a repository ``owner/model``, or ``owner/model@revision``; ``name`` goes on its card.
 
     Only the configuration is downloaded, a few kilobytes.
@@ -97,23 +115,29 @@ def open_repository(name: str, repository: str, hub: Hub) -> TimmTrunk:
     Raises
     ------
     WeightsError
-        The repository cannot be had, holds no safetensors, or is not in timm's style.
+        The repository cannot be had, holds no safetensors, or is of neither library.
     MissingExtraError
         ``huggingface_hub`` is not installed.
     """
     repository, _, revision = repository.partition("@")
     path = hub.download(repository, CONFIG, revision or None)
-    config = timm_config.parse(path.read_text(encoding="utf-8"), f"{repository}/{CONFIG}")
     commit = path.parent.name  # the hub's cache keeps a folder for each commit
+    config = path.read_text(encoding="utf-8")
+    companion = partial(hub.companion, repository, commit)
+    return open_config(
+        config, f"{repository}/{CONFIG}", companion, partial(_origin, name, repository, commit, hub)
+    )
+
+
+def _origin(name: str, repository: str, commit: str, hub: Hub) -> Origin:
     weights = HubWeights(hub, repository, commit, hub.sha256(repository, WEIGHTS, commit))
-    origin = timm_config.Origin(
+    return Origin(
         name=name,
         description=f"hub:{repository}@{commit}",
         weights=weights,
         weights_sha256=weights.sha256,
         offline=False,
     )
-    return timm_config.assemble(config, origin)
 
 
 def _library() -> Any:

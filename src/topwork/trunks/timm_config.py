@@ -5,9 +5,7 @@ It knows the file's fields and checks each one; it reads no weights and runs no 
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -16,13 +14,13 @@ from topwork.contracts import TrunkCard
 from topwork.errors import WeightsError
 from topwork.inputs.image_preprocessing import ImagePreprocessing
 from topwork.trunks.architectures import Architecture, measure
-from topwork.trunks.timm_trunk import TimmTrunk, WeightSource
+from topwork.trunks.origin import NO_LICENCE, Origin, is_commercial
+from topwork.trunks.timm_trunk import TimmTrunk
 
-__all__ = ["Origin", "TimmConfig", "assemble", "parse"]
+__all__ = ["TimmConfig", "assemble", "parse"]
 
 V = TypeVar("V")
 
-_NOT_COMMERCIAL = re.compile(r"\bnc\b|non-?commercial|research")
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 _FITS: Mapping[str, Literal["crop", "squash"]] = {"center": "crop", "border": "crop", "squash": "squash"}
@@ -38,26 +36,14 @@ class TimmConfig:
     licence: str
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """What is known of a network beside its ``config.json``: its name here, its weights and whence they come."""
-
-    name: str
-    description: str
-    weights: WeightSource
-    weights_sha256: str
-    offline: bool
-
-
-def parse(text: str, where: str) -> TimmConfig:
-    """Read ``config.json``; ``where`` names it in errors.
+def parse(config: Mapping[str, Any], where: str) -> TimmConfig:
+    """Check the fields of a ``config.json``; ``where`` names it in errors.
 
     Raises
     ------
     WeightsError
-        It is no JSON object, or a field is missing or has a value that nothing here understands.
+        A field is missing or has a value that nothing here understands.
     """
-    config = _object(text, where)
     # timm writes the fields of the inputs below "pretrained_cfg"; its old files have them at the top.
     inputs = config.get("pretrained_cfg", config)
     try:
@@ -74,7 +60,6 @@ def parse(text: str, where: str) -> TimmConfig:
 def assemble(config: TimmConfig, origin: Origin) -> TimmTrunk:
     """Make a trunk of a configuration and an origin; its network is measured without being allocated."""
     measured = measure(config.architecture)
-    licence = config.licence or "not stated; look at where the weights come from"
     card = TrunkCard(
         name=origin.name,
         modality="image",
@@ -83,28 +68,13 @@ def assemble(config: TimmConfig, origin: Origin) -> TimmTrunk:
         n_features=measured.n_features,
         input_size=(config.preprocessing.height, config.preprocessing.width),
         source=origin.description,
-        licence=licence,
-        commercial=_is_commercial(config.licence),
+        licence=config.licence or NO_LICENCE,
+        commercial=is_commercial(config.licence),
         offline=origin.offline,
         offers=frozenset({"pooled", "stages"} if measured.staged else {"pooled"}),
         weights_sha256=origin.weights_sha256,
     )
     return TimmTrunk(card, config.preprocessing, config.architecture, origin.weights)
-
-
-def _object(text: str, where: str) -> dict[str, Any]:
-    try:
-        config = json.loads(text)
-    except ValueError as error:
-        raise WeightsError(
-            f"{where} is not JSON: {error}.", next_step="Copy the file again from where it comes."
-        ) from error
-    if not isinstance(config, dict):
-        raise WeightsError(
-            f"{where} holds a {type(config).__name__}, not an object.",
-            next_step="Copy the file again from where it comes.",
-        )
-    return config
 
 
 def _architecture(config: Mapping[str, Any], inputs: Mapping[str, Any]) -> Architecture:
@@ -148,8 +118,3 @@ def _deviations(values: Any) -> tuple[float, float, float]:
     if min(deviations) <= 0:
         raise ValueError(f"std {values}: expected three numbers above 0")
     return deviations
-
-
-def _is_commercial(licence: str) -> bool:
-    # A licence that nobody stated gives nobody the right to sell what was made with it.
-    return bool(licence) and not _NOT_COMMERCIAL.search(licence.lower().replace("_", "-"))

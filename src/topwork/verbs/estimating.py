@@ -98,7 +98,8 @@ def estimate(
     found = outlook(small, n_train, n_valid)
     surveying_s = watch.lap()
     before_s = starting_s + reading_s * n / len(rows) + probing_s + surveying_s
-    rungs = _rungs(found, n_train, duration_s(budget) - before_s, order.options.steps)
+    remaining_s = duration_s(budget) - before_s
+    rungs = plan_rungs(found.subject, found.survey.speed, remaining_s, n_steps=order.options.steps)
     rungs_s = _seconds(found, n_train, rungs)
     ladder_s = probe_s + surveying_s + sum(rungs_s.values()) + reading_s * n / len(rows)
     assert small.material is not None
@@ -195,11 +196,6 @@ def _n_train_valid(n: int) -> tuple[int, int]:
     n_fit = n * (1 - SplitOptions().test_fraction)
     n_train = max(1, round(n_fit * _PART_TRAIN))
     return n_train, max(1, round(n_fit - n_train))
-
-
-def _rungs(found: Outlook, n_train: int, remaining_s: float, n_steps: int | None) -> tuple[RungPlan, ...]:
-    speed = found.survey.speed
-    return plan_rungs(n_train, found.n_stages, found.n_below, speed, remaining_s, n_steps=n_steps)
 
 
 def _seconds(found: Outlook, n_train: int, rungs: tuple[RungPlan, ...]) -> dict[str, float]:

@@ -419,7 +419,7 @@ def _settings(order: Order, preparation: Preparation) -> dict[str, str]:
         "engine": f"{choice.name} {preparation.key().version}, {choice.precision}",
         "threads": str(machine.n_cores),
         "decoder": order.modality.decoder,
-        "preprocessing": ", ".join(f"{k} {v}" for k, v in order.trunk.preprocessing.to_json().items()),
+        "preprocessing": order.trunk.preprocessing.describe(),
         "trunk identity": order.trunk.identity,
         "packages": packages(),
         **platform_settings(),

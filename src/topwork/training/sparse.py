@@ -1,0 +1,87 @@
+"""A linear model on sparse features, such as counts of words: a baseline that is hard to beat on texts.
+
+scikit-learn fits it; how strongly it is held back is chosen on validation rows by log loss, as for a probe. It knows
+no words and no test rows.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+
+from topwork.contracts import Array, Fold, Goal
+from topwork.errors import MissingExtraError
+from topwork.evaluation.classification import row_losses, softmax
+
+__all__ = ["fit_sparse"]
+
+_STRENGTHS: Final = (0.03, 0.2, 1.0, 4.0, 16.0, 64.0)
+"""Inverse strengths of the penalty, as scikit-learn's ``C``."""
+_UNSEEN: Final = -30.0
+
+
+def fit_sparse(features: Any, goal: Goal, folds: Sequence[Fold]) -> Callable[[Any], Array]:
+    """Fit multinomial logistic regression on sparse features.
+
+    Parameters
+    ----------
+    features
+        SciPy's CSR ``[n, m]``, over the rows of ``goal``.
+    folds
+        The first one's validation rows choose the strength.
+
+    Returns
+    -------
+    A function from CSR ``[n', m]`` to scores ``float64 [n', k]``.
+
+    Raises
+    ------
+    MissingExtraError
+        scikit-learn is not installed.
+    """
+    known = goal.truth >= 0
+    fold = folds[0]
+    train, valid = fold.train[known[fold.train]], fold.valid[known[fold.valid]]
+
+    def loss_of(strength: float) -> float:
+        scores = _fitted(features[train], goal.truth[train], strength, goal.n_outputs)(features[valid])
+        return float(row_losses(goal.truth[valid], softmax(scores)).mean())
+
+    best = min(_STRENGTHS, key=loss_of) if len(valid) else 1.0
+    return _fitted(features[known], goal.truth[known], best, goal.n_outputs)
+
+
+def _fitted(features: Any, truth: Array, strength: float, n_outputs: int) -> Callable[[Any], Array]:
+    try:
+        from sklearn.linear_model import LogisticRegression
+    except ImportError as error:
+        raise MissingExtraError(
+            "A linear model on words needs scikit-learn, which is not installed.",
+            next_step="Install topwork with its extra text.",
+        ) from error
+    # Labels that no row of these has get scores so low that they are never said, and a finite log loss.
+    classes = np.unique(truth)
+    scores_of = partial(_spread, classes=classes, n_outputs=n_outputs)
+    if len(classes) < 2:
+        return lambda other: scores_of(np.zeros((other.shape[0], len(classes))))
+    model = LogisticRegression(C=strength, max_iter=300, tol=1e-3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the last digits had not settled after so many steps
+        model.fit(features, truth)
+
+    def scores(other: Any) -> Array:
+        found = model.decision_function(other)
+        return scores_of(np.stack([-found / 2, found / 2], axis=1) if found.ndim == 1 else found)
+
+    return scores
+
+
+def _spread(scores: Array, classes: Array, n_outputs: int) -> Array:
+    """Put the scores of the classes that were seen among those of all."""
+    every = np.full((len(scores), n_outputs), _UNSEEN)
+    every[:, classes] = scores
+    return every

@@ -1,0 +1,40 @@
+"""Which library a ``config.json`` belongs to: timm's say ``architecture``, transformers' say ``model_type``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from topwork.contracts import Trunk
+from topwork.errors import WeightsError
+from topwork.trunks.origin import Companion, Origin, read_object
+
+__all__ = ["open_config"]
+
+
+def open_config(text: str, where: str, companion: Companion, origin: Callable[[], Origin]) -> Trunk:
+    """Make a trunk of a ``config.json``, the files beside it and an origin; ``where`` names it in errors.
+
+    Where the weights come from is asked for last: a configuration that is no good costs no download.
+
+    Raises
+    ------
+    WeightsError
+        A file is of neither library, or not what it should be.
+    UsageError
+        The library has no such network.
+    """
+    config = read_object(text, where)
+    if "architecture" in config:
+        from topwork.trunks import timm_config
+
+        of_timm = timm_config.parse(config, where)
+        return timm_config.assemble(of_timm, origin())
+    if "model_type" in config:
+        from topwork.trunks import encoder_config
+
+        of_transformers = encoder_config.parse(config, companion, where)
+        return encoder_config.assemble(of_transformers, origin())
+    raise WeightsError(
+        f'{where} has neither "architecture" nor "model_type".',
+        next_step="Give a network of timm or an encoder of transformers, as these libraries write them.",
+    )
