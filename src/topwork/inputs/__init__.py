@@ -1,6 +1,6 @@
 """Inputs: one modality per kind of thing a network can look at.
 
-A modality decodes within limits, fingerprints, makes thumbnails, and says how its inputs travel over HTTP.
+A modality decodes within limits, fingerprints, shows an input to a person, and says how inputs travel over HTTP.
 It knows no data set, no label and no network.
 """
 
@@ -10,13 +10,15 @@ from topwork.contracts import Modality
 from topwork.errors import UsageError
 from topwork.inputs.image import IMAGE
 from topwork.inputs.image_preprocessing import ImagePreprocessing
+from topwork.inputs.text import TEXT
+from topwork.inputs.text_preprocessing import TextPreprocessing
 
-__all__ = ["IMAGE", "ImagePreprocessing", "modalities", "modality"]
+__all__ = ["IMAGE", "TEXT", "ImagePreprocessing", "TextPreprocessing", "modalities", "modality"]
 
 
 def modalities() -> tuple[Modality, ...]:
     """Return every modality."""
-    return (IMAGE,)
+    return (IMAGE, TEXT)
 
 
 def modality(name: str) -> Modality:

@@ -7,7 +7,6 @@ It does not normalise by mean and deviation (the exported network does), and kno
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from topwork.contracts import Array, Decoded, Json, Preprocessing, Shown, Wire
 from topwork.errors import DecodeError, TopworkError, UsageError
 from topwork.inputs import image_description, image_heat, image_likeness, image_synthesis, image_variation
+from topwork.inputs.files import read_file
 from topwork.inputs.image_opening import Opened, flatten, opened, orientation_of, resizable
 from topwork.inputs.image_preprocessing import MOST_SIDE_PX, ImagePreprocessing
 
@@ -94,7 +94,7 @@ class ImageModality:
         if isinstance(item, bytes | bytearray | memoryview):
             return bytes(item)
         if isinstance(item, str | Path):
-            return _read_file(Path(item))
+            return read_file(Path(item))
         return _png(_as_image(item))
 
     def decode(self, encoded: bytes, preprocessing: Preprocessing) -> Decoded:
@@ -264,16 +264,6 @@ def _small(photo: Opened) -> Image:
 
     side = image_likeness.SIDE_PX
     return flatten(photo.image.resize((side, side), Resampling.BILINEAR, reducing_gap=3.0))
-
-
-def _read_file(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        # `Path.is_dir` raises for a name that is too long for the system, which may be the very error.
-        is_folder = os.path.isdir(path)  # noqa: PTH112
-        reason = "it is a folder" if is_folder else (error.strerror or str(error)).lower()
-        raise DecodeError(f"Cannot read {path}: {reason}.", next_step="Check the path.") from error
 
 
 def _as_image(item: object) -> Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
@@ -55,6 +56,11 @@ class TextPreprocessing:
     def to_json(self) -> Mapping[str, Json]:
         """Return the fields by name."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    def describe(self) -> str:
+        """Return the sizes of the windows, and a hash that stands for the tokeniser."""
+        digest = hashlib.sha256(self.tokenizer.encode("utf-8")).hexdigest()[:12]
+        return f"tokenizer {digest}, window {self.window}, max_windows {self.max_windows}"
 
 
 def _start(value: object) -> object:
