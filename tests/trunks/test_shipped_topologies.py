@@ -1,8 +1,9 @@
-"""The networks that come exported are those that timm builds."""
+"""The networks that come exported are those that timm and transformers build, and so is the tokeniser."""
 
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 
@@ -14,17 +15,19 @@ from topwork import Surroundings, plugins
 from topwork.engines.choice import build, reference
 from topwork.engines.export import verify
 from topwork.errors import WeightsError
-from topwork.inputs import modality
+from topwork.inputs import TextPreprocessing, modality
 from topwork.steps.transfer import exportable_of
 from topwork.trunks import topologies
+from topwork.trunks.encoder_trunk import EncoderTrunk
+from topwork.trunks.text_catalogue import ALL_MINILM_L6_V2
 from topwork.trunks.timm_trunk import TimmTrunk
 
-CATALOGUE = {name: one for name, one in plugins.trunks().items() if isinstance(one, TimmTrunk)}
+CATALOGUE = {name: one for name, one in plugins.trunks().items() if isinstance(one, TimmTrunk | EncoderTrunk)}
 
 
 def test_every_trunk_of_the_catalogue_comes_exported() -> None:
     assert set(topologies.shipped()) == {one.topology for one in CATALOGUE.values()}
-    assert len(topologies.shipped()) == 4
+    assert len(topologies.shipped()) == 5
 
 
 @pytest.mark.parametrize("name", topologies.shipped())
@@ -54,16 +57,24 @@ def test_the_tables_name_every_weight_once() -> None:
     for name in topologies.shipped():
         text = files("topwork.trunks").joinpath("topologies", f"{name}.json").read_text(encoding="utf-8")
         names = json.loads(text)
-        assert len(names) > 200
+        assert len(names) > 100
         assert len(set(names.values())) == len(names)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CATALOGUE)
-def test_a_shipped_network_gives_what_timm_gives(name: str, around: Surroundings) -> None:
+def test_a_shipped_network_gives_what_its_library_gives(name: str, around: Surroundings) -> None:
     trunk = CATALOGUE[name]
     weights = trunk.fetch(around.cache_dir, around.progress)
     graph = trunk.graph(weights)
     assert graph is not None
-    exportable = exportable_of(trunk, modality("image"), weights)
+    exportable = exportable_of(trunk, modality(trunk.card.modality), weights)
     verify(exportable, graph, build(reference(), graph, n_threads=2, n_streams=1))
+
+
+def test_the_tokeniser_is_the_one_in_the_package_of_the_weights() -> None:
+    spec = ALL_MINILM_L6_V2.preprocessing
+    assert isinstance(spec, TextPreprocessing)
+    expected = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
+    assert sha256(spec.tokenizer.encode()).hexdigest() == expected
+    assert spec.window == 256

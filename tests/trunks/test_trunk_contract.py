@@ -13,15 +13,18 @@ import pytest
 import torch
 
 from told import Told
-from topwork.contracts import Trunk
-from topwork.trunks import DEFAULT
+from topwork.contracts import Trunk, padded
+from topwork.inputs import modalities, modality
+from topwork.trunks import DEFAULTS
 from topwork.trunks.folder import open_folder
 
 TRUNKS: dict[str, Trunk] = {entry.name: entry.load() for entry in entry_points(group="topwork.trunks")}
 
 
 def test_the_built_in_trunks_are_found() -> None:
-    assert {DEFAULT, "efficientnet-lite1", "efficientnet-lite2", "mobilenet-v2"} <= set(TRUNKS)
+    assert {*DEFAULTS.values(), "efficientnet-lite1", "efficientnet-lite2", "mobilenet-v2"} <= set(TRUNKS)
+    assert set(DEFAULTS) == {one.name for one in modalities()}
+    assert all(TRUNKS[name].card.modality == kind for kind, name in DEFAULTS.items())
 
 
 @pytest.mark.parametrize("name", TRUNKS)
@@ -37,6 +40,8 @@ def test_a_card_is_complete(name: str) -> None:
     assert card.n_features > 0
     assert all(side > 0 for side in card.input_size)
     assert "pooled" in card.offers
+    rates = TRUNKS[name].rates
+    assert 0 < rates.lowest <= rates.highest <= rates.head
     assert len(bytes.fromhex(card.weights_sha256)) == 32
 
 
@@ -48,8 +53,9 @@ def keeps_the_contract(trunk: Trunk, cache_dir: Path, told: Told) -> None:
     module = trunk.load(trunk.fetch(cache_dir, told))
     assert not any(part.training for part in module.modules())
     assert sum(p.numel() for p in module.parameters()) == trunk.card.n_parameters
+    kind = modality(trunk.card.modality)
     batch = torch.from_numpy(
-        np.random.default_rng(0).integers(0, 256, (2, *trunk.card.input_size, 3), dtype=np.uint8)
+        padded(kind.decode(one, trunk.preprocessing).tensor for one in kind.synthetic(2, seed=0))
     )
     with torch.inference_mode():
         features = module(batch)

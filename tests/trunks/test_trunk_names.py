@@ -9,7 +9,7 @@ import pytest
 
 from topwork.contracts import Trunk
 from topwork.errors import UsageError, WeightsError
-from topwork.trunks import DEFAULT, catalogue, resolve
+from topwork.trunks import DEFAULTS, catalogue, resolve
 
 CATALOGUE: Mapping[str, Trunk] = {
     trunk.card.name: trunk for trunk in (catalogue.EFFICIENTNET_LITE0, catalogue.MOBILENET_V2)
@@ -17,7 +17,7 @@ CATALOGUE: Mapping[str, Trunk] = {
 
 
 def test_a_name_of_the_catalogue_is_found() -> None:
-    assert resolve(DEFAULT, CATALOGUE) is catalogue.EFFICIENTNET_LITE0
+    assert resolve(DEFAULTS["image"], CATALOGUE) is catalogue.EFFICIENTNET_LITE0
 
 
 def test_a_folder_is_opened_by_its_path(tiny_folder: Path) -> None:
@@ -36,7 +36,7 @@ def test_what_looks_like_a_path_is_taken_for_one(name: str) -> None:
     [
         ("mobilenet_v2", "mobilenet-v2"),
         ("efficientnet-lite", "efficientnet-lite0"),
-        ("EfficientNet-Lite0", DEFAULT),
+        ("EfficientNet-Lite0", DEFAULTS["image"]),
     ],
 )
 def test_a_near_miss_is_told_what_was_meant(name: str, guess: str) -> None:

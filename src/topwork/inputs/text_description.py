@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from topwork.errors import MissingExtraError
 
 __all__ = ["weigh_words"]
@@ -41,6 +43,6 @@ def weigh_words(fitted: Sequence[str], tested: Sequence[str]) -> tuple[Any, Any]
         max_features=_MOST_TERMS,
         strip_accents="unicode",
         token_pattern=r"(?u)\b\w+\b|[^\w\s]",  # noqa: S106 - of words, not of passwords
-        dtype="float32",
+        dtype=np.float32,
     )
     return counter.fit_transform(fitted), counter.transform(tested)

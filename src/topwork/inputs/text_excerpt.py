@@ -66,8 +66,9 @@ def around_warmest(pieces: Sequence[tuple[str, float]], n_characters: int) -> tu
     heat = np.concatenate([[0.0], np.cumsum([abs(warm) for _, warm in pieces])])
     # Every stretch of that length that begins with a piece, by the heat in it; the first of the warmest.
     lasts = np.searchsorted(ends, ends - lengths + n_characters, side="right")
+    lasts = np.maximum(lasts, np.arange(len(pieces)) + 1)
     first = int(np.argmax(heat[lasts] - heat[:-1]))
-    last = max(first + 1, int(lasts[first]))
+    last = int(lasts[first])
     before = ((_MORE, 0.0),) if first else ()
     after = ((_MORE, 0.0),) if last < len(pieces) else ()
     return (*before, *pieces[first:last], *after)

@@ -6,7 +6,7 @@ It turns estimates into positions between 0 and 100 and knows no markup; the tem
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import floor, isfinite, isnan, log10
+from math import ceil, copysign, floor, isfinite, isnan, log10
 from typing import TYPE_CHECKING
 
 from topwork.report.quantities import is_share, metric_title, percent, spell, spell_interval
@@ -25,6 +25,7 @@ __all__ = [
     "IntervalFigure",
     "Mark",
     "column_ceiling",
+    "degree_of",
     "difference_figure",
     "difference_reach",
     "heat_rows",
@@ -32,6 +33,8 @@ __all__ = [
 ]
 
 HEAT_LEVELS = 10
+_FELT = 0.12
+"""Warmth of a word, at most 1, from which on it is marked."""
 _REACHES = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 
 
@@ -180,3 +183,8 @@ def _words(metric: str, estimate: Estimate, baselines: Mapping[str, Estimate]) -
     others = "".join(f"; {baseline_title(n)} {spell(metric, e.value)}" for n, e in baselines.items())
     value, interval = spell(metric, estimate.value), spell_interval(metric, estimate)
     return f"{metric_title(metric)} {value}, interval {interval}{others}"
+
+
+def degree_of(warmth: float) -> int:
+    """Return how strongly a word is marked, -4 to 4; 0 for one that hardly matters."""
+    return int(copysign(ceil(4 * min(1.0, abs(warmth))), warmth)) if abs(warmth) >= _FELT else 0

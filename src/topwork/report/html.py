@@ -95,6 +95,7 @@ def _environment() -> jinja2.Environment:
         kind_of=_kind_of,
         figure=figures.interval_figure,
         ceiling=figures.column_ceiling,
+        degree_of=figures.degree_of,
         heat_rows=figures.heat_rows,
         is_estimate=_is_estimate,
         chart_figure=charts.chart_figure,

@@ -10,15 +10,16 @@ import os
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
+from types import MappingProxyType
 
 from topwork.contracts import Trunk, TrunkCard
 from topwork.errors import UsageError
 from topwork.trunks.speeds import recall, remember
 
-__all__ = ["DEFAULT", "is_here", "recall", "remember", "resolve"]
+__all__ = ["DEFAULTS", "is_here", "recall", "remember", "resolve"]
 
-DEFAULT = "efficientnet-lite0"
-"""Name of the trunk that is taken where none is asked for."""
+DEFAULTS = MappingProxyType({"image": "efficientnet-lite0", "text": "all-minilm-l6-v2"})
+"""Name of the trunk that is taken where none is asked for, by the modality of the data."""
 
 
 def resolve(name: str, catalogue: Mapping[str, Trunk]) -> Trunk:
