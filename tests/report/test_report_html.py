@@ -464,3 +464,19 @@ def test_a_gallery_offers_only_what_its_pictures_have() -> None:
 def test_the_same_record_renders_the_same_page() -> None:
     assert render_html(chess_record()) == render_html(chess_record())
     assert len(HOSTILE_TEXTS) == 10
+
+
+def test_words_are_shown_as_text_and_marked_by_how_much_they_speak() -> None:
+    record = chess_record()
+    pieces = (("<b>awful</b>", -0.9), (" and ", 0.05), ("good", 0.3), ("!", 1.0))
+    gallery = Gallery("Mistakes", (Picture("row 1", "said good", pieces=pieces),))
+    result = replace(record.targets["label"], sections=(gallery,))
+    told = render_html(replace(record, targets={"label": result}))
+    assert (
+        '<mark class="against w4" title="speaks against it: -0.90">&lt;b&gt;awful&lt;/b&gt;</mark> and '
+        in told
+    )
+    assert '<mark class="for w2" title="speaks for it: +0.30">good</mark>' in told
+    assert '<mark class="for w4" title="speaks for it: +1.00">!</mark></blockquote>' in told
+    assert 'class="gallery texts"' in told
+    assert "no picture kept" not in told

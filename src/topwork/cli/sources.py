@@ -20,7 +20,8 @@ __all__ = ["inputs_of", "process_age_s"]
 def inputs_of(words: Sequence[str], modality: Modality) -> list[object]:
     """Return the paths that the words name, and the bytes on standard input for ``-``.
 
-    A path that does not exist is returned as it is: among a thousand others it costs a line, not the run.
+    A path that does not exist is returned as it is: among a thousand others it costs a line, not the run. Where the
+    model takes texts, a word that names no file is a text itself.
     """
     found: list[object] = []
     for word in words:
@@ -31,8 +32,14 @@ def inputs_of(words: Sequence[str], modality: Modality) -> list[object]:
 def _files(word: str, modality: Modality) -> Sequence[object]:
     from topwork.verbs.predicting import input_files
 
-    is_folder = os.path.isdir(word)  # noqa: PTH112 - a name too long for the system is no folder, and no fault
-    return input_files([Path(word)], modality) if is_folder else [word]
+    # `os.path` because a name too long for the system is no folder and no file, and no fault.
+    if os.path.isdir(word):  # noqa: PTH112
+        return input_files([Path(word)], modality)
+    if modality.wire.in_json != "text":
+        return [word]
+    is_named_like_a_file = Path(word[-20:]).suffix.lower() in modality.suffixes and len(word.split()) == 1
+    is_file = is_named_like_a_file or os.path.isfile(word)  # noqa: PTH113
+    return [Path(word) if is_file else word]
 
 
 def _stdin(modality: Modality) -> bytes:

@@ -15,6 +15,8 @@ from topwork.storage import write_atomically
 
 __all__ = ["Model", "Prediction"]
 
+_LONGEST_NAME = 80
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
@@ -23,7 +25,7 @@ class Prediction:
     Attributes
     ----------
     input
-        Name of the input: its path, or its number.
+        Name of the input: its path, the beginning of a text, or its number.
     answer
         For a classification ``{"label": …, "probabilities": {…}}``; None where it could not be read.
     problem
@@ -106,7 +108,8 @@ class Model:
         Parameters
         ----------
         inputs
-            A path, bytes, a PIL image or an array ``uint8 [height, width, 3]``; or a list or tuple of these.
+            For photos a path, bytes, a PIL image or an array ``uint8 [height, width, 3]``; for texts the text itself
+            as a string, a `Path`, or bytes; or a list or tuple of these.
 
         Raises
         ------
@@ -122,7 +125,7 @@ class Model:
 
     def stream(self, inputs: Iterable[object]) -> Iterator[Prediction]:
         """Predict one after the other in bounded memory, however many there are."""
-        waiting = _Named(inputs)
+        waiting = _Named(inputs, named_in_full=self.servable.wire.in_json != "text")
         for scored in self.servable.score_rows(
             waiting.rows(), waiting.encode_with(self.servable.modality.encode)
         ):
@@ -139,16 +142,23 @@ class Model:
 class _Named:
     """Numbers inputs as they are asked for, and forgets each once its prediction is out."""
 
-    def __init__(self, inputs: Iterable[object]) -> None:
-        self._inputs = inputs
+    def __init__(self, inputs: Iterable[object], *, named_in_full: bool) -> None:
+        self._inputs, self._named_in_full = inputs, named_in_full
         self._items: dict[int, object] = {}
         self._names: dict[int, str] = {}
 
     def rows(self) -> Iterator[int]:
         for row, item in enumerate(self._inputs):
             self._items[row] = item
-            self._names[row] = str(item) if isinstance(item, str | Path) else str(row)
+            self._names[row] = self._name_of(row, item)
             yield row
+
+    def _name_of(self, row: int, item: object) -> str:
+        """Return a path in full, a text by its beginning, anything else by its number."""
+        if isinstance(item, str) and not self._named_in_full:
+            line = " ".join(item.split())
+            return line if len(line) <= _LONGEST_NAME else f"{line[: _LONGEST_NAME - 1]}…"
+        return str(item) if isinstance(item, str | Path) else str(row)
 
     def encode_with(self, encode: Callable[[object], bytes]) -> Callable[[int], bytes]:
         return lambda row: encode(self._items.pop(row))
