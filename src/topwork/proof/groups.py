@@ -12,8 +12,10 @@ from topwork.evaluation.classification import softmax
 from topwork.evaluation.slices import Groups, Slice, categories, slice_scores, terciles
 from topwork.steps.order import Order, Rows
 
-__all__ = ["gaps_of"]
+__all__ = ["gaps_of", "order_alike"]
 
+_ALIKE = 0.97
+"""Rank correlation of two facts from which on they say the same of a row, as do the words and the tokens of a text."""
 _MOST_OF_ONE = 20
 """Groups of one kind that are shown, the largest first."""
 
@@ -70,13 +72,26 @@ def _groups(order: Order, rows: Rows) -> dict[str, Groups]:
         for column in order.options.slices
     }
     facts = sorted({fact for row in test for fact in rows.inspections[row].facts})
+    told: list[Array] = []
     for fact in facts:
         values = np.array([rows.inspections[row].facts.get(fact, np.nan) for row in test])
+        if any(order_alike(values, other) for other in told):
+            continue
+        told.append(values)
         found[fact if fact not in found else f"{fact} of the input"] = terciles(values)
     folders = np.array([str(PurePosixPath(order.dataset.keys[row]).parent) for row in test])
     if not _are_labels(order, rows, folders):
         found["folder" if "folder" not in found else "source folder"] = categories(folders)
     return found
+
+
+def order_alike(a: Array, b: Array) -> bool:
+    """Tell whether two facts put rows in all but the same order, so that groups by one are groups by the other."""
+    known = np.isfinite(a) & np.isfinite(b)
+    if known.sum() < 3:
+        return False
+    ranks = [np.argsort(np.argsort(one[known], kind="stable"), kind="stable").astype(float) for one in (a, b)]
+    return abs(float(np.corrcoef(*ranks)[0, 1])) > _ALIKE
 
 
 def _are_labels(order: Order, rows: Rows, folders: Array) -> bool:

@@ -72,7 +72,7 @@ def suspicions(
     except MissingExtraError as error:
         issues, notes = (), (str(error),)
     found = [(one, "the model is sure it is something else") for one in issues]
-    found += [(one, "the same picture has another label") for one in find_conflicts(truth, pairs)]
+    found += [(one, "a copy of it has another label") for one in find_conflicts(truth, pairs)]
     told = {
         one.row: Suspicion(
             one.row,
