@@ -49,7 +49,7 @@ from topwork.contracts.record import (
     SplitSummary,
     TargetResult,
 )
-from topwork.contracts.sections import Chart, Gallery, Matrix, Picture, Point, Section, Series, Table
+from topwork.contracts.sections import Chart, Gallery, Matrix, Picture, Piece, Point, Section, Series, Table
 from topwork.contracts.serving import Answer, Servable
 from topwork.contracts.values import Array, Budget, Clock, Estimate, Json, Metrics, Progress, row_numbers
 
@@ -86,6 +86,7 @@ __all__ = [
     "Modality",
     "Moment",
     "Picture",
+    "Piece",
     "Point",
     "Precision",
     "Preprocessing",

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from topwork.contracts.sections import Piece
 from topwork.contracts.values import Array, Json
 
 __all__ = ["Decoded", "Modality", "Preprocessing", "Shown", "Wire"]
@@ -52,10 +53,10 @@ class Decoded:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What a person is shown of an input: a small JPEG, or a text in pieces, each with its heat, -1 to 1."""
+    """What a person is shown of an input: a small JPEG, or a text in pieces."""
 
     jpeg: bytes = b""
-    pieces: tuple[tuple[str, float], ...] = ()
+    pieces: tuple[Piece, ...] = ()
 
     @property
     def jpeg_base64(self) -> str:

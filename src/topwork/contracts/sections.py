@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from topwork.contracts.values import Estimate
 
-__all__ = ["Chart", "Gallery", "Matrix", "Picture", "Point", "Section", "Series", "Table"]
+__all__ = ["Chart", "Gallery", "Matrix", "Picture", "Piece", "Point", "Section", "Series", "Table"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,14 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of a text, and how much it spoke for the answer, -1 to 1; 0 where that is not known."""
+
+    text: str
+    heat: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
     """One item of a gallery.
 
@@ -42,7 +50,7 @@ class Picture:
     heat_base64
         The same thumbnail with what drove the answer made visible; empty where that is not known.
     pieces
-        Of a text: what it says, piece by piece, and how much each spoke for the answer, -1 to 1; 0 where not known.
+        Of a text: what it says, piece by piece.
     truth, predicted
         Label given by the data, and by the model; empty where there is none.
     probability
@@ -56,7 +64,7 @@ class Picture:
     truth: str = ""
     predicted: str = ""
     probability: float | None = None
-    pieces: tuple[tuple[str, float], ...] = ()
+    pieces: tuple[Piece, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
