@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topwork.contracts import Array
+from topwork.contracts import Array, Piece
 from topwork.errors import DecodeError, UsageError
 from topwork.inputs import IMAGE, TEXT, TextPreprocessing, modality
 from topwork.inputs.text_excerpt import around_warmest, excerpt, stretches
@@ -25,7 +25,7 @@ def excerpt_of(encoded: bytes, n_characters: int) -> str:
 
 
 def marked_of(encoded: bytes, heat: Array, spec: TextPreprocessing) -> tuple[tuple[str, float], ...]:
-    return TEXT.overlay(encoded, heat, spec, 160).pieces
+    return tuple((one.text, one.heat) for one in TEXT.overlay(encoded, heat, spec, 160).pieces)
 
 
 # --- the room ---------------------------------------------------------------------------------------------
@@ -222,9 +222,9 @@ def test_the_parts_of_a_text_are_all_of_its_tokens_but_those_at_the_ends_of_a_wi
 
 
 def test_what_a_person_sees_first_is_the_beginning() -> None:
-    assert TEXT.show(b"one two " * 1000, 20).pieces[0][0].startswith("one two one")
-    assert len(TEXT.show(b"one two " * 1000, 20).pieces[0][0]) <= 40
-    assert TEXT.show(b"short", 20).pieces == (("short", 0.0),)
+    assert TEXT.show(b"one two " * 1000, 20).pieces[0].text.startswith("one two one")
+    assert len(TEXT.show(b"one two " * 1000, 20).pieces[0].text) <= 40
+    assert TEXT.show(b"short", 20).pieces == (Piece("short"),)
 
 
 def test_the_classical_description_counts_words_that_the_fitted_texts_have() -> None:

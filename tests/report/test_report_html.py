@@ -23,7 +23,7 @@ from records import (
     unmeasured_record,
     wide_record,
 )
-from topwork.contracts import FitRecord, Gallery, Picture, Rejected
+from topwork.contracts import FitRecord, Gallery, Picture, Piece, Rejected
 from topwork.report.html import render_html
 
 RECORDS = (
@@ -468,7 +468,7 @@ def test_the_same_record_renders_the_same_page() -> None:
 
 def test_words_are_shown_as_text_and_marked_by_how_much_they_speak() -> None:
     record = chess_record()
-    pieces = (("<b>awful</b>", -0.9), (" and ", 0.05), ("good", 0.3), ("!", 1.0))
+    pieces = (Piece("<b>awful</b>", -0.9), Piece(" and ", 0.05), Piece("good", 0.3), Piece("!", 1.0))
     gallery = Gallery("Mistakes", (Picture("row 1", "said good", pieces=pieces),))
     result = replace(record.targets["label"], sections=(gallery,))
     told = render_html(replace(record, targets={"label": result}))

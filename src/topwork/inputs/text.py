@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from topwork.contracts import Array, Decoded, Json, Preprocessing, Shown, Wire
+from topwork.contracts import Array, Decoded, Json, Piece, Preprocessing, Shown, Wire
 from topwork.errors import UsageError
 from topwork.inputs import text_description, text_excerpt, text_likeness, text_synthesis
 from topwork.inputs.files import read_file
@@ -172,9 +172,8 @@ class TextModality:
         DecodeError
             The bytes are no text, hold nothing, or are over a limit.
         """
-        return Shown(
-            pieces=((text_excerpt.excerpt(opened(encoded).text, _CHARACTERS_PER_PX * side_px), 0.0),)
-        )
+        excerpt = text_excerpt.excerpt(opened(encoded).text, _CHARACTERS_PER_PX * side_px)
+        return Shown(pieces=(Piece(excerpt),))
 
     def overlay(self, encoded: bytes, heat: Array, preprocessing: Preprocessing, side_px: int) -> Shown:
         """Return the clean text word by word with the heat of its tokens, from before its warmest word on.
@@ -189,7 +188,8 @@ class TextModality:
         text = opened(encoded).text
         windows, _ = windows_of(text, _own(preprocessing))
         marked = text_excerpt.marked(text, windows, heat)
-        return Shown(pieces=text_excerpt.around_warmest(marked, 2 * _CHARACTERS_PER_PX * side_px))
+        seen = text_excerpt.around_warmest(marked, 2 * _CHARACTERS_PER_PX * side_px)
+        return Shown(pieces=tuple(Piece(word, warmth) for word, warmth in seen))
 
     def parts(self, tensor: Array) -> Array:
         """Return ``bool [m, k, w]``: stretches of a few tokens, at most `_MOST_PARTS` of them, but for a window's ends.

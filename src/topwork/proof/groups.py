@@ -90,8 +90,8 @@ def order_alike(a: Array, b: Array) -> bool:
     known = np.isfinite(a) & np.isfinite(b)
     if known.sum() < 3:
         return False
-    ranks = [np.argsort(np.argsort(one[known], kind="stable"), kind="stable").astype(float) for one in (a, b)]
-    return abs(float(np.corrcoef(*ranks)[0, 1])) > _ALIKE
+    ranks = np.stack([np.argsort(np.argsort(one[known], kind="stable"), kind="stable") for one in (a, b)])
+    return bool(abs(np.corrcoef(ranks)[0, 1]) > _ALIKE)
 
 
 def _are_labels(order: Order, rows: Rows, folders: Array) -> bool:
