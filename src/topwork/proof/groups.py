@@ -91,7 +91,8 @@ def order_alike(a: Array, b: Array) -> bool:
     if known.sum() < 3:
         return False
     ranks = np.stack([np.argsort(np.argsort(one[known], kind="stable"), kind="stable") for one in (a, b)])
-    return bool(abs(np.corrcoef(ranks)[0, 1]) > _ALIKE)
+    table: Array = np.corrcoef(ranks)
+    return bool(abs(table[0, 1]) > _ALIKE)
 
 
 def _are_labels(order: Order, rows: Rows, folders: Array) -> bool:
