@@ -9,11 +9,12 @@ import pytest
 from quick import fit_probe as fit
 from tiny_trunk import write_tiny_trunk
 from topwork import Model, Surroundings
-from topwork.engines.memory import rest_while_waiting
+from topwork.engines.memory import rest_while_waiting, sum_in_order
 from topwork.progress import Quiet
 from toy_photos import write_photos
 
 rest_while_waiting()  # as the command does; torch reads it when it is first imported
+sum_in_order()
 
 
 @pytest.fixture(scope="session")

@@ -185,7 +185,7 @@ def _small_job(order: Order, preparation: Preparation, features: Array, rows: Ar
         dataset=order.dataset,
         modality=order.modality,
         rows=rows,
-        resources=resources_of(preparation.machine),
+        resources=resources_of(preparation.machine, order.around.device),
     )
     return replace(_job(order, features, rows), material=material)
 
