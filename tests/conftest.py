@@ -17,6 +17,14 @@ rest_while_waiting()  # as the command does; torch reads it when it is first imp
 sum_in_order()
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") is not None:
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("torch sees no GPU")
+
+
 @pytest.fixture(scope="session")
 def tiny_trunk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_trunk(tmp_path_factory.mktemp("trunk") / "tiny")

@@ -35,7 +35,7 @@ class Checkpoint:
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Replace the file at ``path``; tensors of any device are written alike.
+    """Replace the file at ``path``.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """
     from safetensors.torch import save
 
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
+    tensors = {name: tensor.detach().contiguous() for name, tensor in checkpoint.tensors.items()}
     write_atomically(path, save(tensors, {_KEY: json.dumps(checkpoint.values)}))
 
 

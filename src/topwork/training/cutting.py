@@ -73,7 +73,7 @@ class Above(nn.Module):
         for module in self._below:
             module.__dict__["forward"] = _same
         try:
-            features: torch.Tensor = self._network[0](self._like.to(activation.device))
+            features: torch.Tensor = self._network[0](self._like)
             return features
         finally:
             hook.remove()

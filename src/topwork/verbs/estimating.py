@@ -109,8 +109,9 @@ def estimate(
         _forecast("probe", "bytes", probe_bytes),
         *(_forecast(f"rung {name}", "seconds", rung) for name, rung in rungs_s.items()),
         _forecast("ladder", "seconds", ladder_s),
-        _forecast("ladder", "bytes", max(probe_bytes, peak_bytes() + training_bytes)),
     ]
+    if small.material.resources.device == "cpu":  # what a GPU holds is not in the process
+        forecasts.append(_forecast("ladder", "bytes", max(probe_bytes, peak_bytes() + training_bytes)))
     return FitEstimate(n, len(rows), tuple(forecasts), watch.total())
 
 
