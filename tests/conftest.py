@@ -9,11 +9,20 @@ import pytest
 from quick import fit_probe as fit
 from tiny_trunk import write_tiny_trunk
 from topwork import Model, Surroundings
-from topwork.engines.memory import rest_while_waiting
+from topwork.engines.memory import rest_while_waiting, sum_in_order
 from topwork.progress import Quiet
 from toy_photos import write_photos
 
 rest_while_waiting()  # as the command does; torch reads it when it is first imported
+sum_in_order()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") is not None:
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("torch sees no GPU")
 
 
 @pytest.fixture(scope="session")

@@ -60,6 +60,7 @@ WRONG_WORDS = {
     "fit photos --seed -1": "Invalid value for '--seed'",
     "fit photos --layout heap": "'heap' is not one of 'auto', 'folders'",
     "fit photos --engine steam": "'steam' is not one of 'auto', 'openvino'",
+    "fit photos --device gpu": "'gpu' is not one of 'auto', 'cpu', 'cuda'",
     "fit photos --out=": "it is empty; expected a path",
     "evaluate a.topwork": "Missing argument 'DATA'",
     "predict": "Missing argument 'BUNDLE'",

@@ -4,11 +4,13 @@ import os
 import platform
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from topwork.engines.machine import installed, survey
+from topwork.engines.machine import Machine, installed, limited_to, survey
+from topwork.errors import UsageError
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -90,6 +92,20 @@ def test_a_container_without_a_limit_has_the_machines_memory(tmp_path: Path) -> 
     assert survey(root).memory_bytes == 16 << 20
 
 
+WITH_GPU = Machine(2, frozenset({"avx2"}), 1 << 34, frozenset({"torch"}), has_cuda=True, has_cuda_bf16=True)
+
+
+def test_a_gpu_can_be_left_alone() -> None:
+    without = replace(WITH_GPU, has_cuda=False, has_cuda_bf16=False)
+    assert limited_to(WITH_GPU, "cpu") == limited_to(without, "cpu") == limited_to(without, "auto") == without
+    assert limited_to(WITH_GPU, "auto") == limited_to(WITH_GPU, "cuda") == WITH_GPU
+
+
+def test_a_gpu_that_is_not_there_is_not_replaced() -> None:
+    with pytest.raises(UsageError, match="sees no GPU"):
+        limited_to(replace(WITH_GPU, has_cuda=False), "cuda")
+
+
 def test_a_survey_without_a_gpus_driver_imports_no_torch(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from topwork.engines.machine import survey;"
@@ -130,6 +146,19 @@ def test_keeping_memory_spares_page_faults() -> None:
     if not took:
         pytest.skip("this system's malloc is not glibc's")
     assert few * 10 < faults("plain")[1]
+
+
+def test_a_user_who_chose_how_a_gpu_sums_is_not_overruled() -> None:
+    program = (
+        "import os; from topwork.engines.memory import sum_in_order;"
+        "sum_in_order(); print(os.environ['CUBLAS_WORKSPACE_CONFIG'])"
+    )
+    name = "CUBLAS_WORKSPACE_CONFIG"
+    for chosen, expected in ({}, ":4096:8"), ({name: ":16:8"}, ":16:8"):
+        around = {key: value for key, value in os.environ.items() if key != name} | chosen
+        command = [sys.executable, "-c", program]
+        said = subprocess.run(command, env=around, capture_output=True, text=True, check=True)
+        assert said.stdout.strip() == expected
 
 
 def test_a_user_who_chose_how_threads_wait_is_not_overruled() -> None:

@@ -155,7 +155,7 @@ def test_a_gpu_that_is_not_there_is_told(exportable: Exportable) -> None:
         TorchEngine(exportable, "cuda")
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
 def test_a_gpu_gives_the_same(exportable: Exportable, precision: str) -> None:
     engine = TorchEngine(exportable, "cuda", precision)  # type: ignore[arg-type]

@@ -100,6 +100,22 @@ def test_in_bf16_they_are_near(kind: str) -> None:
     assert any(not torch.equal(before[name], tensor) for name, tensor in after.items())
 
 
+@pytest.mark.parametrize("size", [(9, 9), (8, 8), (7, 10)], ids=str)
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_gpu_computes_with_is_the_same_function(kind: str, size: tuple[int, int]) -> None:
+    """Torch's own convolution on folded weights; it is told to be on a GPU and runs here."""
+    torch.manual_seed(0)
+    convolution = KINDS[kind]()
+    network = Pair(convolution, convolution.out_channels).eval()  # type: ignore[arg-type]
+    x = torch.randn(5, 3, *size)
+    before = answers(network, x)
+    assert fold(network, x[:2], bf16=True, device="cuda") == 1
+    assert_near(before, answers(network, x), 2e-5)
+    in_bf16 = answers(network, x, bf16=True)
+    assert_near(before, in_bf16, 0.1)
+    assert not torch.equal(before["input"], in_bf16["input"])
+
+
 def test_a_size_that_was_not_the_example_s_is_padded_for_itself() -> None:
     """TensorFlow's ``same`` pads 1 and 2 pixels in all for these, so a padding that was kept would show."""
     network = Pair(same(4, 8, 3, stride=2), 8).eval()

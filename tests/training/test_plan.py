@@ -207,7 +207,7 @@ def test_a_plan_with_unknown_or_missing_fields_is_refused() -> None:
 
 def test_a_plan_in_words_names_what_decides_the_weights() -> None:
     told = describe_plan(whole_plan())
-    assert list(told) == ["seed", "threads", "precision", "libraries", "top", "all", "longer"]
+    assert list(told) == ["seed", "threads", "device", "precision", "libraries", "top", "all", "longer"]
     assert told["seed"] == "3"
     assert told["top"].startswith("110 steps of 32")
     assert "3 stages frozen, 8 variants" in told["top"]

@@ -44,6 +44,7 @@ def _path(word: str) -> Path:
 LayoutWord = Literal["auto", "folders", "split-folders", "table"]
 EngineWord = Literal["auto", "openvino", "onnxruntime", "torch"]
 BundleEngineWord = Literal["auto", "openvino", "onnxruntime"]
+DeviceWord = Literal["auto", "cpu", "cuda"]
 ProofWord = Literal["none", "quick", "standard", "full"]
 LogWord = Literal["tensorboard", "mlflow"]
 FormatWord = Literal["text", "jsonl", "csv"]
@@ -87,6 +88,7 @@ BudgetOption = Annotated[
     ),
 ]
 Engine = Annotated[EngineWord, typer.Option(help="What runs the network.")]
+Device = Annotated[DeviceWord, typer.Option(help="Where to compute; cuda trains on the GPU too.")]
 BundleEngine = Annotated[BundleEngineWord, typer.Option("--engine", help="What runs the network.")]
 
 
@@ -168,6 +170,7 @@ def fit(
         typer.Option(metavar="COST", min=0, help="What a wrong answer costs, in times of asking a person."),
     ] = None,
     engine: Engine = "auto",
+    device: Device = "auto",
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -183,7 +186,7 @@ def fit(
     options = _options(input, target, group, time, layout, keep=not no_training_data, golden=golden)
     options = replace(options, task=task, steps=steps, resume=resume, proof=proof, slices=tuple(slice or ()))
     options = replace(options, labels=labels, error_cost=error_cost, onward=onward)
-    around = replace(_around(context, engine, quiet=quiet), should_stop=stop_asked)
+    around = replace(_around(context, engine, quiet=quiet), device=device, should_stop=stop_asked)
     if log is not None:
         require_tracker(log)
     model = verbs.fit(
@@ -211,15 +214,18 @@ def estimate(
     input: Input = None,  # noqa: A002 - the option's name
     target: Target = None,
     layout: LayoutOption = "auto",
+    device: Device = "auto",
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
     """Tell what a fit would take, in time and memory."""
+    from dataclasses import replace
+
     from topwork import verbs
     from topwork.cli.output import show_estimate
 
     options = _options(input, target, None, None, layout)
-    around = _around(context, "auto", quiet=quiet)
+    around = replace(_around(context, "auto", quiet=quiet), device=device)
     found = verbs.estimate(data, trunk=trunk, budget=budget, seed=seed, options=options, around=around)
     show_estimate(found, data, as_json=json)
 
@@ -417,12 +423,13 @@ def _around(context: typer.Context, engine: EngineWord = "auto", *, quiet: bool 
 
     from topwork import progress
     from topwork.cli.sources import process_age_s
-    from topwork.engines.memory import keep_memory, rest_while_waiting
+    from topwork.engines.memory import keep_memory, rest_while_waiting, sum_in_order
     from topwork.steps.recording import command_line
     from topwork.verbs import Surroundings
 
     keep_memory()
     rest_while_waiting()
+    sum_in_order()
     return Surroundings(
         command=command_line(["topwork", *(context.find_root().obj or ())]),
         engine=engine,

@@ -195,7 +195,19 @@ class Material(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What a machine has to train with; ``memory_bytes`` is what may be used in all."""
+    """What a machine has to train with.
+
+    Attributes
+    ----------
+    device
+        ``cpu``, or the GPU that the network is trained on, as torch names it.
+    n_threads
+        For decoding, and for training on a processor.
+    memory_bytes
+        What the process may use in all; 0 where it is not known. A GPU's own memory is asked when it is needed.
+    has_fast_bf16
+        Whether the device computes in bf16 rather than emulating it.
+    """
 
     device: str
     n_threads: int

@@ -10,7 +10,7 @@ from topwork.engines.export import export
 from topwork.engines.grafting import graft
 from topwork.engines.graphs import assemble
 from topwork.engines.machine import Machine, survey
-from topwork.engines.memory import keep_memory, rest_while_waiting
+from topwork.engines.memory import keep_memory, rest_while_waiting, sum_in_order
 
 __all__ = [
     "EngineChoice",
@@ -23,5 +23,6 @@ __all__ = [
     "keep_memory",
     "reference",
     "rest_while_waiting",
+    "sum_in_order",
     "survey",
 ]

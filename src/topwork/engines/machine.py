@@ -10,13 +10,17 @@ import math
 import os
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 from topwork.errors import UsageError
 
-__all__ = ["Machine", "installed", "require_share", "survey"]
+__all__ = ["DeviceName", "Machine", "installed", "limited_to", "require_share", "survey"]
+
+DeviceName = Literal["auto", "cpu", "cuda"]
+"""Where to compute; ``auto`` leaves it to topwork."""
 
 _ENGINES = ("openvino", "onnxruntime", "torch")
 
@@ -70,6 +74,22 @@ def survey(root: Path = Path("/")) -> Machine:
 def installed() -> frozenset[str]:
     """Return which engines are installed; none is imported."""
     return frozenset(name for name in _ENGINES if find_spec(name) is not None)
+
+
+def limited_to(machine: Machine, device: DeviceName) -> Machine:
+    """Return the machine without its GPU where that is to be left alone.
+
+    Raises
+    ------
+    UsageError
+        A GPU is asked for, and torch sees none.
+    """
+    if device == "cuda" and not machine.has_cuda:
+        raise UsageError(
+            "The device cuda was asked for, and torch sees no GPU here.",
+            next_step="Leave the device to topwork, or install a torch that is built for this GPU's driver.",
+        )
+    return replace(machine, has_cuda=False, has_cuda_bf16=False) if device == "cpu" else machine
 
 
 def require_share(n_threads: int, n_streams: int) -> None:

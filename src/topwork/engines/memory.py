@@ -1,8 +1,8 @@
-"""Process-wide settings: malloc keeps large blocks, and threads that wait sleep. It knows nothing of who works.
+"""Process-wide settings: malloc keeps large blocks, threads that wait sleep, a GPU sums in one order.
 
 Every large tensor on a CPU is otherwise mapped from the system and given back, page fault by page fault;
 eager torch loses half its time to that and more. Programs call `keep_memory` as they start, before torch is
-imported; a library has no business doing so, and nothing here happens on import.
+imported; a library has no business doing so, and nothing here happens on import. It knows nothing of who works.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import ctypes
 import os
 import sys
 
-__all__ = ["keep_memory", "rest_while_waiting"]
+__all__ = ["keep_memory", "rest_while_waiting", "sum_in_order"]
 
 _M_TRIM_THRESHOLD = -1
 _SPINS = 20_000
@@ -46,3 +46,11 @@ def rest_while_waiting() -> None:
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
         os.environ.setdefault("GOMP_SPINCOUNT", str(_SPINS))
+
+
+def sum_in_order() -> None:
+    """Hold cuBLAS to workspaces with which it sums in the same order every time, unless the user has chosen otherwise.
+
+    Training on a GPU is refused without it. It is read when a GPU is first used, and means nothing without one.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

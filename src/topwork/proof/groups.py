@@ -91,7 +91,7 @@ def order_alike(a: Array, b: Array) -> bool:
     if known.sum() < 3:
         return False
     ranks = np.stack([np.argsort(np.argsort(one[known], kind="stable"), kind="stable") for one in (a, b)])
-    table: Array = np.corrcoef(ranks)
+    table = np.atleast_2d(np.corrcoef(ranks))
     return bool(abs(table[0, 1]) > _ALIKE)
 
 

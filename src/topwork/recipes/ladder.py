@@ -98,9 +98,12 @@ class LadderRecipe:
         resumes = job.workplace is not None and job.workplace.resume
         if not resumes and (_is_late(job) or _told_to_stop(job)):
             return replace(probe, rungs=(replace(first.rung, chosen=True),))
-        climber = _Climber(job, strengths, began_s, self.settings)
-        candidates = [first, *climber.climb(first)]
-        return climber.finish(probe, candidates)
+        from topwork.training.devices import at_work
+
+        with at_work(job.material.resources.device):
+            climber = _Climber(job, strengths, began_s, self.settings)
+            candidates = [first, *climber.climb(first)]
+            return climber.finish(probe, candidates)
 
 
 def _is_late(job: FitJob) -> bool:
@@ -153,12 +156,16 @@ class _Climber:
         self.fold: Fold = job.folds[0]
         resources = self.material.resources
         torch.set_num_threads(resources.n_threads)
-        self.bf16 = resources.has_fast_bf16
+        self.bf16, self.device = resources.has_fast_bf16, resources.device
         self.network: Any = self.material.network().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.heads = _start_heads(job, self.fold, strengths)
-        self.feed = RawFeed(self.material, self.fold.train, self.fold.valid, job.seed, resources.n_threads)
+        self.heads = {
+            name: head.to(self.device) for name, head in _start_heads(job, self.fold, strengths).items()
+        }
+        sides = self.fold.train, self.fold.valid
+        self.feed = RawFeed(self.material, *sides, job.seed, resources.n_threads, self.device)
 
-        fold(self.network, self.example(2), bf16=self.bf16)
+        fold(self.network, self.example(2).cpu(), bf16=self.bf16, device=self.device)
+        self.network.to(self.device)
         self.stages = self.material.stages(self.network)
         self.n_below = _cut_of(len(self.stages))
         self.parts = self._cut()
@@ -182,7 +189,7 @@ class _Climber:
         import torch
 
         rows = [int(row) for row in self.fold.train[:n]]
-        return torch.from_numpy(padded(self.material.example(row) for row in rows))
+        return torch.from_numpy(padded(self.material.example(row) for row in rows)).to(self.device)
 
     def _cut(self) -> tuple[Below, Above] | None:
         from topwork.training.cutting import cut
@@ -214,10 +221,12 @@ class _Climber:
 
     def _fingerprint(self) -> Plan:
         """Return a plan without rungs: what must be the same for a run to go on."""
-        resources = self.material.resources
+        from topwork.training.devices import named
+
         return Plan(
             seed=self.job.seed,
-            n_threads=resources.n_threads,
+            n_threads=self.material.resources.n_threads,
+            device=named(self.device),
             precision="bf16" if self.bf16 else "fp32",
             libraries=versions_of(_LIBRARIES),
             data=digest(self.job),
@@ -236,10 +245,11 @@ class _Climber:
     def survey(self, n_train: int, n_valid: int) -> Survey:
         """Time and measure steps of either kind on a few rows, for so many."""
         from topwork.training import surveying
+        from topwork.training.devices import free_bytes
 
         subject = surveying.Subject(
             network=self.network,
-            batch=self.example(min(8, self.feed.n_train)),
+            batch=self.example(min(surveying.trial_rows(self.device), self.feed.n_train)),
             parts=self.parts,
             trainee=self._trainee,
             n_below=self.n_below,
@@ -247,7 +257,7 @@ class _Climber:
             n_valid=n_valid,
             decode_s=self._decode_s(),
             bf16=self.bf16,
-            memory_bytes=self.material.resources.memory_bytes,
+            memory_bytes=free_bytes(self.device, self.material.resources.memory_bytes),
         )
         return surveying.survey(subject)
 
@@ -421,7 +431,7 @@ class _Climber:
             decode_s = speed.decode_s if rung is self.plan.rungs[0] else 0.0
             expected_s = range_of(rung_s(rung.name, rung.n_steps, speed, per_epoch) + decode_s)
             told.append(Forecast(f"rung {rung.name}", "seconds", *expected_s, done[rung.name]))
-        if done and peak_bytes():
+        if done and peak_bytes() and self.device == "cpu":  # what a GPU holds is not in the process
             told.append(Forecast("ladder", "bytes", *range_of(self.expected_bytes), peak_bytes()))
         return tuple(told)
 
@@ -436,9 +446,13 @@ class Outlook:
 
 def outlook(job: FitJob, n_train: int, n_valid: int) -> Outlook:
     """Survey a small job for a whole one of so many rows; nothing is trained."""
-    climber = _Climber(job, dict.fromkeys(job.goals, 1e-2), job.budget.clock(), LadderSettings())
-    trained = Subject(n_train, len(climber.stages), climber.n_below, climber.material.rates)
-    return Outlook(climber.survey(n_train, n_valid), trained)
+    from topwork.training.devices import at_work
+
+    assert job.material is not None
+    with at_work(job.material.resources.device):
+        climber = _Climber(job, dict.fromkeys(job.goals, 1e-2), job.budget.clock(), LadderSettings())
+        trained = Subject(n_train, len(climber.stages), climber.n_below, climber.material.rates)
+        return Outlook(climber.survey(n_train, n_valid), trained)
 
 
 def _shaped(rung: RungPlan, shape: Shape) -> RungPlan:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from topwork.contracts import FitJob, Fitted, LinearHead, Material, Moment, Rung, padded
+from topwork.contracts import FitJob, Fitted, LinearHead, Material, Moment, Resources, Rung, padded
 from topwork.errors import UsageError
 from topwork.training.judging import mean_score, of_rows
 from topwork.training.plan import BATCH, RungPlan
@@ -43,18 +43,24 @@ class ScratchRecipe:
 
     def __call__(self, job: FitJob) -> Fitted:
         """Train until the time is used up, and give back the best of the looks at validation."""
+        from topwork.training.devices import at_work
+
+        if job.material is None:
+            raise UsageError("Training from scratch needs the network; this job holds only its features.")
+        with at_work(job.material.resources.device):
+            return self._train(job, job.material)
+
+    def _train(self, job: FitJob, material: Material) -> Fitted:
         import torch
 
         from topwork.training.feeds import RawFeed
         from topwork.training.loop import Control, train
 
-        if job.material is None:
-            raise UsageError("Training from scratch needs the network; this job holds only its features.")
-        clock, fold = job.budget.clock, job.folds[0]
+        clock, fold, resources = job.budget.clock, job.folds[0], material.resources
         began_s = clock()
-        torch.set_num_threads(job.material.resources.n_threads)
-        trainee = _random(job, job.material)
-        feed = RawFeed(job.material, fold.train, fold.valid, job.seed, job.material.resources.n_threads)
+        torch.set_num_threads(resources.n_threads)
+        trainee = _random(job, material)
+        feed = RawFeed(material, fold.train, fold.valid, job.seed, resources.n_threads, resources.device)
         rung = self._plan(job, trainee, feed)
         history: list[Moment] = []
         valid = of_rows(job.goals, fold.valid)
@@ -76,7 +82,7 @@ class ScratchRecipe:
                 advance=lambda n: advance(n * rung.batch),
                 keep=lambda _: None,
                 saw=saw,
-                bf16=False,
+                bf16=_computes_in_bf16(resources),
             )
             goals = of_rows(job.goals, fold.train), valid
             outcome = train(rung, trainee, feed, goals, control, seed=(job.seed, 0))
@@ -104,6 +110,11 @@ class ScratchRecipe:
         )
 
 
+def _computes_in_bf16(resources: Resources) -> bool:
+    """Return whether to; a processor is slow at it where normalisation is not folded."""
+    return resources.device != "cpu" and resources.has_fast_bf16
+
+
 def _random(job: FitJob, material: Material) -> Trainee:
     """Return the network with every layer drawn anew by its own default, and heads of zeros."""
     import torch
@@ -120,6 +131,8 @@ def _random(job: FitJob, material: Material) -> Trainee:
     for head in heads.values():
         torch.nn.init.zeros_(head.weight)
         torch.nn.init.zeros_(head.bias)
+        head.to(material.resources.device)
+    network.to(material.resources.device)
     names = {id(p): name for name, p in network.named_parameters()}
     stages = tuple(
         {names[id(p)]: p for module in stage.modules for p in module.parameters()}
@@ -140,19 +153,24 @@ def _step_s(job: FitJob, trainee: Trainee, batch: int) -> float:
     """Time a step on a few rows; the normalisation's statistics are put back."""
     import torch
 
+    from topwork.training.folding import precision_of
+    from topwork.training.surveying import trial_rows
     from topwork.training.trial import seconds_of
 
     assert job.material is not None
-    rows = [int(row) for row in job.folds[0].train[: min(batch, 8)]]
-    tensors = torch.from_numpy(padded(job.material.example(row) for row in rows))
+    resources = job.material.resources
+    rows = [int(row) for row in job.folds[0].train[: min(batch, trial_rows(resources.device))]]
+    tensors = torch.from_numpy(padded(job.material.example(row) for row in rows)).to(resources.device)
     kept = {name: tensor.clone() for name, tensor in trainee.moving.items()}
 
     def step() -> None:
-        trainee.features(tensors).square().mean().backward()  # type: ignore[no-untyped-call]
+        with precision_of(bf16=_computes_in_bf16(resources), device=tensors.device.type):
+            features = trainee.features(tensors)
+        features.float().square().mean().backward()  # type: ignore[no-untyped-call]
         for p in trainee.named().values():
             p.grad = None
 
-    seconds = seconds_of(step) / len(rows) * batch
+    seconds = seconds_of(step, tensors.device) / len(rows) * batch
     for name, tensor in kept.items():
         trainee.moving[name].copy_(tensor)
     return seconds

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from topwork.contracts import Array, Dataset, Modality, Preprocessing, Rates, Resources, Stage, Trunk
-from topwork.engines.machine import Machine
+from topwork.engines.machine import DeviceName, Machine
 from topwork.errors import DecodeError
 from topwork.steps.options import Surroundings
 
@@ -24,13 +24,14 @@ _CANVASES = 0.2
 _UNKNOWN_MEMORY = 4 * 2**30
 
 
-def resources_of(machine: Machine) -> Resources:
-    """Return what a machine has to train with."""
+def resources_of(machine: Machine, device: DeviceName = "auto") -> Resources:
+    """Return what a machine has to train with: its GPU where that is asked for, else its processor."""
+    on_gpu = device == "cuda"
     return Resources(
-        device="cpu",
+        device="cuda" if on_gpu else "cpu",
         n_threads=machine.n_cores,
         memory_bytes=machine.memory_bytes,
-        has_fast_bf16=bool(_FAST_BF16 & machine.cpu_flags),
+        has_fast_bf16=machine.has_cuda_bf16 if on_gpu else bool(_FAST_BF16 & machine.cpu_flags),
     )
 
 

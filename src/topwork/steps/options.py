@@ -14,6 +14,7 @@ from typing import Literal
 from topwork import progress
 from topwork.contracts import Clock, Progress
 from topwork.data.reading import Layout, ReadOptions
+from topwork.engines.machine import DeviceName
 from topwork.errors import UsageError
 
 __all__ = [
@@ -124,6 +125,9 @@ class Surroundings:
         How the call would be written in a terminal, for the record.
     engine
         ``auto``, or the name of an engine that must be used.
+    device
+        ``auto`` reads the data on a GPU where torch sees one, and trains on the processor; ``cpu`` leaves a GPU alone;
+        ``cuda`` trains on it as well, which needs ``CUBLAS_WORKSPACE_CONFIG=:4096:8`` in the environment.
     should_stop
         Asked between two steps whether the user wants the best so far.
     """
@@ -136,6 +140,7 @@ class Surroundings:
     began_s: float | None = None
     command: str = ""
     engine: Literal["auto", "openvino", "onnxruntime", "torch"] = "auto"
+    device: DeviceName = "auto"
     should_stop: Callable[[], bool] = _never
 
 

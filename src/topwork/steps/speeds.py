@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from topwork import plugins
-from topwork.engines.machine import survey
+from topwork.engines.machine import limited_to, survey
 from topwork.errors import StorageError
 from topwork.steps.options import Surroundings
 from topwork.steps.transfer import Preparation, choice_for
@@ -21,7 +21,7 @@ _ENOUGH = 100
 
 def known_speeds(around: Surroundings) -> Mapping[str, float]:
     """Return items per second of those trunks of the catalogue that have run here with the engine of choice."""
-    choice = choice_for(survey(), around.engine)
+    choice = choice_for(limited_to(survey(), around.device), around.engine)
     engine, precision = choice.name, choice.precision
     names = plugins.discover("trunks")
     found = {n: speeds.recall(around.cache_dir, n, engine=engine, precision=precision) for n in names}

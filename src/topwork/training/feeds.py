@@ -1,7 +1,8 @@
 """Where batches come from: pictures that are decoded as they are needed, or activations that were kept.
 
 Decoding runs ahead of training in threads of its own, never more than a few batches. What a variant looks like is
-drawn from (seed, epoch, row) alone, so it does not matter which thread gets there first. It knows no modality.
+drawn from (seed, epoch, row) alone, so it does not matter which thread gets there first. Pictures are decoded on the
+processor and handed on where the network computes. It knows no modality.
 """
 
 from __future__ import annotations
@@ -26,13 +27,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RawFeed:
-    """Inputs as they are decoded; ``train`` and ``valid`` are rows of ``material``."""
+    """Inputs as they are decoded; ``train`` and ``valid`` are rows of ``material``, ``device`` takes the batches."""
 
     material: Material
     train: Array
     valid: Array
     seed: int
     n_threads: int
+    device: str = "cpu"
 
     @property
     def n_train(self) -> int:
@@ -46,7 +48,7 @@ class RawFeed:
             epoch, rows = item
             return rows, torch.from_numpy(padded(self.variant(epoch, int(row)) for row in rows))
 
-        yield from _ahead(make, order, self.n_threads)
+        yield from self._sent(_ahead(make, order, self.n_threads))
 
     def variant(self, epoch: int, row: int) -> Array:
         """Return the variant of a training row that belongs to an epoch."""
@@ -58,7 +60,12 @@ class RawFeed:
         def make(rows: Array) -> tuple[Array, torch.Tensor]:
             return rows, torch.from_numpy(padded(self.material.example(int(self.valid[row])) for row in rows))
 
-        yield from _ahead(make, _chunks(np.arange(len(self.valid)) if rows is None else rows), self.n_threads)
+        chunks = _chunks(np.arange(len(self.valid)) if rows is None else rows)
+        yield from self._sent(_ahead(make, chunks, self.n_threads))
+
+    def _sent(self, batches: Iterator[tuple[Array, torch.Tensor]]) -> Iterator[tuple[Array, torch.Tensor]]:
+        for rows, tensors in batches:
+            yield rows, tensors.to(self.device)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

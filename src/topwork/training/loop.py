@@ -112,7 +112,8 @@ class Check:
 class Outcome:
     """The best weights of a stretch of training, by name, and what validation said of them.
 
-    ``ended`` is ``done``, ``stopped`` (by the budget or the user) or ``diverged``.
+    They are on the processor, wherever they were trained. ``ended`` is ``done``, ``stopped`` (by the budget or the
+    user) or ``diverged``.
     """
 
     weights: Mapping[str, torch.Tensor]
@@ -182,7 +183,7 @@ def train(
         best.check = replace(sight, rows=None, goals=goals[1]).look(trainee)
         if not best.check.is_finite:
             return Outcome({}, best.check, n_done, "diverged")
-    return Outcome(best.weights, best.check or Check({}, float("inf")), n_done, ended)
+    return Outcome(_at_home(best.weights), best.check or Check({}, float("inf")), n_done, ended)
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,12 +278,12 @@ def _loss(
     bf16: bool,
 ) -> torch.Tensor:
     """Return what a part of a step adds to its loss; ``rows`` are those of the part and of the step."""
-    with precision_of(bf16=bf16):
+    with precision_of(bf16=bf16, device=tensors.device.type):
         features = trainee.features(tensors)
     features = features.float()
+    truth = {name: torch.from_numpy(goal.truth[rows[0]]).to(features.device) for name, goal in goals.items()}
     losses = [
-        loss_of(goal.link, trainee.heads[name](features), torch.from_numpy(goal.truth[rows[0]]), smoothing)
-        * _share(goal, *rows)
+        loss_of(goal.link, trainee.heads[name](features), truth[name], smoothing) * _share(goal, *rows)
         for name, goal in goals.items()
     ]
     return torch.stack(losses).mean()
@@ -331,10 +332,10 @@ class _Sight:
         trainee.set_training(False)
         with torch.no_grad():
             for _, tensors in self.feed.validation(self.rows):
-                with precision_of(bf16=self.bf16):
+                with precision_of(bf16=self.bf16, device=tensors.device.type):
                     features = trainee.features(tensors)
                 for name, head in trainee.heads.items():
-                    scores[name].append(head(features.float()).numpy())
+                    scores[name].append(head(features.float()).cpu().numpy())
         trainee.set_training(True)
         whole = {name: np.concatenate(parts) for name, parts in scores.items()}
         losses = [
@@ -369,6 +370,10 @@ def _consider(
         best.loss, best.check = check.loss, check
         best.weights = {name: tensor.clone() for name, tensor in average.items()}
     return True
+
+
+def _at_home(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.cpu() for name, tensor in weights.items()}
 
 
 def _put(state: Mapping[str, torch.Tensor], values: Mapping[str, torch.Tensor]) -> None:
@@ -418,11 +423,16 @@ def _restore(
             continue
         optimiser.state[p] = {
             "step": torch.tensor(float(n_steps)),
-            "exp_avg": found.tensors[f"first.{name}"],
-            "exp_avg_sq": found.tensors[f"second.{name}"],
+            "exp_avg": _like(p, found.tensors[f"first.{name}"]),
+            "exp_avg_sq": _like(p, found.tensors[f"second.{name}"]),
         }
     best.loss = float(found.values["best_loss"])
     best.weights = found.under("best.")
     scores = {name: tensor.numpy() for name, tensor in found.under("scores.").items()}
     best.check = Check(scores, best.loss) if scores else None
     return n_steps
+
+
+def _like(parameter: torch.Tensor, found: torch.Tensor) -> torch.Tensor:
+    """Return a tensor where the parameter is and laid out as it is: another layout may round another way."""
+    return torch.empty_like(parameter).copy_(found)

@@ -86,7 +86,10 @@ class RungPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All rungs above the probe, and what else decides the weights; ``steps`` is how many were asked for, if any."""
+    """All rungs above the probe, and what else decides the weights.
+
+    ``steps`` is how many were asked for, if any; ``device`` is where they are taken.
+    """
 
     seed: int
     n_threads: int
@@ -95,6 +98,7 @@ class Plan:
     data: str
     rungs: tuple[RungPlan, ...]
     steps: int | None = None
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +252,7 @@ def describe_plan(plan: Plan) -> dict[str, str]:
     whole = {
         "seed": plan.seed,
         "threads": plan.n_threads,
+        "device": plan.device,
         "precision": plan.precision,
         "libraries": plan.libraries,
     }

@@ -6,7 +6,8 @@ Nothing is trained by it: gradients are thrown away and no weight changes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from math import ceil
 from typing import Any
 
@@ -18,10 +19,13 @@ from topwork.training.loop import Trainee
 from topwork.training.plan import BATCH, MOST_VARIANTS, RungPlan, Speed
 from topwork.training.trial import kept_bytes, parts_of, seconds_of, variants_of
 
-__all__ = ["Shape", "Subject", "Survey", "at_cut", "survey"]
+__all__ = ["Shape", "Subject", "Survey", "at_cut", "survey", "trial_rows"]
 
 _COPIES = 7
 """Weights, gradients, two moments, the average, the best so far, and what a checkpoint holds while it is written."""
+
+
+_FEW = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,7 +35,7 @@ class Subject:
     Attributes
     ----------
     batch
-        A few training rows as the network is given them.
+        A few training rows as the network is given them, on the device where it is.
     parts
         The network in two where it can be cut, else None.
     trainee
@@ -40,6 +44,8 @@ class Subject:
         Rows of the whole job.
     decode_s
         Seconds that decoding one row takes of all threads together.
+    memory_bytes
+        Memory of that device that may be filled; 0 where it is not known.
     """
 
     network: torch.nn.Module
@@ -96,11 +102,18 @@ class Survey:
         return at_cut + step + self.state_bytes
 
 
+def trial_rows(device: str) -> int:
+    """Return how many rows to try: few say it on a processor; a GPU takes about as long for one as for many."""
+    return _FEW if device == "cpu" else BATCH
+
+
 def survey(subject: Subject) -> Survey:
     """Time and measure steps of either kind."""
     batch, per_row = subject.batch, 1 / len(subject.batch)
-    with torch.no_grad(), precision_of(bf16=subject.bf16):
-        look_s = (seconds_of(lambda: subject.network(batch)) * per_row + subject.decode_s) * subject.n_valid
+    device = batch.device
+    with torch.no_grad(), precision_of(bf16=subject.bf16, device=device.type):
+        seconds = seconds_of(lambda: subject.network(batch), device)
+    look_s = (seconds * per_row + subject.decode_s) * subject.n_valid
     state = _COPIES * sum(p.numel() * p.element_size() for p in subject.network.parameters())
     all_s, kept, whole = _step(subject, 0, batch, state)
     decode_s = subject.decode_s * subject.n_train
@@ -108,7 +121,7 @@ def survey(subject: Subject) -> Survey:
         speed = Speed(all_s, 0.0, 0.0, look_s, n_valid=subject.n_valid, decode_s=decode_s)
         return Survey(speed, whole, None, kept, 0, state)
     below = subject.parts[0]
-    fill_s = seconds_of(lambda: at_cut(below, batch, bf16=subject.bf16)) * per_row * subject.n_train
+    fill_s = seconds_of(lambda: at_cut(below, batch, bf16=subject.bf16), device) * per_row * subject.n_train
     activation = at_cut(below, batch, bf16=subject.bf16)
     top_s, _, upper = _step(subject, subject.n_below, activation, state)
     cut_bytes = activation[0].numel() * activation.element_size()
@@ -120,7 +133,7 @@ def survey(subject: Subject) -> Survey:
 
 def at_cut(below: Callable[[torch.Tensor], Any], batch: torch.Tensor, *, bf16: bool) -> torch.Tensor:
     """Compute the activations that frozen stages hand on."""
-    with torch.no_grad(), precision_of(bf16=bf16):
+    with torch.no_grad(), precision_of(bf16=bf16, device=batch.device.type):
         activation: torch.Tensor = below(batch)
     return activation
 
@@ -128,20 +141,33 @@ def at_cut(below: Callable[[torch.Tensor], Any], batch: torch.Tensor, *, bf16: b
 def _step(subject: Subject, n_below: int, batch: torch.Tensor, state_bytes: int) -> tuple[float, int, Shape]:
     """Return seconds of a whole step, bytes kept of an example, and the shape of steps that this asks for.
 
-    One example shows what is kept of it before several are tried at once.
+    One example shows what is kept of it before several are tried at once. Where that is too much for a GPU after all,
+    half as many are tried.
     """
     trainee = subject.trainee(n_below)
     kept = kept_bytes(trainee, batch[:1])
     left_bytes = max(1, subject.memory_bytes - state_bytes) if subject.memory_bytes else 0
     shape = Shape(*parts_of(BATCH, kept, left_bytes))
-    batch = batch[: ceil(BATCH / shape.n_parts)]
+    while True:
+        part = batch[: ceil(BATCH / shape.n_parts)]
+        try:
+            per_row = seconds_of(
+                partial(_back_and_forth, trainee, part, bf16=subject.bf16), part.device
+            ) / len(part)
+        except torch.OutOfMemoryError:
+            if len(part) == 1:
+                raise
+            shape = replace(shape, n_parts=ceil(BATCH / (len(part) // 2)))
+        else:
+            return per_row * min(BATCH, subject.n_train), kept, shape
 
-    def step() -> None:
-        with precision_of(bf16=subject.bf16):
+
+def _back_and_forth(trainee: Trainee, batch: torch.Tensor, *, bf16: bool) -> None:
+    """Compute a step that changes nothing."""
+    try:
+        with precision_of(bf16=bf16, device=batch.device.type):
             features = trainee.features(batch)
         features.float().square().mean().backward()  # type: ignore[no-untyped-call]
+    finally:
         for p in trainee.named().values():
             p.grad = None
-
-    seconds = seconds_of(step) / len(batch) * min(BATCH, subject.n_train)
-    return seconds, kept, shape

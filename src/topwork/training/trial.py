@@ -12,9 +12,12 @@ from typing import Any
 
 import torch
 
+from topwork.training.devices import wait_for
 from topwork.training.loop import Trainee
 
 __all__ = ["kept_bytes", "parts_of", "seconds_of", "variants_of"]
+
+_PROCESSOR = torch.device("cpu")
 
 _PART_OF_MEMORY = 0.5
 """What may be spent on activations; the rest is for weights, data, libraries, and other programs."""
@@ -22,13 +25,15 @@ _PART_FOR_VARIANTS = 0.2
 """What may be spent on activations that are kept at a cut."""
 
 
-def seconds_of(work: Callable[[], object], *, n_runs: int = 2) -> float:
-    """Return the shortest time of a few runs after one that warms up."""
+def seconds_of(work: Callable[[], object], device: torch.device = _PROCESSOR, *, n_runs: int = 2) -> float:
+    """Return the shortest time of a few runs after one that warms up; a run ends when its device has done it."""
     work()
     times = []
     for _ in range(n_runs):
+        wait_for(device)
         started_s = time.perf_counter()
         work()
+        wait_for(device)
         times.append(time.perf_counter() - started_s)
     return min(times)
 

@@ -61,7 +61,7 @@ class Unfinished:
         Raises
         ------
         UsageError
-            There is none, or data, seed, steps, threads, number format or libraries are not those of now.
+            There is none, or data, seed, steps, threads, device, number format or libraries are not those of now.
         """
         folder = self.folder
         assert folder is not None

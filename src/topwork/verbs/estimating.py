@@ -110,8 +110,9 @@ def estimate(
         _forecast("probe", "bytes", probe_bytes),
         *(_forecast(f"rung {name}", "seconds", rung) for name, rung in rungs_s.items()),
         _forecast("ladder", "seconds", ladder_s),
-        _forecast("ladder", "bytes", max(probe_bytes, peak_bytes() + training_bytes)),
     ]
+    if small.material.resources.device == "cpu":  # what a GPU holds is not in the process
+        forecasts.append(_forecast("ladder", "bytes", max(probe_bytes, peak_bytes() + training_bytes)))
     return FitEstimate(n, len(rows), tuple(forecasts), watch.total())
 
 
@@ -186,7 +187,7 @@ def _small_job(order: Order, preparation: Preparation, features: Array, rows: Ar
         dataset=order.dataset,
         modality=order.modality,
         rows=rows,
-        resources=resources_of(preparation.machine),
+        resources=resources_of(preparation.machine, order.around.device),
     )
     return replace(_job(order, features, rows), material=material)
 

@@ -328,7 +328,7 @@ def _material(order: Order, rows: Rows, preparation: Preparation) -> TrunkMateri
         dataset=order.dataset,
         modality=order.modality,
         rows=rows.fit_rows,
-        resources=resources_of(preparation.machine),
+        resources=resources_of(preparation.machine, order.around.device),
     )
 
 
