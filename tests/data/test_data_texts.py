@@ -153,6 +153,11 @@ def test_a_header_of_numbers_stays_one(tmp_path: Path) -> None:
     assert contents(read(write(tmp_path / "t.csv", ("0", "1"), rows))) == TEXTS
 
 
+def test_a_header_that_is_repeated_stays_one(tmp_path: Path) -> None:
+    rows = [*ROWS, ("text", "label"), ("text", "label")]
+    assert labels(read(write(tmp_path / "t.csv", ("text", "label"), rows)))[:8] == LABELS
+
+
 # --- what the rows are called -----------------------------------------------------------------------------
 
 
@@ -284,6 +289,8 @@ def test_files_without_suffixes_are_looked_at(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="latin-1")
     assert read(tmp_path / "news").modality == "text"
+    (tmp_path / "news" / "praise" / "50001").write_bytes(PICTURE)
+    assert read(tmp_path / "news").modality == "image"
     for path in (tmp_path / "news").rglob("5*"):
         path.write_bytes(PICTURE)
     assert read(tmp_path / "news").modality == "image"
@@ -301,6 +308,15 @@ def test_mixed_folders_say_what_they_took(tmp_path: Path, n_texts: int, taken: s
     assert dataset.modality == taken
     assert any(f"were taken; {left} that lie among them were not" in line for line in dataset.understood)
     assert len(dataset) == (n_texts if taken == "text" else 4)
+
+
+def test_photos_beside_the_folders_have_no_say(tmp_path: Path) -> None:
+    write_text_folders(tmp_path, 2)
+    for i in range(3):
+        (tmp_path / f"{i}.jpg").write_bytes(PICTURE)
+    dataset = read(tmp_path)
+    assert (dataset.modality, len(dataset)) == ("text", 2)
+    assert {one.reason for one in dataset.rejected} == {"a .jpg file is no text that can be read"}
 
 
 def test_captions_beside_pictures_do_not_outvote_them(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def _asked(path: Path) -> str:
 def _answer(name: str, query: str, folder: Path) -> tuple[list[str], list[list[object]]]:
     """Return the names of the columns and the rows."""
     done = subprocess.run(
-        # -P: a module in the folder of the data is not to be taken for one of Python's.
+        # -P: the modules beside the program (`split`, `tables`, ...) are not to be taken for others of these names.
         [sys.executable, "-P", str(_PROGRAM)],
         input=json.dumps({"query": query, "folder": str(folder)}),
         capture_output=True,

@@ -203,7 +203,13 @@ def _are_files(values: Sequence[str]) -> bool:
 def _with_header(table: Table, roles: Roles) -> tuple[Table, tuple[str, ...]]:
     """Notice a table without a header: the first line holds a value that occurs again and again below it."""
     is_numbered = table.columns == tuple(str(i) for i in range(len(table.columns)))
-    if is_numbered or table.unit == "row" or any((roles.input, roles.target, roles.group, roles.time)):
+    is_named = any(c.lower() in _TEXT_NAMES or is_named_label(c) for c in table.columns)
+    if (
+        is_numbered
+        or is_named
+        or table.unit == "row"
+        or any((roles.input, roles.target, roles.group, roles.time))
+    ):
         return table, ()
     if not any(table.column(name).count(name) > 1 for name in table.columns):
         return table, ()
