@@ -202,20 +202,20 @@ def _are_files(values: Sequence[str]) -> bool:
 
 def _with_header(table: Table, roles: Roles) -> tuple[Table, tuple[str, ...]]:
     """Notice a table without a header: the first line holds a value that occurs again and again below it."""
-    is_numbered = table.columns == tuple(str(i) for i in range(len(table.columns)))
-    is_named = any(c.lower() in _TEXT_NAMES or is_named_label(c) for c in table.columns)
-    if (
-        is_numbered
-        or is_named
-        or table.unit == "row"
-        or any((roles.input, roles.target, roles.group, roles.time))
-    ):
+    is_asked_for = any((roles.input, roles.target, roles.group, roles.time))
+    if table.unit == "row" or is_asked_for or _is_header(table.columns):
         return table, ()
     if not any(table.column(name).count(name) > 1 for name in table.columns):
         return table, ()
     return table.with_header_as_row(), (
         "The first line holds values that occur again, so the table has no header.",
     )
+
+
+def _is_header(names: Sequence[str]) -> bool:
+    """Return whether names are those that people or pandas give: one of texts or labels, or 0, 1, 2, ..."""
+    is_numbered = list(names) == [str(i) for i in range(len(names))]
+    return is_numbered or any(name.lower() in _TEXT_NAMES or is_named_label(name) for name in names)
 
 
 # --- what the rows are called ---------------------------------------------------------------------------
