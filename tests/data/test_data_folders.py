@@ -176,7 +176,8 @@ def test_a_path_that_is_not_there_says_so(tmp_path: Path) -> None:
     ("names", "complaint"),
     [
         ((), "no files"),
-        (("notes.txt",), r"no photos.*notes\.txt"),
+        (("notes.json",), r"no photos.*notes\.json"),
+        (("notes.txt",), "1 text lies directly in .* expected one sub-folder per label"),
         (("1.jpg", "2.jpg"), "2 photos lie directly in .* expected one sub-folder per label"),
         (("photos/1.jpg", "photos/2.jpg"), "only one class, 'photos'"),
         (("train/1.jpg", "film.mp4"), "only one class"),

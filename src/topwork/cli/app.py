@@ -55,7 +55,7 @@ Data = Annotated[
     typer.Argument(
         metavar="DATA",
         parser=_path,
-        help="Class folders, split folders, a table (CSV, TSV, Parquet, JSONL), or a zip.",
+        help="Class folders, split folders, a table (CSV, TSV, Parquet, JSONL), a zip of these, or a query (.sql).",
     ),
 ]
 Bundle = Annotated[

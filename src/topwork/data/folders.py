@@ -1,7 +1,7 @@
 """Folders as labels: one sub-folder per class, perhaps below one folder per side.
 
 The label of a file is the name of the folder that it lies in or below. It knows no disk (see `trees`)
-and no table.
+and no table; which kind of inputs a folder holds is found in `kinds`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,18 @@ from pathlib import PurePosixPath
 from topwork.contracts import Dataset, Modality, Rejected, Side
 from topwork.data.trees import Tree
 from topwork.errors import DataError
+from topwork.inputs import modalities
 
-__all__ = ["LABEL", "SIDES", "class_folders", "looks_split", "side_of", "split_folders", "unwrap"]
+__all__ = [
+    "LABEL",
+    "SIDES",
+    "class_folders",
+    "is_candidate",
+    "looks_split",
+    "side_of",
+    "split_folders",
+    "unwrap",
+]
 
 LABEL = "label"
 """Name of the target where folders are the labels."""
@@ -64,6 +74,7 @@ _HARMLESS = frozenset(
         ".md5",
     ]
 )
+_NOTES = frozenset({"readme", "license", "licence", "makefile"})
 # Files that certainly are something else; whatever is in neither list is judged by its content.
 _FOREIGN = frozenset(
     [
@@ -127,7 +138,7 @@ def unwrap(tree: Tree, modality: Modality) -> str:
     A single folder around everything (``Chess/`` in an archive ``chess.zip``) is looked through, as long
     as there is another folder below it.
     """
-    names = [name for name in tree.names if _is_candidate(name, modality)]
+    names = [name for name in tree.names if is_candidate(name, modality)]
     prefix = ""
     while names and _is_wrapper(names, prefix):
         prefix += names[0][len(prefix) :].split("/")[0] + "/"
@@ -136,7 +147,7 @@ def unwrap(tree: Tree, modality: Modality) -> str:
 
 def looks_split(tree: Tree, prefix: str, modality: Modality) -> bool:
     """Return whether there are folders for sides, each with folders in it."""
-    paths = [_parts(name, prefix) for name in tree.names if _is_candidate(name, modality)]
+    paths = [_parts(name, prefix) for name in tree.names if is_candidate(name, modality)]
     deep = {side_of(parts[0]) for parts in paths if len(parts) > 2}
     flat = {parts[0] for parts in paths if len(parts) == 2}
     return "train" in deep and len(deep - {None}) > 1 and not any(side_of(part) == "train" for part in flat)
@@ -215,9 +226,9 @@ def _listed(tree: Tree, prefix: str, modality: Modality, *, n_parts: int) -> tup
     rejected: list[Rejected] = []
     for name in tree.names:
         suffix = PurePosixPath(name).suffix.lower()
-        if suffix in _FOREIGN and suffix not in modality.suffixes:
+        if _is_foreign(suffix, modality) and suffix not in _HARMLESS:
             rejected.append(Rejected(name, f"a {suffix} file is no {modality.wire.noun} that can be read"))
-        elif not _is_candidate(name, modality):
+        elif not is_candidate(name, modality):
             continue
         elif not name.startswith(prefix) or len(_parts(name, prefix)) < n_parts:
             rejected.append(Rejected(name, "it lies in no class folder"))
@@ -239,13 +250,20 @@ def _nested(names: list[str], prefix: str) -> Iterator[str]:
         )
 
 
-def _is_candidate(name: str, modality: Modality) -> bool:
+def is_candidate(name: str, modality: Modality) -> bool:
     """Return whether a file may be an example: a fitting suffix, or an unknown one that its content decides."""
-    suffix = PurePosixPath(name).suffix.lower()
+    path = PurePosixPath(name)
+    suffix = path.suffix.lower()
     if suffix in modality.suffixes:
-        return True
-    is_note = not suffix and PurePosixPath(name).name.lower() in ("readme", "license", "licence", "makefile")
-    return suffix not in _HARMLESS and suffix not in _FOREIGN and not is_note
+        return not (suffix in _HARMLESS and path.stem.lower() in _NOTES)
+    is_note = not suffix and path.name.lower() in _NOTES
+    return suffix not in _HARMLESS and not _is_foreign(suffix, modality) and not is_note
+
+
+def _is_foreign(suffix: str, modality: Modality) -> bool:
+    """Return whether a suffix says that a file certainly is something else, such as an input of another kind."""
+    others = frozenset[str]().union(*(one.suffixes for one in modalities()))
+    return suffix in _FOREIGN | others and suffix not in modality.suffixes
 
 
 def _is_wrapper(names: list[str], prefix: str) -> bool:
@@ -265,7 +283,8 @@ def _require_classes(tree: Tree, labels: set[str], modality: Modality) -> None:
     loose = sum(PurePosixPath(name).suffix.lower() in modality.suffixes for name in tree.names)
     if loose:
         raise DataError(
-            f"{loose:,} {noun}s lie directly in {tree.title}, with no sub-folders; expected one sub-folder per label.",
+            f"{loose:,} {noun}{'s lie' if loose > 1 else ' lies'} directly in {tree.title}, with no sub-folders; "
+            "expected one sub-folder per label.",
             next_step="Move them into folders named after their labels, or give a table with file names and labels.",
         )
     found = f"only {_some(tree.names)}" if tree.names else "no files"

@@ -1,24 +1,31 @@
 """Reading a data set: from a path and a few options to a `Dataset`, by recognising what is there.
 
-It decides between layouts and explains what it took the data for; the layouts themselves are in `folders`
-and `table_layout`, what holds the files in `trees` and `archives`. It knows no pixel and no network.
+It decides between layouts and explains what it took the data for; the layouts themselves are in `folders`,
+`table_layout` and `table_texts`, what holds the files in `trees` and `archives`. It knows no pixel and no network.
 """
 
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Literal, TypeAlias
 
 from topwork.contracts import Dataset, Modality
 from topwork.data.archives import zip_tree
+from topwork.data.columns import LABEL, TEXT, Columns, table_of_columns
 from topwork.data.folders import class_folders, looks_split, split_folders, unwrap
-from topwork.data.table_layout import Roles, table_dataset
-from topwork.data.tables import TABLE_SUFFIXES, parse_table
-from topwork.data.trees import Tree, folder_tree
+from topwork.data.kinds import by_suffix, kind_of, left_aside
+from topwork.data.queries import QUERY_SUFFIX, run_query
+from topwork.data.table_layout import names_files, table_dataset
+from topwork.data.table_roles import Roles
+from topwork.data.table_texts import find_texts, text_dataset
+from topwork.data.tables import TABLE_SUFFIXES, Table, parse_table
+from topwork.data.trees import Tree, folder_tree, read_path
 from topwork.errors import DataError, DecodeError
-from topwork.inputs import modality as modality_named
+from topwork.inputs import modalities
 
 __all__ = ["Layout", "ReadOptions", "read"]
 
@@ -33,7 +40,7 @@ class ReadOptions:
     Attributes
     ----------
     input
-        Column of a table that names the files; None to find it.
+        Column of a table that names the files or holds the texts; None to find it.
     target
         Columns of a table that hold labels; empty to find one.
     group, time
@@ -48,77 +55,158 @@ class ReadOptions:
     time: str | None = None
     layout: Layout = "auto"
 
+    def roles(self) -> Roles:
+        """Return the columns as readers of tables take them."""
+        return Roles(self.input, self.target, self.group, self.time)
+
     def columns(self) -> tuple[str, ...]:
         """Return the columns that were asked for."""
         return tuple(c for c in (self.input, *self.target, self.group, self.time) if c is not None)
 
 
-def read(path: Path, options: ReadOptions | None = None, *, modality: Modality | None = None) -> Dataset:
-    """List the labelled inputs at a path: a folder, a table, or a zip archive of either.
+def read(
+    data: str | Path | Columns, options: ReadOptions | None = None, *, modality: Modality | None = None
+) -> Dataset:
+    """List the labelled inputs of a data set.
+
+    Parameters
+    ----------
+    data
+        A path: a folder, a table, a zip archive of either, or a file of SQL. Or what is in memory: a mapping of
+        names to columns, or a pair of texts and labels.
+    modality
+        What the inputs are; None to find it.
 
     Raises
     ------
     DataError
         There is nothing there, or it is not clear what is meant.
     MissingExtraError
-        The table is Parquet and pyarrow is not installed.
+        The table is Parquet and pyarrow is not installed, or it is a query and DuckDB is not.
     """
-    options, modality = options or ReadOptions(), modality or modality_named("image")
+    options = options or ReadOptions()
+    if not isinstance(data, str | Path):
+        return _from_columns(data, options)
+    path = Path(data)
     if not path.exists():
         raise DataError(
             f"{path} does not exist.",
-            next_step="Give a folder, a table (CSV, TSV, JSONL, Parquet) or a zip archive.",
+            next_step="Give a folder, a table (CSV, TSV, JSONL, Parquet), a zip archive or a query (.sql).",
         )
     if path.is_dir():
         return _from_tree(folder_tree(path), options, modality)
     if path.suffix.lower() in TABLE_SUFFIXES:
-        return _from_table(folder_tree(path.parent), path.name, options, modality)
+        return _from_table_file(path, options, modality)
+    if path.suffix.lower() == QUERY_SUFFIX:
+        _refuse_folders(options)
+        return _of_table(run_query(path), path.name, partial(folder_tree, path.parent), options, modality)
     if path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):
         return _from_tree(zip_tree(path), options, modality)
-    raise _not_a_data_set(path, modality)
+    raise _not_a_data_set(path)
 
 
-def _from_tree(tree: Tree, options: ReadOptions, modality: Modality) -> Dataset:
-    prefix = unwrap(tree, modality)
+def _from_columns(columns: Columns, options: ReadOptions) -> Dataset:
+    roles = options.roles()
+    if isinstance(columns, tuple):
+        roles = replace(roles, input=roles.input or TEXT, target=roles.target or (LABEL,))
+    return text_dataset(table_of_columns(columns), "the data in memory", roles, roles.input)
+
+
+# --- folders and archives -------------------------------------------------------------------------------
+
+
+def _from_tree(tree: Tree, options: ReadOptions, modality: Modality | None) -> Dataset:
+    kind = modality or kind_of(tree)
+    prefix = unwrap(tree, kind)
     tables = _tables(tree)
     if options.layout == "table" or options.columns():
         return _from_table(tree, _only_table(tree, tables), options, modality)
-    if options.layout == "auto" and len(tables) == 1 and not looks_split(tree, prefix, modality):
+    if options.layout == "auto" and len(tables) == 1 and not looks_split(tree, prefix, kind):
         return _table_or_folders(tree, tables[0], prefix, modality)
-    return _from_folders(tree, prefix, options.layout, modality)
+    return _from_folders(tree, prefix, options.layout, kind)
 
 
-def _table_or_folders(tree: Tree, table: str, prefix: str, modality: Modality) -> Dataset:
-    """Prefer the table; where it cannot be used, a data set of class folders with some table in it remains."""
+def _table_or_folders(tree: Tree, name: str, prefix: str, modality: Modality | None) -> Dataset:
+    """Prefer a table of files; where it is none, class folders; where those are none, a table of texts."""
+    texts: str | None = None
     try:
-        return _from_table(tree, table, ReadOptions(), modality)
+        table = parse_table(name, _content(name, tree.read))
+        texts = _text_column(table, name, lambda: tree, Roles(), modality)
+        if texts is None:
+            return table_dataset(table, name, tree, Roles(), modality)
+        of_table = DataError("it names no files")
     except DataError as error:
         of_table = error
     try:
-        dataset = _from_folders(tree, prefix, "auto", modality)
+        dataset = _from_folders(tree, prefix, "auto", modality or kind_of(tree))
     except DataError:
-        raise of_table from None
-    note = f"The table {table} was not used ({of_table.problem}); `--layout table` insists on it."
+        if texts is None:
+            raise of_table from None
+        return text_dataset(table, name, Roles(), texts)
+    note = f"The table {name} was not used ({of_table.problem}); `--layout table` insists on it."
     return replace(dataset, understood=(*dataset.understood, note))
 
 
 def _from_folders(tree: Tree, prefix: str, layout: Layout, modality: Modality) -> Dataset:
     is_split = layout == "split-folders" or (layout == "auto" and looks_split(tree, prefix, modality))
-    return (split_folders if is_split else class_folders)(tree, prefix, modality)
+    dataset = (split_folders if is_split else class_folders)(tree, prefix, modality)
+    return replace(dataset, understood=(*dataset.understood, *left_aside(tree, modality)))
 
 
-def _from_table(tree: Tree, name: str, options: ReadOptions, modality: Modality) -> Dataset:
+# --- tables ---------------------------------------------------------------------------------------------
+
+
+def _from_table(tree: Tree, name: str, options: ReadOptions, modality: Modality | None) -> Dataset:
+    _refuse_folders(options)
+    return _of_table(parse_table(name, _content(name, tree.read)), name, lambda: tree, options, modality)
+
+
+def _from_table_file(path: Path, options: ReadOptions, modality: Modality | None) -> Dataset:
+    _refuse_folders(options)
+    table = parse_table(path.name, _content(path.name, lambda _: read_path(path)))
+    return _of_table(table, path.name, partial(folder_tree, path.parent), options, modality)
+
+
+def _of_table(
+    table: Table, name: str, tree: Callable[[], Tree], options: ReadOptions, modality: Modality | None
+) -> Dataset:
+    """Take a table for one of texts or of files; the files around it are listed only where that depends on them."""
+    roles = options.roles()
+    texts = _text_column(table, name, tree, roles, modality)
+    if texts is not None:
+        return text_dataset(table, name, roles, texts)
+    return table_dataset(table, name, tree(), roles, modality)
+
+
+def _text_column(
+    table: Table, name: str, tree: Callable[[], Tree], roles: Roles, modality: Modality | None
+) -> str | None:
+    """Return the column that holds texts; None where the table is one of files."""
+    if modality is not None and modality.name != "text":
+        return None
+    found = find_texts(table, roles)
+    if found.is_certain or found.column is None:
+        return found.column
+    return None if _names_files(table, name, tree(), roles) else found.column
+
+
+def _names_files(table: Table, name: str, tree: Tree, roles: Roles) -> bool:
+    return any(names_files(table, name, tree, roles, one) for one in modalities())
+
+
+def _refuse_folders(options: ReadOptions) -> None:
     if options.layout in ("folders", "split-folders"):
         raise DataError(
             f"Layout {options.layout!r} was asked for, but columns of a table or a table itself were given.",
             next_step="Give the folder without columns, or leave the layout out.",
         )
+
+
+def _content(name: str, read: Callable[[str], bytes]) -> bytes:
     try:
-        content = tree.read(name)
+        return read(name)
     except DecodeError as error:
         raise DataError(f"Cannot read {name}: {error.problem}", next_step="Check the file.") from error
-    roles = Roles(options.input, options.target, options.group, options.time)
-    return table_dataset(parse_table(name, content), name, tree, roles, modality)
 
 
 def _tables(tree: Tree) -> list[str]:
@@ -141,15 +229,15 @@ def _only_table(tree: Tree, tables: list[str]) -> str:
     )
 
 
-def _not_a_data_set(path: Path, modality: Modality) -> DataError:
-    noun = modality.wire.noun
-    if path.suffix.lower() in modality.suffixes:
+def _not_a_data_set(path: Path) -> DataError:
+    if kind := by_suffix([path.name]):
+        noun = kind.wire.noun
         return DataError(
             f"{path.name} is a single {noun}; expected a data set.",
             next_step=f"Give a folder with one sub-folder of {noun}s per label.",
         )
     return DataError(
         f"{path.name} is no data set that can be read; expected a folder, a table "
-        f"({', '.join(sorted(TABLE_SUFFIXES))}) or a zip archive.",
+        f"({', '.join(sorted(TABLE_SUFFIXES))}), a zip archive or a query ({QUERY_SUFFIX}).",
         next_step="Unpack other archives and give the folder.",
     )

@@ -1,52 +1,44 @@
-"""What the columns of a table mean: which one names the files, which ones hold labels or sides.
+"""Tables of files: which column names them, and where each of them is.
 
 Options decide where they are given; otherwise names and content do, and where those leave a doubt the error
-names the columns and the option. It knows no file format of a table (see `tables`) and no disk (see `trees`).
+names the columns and the option. It knows no file format of a table (see `tables`) and no disk (see `trees`);
+labels and sides are in `table_roles`, tables that hold texts themselves in `table_texts`.
 """
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from topwork.contracts import Dataset, Modality, Rejected, Side
-from topwork.data.folders import side_of
+from topwork.contracts import Dataset, Modality, Rejected
+from topwork.data.kinds import by_suffix
+from topwork.data.table_roles import (
+    Roles,
+    label_of,
+    labelled,
+    require_columns,
+    sides_of,
+    split_column,
+    target_column,
+    understood_roles,
+)
 from topwork.data.tables import Table
 from topwork.data.trees import Tree, read_path
 from topwork.errors import DataError
+from topwork.inputs import IMAGE
+from topwork.inputs import modality as modality_named
 
-__all__ = ["Roles", "table_dataset"]
+__all__ = ["FILE_NAMES", "names_files", "table_dataset"]
 
-_FILE_NAMES = (
+FILE_NAMES = (
     "file", "filename", "file_name", "filepath", "file_path", "path", "image", "image_path", "image_name",
     "image_file", "image_id", "img", "img_path", "photo", "picture", "name", "id",
 )  # fmt: skip
-_LABEL_NAMES = (
-    "label",
-    "labels",
-    "class",
-    "target",
-    "category",
-    "class_name",
-    "label_name",
-    "classname",
-    "y",
-)
-_SPLIT_NAMES = ("split", "set", "subset", "partition", "phase", "side")
-_MISSING = frozenset({"", "nan"})
+"""Names of columns that name files, lower case, the most telling first."""
+
 _N_SAMPLED = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Roles:
-    """Which columns a caller has assigned; None or empty where the content decides."""
-
-    input: str | None = None
-    target: tuple[str, ...] = ()
-    group: str | None = None
-    time: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,32 +88,51 @@ class _CellReader:
         return read_path(place) if isinstance(place, Path) else self.read(place)
 
 
-def table_dataset(table: Table, name: str, tree: Tree, roles: Roles, modality: Modality) -> Dataset:
+def names_files(table: Table, name: str, tree: Tree, roles: Roles, modality: Modality) -> bool:
+    """Return whether a column names files that are there; of the column that was asked for, where one was."""
+    files = _files(tree, name, modality)
+    table, _ = _with_header(table, files)
+    columns = (roles.input,) if roles.input in table.columns else table.columns
+    return any(_n_found(table.column(column), files) for column in columns if column is not None)
+
+
+def table_dataset(
+    table: Table, name: str, tree: Tree, roles: Roles, modality: Modality | None = None
+) -> Dataset:
     """Turn a table and the files around it into a data set.
 
     Parameters
     ----------
     name
         The table's own path in the tree; file names in it are relative to its folder.
+    modality
+        What the files are; None to tell by their suffixes, or else pictures.
 
     Raises
     ------
     DataError
         A column is missing, or it is not clear which one is meant.
     """
-    files = _files(tree, name, modality)
+    files = _files(tree, name, modality or IMAGE)
+    if modality is None and not names_files(table, name, tree, roles, IMAGE):
+        files = _files(tree, name, modality_named("text"))
     table, notes = _with_header(table, files)
-    for chosen in (roles.input, *roles.target, roles.group, roles.time):
-        _require_column(table, chosen)
+    require_columns(table, roles)
     file_column = roles.input or _file_column(table, files, roles, name)
-    split_column = _split_column(table, {file_column, *roles.target})
-    taken = {file_column, split_column, roles.group, roles.time}
-    targets = roles.target or (_target_column(table, taken, name),)
-    cells = _locate(table, table.column(file_column), _labels(table, targets), files)
+    sides = split_column(table, {file_column, *roles.target})
+    taken = {file_column, sides, roles.group, roles.time}
+    targets = roles.target or (target_column(table, taken, name),)
+    cells = _locate(table, table.column(file_column), labelled(table, targets), files)
     if not cells.rows:
         raise _nothing_found(table.column(file_column), file_column, name, cells)
-    understood = (*table.notes, *notes, *_understood(file_column, targets, split_column, not roles.target))
-    return _dataset(table, cells, tree, (file_column, targets, split_column), understood, name, modality)
+    understood = (
+        *table.notes,
+        *notes,
+        f"Column {file_column!r} names the files; `--input COLUMN` overrides.",
+        *understood_roles(targets, sides, is_guess=not roles.target),
+    )
+    modality = modality or by_suffix(str(place) for place in cells.places) or IMAGE
+    return _dataset(table, cells, tree, (file_column, targets, sides), understood, name, modality)
 
 
 def _dataset(
@@ -133,15 +144,15 @@ def _dataset(
     name: str,
     modality: Modality,
 ) -> Dataset:
-    file_column, targets, split_column = columns
+    file_column, targets, sides = columns
     kept = Table(table.columns, tuple(table.rows[row] for row in cells.rows), ())
     others = [column for column in table.columns if column not in (file_column, *targets)]
     return Dataset(
         modality=modality.name,
         keys=_unique_keys(kept.column(file_column), [table.numbers[row] for row in cells.rows]),
         read=_CellReader(cells.places, tree.read),
-        targets={target: tuple(_label(value) for value in kept.column(target)) for target in targets},
-        given=_sides(kept, split_column),
+        targets={target: tuple(label_of(value) for value in kept.column(target)) for target in targets},
+        given=sides_of(kept, sides),
         columns={column: kept.column(column) for column in others},
         layout=f"Table {name}: {len(cells.rows):,} of {len(table.rows):,} rows can be used.",
         understood=understood,
@@ -163,10 +174,10 @@ def _file_column(table: Table, files: _Files, roles: Roles, name: str) -> str:
     free = [c for c in table.columns if c not in (*roles.target, roles.group, roles.time)]
     # The number of different files decides: labels 0 and 1 may well be files 0.jpg and 1.jpg, too.
     found = {column: _n_found(table.column(column), files) for column in free}
-    best = max(free, key=lambda column: (found[column], _is_named(column, _FILE_NAMES)), default=None)
+    best = max(free, key=lambda column: (found[column], _is_named(column, FILE_NAMES)), default=None)
     if best is not None and found[best]:
         return best
-    named = [column for column in _FILE_NAMES for c in free if c.lower() == column]
+    named = [column for column in FILE_NAMES for c in free if c.lower() == column]
     hint = f" Column {named[0]!r} could name them, but no such file was found." if named else ""
     raise DataError(
         f"No column of {name} names files that are there; its columns are: {', '.join(table.columns)}.{hint}",
@@ -184,53 +195,8 @@ def _is_file(value: str, files: _Files) -> bool:
     return len(files.find(value)) == 1 or files.outside(value) is not None
 
 
-def _split_column(table: Table, taken: set[str]) -> str | None:
-    for column in table.columns:
-        if column not in taken and column.lower() in _SPLIT_NAMES:
-            values = {value for value in table.column(column) if value}
-            if values and all(side_of(value) for value in values):
-                return column
-    return None
-
-
-def _target_column(table: Table, taken: set[str | None], name: str) -> str:
-    free = [column for column in table.columns if column not in taken]
-    named = sorted((_LABEL_NAMES.index(c.lower()), c) for c in free if c.lower() in _LABEL_NAMES)
-    if named:
-        return named[0][1]
-    likely = free if len(free) == 1 else [c for c in free if _is_like_labels(table.column(c))]
-    if len(likely) == 1:
-        return likely[0]
-    why = f"{', '.join(likely)} could all hold the labels" if likely else "none is recognised as labels"
-    raise DataError(
-        f"It is not clear which column of {name} holds the labels: {why}. Its columns are: {', '.join(table.columns)}.",
-        next_step="Say which one with `--target COLUMN`.",
-    )
-
-
-def _is_like_labels(values: Sequence[str]) -> bool:
-    n_different = len(set(values) - {""})
-    return 2 <= n_different <= max(2, len(values) // 2)
-
-
 def _is_named(column: str, names: Sequence[str]) -> int:
     return len(names) - names.index(column.lower()) if column.lower() in names else 0
-
-
-def _require_column(table: Table, column: str | None) -> None:
-    if column is not None and column not in table.columns:
-        raise DataError(
-            f"There is no column {column!r}; the table has: {', '.join(table.columns)}.",
-            next_step="Give one of these names, spelt the same.",
-        )
-
-
-def _understood(file: str, targets: tuple[str, ...], split: str | None, guessed: bool) -> Iterable[str]:
-    yield f"Column {file!r} names the files; `--input COLUMN` overrides."
-    names = ", ".join(repr(target) for target in targets)
-    yield f"Labels: column {names}{'; `--target COLUMN` overrides.' if guessed else ', as asked.'}"
-    if split:
-        yield f"Column {split!r} says which rows are for training, validation and test."
 
 
 # --- which rows can be used -----------------------------------------------------------------------------
@@ -267,20 +233,6 @@ def _place(value: str, files: _Files) -> str | Path | _Refused:
     if files.root is None and (value.startswith(("/", "\\")) or ".." in PurePosixPath(_normal(value)).parts):
         return _Refused("its file name leads out of the archive")
     return files.outside(value) or _Refused("there is no such file")
-
-
-def _labels(table: Table, targets: Sequence[str]) -> list[bool]:
-    """Return for each row whether it has a label of any target."""
-    columns = [table.column(target) for target in targets]
-    return [any(_label(value) is not None for value in row) for row in zip(*columns, strict=True)]
-
-
-def _label(value: str) -> str | None:
-    return None if value.lower() in _MISSING else unicodedata.normalize("NFC", value)
-
-
-def _sides(table: Table, split_column: str | None) -> tuple[Side | None, ...] | None:
-    return tuple(side_of(value) for value in table.column(split_column)) if split_column else None
 
 
 def _unique_keys(values: Sequence[str], numbers: Sequence[int]) -> tuple[str, ...]:

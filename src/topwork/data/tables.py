@@ -10,20 +10,22 @@ import csv
 import io
 import json
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 from topwork.contracts import Rejected
 from topwork.errors import DataError, MissingExtraError
 
-__all__ = ["TABLE_SUFFIXES", "Table", "parse_table"]
+__all__ = ["TABLE_SUFFIXES", "Table", "parse_table", "table_of", "unique_names"]
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet"})
 """Suffixes of tables, lower case."""
 
 _DELIMITERS = ",;\t|"
 _N_SNIFFED_ROWS = 50
+_MAX_CELL = 16 * 1024 * 1024  # characters of one value
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class Table:
         What a reader should know, such as an encoding that was guessed.
     rejected
         Rows that have no meaning, such as those with too many values.
+    unit
+        What the numbers count: lines of a text file, or rows of what has no lines.
     """
 
     columns: tuple[str, ...]
@@ -49,6 +53,7 @@ class Table:
     numbers: tuple[int, ...]
     notes: tuple[str, ...] = ()
     rejected: tuple[Rejected, ...] = ()
+    unit: Literal["line", "row"] = "line"
 
     def column(self, name: str) -> tuple[str, ...]:
         """Return the values of one column."""
@@ -58,7 +63,7 @@ class Table:
     def with_header_as_row(self) -> Table:
         """Return the table for a file that has no header: columns are called ``column 1``, ``column 2``, ..."""
         names = tuple(f"column {i + 1}" for i in range(len(self.columns)))
-        return Table(names, (self.columns, *self.rows), (1, *self.numbers), self.notes, self.rejected)
+        return replace(self, columns=names, rows=(self.columns, *self.rows), numbers=(1, *self.numbers))
 
 
 def parse_table(name: str, content: bytes) -> Table:
@@ -87,19 +92,34 @@ def parse_table(name: str, content: bytes) -> Table:
 
 def _separated(name: str, content: bytes, delimiter: str | None) -> Table:
     text, notes = _decoded(name, content)
-    delimiter = delimiter or _delimiter_of(text)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
-        lines = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+        lines = _lines(name, text, delimiter or _delimiter_of(text))
+    except DataError:
+        if delimiter != "\t":
+            raise
+        # Many programs write tabs between texts and leave quotation marks as they are.
+        lines = _lines(name, text, delimiter, quoting=csv.QUOTE_NONE)
+        notes.append(f"Quotation marks in {name} do not pair up; they were read as a part of the values.")
+    if not lines:
+        raise DataError(f"The table {name} is empty.", next_step="Expected a header and one row per input.")
+    columns = unique_names([cell.strip() for cell in lines[0][1]])
+    return _rectangular(name, columns, lines[1:], notes)
+
+
+def _lines(
+    name: str, text: str, delimiter: str, *, quoting: Literal[0, 3] = csv.QUOTE_MINIMAL
+) -> list[tuple[int, list[str]]]:
+    """Return the number and the cells of each line that is not empty."""
+    # The limit is the process's, and 131,072 characters by default: less than some texts have.
+    csv.field_size_limit(max(csv.field_size_limit(), _MAX_CELL))
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, quoting=quoting)
+    try:
+        return [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
         raise DataError(
             f"Cannot read {name}, line {reader.line_num}: {error}.",
             next_step="Repair the line, or save it again.",
         ) from error
-    if not lines:
-        raise DataError(f"The table {name} is empty.", next_step="Expected a header and one row per input.")
-    columns = _unique([cell.strip() for cell in lines[0][1]])
-    return _rectangular(name, columns, lines[1:], notes)
 
 
 def _rectangular(
@@ -188,9 +208,14 @@ def _parquet(name: str, content: bytes) -> Table:
         columns = pyarrow.parquet.read_table(pyarrow.BufferReader(content)).to_pydict()
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"Cannot read {name} as Parquet: {error}.", next_step="Write it again.") from error
+    return table_of(columns)
+
+
+def table_of(columns: Mapping[str, Iterable[object]]) -> Table:
+    """Return columns of typed values, all of one length, as a table of text."""
     values = [[_text(value) for value in column] for column in columns.values()]
     rows = tuple(zip(*values, strict=True))
-    return Table(tuple(columns), rows, tuple(range(1, len(rows) + 1)))
+    return Table(tuple(columns), rows, tuple(range(1, len(rows) + 1)), unit="row")
 
 
 def _text(value: object) -> str:
@@ -205,7 +230,7 @@ def _text(value: object) -> str:
     return str(isoformat() if isoformat else value).strip()
 
 
-def _unique(names: list[str]) -> tuple[str, ...]:
+def unique_names(names: Sequence[str]) -> tuple[str, ...]:
     """Give empty and repeated headers names of their own."""
     taken: dict[str, int] = {}
     result = []

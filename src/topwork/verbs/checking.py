@@ -9,6 +9,7 @@ from pathlib import Path
 from topwork import plugins
 from topwork.contracts import Dataset, Split
 from topwork.data.check import Findings, examine, require_enough
+from topwork.data.columns import Columns
 from topwork.data.reading import read
 from topwork.data.split import SplitOptions, make_split
 from topwork.engines.machine import survey
@@ -38,9 +39,15 @@ class DataCheck:
 
 
 def check(
-    data: str | Path, *, seed: int = 0, options: FitOptions | None = None, around: Surroundings | None = None
+    data: str | Path | Columns,
+    *,
+    seed: int = 0,
+    options: FitOptions | None = None,
+    around: Surroundings | None = None,
 ) -> DataCheck:
     """Read and decode everything, find duplicates and leaks, and try the split.
+
+    ``data`` is a path, a mapping of names to columns, or a pair of texts and labels; see `topwork.data.read`.
 
     Raises
     ------
@@ -48,7 +55,7 @@ def check(
         The layout cannot be understood at all.
     """
     options, around = options or FitOptions(), around or Surroundings()
-    dataset = read(Path(data), options.reading())
+    dataset = read(data, options.reading())
     modality = modality_named(dataset.modality)
     decode = partial(modality.decode, preprocessing=modality.inspection_preprocessing())
     seen = inspect(dataset, decode, n_threads=survey().n_cores, progress=around.progress)
