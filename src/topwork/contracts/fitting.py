@@ -295,7 +295,7 @@ class Fitted:
     heads
         Calibrated, on the features of the network that was chosen.
     held_out
-        A row that no fold held out is NaN.
+        By a head and a calibration that were not fitted on the row; a row that no fold held out is NaN.
     weights
         Tensors of the trunk that training changed, by their names in its state; empty for a frozen trunk.
     plan

@@ -8,7 +8,8 @@ Rung by rung, each starting from the best of the one before:
 4. ``longer``: the same for twice as many steps, where ``all`` was a gain and time is left.
 
 The model is the simplest rung whose validation log loss is within one standard error of the best one's (Breiman et
-al., *Classification and Regression Trees*, 1984, section 3.4.3). Nothing here sees a test row.
+al., *Classification and Regression Trees*, 1984, section 3.4.3), each row's scores calibrated by other rows. Nothing
+here sees a test row.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ def _told_to_stop(job: FitJob) -> bool:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Candidate:
-    """A rung that was climbed: calibrated scores and losses of the validation rows, and the weights behind them."""
+    """A rung that was climbed: scores of the validation rows, each calibrated by others, losses, and weights."""
 
     rung: Rung
     scores: Mapping[str, Array]
@@ -354,14 +355,18 @@ class _Climber:
         self.history.append(Moment(seconds, n_steps, rung.name, check.loss, score))
 
     def _candidate(self, rung: RungPlan, outcome: Outcome, best: _Candidate, seconds: float) -> _Candidate:
-        """Calibrate what was trained and compare it with the best rung before."""
+        """Calibrate what was trained and compare it with the best rung before.
+
+        The model's calibration is fitted on all validation rows, and would flatter them; what compares and is handed
+        on is calibrated by other rows.
+        """
         heads, scores = {}, {}
         for name, raw in outcome.check.scores.items():
             truth = self.job.goals[name].truth[self.fold.valid]
             calibration = linear.calibrate(truth, raw)
             weight, bias = (outcome.weights[f"heads.{name}.{part}"].numpy() for part in ("weight", "bias"))
             heads[name] = calibration.fold_into(LinearHead(weight, bias))
-            scores[name] = calibration.apply(raw)
+            scores[name] = linear.cross_calibrate(truth, raw, seed=self.job.seed)
         losses = losses_of_rows(of_rows(self.job.goals, self.fold.valid), scores)
         n_trained = sum(v.numel() for k, v in outcome.weights.items() if not k.startswith("heads."))
         n_all = sum(p.numel() for p in self.network.parameters())

@@ -16,7 +16,7 @@ from topwork.contracts import FitJob, Fitted, LinearHead, Material, Moment, Rung
 from topwork.errors import UsageError
 from topwork.training.judging import mean_score, of_rows
 from topwork.training.plan import BATCH, RungPlan
-from topwork.training.probe import calibrate
+from topwork.training.probe import calibrate, cross_calibrate
 
 if TYPE_CHECKING:
     from topwork.training.loop import Check, Outcome, Trainee
@@ -173,7 +173,7 @@ def _fitted(job: FitJob, outcome: Outcome, seconds: float, history: tuple[Moment
         calibration = calibrate(goal.truth[valid], raw)
         weight, bias = (outcome.weights[f"heads.{name}.{part}"].numpy() for part in ("weight", "bias"))
         heads[name] = calibration.fold_into(LinearHead(weight, bias))
-        held_out[name][valid] = calibration.apply(raw)
+        held_out[name][valid] = cross_calibrate(goal.truth[valid], raw, seed=job.seed)
     weights = {
         name: value.numpy() for name, value in outcome.weights.items() if not name.startswith("heads.")
     }
