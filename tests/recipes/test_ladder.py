@@ -15,7 +15,7 @@ import torch
 from faulty_disks import mount, unmount
 from tiny_material import ChainNetwork, TinyMaterial, tiny_job
 from told import Told
-from topwork.contracts import Array, Budget, FitJob, Fitted, Goal, Stage, Workplace
+from topwork.contracts import Afterwards, Array, Budget, FitJob, Fitted, Goal, Stage, Workplace
 from topwork.errors import UsageError
 from topwork.recipes.ladder import LADDER, choose
 from topwork.recipes.probe import PROBE
@@ -294,6 +294,72 @@ def test_without_any_time_the_probe_is_the_model() -> None:
 def test_too_little_time_for_a_rung_leaves_the_probe() -> None:
     fitted = LADDER(replace(tiny_job(n_steps=None), budget=Budget(lambda: 0.0, 1.0001)))
     assert [(rung.name, rung.chosen) for rung in fitted.rungs] == [("probe", True)]
+
+
+def test_the_time_that_follows_the_recipe_is_kept_back_of_the_plan() -> None:
+    """Where computing 100 rows again will take all of the budget, nothing is planned."""
+    job = replace(tiny_job(n_steps=None), budget=Budget(lambda: 0.0, 100.0))
+    for little in (Afterwards(), Afterwards(100, row_s=0.01), Afterwards(delivery_s=1.0)):
+        assert len(LADDER(replace(job, afterwards=little)).rungs) > 1
+    for all_of_it in (Afterwards(100, row_s=1.0), Afterwards(delivery_s=100.0)):
+        fitted = LADDER(replace(job, afterwards=all_of_it))
+        assert [(rung.name, rung.chosen) for rung in fitted.rungs] == [("probe", True)]
+        assert not {"top", "all", "longer"} & set(fitted.plan)
+
+
+def test_a_row_that_was_not_timed_takes_as_long_as_the_trial_says() -> None:
+    """With a million million rows any time of one is too much; none of it counts where training has no end."""
+    job = replace(tiny_job(n_steps=None), budget=Budget(lambda: 0.0, 100.0))
+    assert len(LADDER(replace(job, afterwards=Afterwards(10**12))).rungs) == 1
+    assert len(LADDER(replace(tiny_job(n_steps=20), afterwards=Afterwards(10**12))).rungs) > 1
+
+
+@dataclass
+class Leaping:
+    """A clock that stands still until so many seconds before the deadline, when ``is_time`` says so."""
+
+    deadline_s: float
+    left_s: float
+    is_time: Callable[[], bool]
+
+    def __call__(self) -> float:
+        return self.deadline_s - self.left_s if self.is_time() else 0.0
+
+
+def kept_back_s(folder: Path) -> float:
+    return float(json.loads((folder / "plan.json").read_text())["kept_back_s"])
+
+
+@pytest.mark.parametrize(("left_s", "stops"), [(49.0, True), (53.0, False)])
+def test_training_ends_while_there_is_time_for_what_follows(
+    left_s: float, stops: bool, tmp_path: Path
+) -> None:
+    """Fifty seconds are kept back, and one more. A resumed run knows no speed any more, and keeps back as many."""
+    clock = Leaping(500.0, left_s, (tmp_path / "plan.json").exists)
+    job = replace(tiny_job(n_steps=None), budget=Budget(clock, clock.deadline_s))
+    fitted = LADDER(placed(replace(job, afterwards=Afterwards(50, row_s=1.0)), tmp_path))
+    assert (len(fitted.rungs) == 1) == stops
+    assert kept_back_s(tmp_path) == 50.0
+    for left in tmp_path.glob("*.safetensors"):
+        left.unlink()
+    resumed = LADDER(placed(job, tmp_path, resume=True))
+    assert (len(resumed.rungs) == 1) == stops
+
+
+def test_a_last_look_at_many_rows_is_kept_back_by_a_resumed_run_too(tmp_path: Path) -> None:
+    plan_only(tiny_job(n_steps=10), tmp_path / "few")
+    assert kept_back_s(tmp_path / "few") == 0.0
+    many = tiny_job(3300, n_steps=None)
+    assert len(many.folds[0].valid) > 1000
+    plan_only(many, tmp_path / "many")
+    last_s = kept_back_s(tmp_path / "many")
+    assert last_s > 0
+    for left_s, stops in ((0.5 * last_s, True), (2 * last_s, False)):
+        budget = Budget(Leaping(500.0, 1.0 + left_s, lambda: True), 500.0)
+        watch = Watch(partial(later_than, 3))  # ends the run that goes on
+        fitted = LADDER(placed(replace(many, budget=budget), tmp_path / "many", resume=True, watch=watch))
+        assert len(fitted.rungs) == 1
+        assert (watch.n_asked <= 1) == stops
 
 
 @dataclass

@@ -11,11 +11,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import topwork
 from quick import fit_probe as fit
 from topwork import DataError, FitOptions, Model, StorageError, Surroundings, UsageError, load
 from topwork.bundle.contents import open_bundle
 from topwork.contracts import Gallery
+from topwork.engines.machine import survey
+from topwork.inputs import modality
 from topwork.progress import Lines, Quiet
+from topwork.steps.speeds import remember_speed, row_s_of
+from topwork.steps.transfer import Preparation, choice_for
+from topwork.training.reading import Reading
+from topwork.trunks import resolve, speeds
 from toy_photos import write_photos
 
 
@@ -203,6 +210,44 @@ def test_a_budget_that_is_over_at_once_still_gives_a_model(
 ) -> None:
     model = fit(photos, trunk=str(tiny_trunk), budget=0.0001, around=around)
     assert "cut short by the budget" in model.record.rungs[0].notes[0]
+
+
+@pytest.mark.parametrize(("rows_per_s", "names"), [(1.0, ["probe"]), (1e6, ["probe", "top"])])
+def test_what_follows_training_is_paid_for_by_the_budget(
+    rows_per_s: float, names: list[str], photos: Path, tiny_trunk: Path, tmp_path: Path
+) -> None:
+    """The clock stands still. At a row a second 60 rows cannot be computed again within half a minute."""
+    around = Surroundings(cache_dir=tmp_path / "cache", progress=Quiet(), clock=lambda: 0.0)
+    choice = choice_for(survey(), around.engine)
+    speeds.remember(
+        around.cache_dir,
+        resolve(str(tiny_trunk), {}).card.name,
+        engine=choice.name,
+        precision=choice.precision,
+        items_per_s=rows_per_s,
+    )
+    model = topwork.fit(
+        photos,
+        tmp_path / "colours.topwork",
+        trunk=str(tiny_trunk),
+        budget="30s",
+        options=FitOptions(proof="none"),
+        around=around,
+    )
+    assert [rung.name for rung in model.record.rungs][:2] == names
+
+
+def test_the_time_of_a_row_is_this_fit_s_or_one_before_s(tmp_path: Path, tiny_trunk: Path) -> None:
+    around = Surroundings(cache_dir=tmp_path, progress=Quiet())
+    trunk = resolve(str(tiny_trunk), {})
+    preparation = Preparation(trunk, modality("image"), around)
+    reading = Reading((), np.zeros((0, 1)), np.zeros((0, 1)), n_cached=0, n_computed=200, items_per_s=50.0)
+    partly = replace(reading, n_computed=20)
+    assert row_s_of(reading, trunk.card.name, preparation, around) == 0.02
+    assert row_s_of(partly, trunk.card.name, preparation, around) is None
+    remember_speed(replace(reading, items_per_s=10.0), trunk.card.name, preparation, around)
+    assert row_s_of(partly, trunk.card.name, preparation, around) == 0.1
+    assert row_s_of(reading, trunk.card.name, preparation, around) == 0.02
 
 
 def test_what_was_understood_is_said_before_the_work(

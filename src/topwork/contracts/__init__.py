@@ -13,6 +13,7 @@ Everything that names results is keyed by target.
 
 from topwork.contracts.data import Dataset, Fold, Inspection, Rejected, Side, Split
 from topwork.contracts.fitting import (
+    Afterwards,
     FitJob,
     Fitted,
     Forecast,
@@ -52,6 +53,7 @@ from topwork.contracts.serving import Answer, Servable
 from topwork.contracts.values import Array, Budget, Clock, Estimate, Json, Metrics, Progress, row_numbers
 
 __all__ = [
+    "Afterwards",
     "Answer",
     "Array",
     "Budget",

@@ -69,7 +69,7 @@ _LIBRARIES = ("topwork", "torch", "timm", "numpy", "pillow")
 
 @dataclass(frozen=True, slots=True)
 class LadderSettings:
-    """``reserve_s``: time kept back of the budget for the last look at validation."""
+    """``reserve_s``: time kept back of the budget beside what the trial measured."""
 
     reserve_s: float = 1.0
 
@@ -198,15 +198,17 @@ class _Climber:
         if self.unfinished.resumes:
             return self.unfinished.read_plan(self.plan)
         self.surveyed = found = self.survey(self.feed.n_train, len(self.fold.valid))
+        afterwards_s = self.job.afterwards.seconds(found.speed.row_s)
         rungs = plan_rungs(
             self.feed.n_train,
             len(self.stages),
             self.n_below,
             found.speed,
-            self.job.budget.remaining_s() - self.settings.reserve_s,
+            self.job.budget.remaining_s() - self.settings.reserve_s - afterwards_s,
             n_steps=self.job.n_steps,
         )
-        plan = replace(self.plan, rungs=tuple(_shaped(rung, found.shape_of(rung)) for rung in rungs))
+        shaped = tuple(_shaped(rung, found.shape_of(rung)) for rung in rungs)
+        plan = replace(self.plan, rungs=shaped, kept_back_s=found.speed.looks_s[1] + afterwards_s)
         n_variants = max((rung.n_variants for rung in rungs), default=0)
         training_bytes = found.training_bytes(self.feed.n_train, n_variants)
         self.expected_bytes = peak_bytes() + training_bytes + self.material.held_bytes(self.feed.n_train)
@@ -345,9 +347,8 @@ class _Climber:
         return late or _told_to_stop(self.job)
 
     def _reserve_s(self) -> float:
-        """Return the time to keep for a last look at all of validation."""
-        last_s = self.surveyed.speed.looks_s[1] if self.surveyed else 0.0
-        return self.settings.reserve_s + last_s
+        """Return the time to keep for a last look at all of validation and for what follows the recipe."""
+        return self.settings.reserve_s + self.plan.kept_back_s
 
     def _saw(self, rung: RungPlan, n_steps: int, check: Check) -> None:
         score = mean_score(check.seen(of_rows(self.job.goals, self.fold.valid)), check.scores)

@@ -55,7 +55,7 @@ class ScratchRecipe:
         torch.set_num_threads(job.material.resources.n_threads)
         trainee = _random(job, job.material)
         feed = RawFeed(job.material, fold.train, fold.valid, job.seed, job.material.resources.n_threads)
-        rung = self._plan(job, trainee, feed)
+        rung, kept_back_s = self._plan(job, trainee, feed)
         history: list[Moment] = []
         valid = of_rows(job.goals, fold.valid)
 
@@ -72,7 +72,7 @@ class ScratchRecipe:
 
         with job.progress.track("Training from scratch", rung.n_steps * rung.batch, "examples") as advance:
             control = Control(
-                should_stop=lambda: self._is_over(job),
+                should_stop=lambda: self._is_over(job, kept_back_s),
                 advance=lambda n: advance(n * rung.batch),
                 keep=lambda _: None,
                 saw=saw,
@@ -82,18 +82,21 @@ class ScratchRecipe:
             outcome = train(rung, trainee, feed, goals, control, seed=(job.seed, 0))
         return _fitted(job, outcome, clock() - began_s, tuple(history))
 
-    def _is_over(self, job: FitJob) -> bool:
-        late = job.n_steps is None and job.budget.remaining_s() < self.settings.reserve_s
+    def _is_over(self, job: FitJob, kept_back_s: float) -> bool:
+        reserve_s = self.settings.reserve_s + kept_back_s
+        late = job.n_steps is None and job.budget.remaining_s() < reserve_s
         return late or (job.workplace is not None and job.workplace.should_stop())
 
-    def _plan(self, job: FitJob, trainee: Trainee, feed: Any) -> RungPlan:
-        """Make one cycle that ends when the time does."""
+    def _plan(self, job: FitJob, trainee: Trainee, feed: Any) -> tuple[RungPlan, float]:
+        """Make one cycle that ends when the time does, and tell how much of that is kept for what follows."""
         batch = min(BATCH, feed.n_train)
         per_epoch = max(1, feed.n_train // batch)
-        n_steps = job.n_steps or self.settings.epochs * per_epoch
+        n_steps, kept_back_s = job.n_steps or self.settings.epochs * per_epoch, 0.0
         if job.n_steps is None and job.budget.remaining_s() < float("inf"):
-            n_steps = max(1, int(job.budget.remaining_s() / _step_s(job, trainee, batch)))
-        return RungPlan(
+            step_s = _step_s(job, trainee, batch)
+            kept_back_s = job.afterwards.seconds(step_s / batch)
+            n_steps = max(1, int((job.budget.remaining_s() - kept_back_s) / step_s))
+        rung = RungPlan(
             name="scratch",
             n_below=0,
             n_steps=n_steps,
@@ -102,6 +105,7 @@ class ScratchRecipe:
             check_every=max(1, min(per_epoch * 2, n_steps // 5)),
             average_decay=0.0,  # averaged weights and averaged statistics of early steps do not belong together
         )
+        return rung, kept_back_s
 
 
 def _random(job: FitJob, material: Material) -> Trainee:

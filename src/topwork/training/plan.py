@@ -85,7 +85,11 @@ class RungPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All rungs above the probe, and what else decides the weights; ``steps`` is how many were asked for, if any."""
+    """All rungs above the probe, and what else decides the weights.
+
+    ``steps`` is how many were asked for, if any. ``kept_back_s`` decides nothing but when training ends for want of
+    time: how much of it a last look and what follows the recipe are going to take.
+    """
 
     seed: int
     n_threads: int
@@ -94,6 +98,7 @@ class Plan:
     data: str
     rungs: tuple[RungPlan, ...]
     steps: int | None = None
+    kept_back_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +117,11 @@ class Speed:
     most_variants: int = MOST_VARIANTS
     n_valid: int = 0
     decode_s: float = 0.0
+
+    @property
+    def row_s(self) -> float:
+        """Return what a look at one row takes, decoding included."""
+        return self.check_s / max(1, self.n_valid)
 
     @property
     def looks_s(self) -> tuple[float, float]:

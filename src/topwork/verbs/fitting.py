@@ -19,6 +19,7 @@ from topwork.bundle.contents import Contents, save
 from topwork.bundle.goldens import make_goldens
 from topwork.bundle.model import open_model
 from topwork.contracts import (
+    Afterwards,
     Array,
     Budget,
     FitJob,
@@ -68,7 +69,7 @@ from topwork.steps.recording import (
     unknown_labels,
     worst,
 )
-from topwork.steps.speeds import remember_speed
+from topwork.steps.speeds import DELIVERY_S, remember_speed, row_s_of
 from topwork.steps.transfer import Preparation, open_cache, packages, read_part
 from topwork.storage import sweep, write_atomically
 from topwork.training.reading import Reading, Runner, partition, read_features
@@ -145,7 +146,9 @@ def fit(
     sweep(place.unfinished, older_than_s=_MINUTE_S, now_s=around.wall_clock())
     order = look_up(Path(data), trunk, recipe, seed, budget, options or FitOptions(), around)
     preparation = Preparation(order.trunk, order.modality, around)
-    rows = _assign(order, _read(order, preparation))
+    reading = _read(order, preparation)
+    row_s = row_s_of(reading, order.trunk.card.name, preparation, around)
+    rows = replace(_assign(order, reading), row_s=row_s)
     workplace = Workplace(place.unfinished, order.options.resume, around.should_stop)
     job = _job(order, rows, preparation, workplace, deadline)
     climbed = _climb(order, rows, job, began_s)
@@ -304,6 +307,7 @@ def _job(
         material=_material(order, rows, preparation),
         workplace=workplace,
         n_steps=order.options.steps,
+        afterwards=Afterwards(len(rows.fit_rows) + len(rows.split.test), rows.row_s, DELIVERY_S),
     )
 
 
