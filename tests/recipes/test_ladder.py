@@ -330,36 +330,34 @@ def kept_back_s(folder: Path) -> float:
     return float(json.loads((folder / "plan.json").read_text())["kept_back_s"])
 
 
-@pytest.mark.parametrize(("left_s", "stops"), [(49.0, True), (53.0, False)])
+@pytest.mark.parametrize(("left_s", "stops"), [(50.0, True), (80.0, False)])
 def test_training_ends_while_there_is_time_for_what_follows(
     left_s: float, stops: bool, tmp_path: Path
 ) -> None:
-    """Fifty seconds are kept back, and one more. A resumed run knows no speed any more, and keeps back as many."""
+    """Fifty seconds are kept back, and a few. A resumed run knows no speed any more, and keeps back as many."""
     clock = Leaping(500.0, left_s, (tmp_path / "plan.json").exists)
     job = replace(tiny_job(n_steps=None), budget=Budget(clock, clock.deadline_s))
     fitted = LADDER(placed(replace(job, afterwards=Afterwards(50, row_s=1.0)), tmp_path))
     assert (len(fitted.rungs) == 1) == stops
-    assert kept_back_s(tmp_path) == 50.0
+    assert 50 < kept_back_s(tmp_path) < 70
     for left in tmp_path.glob("*.safetensors"):
         left.unlink()
     resumed = LADDER(placed(job, tmp_path, resume=True))
     assert (len(resumed.rungs) == 1) == stops
 
 
-def test_a_last_look_at_many_rows_is_kept_back_by_a_resumed_run_too(tmp_path: Path) -> None:
-    plan_only(tiny_job(n_steps=10), tmp_path / "few")
-    assert kept_back_s(tmp_path / "few") == 0.0
-    many = tiny_job(3300, n_steps=None)
-    assert len(many.folds[0].valid) > 1000
-    plan_only(many, tmp_path / "many")
-    last_s = kept_back_s(tmp_path / "many")
-    assert last_s > 0
-    for left_s, stops in ((0.5 * last_s, True), (2 * last_s, False)):
+def test_the_last_looks_are_kept_back_by_a_resumed_run_too(tmp_path: Path) -> None:
+    job = tiny_job(3300, n_steps=None)
+    assert len(job.folds[0].valid) > 1000
+    plan_only(job, tmp_path)
+    looks_s = kept_back_s(tmp_path)
+    assert looks_s > 0
+    for left_s, stops in ((0.5 * looks_s, True), (2 * looks_s, False)):
         budget = Budget(Leaping(500.0, 1.0 + left_s, lambda: True), 500.0)
         watch = Watch(partial(later_than, 3))  # ends the run that goes on
-        fitted = LADDER(placed(replace(many, budget=budget), tmp_path / "many", resume=True, watch=watch))
+        fitted = LADDER(placed(replace(job, budget=budget), tmp_path, resume=True, watch=watch))
         assert len(fitted.rungs) == 1
-        assert (watch.n_asked <= 1) == stops
+        assert (watch.n_asked == 0) == stops
 
 
 @dataclass

@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +19,10 @@ import topwork
 from quick import fit_probe as fit
 from topwork import DataError, FitOptions, Model, StorageError, Surroundings, UsageError, load
 from topwork.bundle.contents import open_bundle
-from topwork.contracts import Gallery
-from topwork.engines.machine import survey
-from topwork.inputs import modality
+from topwork.contracts import Afterwards, FitJob, Gallery
 from topwork.progress import Lines, Quiet
-from topwork.steps.speeds import remember_speed, row_s_of
-from topwork.steps.transfer import Preparation, choice_for
+from topwork.steps.speeds import DELIVERY_S, row_s_of
 from topwork.training.reading import Reading
-from topwork.trunks import resolve, speeds
 from toy_photos import write_photos
 
 
@@ -212,42 +212,50 @@ def test_a_budget_that_is_over_at_once_still_gives_a_model(
     assert "cut short by the budget" in model.record.rungs[0].notes[0]
 
 
-@pytest.mark.parametrize(("rows_per_s", "names"), [(1.0, ["probe"]), (1e6, ["probe", "top"])])
-def test_what_follows_training_is_paid_for_by_the_budget(
-    rows_per_s: float, names: list[str], photos: Path, tiny_trunk: Path, tmp_path: Path
+def test_a_recipe_is_told_what_the_budget_must_still_hold_for(
+    photos: Path, tiny_trunk: Path, around: Surroundings, tmp_path: Path
 ) -> None:
-    """The clock stands still. At a row a second 60 rows cannot be computed again within half a minute."""
-    around = Surroundings(cache_dir=tmp_path / "cache", progress=Quiet(), clock=lambda: 0.0)
-    choice = choice_for(survey(), around.engine)
-    speeds.remember(
-        around.cache_dir,
-        resolve(str(tiny_trunk), {}).card.name,
-        engine=choice.name,
-        precision=choice.precision,
-        items_per_s=rows_per_s,
-    )
-    model = topwork.fit(
-        photos,
-        tmp_path / "colours.topwork",
-        trunk=str(tiny_trunk),
-        budget="30s",
-        options=FitOptions(proof="none"),
-        around=around,
-    )
-    assert [rung.name for rung in model.record.rungs][:2] == names
+    """All rows of the data, at the speed of reading them where it has been seen."""
+    with recipe_that_tells(tmp_path / "plugin") as seen:
+        for data in (photos, write_photos(tmp_path / "many", 34, seed=5)):
+            options = FitOptions(proof="none")
+            topwork.fit(data, trunk=str(tiny_trunk), recipe="telling", options=options, around=around)
+    few, many = (job.afterwards for job in seen)
+    assert few == Afterwards(60, None, DELIVERY_S)
+    assert (many.n_rows, many.delivery_s) == (102, DELIVERY_S)
+    assert many.row_s is not None
+    assert 0 < many.row_s < 1
 
 
-def test_the_time_of_a_row_is_this_fit_s_or_one_before_s(tmp_path: Path, tiny_trunk: Path) -> None:
-    around = Surroundings(cache_dir=tmp_path, progress=Quiet())
-    trunk = resolve(str(tiny_trunk), {})
-    preparation = Preparation(trunk, modality("image"), around)
+@contextmanager
+def recipe_that_tells(folder: Path) -> Iterator[list[FitJob]]:
+    """Put a recipe on the path that is the probe, and keeps the jobs that it is given."""
+    info = folder / "telling-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: telling\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[topwork.recipes]\ntelling = telling_recipe:TELLING\n")
+    (folder / "telling_recipe.py").write_text(
+        "from topwork.recipes.probe import PROBE\n"
+        "class Telling:\n"
+        "    name, requires, seen = 'telling', PROBE.requires, []\n"
+        "    def __call__(self, job):\n"
+        "        self.seen.append(job)\n"
+        "        return PROBE(job)\n"
+        "TELLING = Telling()\n"
+    )
+    sys.path.insert(0, str(folder))
+    try:
+        yield import_module("telling_recipe").TELLING.seen
+    finally:
+        sys.path.remove(str(folder))
+        sys.modules.pop("telling_recipe", None)
+
+
+def test_the_time_of_a_row_is_known_where_enough_were_run() -> None:
     reading = Reading((), np.zeros((0, 1)), np.zeros((0, 1)), n_cached=0, n_computed=200, items_per_s=50.0)
-    partly = replace(reading, n_computed=20)
-    assert row_s_of(reading, trunk.card.name, preparation, around) == 0.02
-    assert row_s_of(partly, trunk.card.name, preparation, around) is None
-    remember_speed(replace(reading, items_per_s=10.0), trunk.card.name, preparation, around)
-    assert row_s_of(partly, trunk.card.name, preparation, around) == 0.1
-    assert row_s_of(reading, trunk.card.name, preparation, around) == 0.02
+    assert row_s_of(reading) == 0.02
+    assert row_s_of(replace(reading, n_computed=20)) is None
+    assert row_s_of(replace(reading, n_computed=0, items_per_s=0.0)) is None
 
 
 def test_what_was_understood_is_said_before_the_work(

@@ -226,7 +226,7 @@ class Afterwards:
     n_rows
         Inputs that go through the trained network once more.
     row_s
-        Seconds that one of them took when all were read, or in a fit before; None where that is not known.
+        Seconds that one of them took when all were read; None where that is not known.
     delivery_s
         Seconds of what comes then, whatever the data.
     """

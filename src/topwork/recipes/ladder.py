@@ -208,7 +208,7 @@ class _Climber:
             n_steps=self.job.n_steps,
         )
         shaped = tuple(_shaped(rung, found.shape_of(rung)) for rung in rungs)
-        plan = replace(self.plan, rungs=shaped, kept_back_s=found.speed.looks_s[1] + afterwards_s)
+        plan = replace(self.plan, rungs=shaped, kept_back_s=sum(found.speed.looks_s) + afterwards_s)
         n_variants = max((rung.n_variants for rung in rungs), default=0)
         training_bytes = found.training_bytes(self.feed.n_train, n_variants)
         self.expected_bytes = peak_bytes() + training_bytes + self.material.held_bytes(self.feed.n_train)
@@ -347,7 +347,7 @@ class _Climber:
         return late or _told_to_stop(self.job)
 
     def _reserve_s(self) -> float:
-        """Return the time to keep for a last look at all of validation and for what follows the recipe."""
+        """Return the time to keep for a look that has begun, one more at all rows, and what follows the recipe."""
         return self.settings.reserve_s + self.plan.kept_back_s
 
     def _saw(self, rung: RungPlan, n_steps: int, check: Check) -> None:

@@ -21,7 +21,7 @@ __all__ = ["look_up"]
 
 def look_up(
     data: Path,
-    trunk: str,
+    trunk: str | None,
     recipe: str,
     seed: int,
     budget: str | float | None,
@@ -45,10 +45,11 @@ def look_up(
     return order
 
 
-def _trunk(name: str, options: FitOptions) -> Trunk:
+def _trunk(name: str | None, options: FitOptions) -> Trunk:
+    """Find the trunk that is named; where none is, the default, or that of the bundle to go on from."""
     if options.onward is None:
-        return resolve(name, plugins.trunks())
-    return trunk_of(options.onward, None if name == DEFAULT_TRUNK else name)
+        return resolve(DEFAULT_TRUNK if name is None else name, plugins.trunks())
+    return trunk_of(options.onward, name)
 
 
 def _require_fit(trunk: Trunk, recipe: Recipe, task: Task) -> None:

@@ -42,10 +42,9 @@ def remember_speed(reading: Reading, trunk: str, preparation: Preparation, aroun
         )
 
 
-def row_s_of(reading: Reading, trunk: str, preparation: Preparation, around: Surroundings) -> float | None:
-    """Return what a row takes from its file to its features in seconds: in this pass, or in a fit before."""
-    if reading.n_computed >= _ENOUGH and reading.items_per_s > 0:
-        return 1 / reading.items_per_s
-    engine, precision = preparation.choice.name, preparation.choice.precision
-    items_per_s = speeds.recall(around.cache_dir, trunk, engine=engine, precision=precision)
-    return 1 / items_per_s if items_per_s else None
+def row_s_of(reading: Reading) -> float | None:
+    """Return what a row took from its file to its features in seconds; None where too few were run to tell.
+
+    What is remembered of fits before is not asked: the machine may be busier now.
+    """
+    return 1 / reading.items_per_s if reading.n_computed >= _ENOUGH and reading.items_per_s else None

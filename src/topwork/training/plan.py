@@ -88,7 +88,7 @@ class Plan:
     """All rungs above the probe, and what else decides the weights.
 
     ``steps`` is how many were asked for, if any. ``kept_back_s`` decides nothing but when training ends for want of
-    time: how much of it a last look and what follows the recipe are going to take.
+    time: how much of it the last looks and what follows the recipe are going to take.
     """
 
     seed: int

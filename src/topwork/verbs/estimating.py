@@ -15,7 +15,7 @@ from topwork.recipes.ladder import Outlook, outlook
 from topwork.recipes.probe import PROBE
 from topwork.steps.asking import look_up
 from topwork.steps.material import TrunkMaterial, resources_of
-from topwork.steps.options import DEFAULT_BUDGET, DEFAULT_TRUNK, FitOptions, Surroundings, duration_s
+from topwork.steps.options import DEFAULT_BUDGET, FitOptions, Surroundings, duration_s
 from topwork.steps.order import Order
 from topwork.steps.speeds import DELIVERY_S
 from topwork.steps.transfer import Preparation, read_part
@@ -56,7 +56,7 @@ class FitEstimate:
 def estimate(
     data: str | Path,
     *,
-    trunk: str = DEFAULT_TRUNK,
+    trunk: str | None = None,
     budget: str | float | None = DEFAULT_BUDGET,
     seed: int = 0,
     options: FitOptions | None = None,
