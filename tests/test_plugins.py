@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from topwork import plugins
-from topwork.contracts import Recipe, Target, Task
+from topwork.contracts import Recipe, Table, Target, Task
 from topwork.errors import PluginError, UsageError
 
 
@@ -88,6 +88,59 @@ def test_a_task_keeps_its_contract(name: str) -> None:
     assert set(target.answer(scores[0])) == set(target.answer_schema()["properties"])  # type: ignore[arg-type]
     assert target.sections(truth, scores, 0)
     assert all(0 <= one.row < 5 for one in target.mistakes(truth, scores, 3))
+
+
+@pytest.mark.parametrize("name", plugins.discover("tasks"))
+def test_a_task_compares_models_row_by_row(name: str) -> None:
+    """Each metric of one less that of the other, and nothing where the two are one."""
+    import numpy as np
+
+    raw = [*"abcabcabcabc", None]
+    target: Target = plugins.task(name).learn(raw)
+    truth, draw = target.encode(raw), np.random.default_rng(0)
+    ours, theirs = (draw.normal(size=(13, target.n_outputs)) for _ in range(2))
+    ours[np.arange(12), truth[:12]] += 2
+    difference = target.compare(truth, ours, theirs, 0)
+    found, others = target.evaluate(truth, ours, 0), target.evaluate(truth, theirs, 0)
+    assert set(difference) == set(found)
+    assert {metric: one.value for metric, one in difference.items()} == pytest.approx(
+        {metric: found[metric].value - others[metric].value for metric in found}
+    )
+    assert all(one.low <= one.value <= one.high for one in difference.values())
+    turned = target.compare(truth, theirs, ours, 0)
+    assert all(turned[metric].value == pytest.approx(-one.value) for metric, one in difference.items())
+    same = target.compare(truth, ours, ours, 0)
+    assert all(one.value == 0 and one.low <= 0 <= one.high for one in same.values())
+    reordered = target.compare(truth[::-1], ours[::-1], theirs[::-1], 0)
+    assert reordered[target.main_metric] == difference[target.main_metric]
+    hidden = truth < 0
+    ours[hidden], theirs[hidden] = 9.0, -9.0
+    assert target.compare(truth, ours, theirs, 0) == difference
+
+
+@pytest.mark.parametrize("name", plugins.discover("tasks"))
+def test_a_task_s_tables_of_differences_name_the_rival(name: str) -> None:
+    import numpy as np
+
+    raw = [*"abcabcabc", None]
+    target: Target = plugins.task(name).learn(raw)
+    truth, draw = target.encode(raw), np.random.default_rng(0)
+    ours, theirs = (draw.normal(size=(10, target.n_outputs)) for _ in range(2))
+    found = {rival: target.differences(truth, ours, theirs, rival) for rival in ("the one", "the other")}
+    for rival, sections in found.items():
+        assert all(rival in f"{section.title} {section.caption}" for section in sections)
+        tables = [section for section in sections if isinstance(section, Table)]
+        assert all(len(row) == len(one.columns) for one in tables for row in one.rows)
+        assert len({section.title for section in sections}) == len(sections)
+    for others in (
+        (theirs, ours),
+        (ours, ours),
+    ):  # whose they are decides what they say, and not how they are named
+        again = target.differences(truth, *others, "the one")
+        assert [section.title for section in again] == [section.title for section in found["the one"]]
+        assert again == () or again != found["the one"]
+    unlabelled = target.differences(np.full(10, -1), ours, theirs, "the one")
+    assert all("nan" not in str(row) for one in unlabelled if isinstance(one, Table) for row in one.rows)
 
 
 @pytest.mark.parametrize("name", plugins.discover("recipes"))

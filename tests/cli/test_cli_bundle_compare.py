@@ -47,12 +47,15 @@ def test_the_better_one_is_named_with_its_interval(
     assert "label, on 36 inputs that neither was fitted on" in told.out
     row = next(line.split("  ") for line in told.out.splitlines() if line.startswith("  accuracy"))
     a, b, difference, interval = (cell.strip() for cell in row[2:] if cell.strip())
-    assert float(a.split()[0]) - float(b.split()[0]) == pytest.approx(float(difference.split()[0]), abs=0.11)
-    low, high = re.findall(r"[\d.]+", interval)
-    assert f"A is better by {difference.split()[0]} points ({low} to {high})." in told.out
+    points = re.fullmatch(r"\+([\d.]+) points", difference)
+    assert points
+    assert float(a.split()[0]) - float(b.split()[0]) == pytest.approx(float(points[1]), abs=0.11)
+    low, high = re.findall(r"\+([\d.]+)", interval)
+    assert "%" not in interval
+    assert f"A is better by {points[1]} points ({low} to {high})." in told.out
     assert "Note: The second bundle does not know green; 12 rows" in told.out
     turned = topwork("bundle", "compare", narrow, bundle, new, "--quiet").out
-    assert f"B is better by {difference.split()[0]} points ({low} to {high})." in turned
+    assert f"B is better by {points[1]} points ({low} to {high})." in turned
 
 
 def test_json_holds_what_the_table_says(
@@ -94,7 +97,9 @@ def test_what_is_not_shown_is_not_claimed(
     assert "better" not in undecided
     assert "B is better by 3.2 points (0.4 to 6.1)." in said(Estimate(-0.032, -0.061, -0.004))
     assert "A is better by 3.2 points (0.4 to 6.1)." in said(Estimate(0.032, 0.004, 0.061))
-    assert "The difference in accuracy is not known." in said(Estimate(float("nan"), -1.0, 1.0))
+    unknown = said(Estimate(float("nan"), -1.0, 1.0))
+    assert "The difference in accuracy is not known." in unknown
+    assert re.search(r"accuracy .* unknown +-100\.0 to \+100\.0$", unknown, re.MULTILINE)
     assert "none at all in accuracy" in said(Estimate(0.0, 0.0, 0.0))
     rows = (Disagreement("red/0.jpg", "red", "red", "blue"),)
     many = said(Estimate(0.0, -0.1, 0.1), disagreements=rows, n_disagreements=61)
@@ -114,3 +119,15 @@ def test_what_cannot_be_compared_is_refused(
     strange = topwork("bundle", "compare", bundle, narrow, tmp_path / "data", "--quiet")
     assert (strange.status, strange.out) == (1, "")
     assert "the data have brown, purple" in strange.err
+
+
+def test_what_is_no_share_differs_in_its_own_unit(
+    fitted: Model, new: Path, around: Surroundings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = compare(fitted.path, fitted.path, new, around=around)
+    told = {"log_loss": Estimate(0.12, -0.03, 0.27), "calibration_error": Estimate(0.01, -0.02, 0.04)}
+    one = replace(found.targets["label"], difference={**found.targets["label"].difference, **told})
+    show_comparison(BundleComparison("a", "b", {"label": one}, (), 0.0), as_json=False)
+    rows = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert any(row.startswith("log loss ") and row.endswith(" 0.120 -0.030 to 0.270") for row in rows)
+    assert any(row.endswith("+1.0 points -2.0 to +4.0") for row in rows if row.startswith("calibration"))

@@ -12,6 +12,7 @@ import pytest
 from commands import Desk, Told
 from quick import PROBE_WORDS
 from topwork import load
+from topwork.trunks import DEFAULTS
 
 Command = Callable[..., Told]
 KEYS = {
@@ -269,3 +270,21 @@ def test_labels_that_are_digits_and_a_class_of_one_are_fine(
     assert "1 class has fewer than 5 inputs: '2' 1." in told.err
     answer = topwork("predict", "digits.topwork", photos / "green" / "05.jpg", "--json").json
     assert answer["label"] == "1"
+
+
+def test_a_trunk_that_is_named_beside_a_bundle_must_be_its_own(
+    topwork: Command, bundle: Path, photos: Path, tiny_trunk: Path, tmp_path: Path
+) -> None:
+    """Also where it is the default's name, and not where it is its own."""
+    words = ("fit", photos, "--from", bundle, *PROBE_WORDS)
+    told = topwork(*words, "--trunk", "efficientnet-lite0")
+    assert (told.status, told.out) == (1, "")
+    assert "'efficientnet-lite0' has other weights" in told.err
+    assert "leave it out" in told.err
+    assert topwork(*words, "--trunk", tiny_trunk).status == 0
+
+
+def test_the_help_names_the_default_trunk(topwork: Command) -> None:
+    for verb in ("fit", "estimate"):
+        told = " ".join(topwork(verb, "--help").out.split())
+        assert all(name in told for name in DEFAULTS.values())

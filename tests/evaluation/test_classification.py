@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import isnan, log
+from math import inf, isnan, log
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -167,6 +167,10 @@ def test_one_row_is_enough_to_count_and_too_few_to_know() -> None:
     assert found["accuracy"].value == 1.0
     assert found["accuracy"].low < 0.25
     assert found["log_loss"].value == pytest.approx(log(1 + np.exp(-3.0)))
+    assert (found["log_loss"].low, found["log_loss"].high) == (0.0, inf)
+    assert (found["calibration_error"].low, found["calibration_error"].high) == (0.0, 1.0)
+    several = classification_metrics(np.array([1, 0]), np.array([[0.0, 3.0], [0.0, 1.0]]), seed=0)
+    assert several["log_loss"].high < inf
 
 
 def test_a_single_class_of_output_is_always_right() -> None:

@@ -143,6 +143,7 @@ def test_a_single_row_knows_next_to_nothing() -> None:
     assert found["accuracy"].value == 1
     assert found["accuracy"].low < 0
     assert (found["log_loss"].low, found["log_loss"].high) == (-inf, inf)
+    assert found["calibration_error"].low < -0.5 < 0.5 < found["calibration_error"].high
 
 
 def test_scores_of_other_classes_are_refused() -> None:

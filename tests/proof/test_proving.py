@@ -18,6 +18,7 @@ from quick import fit_probe
 from topwork import FitOptions, Model, Surroundings, UsageError
 from topwork.contracts import Chart, Gallery, Table
 from topwork.progress import Quiet
+from topwork.trunks import DEFAULTS
 from toy_photos import photo, write_photos
 
 
@@ -209,6 +210,17 @@ def test_going_on_from_a_bundle_keeps_its_sides_and_its_network(
     trunk = [name for name in old if not name.startswith("heads.")]
     assert trunk
     assert all(np.array_equal(old[name], new[name]) for name in trunk)
+
+
+@pytest.mark.parametrize("named", [DEFAULTS["image"], "mobilenet-v2"])
+def test_another_trunk_than_the_bundle_s_is_refused(
+    named: str, climbed: Model, photos: Path, around: Surroundings
+) -> None:
+    """The default is no exception where it is named: only a trunk that was not given gives way to the bundle's."""
+    options = FitOptions(onward=climbed.path, proof="none")
+    for verb in (topwork.fit, topwork.estimate):
+        with pytest.raises(UsageError, match=f"{named!r} has other weights"):
+            verb(photos, trunk=named, options=options, around=around)
 
 
 def test_corrected_labels_are_still_there_after_the_fit_that_used_them(

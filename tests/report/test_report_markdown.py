@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -12,12 +14,14 @@ from records import (
     evaluation_record,
     hostile_record,
     plain_record,
+    table,
     two_target_record,
     unmeasured_record,
     wide_record,
 )
 from topwork.contracts import FitRecord, Table, TargetResult
 from topwork.report.html import render_html
+from topwork.report.json import render_json
 from topwork.report.markdown import escape, render_markdown
 
 MAKERS = (
@@ -138,3 +142,16 @@ def test_all_sentences_stand_before_the_first_table() -> None:
         opening = text.split("\n| ")[0]
         assert opening.count("**What it can do.**") == len(record.targets)
         assert opening.count("**What it cost.** Fitting took") == 1
+
+
+@pytest.mark.parametrize(("k", "n_shown", "n_more"), [(60, 60, 0), (61, 60, 1), (100, 60, 40)])
+def test_a_table_of_many_classes_is_cut_and_says_so(k: int, n_shown: int, n_more: int) -> None:
+    record = plain_record()
+    each = replace(table(), rows=tuple((f"class {i}", *table().rows[0][1:]) for i in range(k)))
+    record = replace(record, targets={"label": replace(record.targets["label"], sections=(each,))})
+    text = render_markdown(record)
+    shown = text.split("### Each class")[1].split("###")[0]
+    assert shown.count("| class ") == n_shown
+    assert (f"- and {n_more} more: see the HTML report" in shown) == bool(n_more)
+    cells = json.loads(render_json(record))["targets"]["label"]["sections"][0]["rows"]
+    assert len(cells) == k

@@ -210,6 +210,36 @@ def test_the_largest_confusion_is_the_first_largest_off_the_diagonal() -> None:
     assert largest_confusion(Matrix("", ("a",), ("a",), ((5,),))) is None
 
 
+def pairs(*rows: tuple[str, ...]) -> FitRecord:
+    """Return a record of many classes, whose confusions are listed."""
+    columns = ("true label", "taken for", "times", "of test rows")[: max(map(len, rows), default=4)]
+    base = wide_record()
+    result = replace(base.targets["label"], sections=(Table("Most frequent confusions", columns, rows),))
+    return replace(base, targets={"label": result})
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ((("elm", "oak", "1,007", "2,000"), ("a", "b", "5", "9")), "“elm”, which it took for “oak” in 1,007 of 2,000"),
+        ((("elm", "oak", "7"),), "“elm”, which it took for “oak” in 7 cases."),
+        ((("elm", "oak", "1", "9"), ("a", "b", "1", "9")), "took no class for the same other one more than once"),
+        ((), "It confused no two classes on the test examples."),
+    ],
+)  # fmt: skip
+def test_of_many_classes_the_pair_confused_most_is_told_too(
+    rows: tuple[tuple[str, ...], ...], told: str
+) -> None:
+    """Within the first five sentences; records of old do not say of how many."""
+    assert told in " ".join(summary(pairs(*rows), "label")[:5]).replace("\u00a0", " ")
+
+
+def test_without_a_test_row_nothing_is_said_of_confusions() -> None:
+    record = pairs()
+    record = replace(record, targets={"label": replace(record.targets["label"], n_test=0)})
+    assert not any("confuse" in sentence for sentence in summary(record, "label"))
+
+
 # --- cautions -------------------------------------------------------------------------------------------
 
 

@@ -85,7 +85,11 @@ def test_with_many_classes_the_pairs_confused_most_stand_for_the_matrix() -> Non
     scores[np.arange(6), [6, 9, 6, 0, 7, 8]] = 1.0
     confusions, table, *_ = many.sections(truth, scores, 0)
     assert isinstance(confusions, Table)
-    assert confusions.rows == (("0005", "0006", "2"), ("0005", "0009", "1"), ("1999", "0000", "1"))
+    assert confusions.rows == (
+        ("0005", "0006", "2", "3"),
+        ("0005", "0009", "1", "3"),
+        ("1999", "0000", "1", "1"),
+    )
     assert isinstance(table, Table)
     assert len(table.rows) == 2000
 

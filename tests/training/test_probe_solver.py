@@ -7,7 +7,16 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from topwork.contracts import Array, Fold
-from topwork.training.probe import Axes, calibrate, class_weights, cross_validate, log_loss, solve, strengths
+from topwork.training.probe import (
+    Axes,
+    calibrate,
+    class_weights,
+    cross_calibrate,
+    cross_validate,
+    log_loss,
+    solve,
+    strengths,
+)
 
 
 def problem(n: int, d: int, k: int = 3, seed: int = 0) -> tuple[Array, Array]:
@@ -118,6 +127,48 @@ def test_folding_the_calibration_into_the_head_changes_nothing() -> None:
     calibration = calibrate(truth, scores)
     folded = calibration.fold_into(head)
     assert features @ folded.weight.T + folded.bias == pytest.approx(calibration.apply(scores), abs=1e-3)
+
+
+def test_a_row_has_no_part_in_its_own_calibration() -> None:
+    """Another score moves its own row as far as the scale says, leaves its fifth alone, and moves all others."""
+    rng = np.random.default_rng(0)
+    truth = np.arange(60) % 3
+    scores = rng.normal(size=(60, 3)) + 2 * np.eye(3)[truth]
+    before, changed = cross_calibrate(truth, scores, seed=1), scores.copy()
+    changed[7] *= 3
+    after = cross_calibrate(truth, changed, seed=1)
+    same = np.flatnonzero((before == after).all(axis=1))
+    assert len(same) == 60 // 5 - 1
+    scale = (after[7] - before[7]) / (changed[7] - scores[7])
+    assert scale == pytest.approx([scale[0]] * 3)
+    assert [int((truth[[7, *same]] == label).sum()) for label in range(3)] == [4, 4, 4]
+
+
+def test_what_calibrates_is_drawn_by_the_seed() -> None:
+    truth, scores = np.arange(40) % 2, np.random.default_rng(0).normal(size=(40, 2))
+    one, again, other = (cross_calibrate(truth, scores, seed=seed) for seed in (0, 0, 1))
+    assert np.array_equal(one, again)
+    assert not np.array_equal(one, other)
+
+
+def test_rows_without_a_label_are_calibrated_and_calibrate_nothing() -> None:
+    rng = np.random.default_rng(0)
+    truth = np.where(np.arange(60) % 6 == 0, -1, np.arange(60) % 2)
+    scores = 5 * rng.normal(size=(60, 2))
+    scores[3] = np.nan
+    found = cross_calibrate(truth, scores, seed=0)
+    assert np.isnan(found[3]).all()
+    assert np.isfinite(np.delete(found, 3, axis=0)).all()
+    hidden = truth < 0
+    assert np.allclose(found[hidden], calibrate(truth, scores).apply(scores[hidden]))
+    changed = np.where(hidden[:, None], 1e3, scores)
+    assert np.array_equal(cross_calibrate(truth, changed, seed=0)[~hidden], found[~hidden], equal_nan=True)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_hardly_any_rows_are_calibrated_all_the_same(n: int) -> None:
+    scores = np.ones((n, 2)) * [1.0, -1.0]
+    assert np.isfinite(cross_calibrate(np.arange(n), scores, seed=0)).all()
 
 
 def test_nothing_held_out_means_no_calibration() -> None:

@@ -5,17 +5,24 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import topwork
 from quick import fit_probe as fit
 from topwork import DataError, FitOptions, Model, StorageError, Surroundings, UsageError, load
 from topwork.bundle.contents import open_bundle
-from topwork.contracts import Gallery
+from topwork.contracts import Afterwards, FitJob, Gallery
 from topwork.progress import Lines, Quiet
+from topwork.steps.speeds import DELIVERY_S, row_s_of
+from topwork.training.reading import Reading
 from toy_photos import write_photos
 
 
@@ -205,6 +212,52 @@ def test_a_budget_that_is_over_at_once_still_gives_a_model(
     assert "cut short by the budget" in model.record.rungs[0].notes[0]
 
 
+def test_a_recipe_is_told_what_the_budget_must_still_hold_for(
+    photos: Path, tiny_trunk: Path, around: Surroundings, tmp_path: Path
+) -> None:
+    """All rows of the data, at the speed of reading them where it has been seen."""
+    with recipe_that_tells(tmp_path / "plugin") as seen:
+        for data in (photos, write_photos(tmp_path / "many", 34, seed=5)):
+            options = FitOptions(proof="none")
+            topwork.fit(data, trunk=str(tiny_trunk), recipe="telling", options=options, around=around)
+    few, many = (job.afterwards for job in seen)
+    assert few == Afterwards(60, None, DELIVERY_S)
+    assert (many.n_rows, many.delivery_s) == (102, DELIVERY_S)
+    assert many.row_s is not None
+    assert 0 < many.row_s < 1
+
+
+@contextmanager
+def recipe_that_tells(folder: Path) -> Iterator[list[FitJob]]:
+    """Put a recipe on the path that is the probe, and keeps the jobs that it is given."""
+    info = folder / "telling-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: telling\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[topwork.recipes]\ntelling = telling_recipe:TELLING\n")
+    (folder / "telling_recipe.py").write_text(
+        "from topwork.recipes.probe import PROBE\n"
+        "class Telling:\n"
+        "    name, requires, seen = 'telling', PROBE.requires, []\n"
+        "    def __call__(self, job):\n"
+        "        self.seen.append(job)\n"
+        "        return PROBE(job)\n"
+        "TELLING = Telling()\n"
+    )
+    sys.path.insert(0, str(folder))
+    try:
+        yield import_module("telling_recipe").TELLING.seen
+    finally:
+        sys.path.remove(str(folder))
+        sys.modules.pop("telling_recipe", None)
+
+
+def test_the_time_of_a_row_is_known_where_enough_were_run() -> None:
+    reading = Reading((), np.zeros((0, 1)), np.zeros((0, 1)), n_cached=0, n_computed=200, items_per_s=50.0)
+    assert row_s_of(reading) == 0.02
+    assert row_s_of(replace(reading, n_computed=20)) is None
+    assert row_s_of(replace(reading, n_computed=0, items_per_s=0.0)) is None
+
+
 def test_what_was_understood_is_said_before_the_work(
     photos: Path, tiny_trunk: Path, around: Surroundings
 ) -> None:
@@ -264,9 +317,9 @@ def test_a_first_fit_with_the_catalogue_imports_no_torch(
     import sys
 
     from topwork import plugins
-    from topwork.steps.options import DEFAULT_TRUNK
+    from topwork.trunks import DEFAULTS
 
-    plugins.trunk(DEFAULT_TRUNK).fetch(around.cache_dir, around.progress)
+    plugins.trunk(DEFAULTS["image"]).fetch(around.cache_dir, around.progress)
     script = (
         "import sys, pathlib, topwork\n"
         "around = topwork.Surroundings(cache_dir=pathlib.Path(sys.argv[2]))\n"

@@ -79,7 +79,12 @@ Time = Annotated[
 ]
 LayoutOption = Annotated[LayoutWord, typer.Option("--layout", help="What the data are.")]
 Trunk = Annotated[
-    str, typer.Option(metavar="NAME", help="Catalogue name, timm/NAME, hf/ORG/NAME, or a folder.")
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Catalogue name, timm/NAME, hf/ORG/NAME, or a folder.",
+        show_default="efficientnet-lite0 for photos, all-minilm-l6-v2 for texts",
+    ),
 ]
 BudgetOption = Annotated[
     str,
@@ -115,7 +120,7 @@ def fit(
         Path | None,
         typer.Option(metavar="FILE", parser=_path, help="Bundle to write; by default the data's name here."),
     ] = None,
-    trunk: Trunk = "efficientnet-lite0",
+    trunk: Trunk = None,
     recipe: Annotated[str, typer.Option(metavar="NAME", help="How it is fitted.")] = "ladder",
     task: Annotated[str, typer.Option(metavar="NAME", help="What the targets are.")] = "classification",
     budget: BudgetOption = "5m",
@@ -208,7 +213,7 @@ def fit(
 def estimate(
     context: typer.Context,
     data: Data,
-    trunk: Trunk = "efficientnet-lite0",
+    trunk: Trunk = None,
     budget: BudgetOption = "5m",
     seed: Seed = 0,
     input: Input = None,  # noqa: A002 - the option's name

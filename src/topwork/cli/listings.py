@@ -183,13 +183,22 @@ def show_comparison(found: BundleComparison, *, as_json: bool) -> None:
 
 
 def _comparison_rows(one: TargetComparison) -> Iterator[list[str]]:
-    from topwork.report.quantities import metric_title, spell, spell_interval
+    from topwork.report.quantities import metric_title, spell
 
     yield ["", "A", "B", "A − B", "95 % interval"]
     for metric, difference in one.difference.items():
-        values = (one.a[metric].value, one.b[metric].value, difference.value)
-        cells = (*(spell(metric, value) for value in values), spell_interval(metric, difference))
-        yield [f"  {metric_title(metric)}", *map(breakable, cells)]
+        values = (spell(metric, of.value) for of in (one.a[metric], one.b[metric]))
+        yield [f"  {metric_title(metric)}", *map(breakable, (*values, *_difference(metric, difference)))]
+
+
+def _difference(metric: str, difference: Estimate) -> tuple[str, str]:
+    """Spell a difference and its interval: of two shares in points, for it is no share itself."""
+    from topwork.report.quantities import is_share, spell, spell_interval
+
+    if not is_share(metric):
+        return spell(metric, difference.value), spell_interval(metric, difference)
+    points, _, span = difference.in_points().partition(" (")
+    return points if difference.is_known else "unknown", span.removesuffix(")")
 
 
 def _finding(one: TargetComparison) -> str:

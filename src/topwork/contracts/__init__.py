@@ -14,6 +14,7 @@ Everything that names results is keyed by target.
 from topwork.contracts.batches import by_shape, padded
 from topwork.contracts.data import Dataset, Fold, Inspection, Rejected, Side, Split
 from topwork.contracts.fitting import (
+    Afterwards,
     FitJob,
     Fitted,
     Forecast,
@@ -54,6 +55,7 @@ from topwork.contracts.serving import Answer, Servable
 from topwork.contracts.values import Array, Budget, Clock, Estimate, Json, Metrics, Progress, row_numbers
 
 __all__ = [
+    "Afterwards",
     "Answer",
     "Array",
     "Budget",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
+    "Afterwards",
     "FitJob",
     "Fitted",
     "Forecast",
@@ -234,11 +235,35 @@ class Workplace:
 
 
 @dataclass(frozen=True, slots=True)
+class Afterwards:
+    """What is still to be done within the budget when a recipe has trained the network.
+
+    Attributes
+    ----------
+    n_rows
+        Inputs that go through the trained network once more.
+    row_s
+        Seconds that one of them took when all were read; None where that is not known.
+    delivery_s
+        Seconds of what comes then, whatever the data.
+    """
+
+    n_rows: int = 0
+    row_s: float | None = None
+    delivery_s: float = 0.0
+
+    def seconds(self, trained_row_s: float) -> float:
+        """Return what to keep back; ``trained_row_s`` is what a row takes where it is trained on, a look at it."""
+        return self.n_rows * (trained_row_s if self.row_s is None else self.row_s) + self.delivery_s
+
+
+@dataclass(frozen=True, slots=True)
 class FitJob:
     """All that a recipe may use. Nothing of the test side is in it.
 
     ``features`` is ``float32 [n, d]`` over the rows of ``goals``; folds and units count the same rows.
     ``n_steps`` fixes the length of the training in optimiser steps in place of the budget's time.
+    ``afterwards`` is what the budget must still hold for.
     """
 
     features: Array
@@ -250,6 +275,7 @@ class FitJob:
     material: Material | None = None
     workplace: Workplace | None = None
     n_steps: int | None = None
+    afterwards: Afterwards = Afterwards()
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +338,7 @@ class Fitted:
     heads
         Calibrated, on the features of the network that was chosen.
     held_out
-        A row that no fold held out is NaN.
+        By a head and a calibration that were not fitted on the row; a row that no fold held out is NaN.
     weights
         Tensors of the trunk that training changed, by their names in its state; empty for a frozen trunk.
     plan

@@ -7,7 +7,7 @@ precision and F1 of 0, as in scikit-learn with ``zero_division=0``. It knows no 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -285,7 +285,7 @@ def _bootstrapped(
     f1s, losses = resample(truth, statistic, seed=seed).T
     return {
         "macro_f1": _widened(interval_of_draws(macro_f1(truth, predicted), f1s), balanced),
-        "log_loss": interval_of_draws(log_loss(truth, probabilities), losses),
+        "log_loss": _of_several(interval_of_draws(log_loss(truth, probabilities), losses), "log_loss", truth),
         "calibration_error": calibration_estimate(truth, probabilities, seed),
     }
 
@@ -302,7 +302,12 @@ def calibration_estimate(truth: Array, probabilities: Array, seed: int) -> Estim
     squares = resample(everyone, lambda w: squared_calibration_error(w @ columns), seed=seed, n_resamples=400)
     # A resampled bin is noisy twice, of which one noise was taken off: centre the draws on the estimate.
     errors = _rooted(squares - squares.mean() + square)
-    return interval_of_draws(max(0.0, square) ** 0.5, errors)
+    return _of_several(interval_of_draws(max(0.0, square) ** 0.5, errors), "calibration_error", truth)
+
+
+def _of_several(drawn: Estimate, metric: str, truth: Array) -> Estimate:
+    """Return an interval of resamples; of a single row, which cannot vary, everything that is possible."""
+    return drawn if len(truth) > 1 else replace(_NOTHING[metric], value=drawn.value)
 
 
 def _widened(estimate: Estimate, balanced: Estimate) -> Estimate:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from topwork.contracts import Array, Budget, Comparison, FitJob, Fitted
+from topwork.contracts import Afterwards, Array, Budget, Comparison, FitJob, Fitted
 from topwork.errors import DecodeError
 from topwork.recipes.probe import PROBE
 from topwork.recipes.scratch import SCRATCH
@@ -123,7 +123,8 @@ def from_scratch(
     began_s = clock()
     workplace = job.workplace and job.workplace.keeping_nothing()
     budget = Budget(clock, began_s + seconds)
-    fitted = SCRATCH(replace(job, budget=budget, n_steps=None, workplace=workplace))
+    alone = replace(job, budget=budget, n_steps=None, workplace=workplace, afterwards=Afterwards())
+    fitted = SCRATCH(alone)
     if order.around.should_stop():
         return None
     took_s = clock() - began_s

@@ -7,7 +7,7 @@ from math import isfinite
 
 import numpy as np
 
-from topwork.contracts import Array, Budget, Estimate, FitJob, Fitted, Recipe, Table
+from topwork.contracts import Afterwards, Array, Budget, Estimate, FitJob, Fitted, Recipe, Table
 from topwork.evaluation.brittleness import Spread, spread, variance_ratio
 from topwork.recipes.scratch import SCRATCH
 from topwork.steps.order import Order, Rows
@@ -38,7 +38,8 @@ def brittleness(
     dict
         By target, without those that no test row has a label of; None where it was told to stop.
     """
-    quiet = replace(job, workplace=job.workplace and job.workplace.keeping_nothing())
+    workplace = job.workplace and job.workplace.keeping_nothing()
+    quiet = replace(job, workplace=workplace, afterwards=Afterwards())  # the seconds are for training alone
     ours = _scores(order, rows, preparation, quiet, order.recipe, seconds)
     scratch = ours and _scores(order, rows, preparation, replace(quiet, n_steps=None), SCRATCH, seconds)
     if not ours or not scratch:

@@ -8,7 +8,8 @@ Rung by rung, each starting from the best of the one before:
 4. ``longer``: the same for twice as many steps, where ``all`` was a gain and time is left.
 
 The model is the simplest rung whose validation log loss is within one standard error of the best one's (Breiman et
-al., *Classification and Regression Trees*, 1984, section 3.4.3). Nothing here sees a test row.
+al., *Classification and Regression Trees*, 1984, section 3.4.3), each row's scores calibrated by other rows. Nothing
+here sees a test row.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ _LIBRARIES = ("topwork", "torch", "timm", "numpy", "pillow")
 
 @dataclass(frozen=True, slots=True)
 class LadderSettings:
-    """``reserve_s``: time kept back of the budget for the last look at validation."""
+    """``reserve_s``: time kept back of the budget beside what the trial measured."""
 
     reserve_s: float = 1.0
 
@@ -116,7 +117,7 @@ def _told_to_stop(job: FitJob) -> bool:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Candidate:
-    """A rung that was climbed: calibrated scores and losses of the validation rows, and the weights behind them."""
+    """A rung that was climbed: scores of the validation rows, each calibrated by others, losses, and weights."""
 
     rung: Rung
     scores: Mapping[str, Array]
@@ -206,13 +207,15 @@ class _Climber:
         if self.unfinished.resumes:
             return self.unfinished.read_plan(self.plan)
         self.surveyed = found = self.survey(self.feed.n_train, len(self.fold.valid))
+        afterwards_s = self.job.afterwards.seconds(found.speed.row_s)
         rungs = plan_rungs(
             Subject(self.feed.n_train, len(self.stages), self.n_below, self.material.rates),
             found.speed,
-            self.job.budget.remaining_s() - self.settings.reserve_s,
+            self.job.budget.remaining_s() - self.settings.reserve_s - afterwards_s,
             n_steps=self.job.n_steps,
         )
-        plan = replace(self.plan, rungs=tuple(_shaped(rung, found.shape_of(rung)) for rung in rungs))
+        shaped = tuple(_shaped(rung, found.shape_of(rung)) for rung in rungs)
+        plan = replace(self.plan, rungs=shaped, kept_back_s=sum(found.speed.looks_s) + afterwards_s)
         n_variants = max((rung.n_variants for rung in rungs), default=0)
         training_bytes = found.training_bytes(self.feed.n_train, n_variants)
         self.expected_bytes = peak_bytes() + training_bytes + self.material.held_bytes(self.feed.n_train)
@@ -354,9 +357,8 @@ class _Climber:
         return late or _told_to_stop(self.job)
 
     def _reserve_s(self) -> float:
-        """Return the time to keep for a last look at all of validation."""
-        last_s = self.surveyed.speed.looks_s[1] if self.surveyed else 0.0
-        return self.settings.reserve_s + last_s
+        """Return the time to keep for a look that has begun, one more at all rows, and what follows the recipe."""
+        return self.settings.reserve_s + self.plan.kept_back_s
 
     def _saw(self, rung: RungPlan, n_steps: int, check: Check) -> None:
         score = mean_score(check.seen(of_rows(self.job.goals, self.fold.valid)), check.scores)
@@ -364,14 +366,18 @@ class _Climber:
         self.history.append(Moment(seconds, n_steps, rung.name, check.loss, score))
 
     def _candidate(self, rung: RungPlan, outcome: Outcome, best: _Candidate, seconds: float) -> _Candidate:
-        """Calibrate what was trained and compare it with the best rung before."""
+        """Calibrate what was trained and compare it with the best rung before.
+
+        The model's calibration is fitted on all validation rows, and would flatter them; what compares and is handed
+        on is calibrated by other rows.
+        """
         heads, scores = {}, {}
         for name, raw in outcome.check.scores.items():
             truth = self.job.goals[name].truth[self.fold.valid]
             calibration = linear.calibrate(truth, raw)
             weight, bias = (outcome.weights[f"heads.{name}.{part}"].numpy() for part in ("weight", "bias"))
             heads[name] = calibration.fold_into(LinearHead(weight, bias))
-            scores[name] = calibration.apply(raw)
+            scores[name] = linear.cross_calibrate(truth, raw, seed=self.job.seed)
         losses = losses_of_rows(of_rows(self.job.goals, self.fold.valid), scores)
         n_trained = sum(v.numel() for k, v in outcome.weights.items() if not k.startswith("heads."))
         n_all = sum(p.numel() for p in self.network.parameters())

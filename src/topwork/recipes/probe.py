@@ -11,6 +11,7 @@ from topwork.training.probe import (
     Axes,
     calibrate,
     class_weights,
+    cross_calibrate,
     cross_validate,
     log_loss,
     quiet_blas,
@@ -65,6 +66,8 @@ def fit_goal(
 ) -> tuple[LinearHead, Array, float, bool]:
     """Choose C by held-out log loss, refit on all rows, and calibrate on what was held out.
 
+    The calibration of the held-out scores that come back was fitted on other rows.
+
     Returns
     -------
     tuple
@@ -75,7 +78,8 @@ def fit_goal(
     weights = class_weights(goal.truth, goal.n_outputs)[:, None]
     final = solve(axes, goal.truth, weights, goal.n_outputs, strength)
     head = axes.head(final.weight[:, 0], final.bias[0])
-    return calibration.fold_into(head), calibration.apply(scores), strength, cut
+    held_out = cross_calibrate(goal.truth, scores, seed=job.seed)
+    return calibration.fold_into(head), held_out, strength, cut
 
 
 def choose(

@@ -16,7 +16,7 @@ from topwork.contracts import FitJob, Fitted, LinearHead, Material, Moment, Reso
 from topwork.errors import UsageError
 from topwork.training.judging import mean_score, of_rows
 from topwork.training.plan import BATCH, RungPlan
-from topwork.training.probe import calibrate
+from topwork.training.probe import calibrate, cross_calibrate
 
 if TYPE_CHECKING:
     from topwork.training.loop import Check, Outcome, Trainee
@@ -61,7 +61,7 @@ class ScratchRecipe:
         torch.set_num_threads(resources.n_threads)
         trainee = _random(job, material)
         feed = RawFeed(material, fold.train, fold.valid, job.seed, resources.n_threads, resources.device)
-        rung = self._plan(job, trainee, feed)
+        rung, kept_back_s = self._plan(job, trainee, feed)
         history: list[Moment] = []
         valid = of_rows(job.goals, fold.valid)
 
@@ -78,7 +78,7 @@ class ScratchRecipe:
 
         with job.progress.track("Training from scratch", rung.n_steps * rung.batch, "examples") as advance:
             control = Control(
-                should_stop=lambda: self._is_over(job),
+                should_stop=lambda: self._is_over(job, kept_back_s),
                 advance=lambda n: advance(n * rung.batch),
                 keep=lambda _: None,
                 saw=saw,
@@ -88,18 +88,21 @@ class ScratchRecipe:
             outcome = train(rung, trainee, feed, goals, control, seed=(job.seed, 0))
         return _fitted(job, outcome, clock() - began_s, tuple(history))
 
-    def _is_over(self, job: FitJob) -> bool:
-        late = job.n_steps is None and job.budget.remaining_s() < self.settings.reserve_s
+    def _is_over(self, job: FitJob, kept_back_s: float) -> bool:
+        reserve_s = self.settings.reserve_s + kept_back_s
+        late = job.n_steps is None and job.budget.remaining_s() < reserve_s
         return late or (job.workplace is not None and job.workplace.should_stop())
 
-    def _plan(self, job: FitJob, trainee: Trainee, feed: Any) -> RungPlan:
-        """Make one cycle that ends when the time does."""
+    def _plan(self, job: FitJob, trainee: Trainee, feed: Any) -> tuple[RungPlan, float]:
+        """Make one cycle that ends when the time does, and tell how much of that is kept for what follows."""
         batch = min(BATCH, feed.n_train)
         per_epoch = max(1, feed.n_train // batch)
-        n_steps = job.n_steps or self.settings.epochs * per_epoch
+        n_steps, kept_back_s = job.n_steps or self.settings.epochs * per_epoch, 0.0
         if job.n_steps is None and job.budget.remaining_s() < float("inf"):
-            n_steps = max(1, int(job.budget.remaining_s() / _step_s(job, trainee, batch)))
-        return RungPlan(
+            step_s = _step_s(job, trainee, batch)
+            kept_back_s = job.afterwards.seconds(step_s / batch)
+            n_steps = max(1, int((job.budget.remaining_s() - kept_back_s) / step_s))
+        rung = RungPlan(
             name="scratch",
             n_below=0,
             n_steps=n_steps,
@@ -108,6 +111,7 @@ class ScratchRecipe:
             check_every=max(1, min(per_epoch * 2, n_steps // 5)),
             average_decay=0.0,  # averaged weights and averaged statistics of early steps do not belong together
         )
+        return rung, kept_back_s
 
 
 def _computes_in_bf16(resources: Resources) -> bool:
@@ -191,7 +195,7 @@ def _fitted(job: FitJob, outcome: Outcome, seconds: float, history: tuple[Moment
         calibration = calibrate(goal.truth[valid], raw)
         weight, bias = (outcome.weights[f"heads.{name}.{part}"].numpy() for part in ("weight", "bias"))
         heads[name] = calibration.fold_into(LinearHead(weight, bias))
-        held_out[name][valid] = calibration.apply(raw)
+        held_out[name][valid] = cross_calibrate(goal.truth[valid], raw, seed=job.seed)
     weights = {
         name: value.numpy() for name, value in outcome.weights.items() if not name.startswith("heads.")
     }

@@ -42,12 +42,17 @@ _SPECIAL = re.compile(r"[\\`*_\[\]|~$]|^[#+=-](?=[#+=\-\s]|$)|^\d+(?=[.)](?:\s|$
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _WIDEST_MATRIX = 20
 _MOST_REJECTED = 50
+_MOST_ROWS = 60
+"""Rows of one table, such as one of every class: nobody reads more of them in a pull request."""
 _MOST_POINTS = 8
 """Points of one series in the table of a chart: the whole is in the page."""
 
 
 def render_markdown(record: FitRecord) -> str:
-    """Render a record as GitHub-flavoured Markdown; tables of more than 20 classes are left to the page."""
+    """Render a record as GitHub-flavoured Markdown.
+
+    Matrices of more than 20 classes are left to the page, and so is what a table has beyond 60 rows.
+    """
     return "\n".join(_lines(record)) + "\n"
 
 
@@ -182,9 +187,12 @@ def _matrix(matrix: Matrix) -> Iterator[str]:
 
 def _cells(table: Table) -> Iterator[str]:
     rows = [
-        [_cell(column, cell) for column, cell in zip(table.columns, row, strict=True)] for row in table.rows
+        [_cell(column, cell) for column, cell in zip(table.columns, row, strict=True)]
+        for row in table.rows[:_MOST_ROWS]
     ]
     yield from _table(table.columns, rows)
+    n_more = len(table.rows) - len(rows)
+    yield from _bullets([f"and {n_more:,} more: see the HTML report"] if n_more else [])
 
 
 def _cell(column: str, cell: str | Estimate) -> str:

@@ -37,6 +37,7 @@ __all__ = [
     "cautions",
     "headline",
     "largest_confusion",
+    "listed_confusion",
     "n_label_issues",
     "n_test_of",
     "proof_total_s",
@@ -51,6 +52,10 @@ FEW_TEST_ROWS = 100
 LABEL_ISSUES = "labels that look wrong"
 """A table or gallery whose title begins so holds one entry for each label to look at."""
 
+CONFUSIONS = "most frequent confusions"
+"""A table whose title begins so has pairs of classes, the most frequent first: the truth, what it was taken for, how
+often, and of how many."""
+
 _COUNT_FIRST = re.compile(r"(\d{1,9}|\d{1,3}(?:,\d{3})+) labels?\b", re.ASCII)
 _LONGEST_LABEL = 60
 _ROWS_FOR_WEAKEST = 5
@@ -58,7 +63,7 @@ _ROWS_FOR_WEAKEST = 5
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """The cell off the diagonal with the most rows: ``count`` of the ``n_true`` rows of ``truth``."""
+    """The pair of classes that is confused most: ``count`` of the ``n_true`` rows of ``truth``, 0 if not known."""
 
     truth: str
     predicted: str
@@ -225,6 +230,15 @@ def largest_confusion(matrix: Matrix) -> Confusion | None:
     return Confusion(matrix.row_labels[-row], matrix.column_labels[-column], count, sum(matrix.counts[-row]))
 
 
+def listed_confusion(table: Table) -> Confusion | None:
+    """Return the pair that a table of confusions lists first; None where it lists none."""
+    if not table.rows:
+        return None
+    truth, predicted, *counts = map(str, table.rows[0])
+    count, n_true, *_ = (*(int(one.replace(",", "")) for one in counts), 0)
+    return Confusion(truth, predicted, count, n_true)
+
+
 def _ability(result: TargetResult) -> Iterator[str]:
     metric = headline(result)
     if metric not in result.test or isnan(result.test[metric].value):
@@ -256,10 +270,13 @@ def _certainty(record: FitRecord, result: TargetResult) -> Iterator[str]:
 
 
 def _confusions(result: TargetResult) -> Iterator[str]:
-    matrix = _square_matrix(result)
-    if matrix is None or not any(map(sum, matrix.counts)):
+    matrix, pairs = _square_matrix(result), _pairs(result)
+    if matrix is not None and any(map(sum, matrix.counts)):
+        worst = largest_confusion(matrix)
+    elif pairs is not None and result.n_test != 0:
+        worst = listed_confusion(pairs)
+    else:
         return
-    worst = largest_confusion(matrix)
     if worst is None:
         yield "It confused no two classes on the test examples."
     elif worst.count == 1:
@@ -267,8 +284,14 @@ def _confusions(result: TargetResult) -> Iterator[str]:
     else:
         yield (
             f"What it confuses most is {_quoted(worst.truth)}, which it took for {_quoted(worst.predicted)} "
-            f"in {worst.count} of {counted(worst.n_true, 'case')}."
+            f"in {_of_cases(worst)}."
         )
+
+
+def _of_cases(worst: Confusion) -> str:
+    if not worst.n_true:
+        return counted(worst.count, "case")
+    return f"{worst.count:,} of {counted(worst.n_true, 'case')}"
 
 
 def _against_others(result: TargetResult) -> Iterator[str]:
@@ -365,6 +388,12 @@ def proof_total_s(record: FitRecord) -> float:
 def _square_matrix(result: TargetResult) -> Matrix | None:
     matrices = (s for s in result.sections if isinstance(s, Matrix))
     return next((m for m in matrices if m.row_labels == m.column_labels), None)
+
+
+def _pairs(result: TargetResult) -> Table | None:
+    """Return the table that stands for the matrix where there are too many classes for one."""
+    tables = (s for s in result.sections if isinstance(s, Table))
+    return next((t for t in tables if t.title.lower().startswith(CONFUSIONS)), None)
 
 
 def _weakest(matrix: Matrix) -> tuple[str, int, int] | None:

@@ -5,23 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 from topwork import plugins
-from topwork.contracts import Recipe, Task, Trunk
+from topwork.contracts import Dataset, Recipe, Task, Trunk
 from topwork.data.corrections import apply, read_corrections
 from topwork.data.reading import read
 from topwork.errors import UsageError
 from topwork.inputs import modality as modality_named
 from topwork.steps.goldens import require_goldens
 from topwork.steps.onward import trunk_of
-from topwork.steps.options import DEFAULT_TRUNK, FitOptions, Surroundings
+from topwork.steps.options import FitOptions, Surroundings
 from topwork.steps.order import Order
-from topwork.trunks import resolve
+from topwork.trunks import DEFAULTS, resolve
 
 __all__ = ["look_up"]
 
 
 def look_up(
     data: Path,
-    trunk: str,
+    trunk: str | None,
     recipe: str,
     seed: int,
     budget: str | float | None,
@@ -30,9 +30,12 @@ def look_up(
 ) -> Order:
     """Turn names into objects and say what the data set was taken for."""
     found_recipe, task = plugins.recipe(recipe), plugins.task(options.task)
-    found_trunk = _trunk(trunk, options)
-    _require_fit(found_trunk, found_recipe, task)
+    # A trunk that is named is found before the data are read, which may take long; the default depends on them.
+    found_trunk = None if trunk is None and options.onward is None else _trunk(trunk, options)
     dataset = read(data, options.reading())
+    found_trunk = found_trunk or _trunk(DEFAULTS[dataset.modality], options)
+    _require_fit(found_trunk, found_recipe, task)
+    _require_kind(found_trunk, dataset)
     if options.labels is not None:
         dataset = apply(dataset, read_corrections(options.labels))
     for line in (dataset.layout, *dataset.understood):
@@ -45,10 +48,12 @@ def look_up(
     return order
 
 
-def _trunk(name: str, options: FitOptions) -> Trunk:
+def _trunk(name: str | None, options: FitOptions) -> Trunk:
+    """Find the trunk that is named, or that of the bundle to go on from."""
     if options.onward is None:
+        assert name is not None
         return resolve(name, plugins.trunks())
-    return trunk_of(options.onward, None if name == DEFAULT_TRUNK else name)
+    return trunk_of(options.onward, name)
 
 
 def _require_fit(trunk: Trunk, recipe: Recipe, task: Task) -> None:
@@ -60,6 +65,22 @@ def _require_fit(trunk: Trunk, recipe: Recipe, task: Task) -> None:
                 f"{', '.join(sorted(trunk.card.offers)) or 'nothing'}.",
                 next_step="Choose another trunk: `topwork trunks list`.",
             )
+
+
+def _require_kind(trunk: Trunk, dataset: Dataset) -> None:
+    """Refuse a trunk that was trained on another kind of input.
+
+    Raises
+    ------
+    UsageError
+        It takes something else than the data hold.
+    """
+    if trunk.card.modality != dataset.modality:
+        raise UsageError(
+            f"The trunk {trunk.card.name!r} takes inputs of the kind {trunk.card.modality!r}; the data were taken for "
+            f"{dataset.modality!r}. {dataset.layout}",
+            next_step=f"Leave --trunk out to take {DEFAULTS[dataset.modality]}, or name the right column with --input.",
+        )
 
 
 def _require_slices(order: Order) -> None:

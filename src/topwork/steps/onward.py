@@ -101,7 +101,8 @@ def trunk_of(path: Path, trunk: str | None) -> BundleTrunk:
     Parameters
     ----------
     trunk
-        The trunk that it was made from, where its name alone does not lead there, as for one in a folder.
+        The trunk that it was made from, where its name alone does not lead there, as for one in a folder; None where
+        none was given.
 
     Raises
     ------

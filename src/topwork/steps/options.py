@@ -20,7 +20,6 @@ from topwork.errors import UsageError
 __all__ = [
     "DEFAULT_RECIPE",
     "DEFAULT_TASK",
-    "DEFAULT_TRUNK",
     "FitOptions",
     "ProofLevel",
     "Surroundings",
@@ -28,7 +27,6 @@ __all__ = [
 ]
 
 ProofLevel = Literal["none", "quick", "standard", "full"]
-DEFAULT_TRUNK = "efficientnet-lite0"
 DEFAULT_TASK = "classification"
 DEFAULT_RECIPE = "ladder"
 DEFAULT_BUDGET = "5m"

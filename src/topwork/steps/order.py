@@ -46,7 +46,8 @@ class Rows:
 
     ``fit_rows`` are the rows of training and validation, ascending; ``folds`` and ``fit_features`` count within
     them, ``test_features`` within the rows of the test. ``truth`` holds encoded labels ``int64 [n]`` of all rows,
-    ``pairs int64 [p, 2]`` the rows that show nearly the same.
+    ``pairs int64 [p, 2]`` the rows that show nearly the same. ``row_s`` is what a row takes from its file to its
+    features, in seconds, None where that is not known.
     """
 
     inspections: tuple[Inspection, ...]
@@ -60,6 +61,7 @@ class Rows:
     fit_rows: Array
     folds: tuple[Fold, ...]
     pairs: Array
+    row_s: float | None = None
 
     def goals(self) -> dict[str, Goal]:
         """Return the targets as a recipe sees them: of the rows of training and validation alone."""

@@ -13,7 +13,10 @@ from topwork.steps.transfer import Preparation, choice_for
 from topwork.training.reading import Reading
 from topwork.trunks import speeds
 
-__all__ = ["known_speeds", "remember_speed"]
+__all__ = ["DELIVERY_S", "known_speeds", "remember_speed", "row_s_of"]
+
+DELIVERY_S = 1.5
+"""Judging, writing, opening and proving a bundle, and a report: about the same for every data set."""
 
 _ENOUGH = 100
 """Inputs below which starting up would count for more than running."""
@@ -37,3 +40,11 @@ def remember_speed(reading: Reading, trunk: str, preparation: Preparation, aroun
         speeds.remember(
             around.cache_dir, trunk, engine=engine, precision=precision, items_per_s=reading.items_per_s
         )
+
+
+def row_s_of(reading: Reading) -> float | None:
+    """Return what a row took from its file to its features in seconds; None where too few were run to tell.
+
+    What is remembered of fits before is not asked: the machine may be busier now.
+    """
+    return 1 / reading.items_per_s if reading.n_computed >= _ENOUGH and reading.items_per_s else None

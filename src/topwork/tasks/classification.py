@@ -118,10 +118,14 @@ class ClassificationTarget:
         wrong = np.stack([truth, predicted], axis=1)[truth != predicted]
         pairs, counts = np.unique(wrong, axis=0, return_counts=True)
         order = np.argsort(-counts, kind="stable")[:_N_CONFUSIONS]
+        n_true = np.bincount(truth, minlength=self.n_outputs)
         return Table(
             "Most frequent confusions",
-            ("true label", "taken for", "times"),
-            tuple((self.labels[pairs[i, 0]], self.labels[pairs[i, 1]], str(counts[i])) for i in order),
+            ("true label", "taken for", "times", "of test rows"),
+            tuple(
+                (self.labels[true], self.labels[said], str(counts[i]), str(n_true[true]))
+                for i, (true, said) in zip(order, pairs[order], strict=True)
+            ),
             f"Of {len(pairs):,} pairs of labels that were confused, those that were most often.",
         )
 

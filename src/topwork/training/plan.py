@@ -88,7 +88,8 @@ class RungPlan:
 class Plan:
     """All rungs above the probe, and what else decides the weights.
 
-    ``steps`` is how many were asked for, if any; ``device`` is where they are taken.
+    ``steps`` is how many were asked for, if any; ``device`` is where they are taken. ``kept_back_s`` decides nothing
+    but when training ends for want of time: how much of it the last looks and what follows the recipe take.
     """
 
     seed: int
@@ -99,6 +100,7 @@ class Plan:
     rungs: tuple[RungPlan, ...]
     steps: int | None = None
     device: str = "cpu"
+    kept_back_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,11 @@ class Speed:
     most_variants: int = MOST_VARIANTS
     n_valid: int = 0
     decode_s: float = 0.0
+
+    @property
+    def row_s(self) -> float:
+        """Return what a look at one row takes, decoding included."""
+        return self.check_s / max(1, self.n_valid)
 
     @property
     def looks_s(self) -> tuple[float, float]:

@@ -35,6 +35,7 @@ __all__ = [
     "Solution",
     "calibrate",
     "class_weights",
+    "cross_calibrate",
     "cross_validate",
     "log_loss",
     "quiet_blas",
@@ -275,6 +276,7 @@ class Calibration:
         )
 
 
+_N_PARTS = 5  # of the rows, each calibrated by the others
 _LARGEST_EXPONENT = 100.0
 """A first step may be far too long; what it leads to need only be finite to be refused."""
 
@@ -305,3 +307,35 @@ def calibrate(truth: Array, scores: Array) -> Calibration:
 
     p = minimise(objective, np.zeros(k + 1))
     return Calibration(float(np.exp(p[0])), p[1:])
+
+
+def cross_calibrate(truth: Array, scores: Array, *, seed: int) -> Array:
+    """Calibrate every row by what the other rows say, for choosing by and for judging.
+
+    A calibration has one parameter more than there are classes, and flatters the rows that it was fitted on: by
+    about half a nat for each parameter, shared among the rows. So the rows are dealt to five parts, each with its
+    share of every class as far as the rows go, and each part has the calibration of the four others.
+
+    Parameters
+    ----------
+    truth
+        ``int64 [n]``; a row with -1 has no say, and the calibration of all others.
+    scores
+        ``float [n, k]``; NaN where a row was not held out, and there NaN comes back.
+    seed
+        Of the dealing.
+
+    Returns
+    -------
+    ``float64 [n, k]``.
+    """
+    known = np.flatnonzero((truth >= 0) & ~np.isnan(scores[:, 0]))
+    shuffled = np.random.default_rng(seed).permutation(known)
+    by_class = shuffled[np.argsort(truth[shuffled], kind="stable")]
+    part = np.full(len(truth), -1)
+    part[by_class] = np.arange(len(known)) % _N_PARTS
+    found = np.full(scores.shape, np.nan)
+    for own in np.unique(part):
+        others = known[part[known] != own]
+        found[part == own] = calibrate(truth[others], scores[others]).apply(scores[part == own])
+    return found

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["Unfinished"]
 
 _PLAN = "plan.json"
+_FOUND = ("rungs", "kept_back_s")
+"""What a plan holds that its trial found, and that another run need not find again."""
 _WITHOUT = "Training goes on without checkpoints"
 
 
@@ -71,7 +73,7 @@ class Unfinished:
             raise UsageError(
                 f"There is no unfinished fit in {folder}.", next_step="Run the same command without --resume."
             ) from error
-        names = [f.name for f in fields(now) if f.name != "rungs"]
+        names = [f.name for f in fields(now) if f.name not in _FOUND]
         if wrong := [name for name in names if getattr(now, name) != getattr(found, name)]:
             told = (f"{n} was {getattr(found, n)!s:.40} and is {getattr(now, n)!s:.40}" for n in wrong)
             raise UsageError(

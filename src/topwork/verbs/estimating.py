@@ -15,8 +15,9 @@ from topwork.recipes.ladder import Outlook, outlook
 from topwork.recipes.probe import PROBE
 from topwork.steps.asking import look_up
 from topwork.steps.material import TrunkMaterial, resources_of
-from topwork.steps.options import DEFAULT_BUDGET, DEFAULT_TRUNK, FitOptions, Surroundings, duration_s
+from topwork.steps.options import DEFAULT_BUDGET, FitOptions, Surroundings, duration_s
 from topwork.steps.order import Order
+from topwork.steps.speeds import DELIVERY_S
 from topwork.steps.transfer import Preparation, read_part
 from topwork.training.forecasts import peak_bytes, range_of
 from topwork.training.plan import BATCH, RungPlan, plan_rungs, rung_s
@@ -26,8 +27,6 @@ __all__ = ["FitEstimate", "estimate"]
 
 _N_TRIAL = 64
 _N_PROBE = 500
-_DELIVERY_S = 1.5
-"""Writing, opening and proving a bundle, and a report: the same for every data set."""
 _PART_TRAIN = 0.8
 """Of the rows that are not tested on, those that are trained on while the others validate."""
 _FEATURE_COPIES = 1.8
@@ -57,7 +56,7 @@ class FitEstimate:
 def estimate(
     data: str | Path,
     *,
-    trunk: str = DEFAULT_TRUNK,
+    trunk: str | None = None,
     budget: str | float | None = DEFAULT_BUDGET,
     seed: int = 0,
     options: FitOptions | None = None,
@@ -91,17 +90,18 @@ def estimate(
     n = len(order.dataset)
     probing_s = _probing_s(order, reading.features, rows, n)
     watch.lap()
-    probe_s = starting_s + reading_s * n / len(rows) + probing_s + _DELIVERY_S
+    probe_s = starting_s + reading_s * n / len(rows) + probing_s + DELIVERY_S
     probe_bytes = peak_bytes() + _FEATURE_COPIES * reading.features.nbytes / len(rows) * n
     small = _small_job(order, preparation, reading.features, rows)
     n_train, n_valid = _n_train_valid(n)
     found = outlook(small, n_train, n_valid)
     surveying_s = watch.lap()
     before_s = starting_s + reading_s * n / len(rows) + probing_s + surveying_s
-    remaining_s = duration_s(budget) - before_s
-    rungs = plan_rungs(found.subject, found.survey.speed, remaining_s, n_steps=order.options.steps)
+    again_s = reading_s * n / len(rows)
+    training_s = duration_s(budget) - before_s - again_s - DELIVERY_S
+    rungs = plan_rungs(found.subject, found.survey.speed, training_s, n_steps=order.options.steps)
     rungs_s = _seconds(found, n_train, rungs)
-    ladder_s = probe_s + surveying_s + sum(rungs_s.values()) + reading_s * n / len(rows)
+    ladder_s = probe_s + surveying_s + sum(rungs_s.values()) + again_s
     assert small.material is not None
     n_variants = max((rung.n_variants for rung in rungs), default=0)
     training_bytes = found.survey.training_bytes(n_train, n_variants) + small.material.held_bytes(n_train)

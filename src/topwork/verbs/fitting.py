@@ -19,6 +19,7 @@ from topwork.bundle.contents import Contents, save
 from topwork.bundle.goldens import make_goldens
 from topwork.bundle.model import open_model
 from topwork.contracts import (
+    Afterwards,
     Array,
     Budget,
     FitJob,
@@ -50,7 +51,6 @@ from topwork.steps.onward import BundleTrunk, forgotten, keep_sides
 from topwork.steps.options import (
     DEFAULT_BUDGET,
     DEFAULT_RECIPE,
-    DEFAULT_TRUNK,
     FitOptions,
     Surroundings,
     duration_s,
@@ -68,7 +68,7 @@ from topwork.steps.recording import (
     unknown_labels,
     worst,
 )
-from topwork.steps.speeds import remember_speed
+from topwork.steps.speeds import DELIVERY_S, remember_speed, row_s_of
 from topwork.steps.transfer import Preparation, open_cache, packages, read_part
 from topwork.storage import sweep, write_atomically
 from topwork.training.reading import Reading, Runner, partition, read_features
@@ -99,7 +99,7 @@ def fit(
     data: str | Path,
     out: str | Path | None = None,
     *,
-    trunk: str = DEFAULT_TRUNK,
+    trunk: str | None = None,
     recipe: str = DEFAULT_RECIPE,
     budget: str | float | None = DEFAULT_BUDGET,
     seed: int = 0,
@@ -116,7 +116,8 @@ def fit(
         Where the bundle goes; the report is written beside it. Without it the bundle lives as long as the
         model; `Model.save` keeps a copy.
     trunk
-        Pretrained network: a name of the catalogue, ``timm/NAME``, ``hf/ORG/NAME``, or a local folder.
+        Pretrained network: a name of the catalogue, ``timm/NAME``, ``hf/ORG/NAME``, or a local folder. None takes
+        the default, or with ``options.onward`` that of the bundle; another one than the bundle's is refused.
     recipe
         How it is fitted.
     budget
@@ -145,7 +146,8 @@ def fit(
     sweep(place.unfinished, older_than_s=_MINUTE_S, now_s=around.wall_clock())
     order = look_up(Path(data), trunk, recipe, seed, budget, options or FitOptions(), around)
     preparation = Preparation(order.trunk, order.modality, around)
-    rows = _assign(order, _read(order, preparation))
+    reading = _read(order, preparation)
+    rows = replace(_assign(order, reading), row_s=row_s_of(reading))
     workplace = Workplace(place.unfinished, order.options.resume, around.should_stop)
     job = _job(order, rows, preparation, workplace, deadline)
     climbed = _climb(order, rows, job, began_s)
@@ -304,6 +306,7 @@ def _job(
         material=_material(order, rows, preparation),
         workplace=workplace,
         n_steps=order.options.steps,
+        afterwards=Afterwards(len(rows.fit_rows) + len(rows.split.test), rows.row_s, DELIVERY_S),
     )
 
 
@@ -426,10 +429,11 @@ def _settings(order: Order, preparation: Preparation) -> dict[str, str]:
     }
 
 
-def _call(data: str | Path, out: str | Path | None, trunk: str, recipe: str, seed: int) -> str:
+def _call(data: str | Path, out: str | Path | None, trunk: str | None, recipe: str, seed: int) -> str:
     """Write the call as one would in Python."""
     where = "" if out is None else f", {str(out)!r}"
-    return f"topwork.fit({str(data)!r}{where}, trunk={trunk!r}, recipe={recipe!r}, seed={seed})"
+    named = "" if trunk is None else f", trunk={trunk!r}"
+    return f"topwork.fit({str(data)!r}{where}{named}, recipe={recipe!r}, seed={seed})"
 
 
 # --- the bundle ---------------------------------------------------------------------------------------

@@ -1,0 +1,20 @@
+"""From scratch: as long as the time lasts, and no longer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tiny_material import tiny_job
+from topwork.contracts import Afterwards, Budget
+from topwork.recipes.scratch import SCRATCH
+
+
+def test_time_for_what_follows_is_kept_back() -> None:
+    """The clock stands still. Steps that were asked for are made in any case."""
+    job = replace(tiny_job(n_steps=None), budget=Budget(lambda: 0.0, 2.0))
+    assert (SCRATCH(job).rungs[0].n_steps or 0) > 0
+    (nothing,) = SCRATCH(replace(job, afterwards=Afterwards(delivery_s=2.0))).rungs
+    assert nothing.n_steps == 0
+    assert nothing.notes == ("stopped after 0 steps",)
+    (asked,) = SCRATCH(replace(job, afterwards=Afterwards(delivery_s=2.0), n_steps=3)).rungs
+    assert asked.n_steps == 3
