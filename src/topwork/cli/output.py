@@ -15,7 +15,7 @@ from topwork.cli.lines import one_line, put, put_json, put_table, say
 from topwork.errors import UsageError
 
 if TYPE_CHECKING:
-    from topwork.contracts import FitRecord, TargetResult
+    from topwork.contracts import FitRecord, TargetResult, Wire
     from topwork.verbs import FitEstimate, Model, Prediction
 
 __all__ = [
@@ -77,7 +77,7 @@ def _put_rungs(record: FitRecord) -> None:
 def _say_next(record: FitRecord, bundle: Path, data: Path | None) -> None:
     name = shlex.quote(str(bundle))
     steps = [
-        (f"topwork predict {name} FILE", "what it says of a new one"),
+        (f"topwork predict {name} {_example(record)}", "what it says of a new one"),
         (f"topwork serve {name}", "an HTTP API and a page to try it on"),
     ]
     if record.data.rejected and data is not None:
@@ -87,6 +87,13 @@ def _say_next(record: FitRecord, bundle: Path, data: Path | None) -> None:
     say("Next:")
     for command, purpose in steps:
         say(f"  {command.ljust(width)}   {purpose}")
+
+
+def _example(record: FitRecord) -> str:
+    """Return how a new input stands on the command line: a file, or a text itself."""
+    from topwork.inputs import modality
+
+    return '"A TEXT"' if modality(record.trunk.modality).wire.in_json == "text" else "FILE"
 
 
 def show_estimate(found: FitEstimate, data: Path, *, as_json: bool) -> None:
@@ -260,10 +267,11 @@ def _problem(one: Prediction) -> str:
 # --- serve --------------------------------------------------------------------------------------------
 
 
-def show_server(url: str) -> None:
+def show_server(url: str, wire: Wire) -> None:
     """Tell where the server is and how to talk to it."""
+    sent = """--json '{"input": "A TEXT"}'""" if wire.in_json == "text" else "-F file=@FILE"
     say(f"Ready at {url}")
     say(f"  page   {url}/")
     say(f"  API    {url}/docs")
-    say(f"  try    curl -F file=@FILE {url}/predict")
+    say(f"  try    curl {sent} {url}/predict")
     say("  stop   Ctrl-C")

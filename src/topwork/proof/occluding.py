@@ -21,6 +21,7 @@ from topwork.training.heatmaps import contrast
 __all__ = ["Occluder", "warmth"]
 
 _BATCH = 16
+_LEGEND = "What is underlined spoke for the answer, what is dotted against it: the score falls, or rises, without it."
 
 
 def warmth(engine: Engine, tensor: Array, parts: Array, row: Array) -> Array:
@@ -81,7 +82,8 @@ class Occluder:
             drawn.append(
                 self._warmed(one, rows_of[one.key], contrast(head.weight, numbers[one.predicted], against))
             )
-        return replace(gallery, pictures=tuple(drawn))
+        caption = f"{gallery.caption} {_LEGEND}" if any(one.pieces for one in drawn) else gallery.caption
+        return replace(gallery, pictures=tuple(drawn), caption=caption)
 
     def _warmed(self, one: Picture, row: int, weights: Array) -> Picture:
         modality: Modality = self.order.modality

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from topwork.bundle.tensors import encode_arrays
 from topwork.contracts import Array, Budget, Clock, FitJob, Fold, Forecast, Goal, row_numbers
 from topwork.data.split import SplitOptions
+from topwork.engines.choice import build, reference
 from topwork.errors import DataError
 from topwork.progress import Quiet
 from topwork.recipes.ladder import Outlook, outlook
@@ -89,6 +91,7 @@ def estimate(
     reading_s = watch.lap()
     n = len(order.dataset)
     probing_s = _probing_s(order, reading.features, rows, n)
+    _start_as_delivery_does(preparation)
     watch.lap()
     probe_s = starting_s + reading_s * n / len(rows) + probing_s + DELIVERY_S
     probe_bytes = peak_bytes() + _FEATURE_COPIES * reading.features.nbytes / len(rows) * n
@@ -130,6 +133,14 @@ class _Watch:
 
     def total(self) -> float:
         return self._clock() - self._began_s
+
+
+def _start_as_delivery_does(preparation: Preparation) -> None:
+    """Hold for a moment what the end of a fit holds: an exact engine for the goldens, and the opened bundle's."""
+    graph, n = preparation.graph(), preparation.machine.n_cores
+    held = [build(reference(), graph, n_threads=n, n_streams=n), preparation.engine_on(graph)]
+    weights = encode_arrays(graph.weights)
+    del held, weights
 
 
 def _forecast(name: str, unit: str, value: float) -> Forecast:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from topwork.bundle.model import open_model
+from topwork.contracts import Wire
 from topwork.serving.app import application
 from topwork.serving.limits import Limits
 from topwork.serving.server import run
@@ -20,7 +21,7 @@ def serve(
     *,
     port: int = 8000,
     limits: Limits | None = None,
-    on_ready: Callable[[str], None] = lambda _: None,
+    on_ready: Callable[[str, Wire], None] = lambda _, __: None,
     around: Surroundings | None = None,
 ) -> None:
     """Serve a bundle over HTTP until SIGTERM or Ctrl-C.
@@ -30,7 +31,7 @@ def serve(
     host, port
         Where to listen; the default cannot be reached from another machine, port 0 takes a free one.
     on_ready
-        Called with the URL once the model has passed its proof.
+        Called with the URL, and with how an input travels, once the model has passed its proof.
 
     Raises
     ------
@@ -43,4 +44,4 @@ def serve(
     """
     model = open_model(Path(bundle), engine=around.engine if around else "auto")
     bounds = limits or Limits(max_concurrent=model.engine.n_streams)
-    run(application(model, bounds), host, port=port, on_ready=on_ready)
+    run(application(model, bounds), host, port=port, on_ready=lambda url: on_ready(url, model.wire))
