@@ -120,7 +120,7 @@ def test_a_query_reaches_nothing_outside_its_folder(folder: Path, sql: str) -> N
         "install httpfs",
         "set enable_external_access = true; select * from '../outside.csv'",
         "select 1; select 2",
-        "pragma version",
+        "explain select 1",
         "-- nothing",
     ],
 )

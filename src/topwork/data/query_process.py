@@ -1,8 +1,9 @@
 """The process in which a query runs: it may read files in one folder and below, and nothing else.
 
-It is a program of its own, because DuckDB takes relative names from the folder of its process. It reads one JSON
-object from standard input, ``{"query": ..., "folder": ...}``, and writes JSON lines: the names of the columns and then
-the rows, or one object with the key ``error``. It imports nothing of topwork and knows nothing of what a column means.
+It is a program of its own, because DuckDB takes relative names from the folder of its process; before 1.5 it refuses
+them altogether where it may read one folder only. It reads one JSON object from standard input,
+``{"query": ..., "folder": ...}``, and writes JSON lines: the names of the columns and then the rows, or one object with
+the key ``error``. It imports nothing of topwork and knows nothing of what a column means.
 """
 
 from __future__ import annotations
