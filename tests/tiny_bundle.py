@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -112,6 +112,9 @@ class TinyModality:
 
     def parts(self, tensor: Array) -> None:
         return
+
+    def languages(self, encoded: Iterable[bytes]) -> Mapping[str, float]:
+        return {}
 
     @property
     def described_by(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -133,6 +133,10 @@ class Modality(Protocol):
 
     def vary(self, canvas: Array, preprocessing: Preprocessing, draw: np.random.Generator) -> Array:
         """Draw a tensor as ``preprocessing`` has it that shows the same thing a little differently."""
+        ...
+
+    def languages(self, encoded: Iterable[bytes]) -> Mapping[str, float]:
+        """Return which share of inputs is in which language (ISO 639-1; ``und`` for unknown); empty without any."""
         ...
 
     @property

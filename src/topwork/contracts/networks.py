@@ -21,7 +21,8 @@ class TrunkCard:
     """What is said of a pretrained network before it is loaded.
 
     ``n_parameters`` counts the trunk without its old head; ``input_size`` is in the modality's own unit
-    (pixels high and wide); ``offers`` holds words such as ``pooled``, ``feature_map``, ``stages``.
+    (pixels high and wide); ``offers`` holds words such as ``pooled``, ``feature_map``, ``stages``; ``languages``
+    are the codes (ISO 639-1) of those it was trained on, none where that means nothing or is not known.
     """
 
     name: str
@@ -36,6 +37,7 @@ class TrunkCard:
     offline: bool
     offers: frozenset[str]
     weights_sha256: str
+    languages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

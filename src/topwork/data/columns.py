@@ -12,13 +12,16 @@ from topwork.contracts import Array
 from topwork.data.tables import Table, table_of
 from topwork.errors import DataError
 
-__all__ = ["LABEL", "TEXT", "Column", "Columns", "table_of_columns"]
+__all__ = ["IN_MEMORY", "LABEL", "TEXT", "Column", "Columns", "table_of_columns"]
 
 Column: TypeAlias = Sequence[object] | Array
 """Values of one column: a list, an array, or anything else with a length that can be gone through."""
 
 Columns: TypeAlias = Mapping[str, Column] | tuple[Column, Column]
 """Columns by name, or texts and their labels."""
+
+IN_MEMORY = "in-memory"
+"""What such data are called where others have the name of a file."""
 
 TEXT, LABEL = "text", "label"
 """Names of the columns of a pair."""

@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias
 
 from topwork.contracts import Dataset, Modality
 from topwork.data.archives import zip_tree
-from topwork.data.columns import LABEL, TEXT, Columns, table_of_columns
+from topwork.data.columns import IN_MEMORY, LABEL, TEXT, Columns, table_of_columns
 from topwork.data.folders import class_folders, looks_split, split_folders, unwrap
 from topwork.data.kinds import by_suffix, kind_of, left_aside
 from topwork.data.queries import QUERY_SUFFIX, run_query
@@ -27,7 +27,7 @@ from topwork.data.trees import Tree, folder_tree, read_path
 from topwork.errors import DataError, DecodeError
 from topwork.inputs import modalities
 
-__all__ = ["Layout", "ReadOptions", "read"]
+__all__ = ["Layout", "ReadOptions", "name_of", "read", "spelled"]
 
 Layout: TypeAlias = Literal["auto", "folders", "split-folders", "table"]
 """What kind of data set it is; ``auto`` finds out."""
@@ -103,6 +103,22 @@ def read(
     if path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):
         return _from_tree(zip_tree(path), options, modality)
     raise _not_a_data_set(path)
+
+
+def name_of(data: str | Path | Columns) -> Path:
+    """Return the path of a data set; one in memory is called ``in-memory``."""
+    return Path(data) if isinstance(data, str | Path) else Path(IN_MEMORY)
+
+
+def spelled(data: str | Path | Columns) -> str:
+    """Return a data set as it stands in a call: its path, or what holds it in memory, but not the data."""
+    if isinstance(data, str | Path):
+        return repr(str(data))
+    return (
+        "(texts, labels)"
+        if isinstance(data, tuple)
+        else "{" + ", ".join(f"{name!r}: …" for name in data) + "}"
+    )
 
 
 def _from_columns(columns: Columns, options: ReadOptions) -> Dataset:

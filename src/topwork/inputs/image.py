@@ -7,7 +7,7 @@ It does not normalise by mean and deviation (the exported network does), and kno
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -150,6 +150,10 @@ class ImageModality:
         """Draw a crop, perhaps mirrored, in other light: ``uint8 [height, width, 3]``; see `image_variation`."""
         spec = _own(preprocessing)
         return image_variation.vary(canvas, spec.height, spec.width, draw)
+
+    def languages(self, encoded: Iterable[bytes]) -> Mapping[str, float]:  # noqa: ARG002
+        """Return nothing: pictures are in no language."""
+        return {}
 
     @property
     def described_by(self) -> str:

@@ -7,7 +7,7 @@ numbered tokens. What the numbers mean is the tokeniser's business; it knows no 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 
 from topwork.contracts import Array, Decoded, Json, Piece, Preprocessing, Shown, Wire
 from topwork.errors import UsageError
-from topwork.inputs import text_description, text_excerpt, text_likeness, text_synthesis
+from topwork.inputs import text_description, text_excerpt, text_language, text_likeness, text_synthesis
 from topwork.inputs.files import read_file
 from topwork.inputs.text_opening import opened, words_of
 from topwork.inputs.text_preprocessing import WORDS, TextPreprocessing
@@ -144,6 +144,16 @@ class TextModality:
         """Return the tensor as it is: a crop of a photo shows the same thing, a text less a word may not."""
         _own(preprocessing)
         return canvas
+
+    def languages(self, encoded: Iterable[bytes]) -> Mapping[str, float]:
+        """Return which share of texts is in which language, roughly; see `text_language`.
+
+        Raises
+        ------
+        DecodeError
+            A text cannot be read.
+        """
+        return text_language.languages_of(opened(one).text for one in encoded)
 
     @property
     def described_by(self) -> str:

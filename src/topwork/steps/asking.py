@@ -6,6 +6,7 @@ from pathlib import Path
 
 from topwork import plugins
 from topwork.contracts import Dataset, Recipe, Task, Trunk
+from topwork.data.columns import Columns
 from topwork.data.corrections import apply, read_corrections
 from topwork.data.reading import read
 from topwork.errors import UsageError
@@ -20,7 +21,7 @@ __all__ = ["look_up"]
 
 
 def look_up(
-    data: Path,
+    data: str | Path | Columns,
     trunk: str | None,
     recipe: str,
     seed: int,

@@ -48,6 +48,7 @@ ALL_MINILM_L6_V2 = EncoderTrunk(
         offline=False,
         offers=frozenset({"pooled", "stages"}),
         weights_sha256=_MINILM.member_sha256,
+        languages=("en",),
     ),
     tokenizer=_minilm_tokenizer,
     encoder=Encoder(

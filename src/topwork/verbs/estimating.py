@@ -9,6 +9,7 @@ import numpy as np
 
 from topwork.bundle.tensors import encode_arrays
 from topwork.contracts import Array, Budget, Clock, FitJob, Fold, Forecast, Goal, row_numbers
+from topwork.data.columns import Columns
 from topwork.data.split import SplitOptions
 from topwork.engines.choice import build, reference
 from topwork.errors import DataError
@@ -56,7 +57,7 @@ class FitEstimate:
 
 
 def estimate(
-    data: str | Path,
+    data: str | Path | Columns,
     *,
     trunk: str | None = None,
     budget: str | float | None = DEFAULT_BUDGET,
@@ -83,7 +84,7 @@ def estimate(
     """
     around = around or Surroundings()
     watch = _Watch(around.clock)
-    order = look_up(Path(data), trunk, "ladder", seed, budget, options or FitOptions(), around)
+    order = look_up(data, trunk, "ladder", seed, budget, options or FitOptions(), around)
     preparation = Preparation(order.trunk, order.modality, around)
     preparation.engine()
     starting_s = watch.lap()

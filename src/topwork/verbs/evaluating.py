@@ -11,7 +11,8 @@ import numpy as np
 from topwork import __version__
 from topwork.contracts import Array, Dataset, FitRecord, SplitSummary, TargetResult, row_numbers
 from topwork.data.check import Findings, examine
-from topwork.data.reading import read
+from topwork.data.columns import Columns
+from topwork.data.reading import name_of, read, spelled
 from topwork.errors import DataError, UsageError
 from topwork.report.forms import FORMS
 from topwork.steps.duplicates import near_pairs
@@ -48,7 +49,7 @@ class _Judgeable:
 
 def evaluate(
     bundle: str | Path,
-    data: str | Path,
+    data: str | Path | Columns,
     *,
     report: str | Path | None = None,
     options: FitOptions | None = None,
@@ -78,7 +79,7 @@ def evaluate(
     began_s = around.clock() if around.began_s is None else around.began_s
     model = load(bundle, around=around)
     fitted = model.record
-    scored = _score(model, Path(data), options, around)
+    scored = _score(model, data, options, around)
     results = {name: _judge(model, scored, name, fitted, options) for name in model.servable.targets}
     sizes = fitted.split.n_train, fitted.split.n_valid, len(scored.rows)
     record = replace(
@@ -86,8 +87,8 @@ def evaluate(
         kind="evaluation",
         created=moment(around.wall_clock()),
         topwork=__version__,
-        command=around.command or f"topwork.evaluate({str(bundle)!r}, {str(data)!r})",
-        data=summarise_data(Path(data).name, scored.dataset, scored.findings),
+        command=around.command or f"topwork.evaluate({str(bundle)!r}, {spelled(data)})",
+        data=summarise_data(name_of(data).name, scored.dataset, scored.findings),
         settings=_settings(model),
         notes=(),
         forecasts=(),
@@ -126,7 +127,7 @@ def _renderer(report: Path) -> Callable[[FitRecord], str]:
     return render
 
 
-def _score(model: Model, data: Path, options: FitOptions, around: Surroundings) -> _Judgeable:
+def _score(model: Model, data: str | Path | Columns, options: FitOptions, around: Surroundings) -> _Judgeable:
     """Read the data, score every row, and leave out what the model was fitted on."""
     dataset = _named_as(model, read(data, options.reading()))
     for line in (dataset.layout, *dataset.understood):

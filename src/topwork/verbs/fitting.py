@@ -36,7 +36,9 @@ from topwork.contracts import (
     Workplace,
 )
 from topwork.data.check import examine, require_enough
+from topwork.data.columns import Columns
 from topwork.data.corrections import free_name, write_suspects
+from topwork.data.reading import name_of, spelled
 from topwork.data.split import SplitOptions, make_folds, make_split
 from topwork.engines.choice import build, reference
 from topwork.engines.grafting import graft
@@ -46,6 +48,7 @@ from topwork.report.html import render_html
 from topwork.steps.asking import look_up
 from topwork.steps.duplicates import near_pairs
 from topwork.steps.goldens import golden_inputs
+from topwork.steps.languages import foreign
 from topwork.steps.material import TrunkMaterial, resources_of
 from topwork.steps.onward import BundleTrunk, forgotten, keep_sides
 from topwork.steps.options import (
@@ -96,7 +99,7 @@ class _Climbed:
 
 
 def fit(
-    data: str | Path,
+    data: str | Path | Columns,
     out: str | Path | None = None,
     *,
     trunk: str | None = None,
@@ -111,7 +114,8 @@ def fit(
     Parameters
     ----------
     data
-        A folder with one sub-folder per label, a folder of such splits, a table, or a zip of any of these.
+        A folder with one sub-folder per label, a folder of such splits, a table, a zip of any of these, or a query
+        (``.sql``). Or texts in memory: a pair ``(texts, labels)``, or a mapping of columns to lists.
     out
         Where the bundle goes; the report is written beside it. Without it the bundle lives as long as the
         model; `Model.save` keeps a copy.
@@ -141,10 +145,10 @@ def fit(
     around = around or Surroundings()
     began_s = around.clock() if around.began_s is None else around.began_s
     deadline = Budget(around.clock, around.clock() + duration_s(budget))
-    place = Place.of(Path(data), out)
+    place = Place.of(name_of(data), out)
     sweep(place.bundle.parent, older_than_s=_DAY_S, now_s=around.wall_clock())
     sweep(place.unfinished, older_than_s=_MINUTE_S, now_s=around.wall_clock())
-    order = look_up(Path(data), trunk, recipe, seed, budget, options or FitOptions(), around)
+    order = look_up(data, trunk, recipe, seed, budget, options or FitOptions(), around)
     preparation = Preparation(order.trunk, order.modality, around)
     reading = _read(order, preparation)
     rows = replace(_assign(order, reading), row_s=row_s_of(reading))
@@ -159,7 +163,7 @@ def fit(
         created=moment(around.wall_clock()),
         topwork=__version__,
         command=around.command or _call(data, out, trunk, recipe, seed),
-        data=summarise_data(Path(data).name, order.dataset, rows.findings),
+        data=summarise_data(name_of(data).name, order.dataset, rows.findings),
         split=summarise_split(rows.split, tuple(_cautions(order, rows))),
         trunk=order.trunk.card,
         recipe=order.recipe.name,
@@ -405,6 +409,8 @@ def _cautions(order: Order, rows: Rows) -> Iterator[str]:
     for name, target in rows.targets.items():
         if left := unknown_labels(target, [order.dataset.targets[name][row] for row in test]):
             yield f"{name}: {left}"
+    if strange := foreign(order, rows.findings.usable):
+        yield strange
     n_units = len(np.unique(rows.split.units[test]))
     if n_units < _ALMOST_ALL * len(test):
         yield (
@@ -429,11 +435,13 @@ def _settings(order: Order, preparation: Preparation) -> dict[str, str]:
     }
 
 
-def _call(data: str | Path, out: str | Path | None, trunk: str | None, recipe: str, seed: int) -> str:
+def _call(
+    data: str | Path | Columns, out: str | Path | None, trunk: str | None, recipe: str, seed: int
+) -> str:
     """Write the call as one would in Python."""
     where = "" if out is None else f", {str(out)!r}"
     named = "" if trunk is None else f", trunk={trunk!r}"
-    return f"topwork.fit({str(data)!r}{where}{named}, recipe={recipe!r}, seed={seed})"
+    return f"topwork.fit({spelled(data)}{where}{named}, recipe={recipe!r}, seed={seed})"
 
 
 # --- the bundle ---------------------------------------------------------------------------------------
