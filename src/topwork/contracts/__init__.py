@@ -48,6 +48,7 @@ from topwork.contracts.record import (
     SplitSummary,
     TargetResult,
 )
+from topwork.contracts.regions import CutsRegions
 from topwork.contracts.sections import Chart, Gallery, Matrix, Picture, Point, Section, Series, Table
 from topwork.contracts.serving import Answer, Servable
 from topwork.contracts.values import Array, Budget, Clock, Estimate, Json, Metrics, Progress, row_numbers
@@ -60,6 +61,7 @@ __all__ = [
     "Chart",
     "Clock",
     "Comparison",
+    "CutsRegions",
     "DataSummary",
     "Dataset",
     "Decoded",
