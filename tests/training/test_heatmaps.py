@@ -13,7 +13,7 @@ from topwork.engines.grafting import graft
 from topwork.errors import UsageError
 from topwork.inputs import modality
 from topwork.steps.transfer import exportable_of
-from topwork.training.heatmaps import class_maps, contrast, heat
+from topwork.training.heatmaps import class_maps, contrast, heat, peak
 from topwork.trunks import resolve
 
 N_CHANNELS, N_CLASSES, H, W = 6, 4, 3, 5
@@ -101,3 +101,47 @@ def test_what_speaks_against_an_answer_is_cold() -> None:
 def test_a_map_of_another_network_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(UsageError, match=rf"expected \[n, {N_CHANNELS}, h, w\]"):
         heat(drawn(*shape), drawn(N_CHANNELS), 8)
+
+
+# --- the part that speaks most ---------------------------------------------------------------------------
+
+
+def test_a_peak_is_the_window_with_most_of_what_raised_the_score() -> None:
+    """On 5 × 10 places a window has 2 × 4. It goes by the sum: one strong place loses to several good ones."""
+    feature_map = np.zeros((1, 5, 10), np.float32)
+    feature_map[0, 0, 0] = 3.0
+    feature_map[0, 3:5, 5:9] = 1.0
+    found = peak(feature_map, np.ones(1, np.float32))
+    assert found is not None
+    assert found.box == pytest.approx((0.5, 0.6, 0.9, 1.0))
+    assert found.share == pytest.approx(8 / 11)
+    assert found.raised == pytest.approx(8 / 50)
+
+
+def test_what_spoke_against_a_class_is_no_part_of_what_spoke_for_it() -> None:
+    feature_map = np.zeros((2, 5, 5), np.float32)
+    feature_map[0, 1:3, 1:3] = 1.0
+    feature_map[1, 4, :] = 9.0
+    found = peak(feature_map, np.array([2.0, -1.0], np.float32))
+    assert found is not None
+    assert found.box == pytest.approx((0.2, 0.2, 0.6, 0.6))
+    assert found.share == 1.0
+    assert found.raised == pytest.approx(8 / 25)
+
+
+def test_all_that_raised_a_score_less_all_that_lowered_it_is_the_score() -> None:
+    feature_map, row = drawn(N_CHANNELS, 7, 7), drawn(N_CHANNELS)
+    up, down = peak(feature_map, row), peak(feature_map, -row)
+    assert up is not None
+    assert down is not None
+    score = feature_map.mean(axis=(1, 2)) @ row
+    assert up.raised / up.share - down.raised / down.share == pytest.approx(score, abs=1e-5)
+
+
+@pytest.mark.parametrize("places", [(1, 1), (2, 9), (9, 2)])
+def test_a_coarse_map_has_no_parts(places: tuple[int, int]) -> None:
+    assert peak(np.ones((1, *places), np.float32), np.ones(1, np.float32)) is None
+
+
+def test_where_nothing_raised_the_score_there_is_no_peak() -> None:
+    assert peak(-np.ones((1, 7, 7), np.float32), np.ones(1, np.float32)) is None

@@ -50,6 +50,7 @@ from topwork.contracts.record import (
     SplitSummary,
     TargetResult,
 )
+from topwork.contracts.regions import CutsRegions
 from topwork.contracts.sections import Chart, Gallery, Matrix, Picture, Piece, Point, Section, Series, Table
 from topwork.contracts.serving import Answer, Servable
 from topwork.contracts.values import Array, Budget, Clock, Estimate, Json, Metrics, Progress, row_numbers
@@ -62,6 +63,7 @@ __all__ = [
     "Chart",
     "Clock",
     "Comparison",
+    "CutsRegions",
     "DataSummary",
     "Dataset",
     "Decoded",

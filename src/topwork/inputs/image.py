@@ -20,6 +20,7 @@ from topwork.inputs import image_description, image_heat, image_likeness, image_
 from topwork.inputs.files import read_file
 from topwork.inputs.image_opening import Opened, flatten, opened, orientation_of, resizable
 from topwork.inputs.image_preprocessing import MOST_SIDE_PX, ImagePreprocessing
+from topwork.inputs.image_region import region
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -207,6 +208,18 @@ class ImageModality:
     def synthetic(self, n: int, seed: int) -> tuple[bytes, ...]:
         """Make ``n`` PNG files of gradients, smooth noise and shapes; the same for the same seed."""
         return image_synthesis.pictures(n, seed)
+
+    def region(
+        self, encoded: bytes, box: image_heat.Box, preprocessing: Preprocessing, side_px: int
+    ) -> bytes:
+        """Cut a part out of what the network is shown; see `image_region`.
+
+        Raises
+        ------
+        DecodeError
+            The bytes are no picture, broken, or over a limit.
+        """
+        return region(encoded, box, _own(preprocessing), side_px)
 
 
 IMAGE = ImageModality()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -36,6 +36,17 @@ class Looker:
         """Look into the trunk's graph for the map that its features are the mean of."""
         exposed = expose_feature_map(graph)
         return None if exposed is None else cls(order, preparation, exposed)
+
+    def maps(self, rows: Sequence[int]) -> Iterator[tuple[int, Array]]:
+        """Yield each row with its feature map ``[c, h, w]``; one that cannot be read any more is left out."""
+        engine = self.preparation.engine_on(self.graph)
+        spec = self.order.trunk.preprocessing
+        for row in rows:
+            try:
+                tensor = self.order.modality.decode(self.order.dataset.read(row), spec).tensor
+            except DecodeError:
+                continue
+            yield row, engine.run(tensor[None])[MAP][0]
 
     def heats(
         self, rows: Sequence[int], head: LinearHead, wanted: Sequence[tuple[int, int | None]]

@@ -30,6 +30,7 @@ from topwork.proof.groups import gaps_of
 from topwork.proof.growing import growth_of
 from topwork.proof.looking import Looker, typical
 from topwork.proof.occluding import Occluder
+from topwork.proof.regions import MOST_LABELS, regions_of
 from topwork.proof.rivals import MAJORITY, Rival, classical, compared, from_scratch, frozen, majority
 from topwork.proof.seeds import brittleness, in_times
 from topwork.proof.suspects import Suspicion, gallery_of_outliers, gallery_of_suspects, suspicions
@@ -135,6 +136,7 @@ _Step: TypeAlias = Callable[[Case, _Parts], bool]
 def _steps(case: Case) -> Iterator[tuple[str, _Step]]:
     """Yield the parts that the level of proof asks for, and that mean something of this fit."""
     yield from (("baselines", _baselines), ("growth", _grow), ("labels", _doubt), ("heat maps", _look))
+    yield "regions", _cut
     # More than a head on what was frozen, and not itself what it would be set beside.
     has_trained = len(case.fitted.rungs) > 1 or bool(case.fitted.weights)
     if has_trained and case.order.recipe.name != SCRATCH.name:
@@ -210,6 +212,16 @@ def _look(case: Case, parts: _Parts) -> bool:
             for one in parts.targets[name].sections
         )
         parts.targets[name] = replace(parts.targets[name], sections=drawn)
+    return True
+
+
+def _cut(case: Case, parts: _Parts) -> bool:
+    """Cut out what drives each class, where the network shows where it looks."""
+    looker = Looker.of(case.order, case.preparation, case.graph)
+    if looker is not None:
+        for name in parts.targets:
+            most_labels = max(1, MOST_LABELS // len(parts.targets))
+            parts.add(name, regions_of(looker, case.after, name, case.fitted.heads[name], most_labels))
     return True
 
 

@@ -8,12 +8,19 @@ at the map's coarse grain, and not that it was good evidence. This module knows 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from topwork.contracts import Array
 from topwork.errors import UsageError
 
-__all__ = ["class_maps", "contrast", "heat"]
+__all__ = ["Peak", "class_maps", "contrast", "heat", "peak"]
+
+_WINDOW = 0.4
+"""Part of either side that a peak takes."""
+_FEWEST_PLACES = 3
+"""On a coarser map than this a window is no part."""
 
 
 def class_maps(feature_map: Array, weight: Array) -> Array:
@@ -74,6 +81,51 @@ def heat(feature_map: Array, weight_row: Array, side_px: int) -> Array:
     raised = np.maximum(_stretched(places, side_px), 0)
     most = raised.max()
     return np.asarray(raised / most if most > 0 else raised, dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """The part of an input that raised a score most.
+
+    Attributes
+    ----------
+    box
+        Left, top, right and bottom, 0 to 1.
+    share
+        Of all that raised the score in this input, what lies here, 0 to 1.
+    raised
+        By how much this part raised the score.
+    """
+
+    box: tuple[float, float, float, float]
+    share: float
+    raised: float
+
+
+def peak(feature_map: Array, weight_row: Array) -> Peak | None:
+    """Find the window, about two fifths of each side, whose places raised a score most in all.
+
+    Parameters
+    ----------
+    feature_map
+        Of one input, ``float32 [c, h, w]``.
+    weight_row
+        ``float32 [c]``, as `contrast` gives it.
+
+    Returns
+    -------
+    None where no place raised it, or where the map has fewer than 3 places to a side. Of several windows the first.
+    """
+    places = class_maps(feature_map[None], weight_row[None])[0, 0]
+    raised = np.maximum(places.astype(np.float64), 0)
+    if min(places.shape) < _FEWEST_PLACES or not raised.any():
+        return None
+    (h, w), size = places.shape, tuple(max(1, round(_WINDOW * n)) for n in places.shape)
+    sums = np.lib.stride_tricks.sliding_window_view(raised, size).sum(axis=(2, 3))
+    top, left = (int(at) for at in np.unravel_index(sums.argmax(), sums.shape))
+    box = (left / w, top / h, (left + size[1]) / w, (top + size[0]) / h)
+    most = float(sums[top, left])
+    return Peak(box, most / float(raised.sum()), most / places.size)
 
 
 def _stretched(places: Array, side_px: int) -> Array:
