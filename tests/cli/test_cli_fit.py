@@ -124,7 +124,7 @@ def folder_of(tmp_path: Path, photos: Path, what: str) -> Path:
 
 BAD_DATA = {
     "missing": "does not exist",
-    "note.txt": "is no data set that can be read",
+    "note.txt": "is a single text; expected a data set",
     "photo.jpg": "is a single photo",
     "empty": "There are no photos in the folder empty",
     "flat": "20 photos lie directly in the folder flat",

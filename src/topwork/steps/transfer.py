@@ -109,6 +109,7 @@ def graph_identity(trunk: Trunk) -> str:
     """Return the SHA-256 of all that decides what the exported graph computes."""
     parts = {
         "trunk": trunk.identity,
+        "inputs": trunk.preprocessing.to_json(),
         "layout": _LAYOUT,
         **{name: version_of(name) for name in ("torch", "timm")},
     }
