@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from topwork.contracts import Array, Piece
 from topwork.errors import DecodeError, UsageError
 from topwork.inputs import IMAGE, TEXT, TextPreprocessing, modality
-from topwork.inputs.text_excerpt import around_warmest, excerpt, stretches
+from topwork.inputs.text_excerpt import around_warmest, excerpt, marked, stretches
 from topwork.inputs.text_opening import opened
+from topwork.inputs.text_tokens import windows_of
 from toy_texts import toy_tokenizer
 
 SPEC = TextPreprocessing(toy_tokenizer(), window=12, max_windows=3)
@@ -25,7 +26,8 @@ def excerpt_of(encoded: bytes, n_characters: int) -> str:
 
 
 def marked_of(encoded: bytes, heat: Array, spec: TextPreprocessing) -> tuple[tuple[str, float], ...]:
-    return tuple((one.text, one.heat) for one in TEXT.overlay(encoded, heat, spec, 160).pieces)
+    text = opened(encoded).text
+    return marked(text, windows_of(text, spec)[0], heat)
 
 
 # --- the room ---------------------------------------------------------------------------------------------
@@ -234,3 +236,12 @@ def test_the_classical_description_counts_words_that_the_fitted_texts_have() -> 
     assert tested.shape == (1, fitted.shape[1])
     assert tested.nnz == 2
     assert np.allclose(np.sqrt(fitted.multiply(fitted).sum(axis=1)), 1)
+
+
+def test_the_warmest_word_is_shown_as_1_however_many_tokens_it_has() -> None:
+    heat = np.full((1, 16), 0.4, np.float32)
+    shown = TEXT.overlay(b"the parcelparcel", heat, SPEC, 160).pieces
+    assert "".join(one.text for one in shown) == "the parcelparcel"
+    assert max(one.heat for one in shown) == 1
+    cold = TEXT.overlay(b"the parcel", np.zeros((1, 16), np.float32), SPEC, 160).pieces
+    assert {one.heat for one in cold} == {0.0}

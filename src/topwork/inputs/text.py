@@ -199,7 +199,9 @@ class TextModality:
         windows, _ = windows_of(text, _own(preprocessing))
         marked = text_excerpt.marked(text, windows, heat)
         seen = text_excerpt.around_warmest(marked, 2 * _CHARACTERS_PER_PX * side_px)
-        return Shown(pieces=tuple(Piece(word, warmth) for word, warmth in seen))
+        # A word has the heat of all of its tokens: the warmest of them is to be 1 again.
+        most = max((abs(warmth) for _, warmth in marked), default=0.0) or 1.0
+        return Shown(pieces=tuple(Piece(word, warmth / most) for word, warmth in seen))
 
     def parts(self, tensor: Array) -> Array:
         """Return ``bool [m, k, w]``: stretches of a few tokens, at most `_MOST_PARTS` of them, but for a window's ends.
