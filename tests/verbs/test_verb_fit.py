@@ -216,6 +216,7 @@ def test_a_recipe_is_told_what_the_budget_must_still_hold_for(
     photos: Path, tiny_trunk: Path, around: Surroundings, tmp_path: Path
 ) -> None:
     """All rows of the data, at the speed of reading them where it has been seen."""
+    around = replace(around, cache_dir=tmp_path / "cache")
     with recipe_that_tells(tmp_path / "plugin") as seen:
         for data in (photos, write_photos(tmp_path / "many", 34, seed=5)):
             options = FitOptions(proof="none")

@@ -66,7 +66,8 @@ def test_a_second_process_would_say_the_same(model: Model, tmp_path: Path) -> No
     again = load(model.save(tmp_path / "copy.topwork"))
     texts, labels = toy_texts(20, seed=9)
     said, told = model.predict(texts), again.predict(texts)
-    assert [one.answer for one in said] == [one.answer for one in told]
+    for one, other in zip(said, told, strict=True):
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-2)
     assert sum(one.label == label for one, label in zip(said, labels, strict=True)) >= 16
 
 
