@@ -74,6 +74,20 @@ class FakeServable:
         }
         return {"type": "object", "properties": properties, "required": ["label"]}
 
+    @property
+    def explanation_schema(self) -> Mapping[str, Json] | None:
+        if self.wire.in_json != "text":
+            return None
+        return {"type": "object", "properties": {"pieces": {"type": "array"}}, "required": ["pieces"]}
+
+    def explain(self, inputs: Sequence[bytes]) -> Iterator[Answer]:
+        for index, given in enumerate(inputs):
+            if given.startswith(b"bad"):
+                yield Answer(index, None, "It is no text.\nSend a text.")
+            else:
+                words: list[Json] = [{"text": word, "heat": 0.5} for word in given.decode().split()]
+                yield Answer(index, {"pieces": words})
+
     def prove(self) -> None:
         self.proof()
 

@@ -2,9 +2,9 @@
 
 So is the Python of those pages in docs/ that need no more than the README's files.
 
-The folder holds what the README says it does: ``photos/``, ``others/`` and ``new.jpg``. The blocks run as they stand,
+The folder holds what the README says it does: ``photos/``, ``others/``, ``new.jpg`` and ``reviews.csv``. The blocks run as they stand,
 with three allowances. Lines that call make are only checked against the Makefile; the port is a free one; and the cache
-holds random weights for the default trunk (see `stand_in_weights`), so that nothing is downloaded.
+holds random weights for the default trunks (see `stand_in_weights`), so that nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from markdown_blocks import ROOT, Block, blocks_of
 from stand_in_weights import fill_cache
 from topwork import load
 from toy_photos import COLOURS, photo, write_photos
+from toy_texts import write_text_table
 
 README = ROOT / "README.md"
 PORT = "8000"
@@ -70,6 +71,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     fill_cache(cache)
     write_photos(folder / "photos", 12)
     write_photos(folder / "others", 5, seed=7)
+    write_text_table(folder / "reviews.csv")
     photo(COLOURS["red"], 12345).save(folder / "new.jpg")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     # No GPU: torch would run there, and it runs no graphs but the weights themselves.
@@ -177,9 +179,9 @@ def test_its_commands_and_its_python_run(desk: Desk) -> None:
                 check_what_it_told(desk, told, port)
             n_run["server"] += 1
         elif not text.startswith("make "):
-            check_tables(desk.shell(text))
+            check_tables(text, desk.shell(text))
         n_run[block.language] += 1
-    assert n_run == {"sh": 3, "python": 2, "server": 1}
+    assert n_run == {"sh": 4, "python": 3, "server": 1}
     check_files(desk.folder)
 
 
@@ -200,12 +202,13 @@ def check_answers(output: str) -> None:
     assert '"openapi"' in output
 
 
-def check_tables(output: str) -> None:
-    """The fit and the evaluation print the metrics that the README shows."""
+def check_tables(commands: str, output: str) -> None:
+    """Each fit and each evaluation prints the metrics that the README shows."""
+    n_tables = len(re.findall(r"^topwork (?:fit|evaluate) ", commands, re.M))
     names = ["accuracy", "balanced accuracy", "macro F1", "log loss", "calibration error"]
     [shown] = of_language("text")
     assert [name for name in METRIC.findall(shown.text) if name in names] == names
-    assert [name for name in METRIC.findall(output) if name in names] == 2 * names
+    assert [name for name in METRIC.findall(output) if name in names] == n_tables * names
 
 
 def check_what_it_told(desk: Desk, told: str, port: str) -> None:
@@ -220,6 +223,8 @@ def check_files(folder: Path) -> None:
     assert {path.name for path in folder.iterdir()} >= {
         "photos.topwork",
         "photos.report.html",
+        "reviews.topwork",
+        "reviews.report.html",
         "others.report.html",
         "mine.topwork",
     }

@@ -86,6 +86,25 @@ def test_text_travels_as_text() -> None:
     assert servable.seen == ["Grüße".encode()]
 
 
+def test_a_model_that_can_tells_what_drove_its_answers() -> None:
+    async def use(one: httpx.AsyncClient) -> list[httpx.Response]:
+        body = {"inputs": ["two words", "bad one"]}
+        return [await one.post(path, json=body) for path in ("/explain", "/v1/models/chess/explain")]
+
+    for response in with_client(FakeServable(wire=TEXT), use):
+        assert response.status_code == 200
+        told = response.json()
+        assert told["model"] == "chess"
+        pieces = [{"text": "two", "heat": 0.5}, {"text": "words", "heat": 0.5}]
+        assert told["explanations"] == [{"pieces": pieces}, {"error": "It is no text.\nSend a text."}]
+
+
+def test_a_model_that_cannot_says_so() -> None:
+    response = with_client(FakeServable(), lambda one: one.post("/explain", content=b"xx"))
+    assert response.status_code == 404
+    assert "cannot say what drives its answers" in error_of(response)["message"]
+
+
 def test_a_single_bad_input_is_422_with_its_next_step() -> None:
     error = error_of(post(b"bad"))
     assert error == {

@@ -154,3 +154,15 @@ def test_real_answers_are_as_described() -> None:
             assert fits(value, schema, root), (path, value)
             visited += 1
     assert visited == 14
+
+
+def test_explanations_are_described_where_a_model_gives_them() -> None:
+    without, found = api(), api(wire=TEXT)
+    assert not [path for path in without["paths"] if "explain" in path]
+    assert {path for path in found["paths"] if "explain" in path} == {"/explain", "/v1/models/{name}/explain"}
+    answer = found["paths"]["/explain"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
+    assert answer == {"$ref": "#/components/schemas/Explanations.chess"}
+    schemas = found["components"]["schemas"]
+    assert set(schemas["Explanations.chess"]["properties"]) == {"model", "explanations"}
+    assert schemas["Explanation.chess"]["required"] == ["pieces"]
+    assert {"Answer.chess", "Predictions.chess", "Line.chess", "ExplanationLine.chess"} <= set(schemas)

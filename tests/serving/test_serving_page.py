@@ -143,6 +143,28 @@ def test_text_gets_a_field_of_its_own(browser: Browser) -> None:
         page.close()
 
 
+def test_a_text_is_asked_what_drove_its_answer(browser: Browser) -> None:
+    with serving(FakeServable(wire=TEXT)) as here:
+        page = browser.new_page()
+        page.goto(here)
+        page.get_by_label("One sentence").fill("<b>Grüße</b> Wald")
+        page.get_by_role("button", name="Ask the model").click()
+        page.get_by_role("button", name="What drove this?").click()
+        expect(page.locator(".drove mark")).to_have_text(["<b>Grüße</b>", "Wald"])
+        expect(page.locator(".drove mark").first).to_have_class("for w2")
+        expect(page.get_by_role("button", name="What drove this?")).to_have_count(0)
+        page.close()
+
+
+def test_a_model_that_cannot_tell_is_not_asked_what_drove_its_answer(
+    page: Page, url: str, tmp_path: Path
+) -> None:
+    page.goto(url)
+    page.set_input_files("#input", photos(tmp_path, one=b"abc"))
+    expect(page.locator(".result[data-state=answered]")).to_have_count(1)
+    expect(page.get_by_role("button", name="What drove this?")).to_have_count(0)
+
+
 def test_the_model_tells_how_good_it_is(page: Page, url: str) -> None:
     page.goto(url)
     facts = page.locator("#facts")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -131,6 +132,23 @@ def test_a_trunk_for_pictures_is_refused_for_texts_and_the_other_way_round(
         fit_probe(table, trunk=str(tiny_trunk), around=around)
     with pytest.raises(UsageError, match="takes inputs of the kind 'text'; the data were taken for 'image'"):
         fit_probe(photos, trunk=trunk, around=around)
+
+
+def test_it_tells_which_words_drove_an_answer(model: Model) -> None:
+    text = "The parcel from Anna was broken and the meal too."
+    found = list(model.servable.explain([text.encode(), b" "]))
+    assert found[0].value is not None
+    pieces: Any = found[0].value["pieces"]
+    assert "".join(one["text"] for one in pieces) == text
+    assert max(abs(one["heat"]) for one in pieces) == 1
+    assert found[0].value["answer"] == model.predict(text).answer
+    assert (found[1].value, found[1].index) == (None, 1)
+    schema: Any = model.servable.explanation_schema
+    assert set(schema["properties"]) == set(found[0].value)
+
+
+def test_a_model_of_pictures_does_not(fitted: Model) -> None:
+    assert fitted.servable.explanation_schema is None
 
 
 def test_the_bundle_holds_the_tokeniser_and_says_how_texts_travel(model: Model) -> None:

@@ -35,6 +35,7 @@ from topwork.contracts import (
     by_shape,
 )
 from topwork.errors import BundleError, DecodeError, ProofError, UsageError
+from topwork.training.occlusion import ahead, warmth
 
 if TYPE_CHECKING:
     from topwork.engines.choice import EngineChoice, EngineName
@@ -45,6 +46,9 @@ CHUNK: Final = 16
 """Inputs that are decoded and run together: enough to keep an engine busy, few enough to answer soon."""
 
 _GRAPH_ENGINES: Final[Mapping[str, EngineName]] = {"openvino": "openvino", "onnxruntime": "onnxruntime"}
+
+_WHOLE: Final = 1_000_000
+"""For `Modality.overlay`: whoever asks for an explanation gets all of it."""
 
 Read: TypeAlias = Callable[[int], bytes]
 
@@ -146,6 +150,14 @@ class BundleModel:
         return {"type": "object", "properties": schemas, "required": list(schemas)}
 
     @property
+    def explanation_schema(self) -> Mapping[str, Json] | None:
+        """JSON Schema of what `explain` tells; None where inputs have no parts that could be taken away."""
+        if self._modality.parts(self._bundle.goldens()[0].tensor) is None:
+            return None
+        schemas = {name: _explanation_schema(target) for name, target in self.targets.items()}
+        return next(iter(schemas.values())) if len(schemas) == 1 else _closed(schemas)
+
+    @property
     def about(self) -> Mapping[str, Json]:
         """Trunk, targets with their test scores, data, engine, and when it was fitted; valid as JSON."""
         return self._about
@@ -181,6 +193,28 @@ class BundleModel:
                 yield Answer(scored.row, None, scored.problem)
             else:
                 yield Answer(scored.row, self.answer(scored.scores))
+
+    def explain(self, inputs: Sequence[bytes]) -> Iterator[Answer]:
+        """Tell which parts of each input spoke for the answer, and which against; see `training.occlusion`."""
+        for index, encoded in enumerate(inputs):
+            try:
+                told = {name: self._explained(encoded, name, target) for name, target in self.targets.items()}
+            except DecodeError as error:
+                yield Answer(index, None, str(error))
+            else:
+                yield Answer(index, next(iter(told.values())) if len(told) == 1 else told)
+
+    def _explained(self, encoded: bytes, name: str, target: Target) -> Mapping[str, Json]:
+        tensor = self._modality.decode(encoded, self._preprocessing).tensor
+        parts = self._modality.parts(tensor)
+        assert parts is not None
+        output = scores_output(name)
+        scores = self._engine.run(tensor[None])[output]
+        said = int(scores[0].argmax())
+        heat = warmth(lambda batch: ahead(self._engine.run(batch)[output], said), tensor, parts)
+        shown = self._modality.overlay(encoded, heat, self._preprocessing, _WHOLE)
+        pieces: list[Json] = [{"text": one.text, "heat": round(one.heat, 4)} for one in shown.pieces]
+        return {"answer": target.answer(scores[0]), "pieces": pieces}
 
     def answer(self, scores: Mapping[str, Array]) -> Mapping[str, Json]:
         """Turn the scores of one input into what a client sees; several targets answer under their names."""
@@ -304,6 +338,24 @@ def _choose(engine: str, best: EngineChoice) -> EngineChoice:
     raise UsageError(
         f"There is no engine {engine!r} for bundles.", next_step="Use auto, openvino or onnxruntime."
     )
+
+
+def _explanation_schema(target: Target) -> Mapping[str, Json]:
+    heat: Mapping[str, Json] = {"type": "number", "minimum": -1, "maximum": 1}
+    pieces: Mapping[str, Json] = {
+        "type": "array",
+        "items": _closed({"text": {"type": "string"}, "heat": heat}),
+    }
+    return _closed({"answer": target.answer_schema(), "pieces": pieces})
+
+
+def _closed(properties: Mapping[str, Json]) -> Mapping[str, Json]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
 
 
 def scores_output(target: str) -> str:

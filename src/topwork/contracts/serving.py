@@ -45,6 +45,11 @@ class Servable(Protocol):
         ...
 
     @property
+    def explanation_schema(self) -> Mapping[str, Json] | None:
+        """JSON Schema of the ``value`` of an explanation; None for a model that cannot say what drives its answers."""
+        ...
+
+    @property
     def about(self) -> Mapping[str, Json]:
         """What a person may want to know: trunk, task, labels, test score, engine, when it was fitted."""
         ...
@@ -61,4 +66,8 @@ class Servable(Protocol):
 
     def submit(self, inputs: Sequence[bytes]) -> Iterator[Answer]:
         """Answer encoded inputs; a bad one gets a problem, the others their answer. Safe from several threads."""
+        ...
+
+    def explain(self, inputs: Sequence[bytes]) -> Iterator[Answer]:
+        """Tell what of each encoded input drove the answer; asked only where there is an `explanation_schema`."""
         ...

@@ -1,7 +1,6 @@
-"""What of an input drives the answer, found by taking its parts away one at a time (Zeiler & Fergus 2014).
+"""Heat over the words of mistakes and of typical texts: by how much the answer falls without them.
 
-For inputs whose parts can be gone, as a word of a text can. A part is as warm as the score falls without it. It needs
-no more than the network's answers, and knows no network and no words.
+For a modality whose inputs have parts that can be taken away; see `training.occlusion`. It knows no words.
 """
 
 from __future__ import annotations
@@ -9,48 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from topwork.contracts import Array, Engine, Gallery, Graph, LinearHead, Modality, Picture, Shown
 from topwork.errors import DecodeError
 from topwork.steps.order import Order
 from topwork.steps.recording import THUMBNAIL_PX
 from topwork.steps.transfer import Preparation
 from topwork.training.heatmaps import contrast
+from topwork.training.occlusion import warmth
 
-__all__ = ["Occluder", "warmth"]
+__all__ = ["Occluder"]
 
-_BATCH = 16
 _LEGEND = "What is underlined spoke for the answer, what is dotted against it: the score falls, or rises, without it."
-
-
-def warmth(engine: Engine, tensor: Array, parts: Array, row: Array) -> Array:
-    """Return by how much a score falls without each part of an input.
-
-    Parameters
-    ----------
-    parts
-        ``bool [m, ...]`` over the places of ``tensor``.
-    row
-        Weights ``[d]`` of the score, as `contrast` gives them.
-
-    Returns
-    -------
-    ``float32 [...]`` over the places of the tensor, the largest of them 1 or -1: above 0 where what is there spoke for
-    the score, below where against.
-    """
-    without = np.where(parts, 0, tensor[None]).astype(tensor.dtype)
-    whole = engine.run(tensor[None])["features"][0] @ row
-    told = [
-        engine.run(without[start : start + _BATCH])["features"] @ row
-        for start in range(0, len(without), _BATCH)
-    ]
-    falls = whole - np.concatenate(told)
-    places = np.zeros(tensor.shape, np.float32)
-    for part, fall in zip(parts, falls, strict=True):
-        places[part] = fall / max(1, int(part.sum()))
-    most = float(np.abs(places).max())
-    return places / most if most > 0 else places
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,9 +61,8 @@ class Occluder:
             tensor = modality.decode(encoded, spec).tensor
             parts = modality.parts(tensor)
             assert parts is not None
-            shown: Shown = modality.overlay(
-                encoded, warmth(self.engine, tensor, parts, weights), spec, THUMBNAIL_PX
-            )
+            heat = warmth(lambda batch: self.engine.run(batch)["features"] @ weights, tensor, parts)
+            shown: Shown = modality.overlay(encoded, heat, spec, THUMBNAIL_PX)
         except DecodeError:
             return one
         return replace(one, heat_base64=shown.jpeg_base64, pieces=shown.pieces)

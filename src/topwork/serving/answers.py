@@ -11,13 +11,21 @@ from topwork.serving.messages import dumps
 from topwork.serving.refusals import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+if TYPE_CHECKING:
+    Ask = Callable[[Sequence[bytes]], Iterator[Answer]]
 
 __all__ = ["answered", "error_line", "line", "predictions"]
 
 
-def answered(servable: Servable, inputs: Sequence[Input]) -> Iterator[Answer]:
+def answered(servable: Servable, ask: Ask, inputs: Sequence[Input]) -> Iterator[Answer]:
     """Yield an answer for each input, those that could not be read first.
+
+    Parameters
+    ----------
+    ask
+        What is wanted of the servable: its answers, or its explanations.
 
     Raises
     ------
@@ -25,7 +33,7 @@ def answered(servable: Servable, inputs: Sequence[Input]) -> Iterator[Answer]:
         The servable did not keep its contract: an input has no last answer, or one that was never sent.
     """
     open_inputs = set(range(len(inputs)))
-    for answer in _pieces(servable, inputs):
+    for answer in _pieces(ask, inputs):
         if answer.last:
             open_inputs.remove(answer.index)
         yield answer
@@ -35,7 +43,7 @@ def answered(servable: Servable, inputs: Sequence[Input]) -> Iterator[Answer]:
         )
 
 
-def _pieces(servable: Servable, inputs: Sequence[Input]) -> Iterator[Answer]:
+def _pieces(ask: Ask, inputs: Sequence[Input]) -> Iterator[Answer]:
     readable: list[bytes] = []
     positions: list[int] = []
     for index, given in enumerate(inputs):
@@ -45,7 +53,7 @@ def _pieces(servable: Servable, inputs: Sequence[Input]) -> Iterator[Answer]:
             readable.append(given)
             positions.append(index)
     if readable:
-        for answer in servable.submit(readable):
+        for answer in ask(readable):
             yield replace(answer, index=positions[answer.index])
 
 

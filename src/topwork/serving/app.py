@@ -27,7 +27,7 @@ from topwork.serving.messages import (
     send,
 )
 from topwork.serving.pages import page
-from topwork.serving.prediction import predict, told
+from topwork.serving.prediction import EXPLANATIONS, predict, told
 from topwork.serving.refusals import ClientGone, Refusal
 from topwork.serving.routes import Route, match
 
@@ -67,6 +67,8 @@ class Application:
             Route("GET", "/v1/models", self._list),
             Route("GET", "/v1/models/{name}", self._about),
             Route("POST", "/v1/models/{name}/predict", self._predict),
+            Route("POST", "/explain", self._explain),
+            Route("POST", "/v1/models/{name}/explain", self._explain),
             Route("GET", "/livez", self._livez),
             Route("GET", "/readyz", self._readyz),
             Route("GET", "/openapi.json", self._describe),
@@ -145,6 +147,16 @@ class Application:
     async def _predict(self, request: Request, name: str | None = None) -> Response:
         return await predict(self._model(name), request, self._budget)
 
+    async def _explain(self, request: Request, name: str | None = None) -> Response:
+        hosted = self._model(name)
+        if hosted.servable.explanation_schema is None:
+            raise Refusal(
+                "not_found",
+                f"The model {hosted.servable.name!r} cannot say what drives its answers.",
+                next_step="Its report shows where it looks; models for texts explain themselves here too.",
+            )
+        return await predict(hosted, request, self._budget, EXPLANATIONS)
+
     async def _list(self, _: Request) -> Response:
         return json_response({"models": [_summary(hosted) for hosted in self.models.values()]})
 
@@ -157,6 +169,7 @@ class Application:
                 "about": servable.about,
                 "input": openapi.wire_json(servable.wire, self.limits),
                 "answer_schema": servable.answer_schema,
+                "explanation_schema": servable.explanation_schema,
             }
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from topwork import __version__
@@ -29,6 +30,33 @@ MEANINGS = {
     500: "A mistake of the server; the details are in its log.",
     503: "Not ready yet, or not finished in time.",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """How one kind of question is described, and what its schemas are called."""
+
+    summary: str
+    given: str
+    answer: str
+    answers: str
+    line: str
+
+
+_PREDICT = _Words(
+    "Ask the model about one or several inputs.",
+    "A prediction for each input, in order.",
+    "Answer",
+    "Predictions",
+    "Line",
+)
+_EXPLAIN = _Words(
+    "Ask the model what in one or several inputs drives its answer.",
+    "An explanation for each input, in order: its pieces, and how much each spoke for the answer or against it.",
+    "Explanation",
+    "Explanations",
+    "ExplanationLine",
+)
 ABOUT_ERRORS = (404, 500)
 PREDICT_ERRORS = tuple(MEANINGS)
 
@@ -85,6 +113,8 @@ def _paths(parts: Mapping[str, Servable], limits: Limits) -> Object:
         "parameters": [_name(parts)],
         "post": _predict(parts, limits, "predictWith"),
     }
+    if telling := {part: servable for part, servable in parts.items() if servable.explanation_schema}:
+        paths |= _explaining(telling, first, limits)
     paths["/livez"] = {"get": _get("livez", "Whether the process answers.", "Status", (500,))}
     paths["/readyz"] = {
         "get": _get("readyz", "Whether every model has passed its proof.", "Status", (500, 503))
@@ -92,6 +122,19 @@ def _paths(parts: Mapping[str, Servable], limits: Limits) -> Object:
     paths["/openapi.json"] = {"get": _document_get("openapi", "This description.", "application/json")}
     paths["/docs"] = {"get": _document_get("docs", "This description, for people.", "text/html")}
     paths["/"] = {"get": _document_get("index", "The page to try a model on.", "text/html")}
+    return paths
+
+
+def _explaining(parts: Mapping[str, Servable], first: str, limits: Limits) -> Object:
+    """Return the paths by which models that can are asked what drives their answers."""
+    paths: Object = {
+        "/v1/models/{name}/explain": {
+            "parameters": [_name(parts)],
+            "post": _asked(parts, limits, "explainWith", _EXPLAIN),
+        }
+    }
+    if first in parts:
+        paths["/explain"] = {"post": _asked({first: parts[first]}, limits, "explain", _EXPLAIN)}
     return paths
 
 
@@ -126,11 +169,15 @@ def _document_get(operation: str, summary: str, media_type: str) -> Object:
 
 
 def _predict(parts: Mapping[str, Servable], limits: Limits, operation: str) -> Object:
-    answers = [_ref(f"Predictions.{part}") for part in parts]
-    lines = [_ref(f"Line.{part}") for part in parts]
+    return _asked(parts, limits, operation, _PREDICT)
+
+
+def _asked(parts: Mapping[str, Servable], limits: Limits, operation: str, words: _Words) -> Object:
+    answers = [_ref(f"{words.answers}.{part}") for part in parts]
+    lines = [_ref(f"{words.line}.{part}") for part in parts]
     return {
         "operationId": operation,
-        "summary": "Ask the model about one or several inputs.",
+        "summary": words.summary,
         "description": (
             "Send one input as the body itself, or several as a form or as JSON. An input that cannot be read "
             "gets an error among the predictions; where it was the only one, the status is 422. "
@@ -139,7 +186,7 @@ def _predict(parts: Mapping[str, Servable], limits: Limits, operation: str) -> O
         "requestBody": {"required": True, "content": _contents(list(parts.values()), limits)},
         "responses": {
             "200": {
-                "description": "A prediction for each input, in order.",
+                "description": words.given,
                 "content": {
                     "application/json": {"schema": _any_of(answers)},
                     "application/x-ndjson": {"schema": _any_of(lines)},
@@ -193,14 +240,26 @@ def _schemas(parts: Mapping[str, Servable]) -> Object:
         "ModelSummary": _closed(_summary()),
         "ModelList": _closed({"models": {"type": "array", "items": _ref("ModelSummary")}}),
         "Model": _closed(
-            {**_summary(), **{name: {"type": "object"} for name in ("about", "input", "answer_schema")}}
+            {
+                **_summary(),
+                **{name: {"type": "object"} for name in ("about", "input", "answer_schema")},
+                "explanation_schema": {"type": ["object", "null"]},
+            }
         ),
     }
     for part, servable in parts.items():
-        schemas[f"Answer.{part}"] = dict(servable.answer_schema)
-        schemas[f"Predictions.{part}"] = _predictions(part, servable.name)
-        schemas[f"Line.{part}"] = _line(part)
+        schemas |= _of_answers(_PREDICT, part, servable.name, servable.answer_schema)
+        if servable.explanation_schema is not None:
+            schemas |= _of_answers(_EXPLAIN, part, servable.name, servable.explanation_schema)
     return schemas
+
+
+def _of_answers(words: _Words, part: str, name: str, schema: Mapping[str, Json]) -> Object:
+    return {
+        f"{words.answer}.{part}": dict(schema),
+        f"{words.answers}.{part}": _several(words, part, name),
+        f"{words.line}.{part}": _line(words, part),
+    }
 
 
 def _code() -> Object:
@@ -211,16 +270,16 @@ def _summary() -> Object:
     return {"name": {"type": "string"}, "state": {"type": "string", "enum": ["starting", "ready", "failed"]}}
 
 
-def _predictions(part: str, name: str) -> Object:
-    entry = _any_of([_ref(f"Answer.{part}"), _ref("InputError")])
+def _several(words: _Words, part: str, name: str) -> Object:
+    entry = _any_of([_ref(f"{words.answer}.{part}"), _ref("InputError")])
     return _closed(
-        {"model": {"type": "string", "const": name}, "predictions": {"type": "array", "items": entry}}
+        {"model": {"type": "string", "const": name}, words.answers.lower(): {"type": "array", "items": entry}}
     )
 
 
-def _line(part: str) -> Object:
+def _line(words: _Words, part: str) -> Object:
     place: Object = {"index": {"type": "integer", "minimum": 0}, "last": {"type": "boolean"}}
-    value = _closed({**place, "value": _ref(f"Answer.{part}")})
+    value = _closed({**place, "value": _ref(f"{words.answer}.{part}")})
     return {"anyOf": [value, _closed({**place, "error": {"type": "string"}}), _ref("Error")]}
 
 

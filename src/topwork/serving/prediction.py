@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,19 +20,33 @@ from topwork.serving.refusals import Refusal
 from topwork.serving.work import Batch, Job
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
-    from topwork.contracts import Answer
+    from topwork.contracts import Answer, Servable
     from topwork.serving.gate import ByteBudget
     from topwork.serving.hosting import Hosted
 
-__all__ = ["STREAM_TYPE", "predict"]
+__all__ = ["EXPLANATIONS", "PREDICTIONS", "STREAM_TYPE", "Question", "predict"]
 
 STREAM_TYPE = "application/x-ndjson"
 LOG = logging.getLogger("topwork.serving")
 
 
-async def predict(hosted: Hosted, request: Request, budget: ByteBudget) -> Response:
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of a model: under which name the answers come, and how it is asked."""
+
+    answers: str
+    ask: Callable[[Servable, Sequence[bytes]], Iterator[Answer]]
+
+
+PREDICTIONS = Question("predictions", lambda servable, inputs: servable.submit(inputs))
+EXPLANATIONS = Question("explanations", lambda servable, inputs: servable.explain(inputs))
+
+
+async def predict(
+    hosted: Hosted, request: Request, budget: ByteBudget, question: Question = PREDICTIONS
+) -> Response:
     """Answer one request with JSON, or with a line per answer where it streams.
 
     Raises
@@ -49,7 +64,7 @@ async def predict(hosted: Hosted, request: Request, budget: ByteBudget) -> Respo
     until = asyncio.get_running_loop().time() + hosted.limits.deadline_s
     streams = STREAM_TYPE in request.headers.get("accept", "")
     job = await _begin(
-        hosted, request, partial(_produce, hosted, reader, content), until=until, eager=streams
+        hosted, request, partial(_produce, hosted, question, reader, content), until=until, eager=streams
     )
     first = await _next(job, until)
     if first.error is not None and not first.answers:
@@ -58,7 +73,7 @@ async def predict(hosted: Hosted, request: Request, budget: ByteBudget) -> Respo
         return Response(200, STREAM_TYPE, _lines(job, first, until))
     if first.error is not None:
         raise told(first.error)
-    return json_response({"model": hosted.servable.name, "predictions": predictions(first.answers)})
+    return json_response({"model": hosted.servable.name, question.answers: predictions(first.answers)})
 
 
 def _reader(hosted: Hosted, request: Request) -> Reader:
@@ -78,8 +93,8 @@ async def _read(hosted: Hosted, request: Request, reader: Reader, budget: ByteBu
     return await request.body.read(reader.max_bytes, timeout_s=hosted.limits.body_timeout_s, reserve=reserve)
 
 
-def _produce(hosted: Hosted, reader: Reader, content: bytes) -> Iterator[Answer]:
-    return answered(hosted.servable, reader.read(content))
+def _produce(hosted: Hosted, question: Question, reader: Reader, content: bytes) -> Iterator[Answer]:
+    return answered(hosted.servable, partial(question.ask, hosted.servable), reader.read(content))
 
 
 async def _begin(

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from topwork.contracts import Array, Precision
+from topwork.contracts import Array
 from topwork.inputs.text_excerpt import stretches
-from topwork.proof.occluding import warmth
+from topwork.training.occlusion import ahead, warmth
 
 
 class Summing:
-    """A network that gives each token number a feature of its own and adds them up."""
+    """A score to which each token adds a number of its own."""
 
-    name, version, n_streams = "summing", "1", 1
-    precision: Precision = "fp32"
+    def __init__(self, weights: Array) -> None:
+        self.weights, self.largest = weights, 0
 
-    def __init__(self) -> None:
-        self.largest = 0
-
-    def run(self, batch: Array) -> dict[str, Array]:
+    def __call__(self, batch: Array) -> Array:
         self.largest = max(self.largest, len(batch))
         counts = np.stack([np.bincount(one[one > 0], minlength=12) for one in batch])
-        return {"features": counts.astype(np.float32)}
+        return np.asarray(counts @ self.weights)
 
 
 TOKENS = np.array([[1, 5, 6, 7, 2], [1, 6, 2, 0, 0]], dtype=np.int32)
@@ -30,20 +27,31 @@ TOKENS = np.array([[1, 5, 6, 7, 2], [1, 6, 2, 0, 0]], dtype=np.int32)
 def test_heat_is_what_each_token_adds_to_the_score() -> None:
     weights = np.zeros(12, np.float32)
     weights[[5, 6, 7]] = 2.0, -1.0, 0.5
-    found = warmth(Summing(), TOKENS, stretches(TOKENS, 10), weights)
+    found = warmth(Summing(weights), TOKENS, stretches(TOKENS, 10))
     assert found.tolist() == [[0, 1, -0.5, 0.25, 0], [0, -0.5, 0, 0, 0]]
 
 
 def test_the_tokens_of_a_part_share_its_heat() -> None:
     weights = np.zeros(12, np.float32)
     weights[[5, 6, 7]] = 3.0, 1.0, 0.0
-    found = warmth(Summing(), TOKENS, stretches(TOKENS, 2), weights)
+    found = warmth(Summing(weights), TOKENS, stretches(TOKENS, 2))
     assert found[0].tolist() == [0, 1, 1, 0.25, 0]
     assert found[1].tolist() == [0, 0.25, 0, 0, 0]
 
 
 def test_a_score_that_nothing_changes_is_cold_and_batches_stay_small() -> None:
-    engine = Summing()
+    score = Summing(np.zeros(12))
     long = np.arange(1, 12, dtype=np.int32)[None].repeat(10, axis=0)
-    assert not warmth(engine, long, stretches(long, 96), np.zeros(12, np.float32)).any()
-    assert engine.largest == 16
+    assert not warmth(score, long, stretches(long, 96)).any()
+    assert score.largest == 16
+
+
+def test_an_input_without_parts_is_cold() -> None:
+    two = np.array([[1, 2]], dtype=np.int32)
+    assert not warmth(Summing(np.ones(12)), two, stretches(two, 10)).any()
+
+
+def test_an_output_is_ahead_of_the_mean_of_the_others() -> None:
+    scores = np.array([[1.0, 4.0, 3.0], [0.0, 0.0, 6.0]])
+    assert ahead(scores, 1).tolist() == [2.0, -3.0]
+    assert ahead(np.array([[2.5], [-1.0]]), 0).tolist() == [2.5, -1.0]
