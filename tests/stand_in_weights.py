@@ -25,14 +25,13 @@ def fill_cache(cache_dir: Path) -> None:
     """Write random weights where the default trunks look for the real ones."""
     import torch
 
-    builders = {
-        EFFICIENTNET_LITE0.card: lambda: architectures.build(EFFICIENTNET_LITE0.architecture),
-        ALL_MINILM_L6_V2.card: lambda: encoders.build(ALL_MINILM_L6_V2.encoder),
-    }
-    for card, build in builders.items():
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            network = build()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        networks = {
+            EFFICIENTNET_LITE0.card: architectures.build(EFFICIENTNET_LITE0.architecture),
+            ALL_MINILM_L6_V2.card: encoders.build(ALL_MINILM_L6_V2.encoder),
+        }
+    for card, network in networks.items():
         kept = cache_dir / "weights" / f"{card.weights_sha256}.safetensors"
         tensors.write(kept, _as_downloaded(card.name, network.state_dict()))
 
