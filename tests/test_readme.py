@@ -3,8 +3,8 @@
 So is the Python of those pages in docs/ that need no more than the README's files.
 
 The folder holds what the README says it does: ``photos/``, ``others/``, ``new.jpg`` and ``reviews.csv``. The blocks run
-as they stand, with three allowances. Lines that call make are only checked against the Makefile; the port is a free one; and the cache
-holds random weights for the default trunks (see `stand_in_weights`), so that nothing is downloaded.
+as they stand, with three allowances. Lines that call make are only checked against the Makefile; the port is a free
+one; and the cache holds random weights for the default trunks (see `stand_in_weights`), so that nothing is downloaded.
 """
 
 from __future__ import annotations

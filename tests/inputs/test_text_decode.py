@@ -18,7 +18,7 @@ from topwork.contracts import Decoded
 from topwork.errors import DecodeError
 from topwork.inputs import TEXT, TextPreprocessing
 from topwork.inputs.text_opening import MAX_BYTES, opened
-from topwork.inputs.text_tokens import N_WORD_IDS
+from topwork.inputs.text_tokens import N_WORD_IDS, windows_of
 from toy_texts import SPECIAL, toy_texts, toy_tokenizer
 
 SPEC = TextPreprocessing(toy_tokenizer(), window=20, max_windows=3)
@@ -146,6 +146,24 @@ def test_a_long_text_is_cut_into_windows_with_special_tokens_each() -> None:
     assert decoded.facts["tokens"] == 60
 
 
+@pytest.mark.parametrize("n_words", [63, 64, 100, 130, 140])
+def test_the_windows_of_a_text_are_about_equally_long_and_lose_nothing(n_words: int) -> None:
+    spec = TextPreprocessing(toy_tokenizer(), window=64, max_windows=3)
+    text = " ".join(["late", "parcel", "[SEP]"][i % 3] for i in range(n_words))
+    plain = Tokenizer.from_str(spec.tokenizer).encode(text, add_special_tokens=False)
+    windows, n_dropped = windows_of(text, spec)
+    sizes = [one.n_own for one in windows]
+    assert len(windows) == -(-n_words // 62)
+    assert max(sizes) - min(sizes) <= 1
+    assert (sum(sizes), n_dropped) == (n_words, 0)
+    cls, sep = SPECIAL.index("[CLS]"), SPECIAL.index("[SEP]")
+    assert all((one.ids[0], one.ids[-1], one.n_special) == (cls, sep, 2) for one in windows)
+    assert [number for one in windows for number in list(one.ids)[1:-1]] == plain.ids
+    assert [span for one in windows for span in list(one.spans)[1:-1]] == plain.offsets
+    width = TEXT.decode(text.encode(), spec).tensor.shape[1]
+    assert width == min(64, -(-(max(sizes) + 2) // 16) * 16)
+
+
 def test_a_tokenisers_own_padding_and_truncation_do_not_count() -> None:
     tokenizer = Tokenizer.from_str(toy_tokenizer())
     tokenizer.enable_padding(length=64)
@@ -202,7 +220,7 @@ def check_any(encoded: bytes, spec: TextPreprocessing, n_numbers: int) -> None:
     k, w = tensor.shape
     assert tensor.dtype == np.int32
     assert 1 <= k <= spec.max_windows
-    assert w == spec.window if k > 1 else (w % 16 == 0 or w == spec.window)
+    assert w % 16 == 0 or w == spec.window
     assert 0 <= tensor.min() <= tensor.max() <= n_numbers
     assert (tensor > 0).any(axis=1).all()
     assert (np.diff((tensor > 0).astype(int), axis=1) <= 0).all()  # nothing stands behind an empty place

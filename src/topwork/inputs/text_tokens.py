@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,13 +47,14 @@ class Window:
         Numbers of the tokens, at least one, special tokens included.
     spans
         Where each token begins and ends in the text, in characters; special tokens are empty.
-    n_special
-        How many of them the tokeniser has put around those of the text.
+    n_special, n_leading
+        How many of them the tokeniser has put around those of the text, and how many of these stand before.
     """
 
     ids: Sequence[int]
     spans: Sequence[tuple[int, int]]
     n_special: int = 0
+    n_leading: int = 0
 
     @property
     def n_own(self) -> int:
@@ -63,8 +65,8 @@ class Window:
 def windows_of(text: str, spec: TextPreprocessing) -> tuple[list[Window], int]:
     """Cut a clean text into windows; return those that are kept, and how many tokens lie beyond them.
 
-    Windows follow each other without overlap, each with the tokeniser's own special tokens; those do not count
-    among the tokens that are dropped.
+    Windows follow each other without overlap, as few as will do and of about the same length, each with the
+    tokeniser's own special tokens; those do not count among the tokens that are dropped.
 
     Raises
     ------
@@ -81,17 +83,46 @@ def windows_of(text: str, spec: TextPreprocessing) -> tuple[list[Window], int]:
             "The tokeniser finds no token in the text.", next_step="Leave it out, or choose another trunk."
         )
     n_dropped = sum(one.n_own for one in windows[spec.max_windows :])
-    return windows[: spec.max_windows], n_dropped
+    return _evened(windows[: spec.max_windows]), n_dropped
 
 
 def tensor_of(windows: Sequence[Window], spec: TextPreprocessing) -> Array:
     """Return ``int32 [k, w]``: the number of each token plus 1, and 0 where there is none."""
     longest = max(len(one.ids) for one in windows)
-    width = spec.window if len(windows) > 1 else min(spec.window, -(-longest // STEP) * STEP)
+    width = min(spec.window, -(-longest // STEP) * STEP)
     tensor = np.zeros((len(windows), width), dtype=np.int32)
     for row, one in zip(tensor, windows, strict=True):
         row[: len(one.ids)] = np.asarray(one.ids, dtype=np.int64) + 1
     return tensor
+
+
+def _evened(windows: Sequence[Window]) -> list[Window]:
+    """Share the text's own tokens evenly among as many windows: two of 140 tokens cost less than 256 and 24 padded.
+
+    The special tokens that the first window begins and ends with stand around each.
+    """
+    first = windows[0]
+    if len(windows) == 1:
+        return [first]
+    n_ending = first.n_special - first.n_leading
+    before, after = list(first.ids[: first.n_leading]), list(first.ids[len(first.ids) - n_ending :])
+    ids: list[int] = []
+    spans: list[tuple[int, int]] = []
+    for one in windows:
+        own = slice(one.n_leading, one.n_leading + one.n_own)
+        ids += one.ids[own]
+        spans += one.spans[own]
+    cuts = np.linspace(0, len(ids), len(windows) + 1).round().astype(int)
+    nowhere = [(0, 0)]
+    return [
+        Window(
+            before + ids[start:end] + after,
+            nowhere * len(before) + spans[start:end] + nowhere * len(after),
+            first.n_special,
+            first.n_leading,
+        )
+        for start, end in pairwise(cuts)
+    ]
 
 
 def tokenizers_version() -> str:
@@ -115,8 +146,14 @@ def _tokenised(text: str, spec: TextPreprocessing) -> list[Window]:
         tokenizer = _tokenizer(spec.tokenizer, spec.window)
     whole = tokenizer.encode(text)
     parts = (whole, *whole.overflowing)
-    windows = [Window(one.ids, one.offsets, sum(one.special_tokens_mask)) for one in parts]
+    windows = [Window(one.ids, one.offsets, *_special(one.special_tokens_mask)) for one in parts]
     return [one for one in windows if one.n_own]
+
+
+def _special(mask: Sequence[int]) -> tuple[int, int]:
+    """Return how many tokens are special, and how many of them stand before the text's own."""
+    n_leading = next((place for place, is_special in enumerate(mask) if not is_special), len(mask))
+    return sum(mask), n_leading
 
 
 @lru_cache(maxsize=_N_KEPT)
