@@ -101,8 +101,21 @@ def test_a_model_that_can_tells_what_drove_its_answers() -> None:
 
 def test_a_model_that_cannot_says_so() -> None:
     response = with_client(FakeServable(), lambda one: one.post("/explain", content=b"xx"))
-    assert response.status_code == 404
-    assert "cannot say what drives its answers" in error_of(response)["message"]
+    assert error_of(response)["code"] == "not_found"
+    assert "explain" not in error_of(response)["next_step"]
+
+    async def beside_one_that_can() -> list[httpx.Response]:
+        app = Application(
+            [Hosted(one, Limits()) for one in (FakeServable(), FakeServable("b", TEXT))], Limits()
+        )
+        async with app.running(), client(app) as one:
+            await app.proven()
+            paths = ("/explain", "/v1/models/chess/explain", "/v1/models/b/explain")
+            return [await one.post(path, content=b"xx") for path in paths]
+
+    first, pictures, texts = asyncio.run(beside_one_that_can())
+    assert (first.status_code, texts.status_code) == (404, 200)
+    assert "'chess' cannot say what drives its answers" in error_of(pictures)["message"]
 
 
 def test_a_single_bad_input_is_422_with_its_next_step() -> None:

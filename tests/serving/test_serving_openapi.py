@@ -83,15 +83,17 @@ def test_the_check_itself_tells_right_from_wrong() -> None:
     assert not any(fits(one, schema, {}) for one in wrong)
 
 
-def test_it_describes_every_route_and_no_other() -> None:
+@pytest.mark.parametrize(("wire", "n_routes"), [(PICTURE, 9), (TEXT, 11)])
+def test_it_describes_every_route_and_no_other(wire: Wire, n_routes: int) -> None:
     described = {
         (method.upper(), path)
-        for path, item in api()["paths"].items()
+        for path, item in api(wire=wire)["paths"].items()
         for method in item
         if method != "parameters"
     }
-    assert described == {(route.method, route.path) for route in application(FakeServable()).routes}
-    assert len(described) == 9
+    routes = application(FakeServable(wire=wire)).routes
+    assert described == {(route.method, route.path) for route in routes}
+    assert len(described) == n_routes
 
 
 @pytest.mark.parametrize("names", [("chess",), ("a", "b"), ("Schach 1", "Schach/1", "шахматы")])

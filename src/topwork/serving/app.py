@@ -62,13 +62,17 @@ class Application:
         self._budget = ByteBudget(limits.max_buffered_bytes)
         self._pages = {name: page(name) for name in ("index", "docs")}
         self._openapi = json_response(openapi.document([one.servable for one in hosted], limits))
+        explained = (
+            Route("POST", "/explain", self._explain),
+            Route("POST", "/v1/models/{name}/explain", self._explain),
+        )
+        explains = [one.servable.explanation_schema is not None for one in hosted]
         self.routes = (
+            *(explained[0 if explains[0] else 1 :] if any(explains) else ()),
             Route("POST", "/predict", self._predict),
             Route("GET", "/v1/models", self._list),
             Route("GET", "/v1/models/{name}", self._about),
             Route("POST", "/v1/models/{name}/predict", self._predict),
-            Route("POST", "/explain", self._explain),
-            Route("POST", "/v1/models/{name}/explain", self._explain),
             Route("GET", "/livez", self._livez),
             Route("GET", "/readyz", self._readyz),
             Route("GET", "/openapi.json", self._describe),

@@ -243,7 +243,7 @@ def _schemas(parts: Mapping[str, Servable]) -> Object:
             {
                 **_summary(),
                 **{name: {"type": "object"} for name in ("about", "input", "answer_schema")},
-                "explanation_schema": {"type": ["object", "null"]},
+                "explanation_schema": {"anyOf": [{"type": "object"}, {"const": None}]},
             }
         ),
     }
