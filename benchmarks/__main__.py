@@ -10,7 +10,18 @@ from pathlib import Path
 from benchmarks.place import Place, user_cache
 from benchmarks.results import MOST_BY_OTHERS, RESULTS, Section, Watch, rewrite
 
-NAMES = ("starting", "chess", "serve_ready", "extraction", "memory", "ladder", "peers", "epoch", "estimates")
+NAMES = (
+    "starting",
+    "chess",
+    "serve_ready",
+    "extraction",
+    "memory",
+    "reviews",
+    "ladder",
+    "peers",
+    "epoch",
+    "estimates",
+)
 
 
 def main() -> None:
