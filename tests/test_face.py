@@ -108,3 +108,15 @@ def test_every_error_is_a_topwork_error_and_the_built_in_it_stands_for() -> None
         assert isinstance(raised, builtin)
         assert isinstance(raised, topwork.TopworkError)
         assert str(raised) == "this happened\ndo that"
+
+
+def test_knowing_every_trunk_imports_no_network_library() -> None:
+    """A first fit with a network of the catalogue needs none: its graph came along."""
+    code = (
+        "from topwork import plugins\nassert all(one.card and one.rates for one in plugins.trunks().values())"
+    )
+    loaded = modules_after(code)
+    assert "topwork.trunks.encoder_trunk" in loaded
+    assert [
+        name for name in ("torch", "torchvision", "timm", "transformers", "tokenizers") if name in loaded
+    ] == []

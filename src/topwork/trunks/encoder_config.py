@@ -14,9 +14,8 @@ from topwork.contracts import TrunkCard
 from topwork.errors import WeightsError
 from topwork.inputs.text_preprocessing import TextPreprocessing
 from topwork.trunks.encoder_trunk import EncoderTrunk
-from topwork.trunks.encoders import Encoder, measure
+from topwork.trunks.encoders import Encoder, Pooling, measure
 from topwork.trunks.origin import NO_LICENCE, Companion, Origin, is_commercial, read_object
-from topwork.trunks.token_network import Pooling
 
 __all__ = ["EncoderConfig", "assemble", "parse"]
 

@@ -11,17 +11,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from topwork.contracts import Json, Stage
 from topwork.errors import MissingExtraError, UsageError, WeightsError
-from topwork.trunks.token_network import Pooling
 from topwork.trunks.torchvision_guard import import_torchvision
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Encoder", "EncoderMeasurements", "build", "fill", "measure", "stages"]
+__all__ = ["Encoder", "EncoderMeasurements", "Pooling", "build", "fill", "measure", "stages"]
+
+Pooling: TypeAlias = Literal["mean", "first"]
+"""Of all tokens of a text, or of the first token of its windows."""
 
 _OF_OTHERS = frozenset({"_name_or_path", "auto_map", "transformers_version", "torch_dtype", "dtype"})
 """Fields of a ``config.json`` that name files or code, or say how somebody else stored the weights."""

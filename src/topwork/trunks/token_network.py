@@ -7,13 +7,15 @@ imports torch: import it inside the function that builds a network.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-__all__ = ["Pooling", "TokenNetwork"]
+if TYPE_CHECKING:
+    from topwork.trunks.encoders import Pooling
 
-Pooling = Literal["mean", "first"]
+__all__ = ["TokenNetwork"]
+
 _TOGETHER = 8
 """Windows that are computed at once in training, those of like length together."""
 
