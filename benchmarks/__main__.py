@@ -19,6 +19,7 @@ NAMES = (
     "reviews",
     "ladder",
     "peers",
+    "hotdogs",
     "epoch",
     "estimates",
 )

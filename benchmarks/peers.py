@@ -96,17 +96,17 @@ def measure(place: Place) -> Section:
     photos = place.photos()
     split = split_photos(photos, 0)
     timed = {"fastai": fastai_peer.speeds(fastai, split), "plain PyTorch": plain_peer.speeds(plain, split)}
-    contests = [_contest(place, "chess", photos, (_fastai(fastai, timed), _plain(plain, timed)))]
+    contests = [run_contest(place, "chess", photos, (_fastai(fastai, timed), plain_family(plain, timed)))]
     if place.hotdog is None:
         print("No archive of the hot-dog photos was given with --hotdog; they are left out.", flush=True)
     else:
-        contests.append(_contest(place, "hot dogs", place.hotdog_photos(), (_fastai(fastai, timed),)))
+        contests.append(run_contest(place, "hot dogs", place.hotdog_photos(), (_fastai(fastai, timed),)))
     return Section(
         name="peers",
         title="Transfer, side by side with its peers",
-        goals=[goal for contest in contests for goal in _goals(contest)],
-        tables=(*(_table(contest) for contest in contests), _speed_table(timed)),
-        notes=_notes(place, contests),
+        goals=[goal for contest in contests for goal in goals_of(contest)],
+        tables=(*(table_of(contest) for contest in contests), _speed_table(timed)),
+        notes=notes_of(place, contests),
         pictures={_PICTURE: _picture(contests[0])},
     )
 
@@ -116,13 +116,15 @@ def _fastai(peer: Peer, timed: Mapping[str, Sequence[Timed]]) -> Family:
     return Family("fastai", peer, fastai_peer.choices(timed["fastai"]), n_epochs)
 
 
-def _plain(peer: Peer, timed: Mapping[str, Sequence[Timed]]) -> Family:
+def plain_family(peer: Peer, timed: Mapping[str, Sequence[Timed]]) -> Family:
+    """Return the settings of plain PyTorch that go into a contest."""
     n_epochs = 1 if peer.place.is_quick else plain_peer.N_EPOCHS
     tries = plain_peer.choices(timed["plain PyTorch"])
     return Family("plain PyTorch", peer, tries, n_epochs, plain_peer.LIMIT_S)
 
 
-def _contest(place: Place, title: str, photos: Path, families: tuple[Family, ...]) -> _Contest:
+def run_contest(place: Place, title: str, photos: Path, families: tuple[Family, ...]) -> _Contest:
+    """Go through the splits: ours, and then every family."""
     ours = []
     for seed in place.seeds(f"peers, {title}"):
         split = split_photos(photos, seed)
@@ -136,7 +138,8 @@ def _contest(place: Place, title: str, photos: Path, families: tuple[Family, ...
 # --- what is told of it -----------------------------------------------------------------------------------
 
 
-def _goals(contest: _Contest) -> list[Goal]:
+def goals_of(contest: _Contest) -> list[Goal]:
+    """Return what is promised against the best settings of each family."""
     goals = []
     for family in contest.families:
         pairs = contest.pairs(family.fits[family.best])
@@ -159,7 +162,8 @@ def _goals(contest: _Contest) -> list[Goal]:
     return goals
 
 
-def _table(contest: _Contest) -> Table:
+def table_of(contest: _Contest) -> Table:
+    """Return ours and every setting that was tried, a row each."""
     head = (
         contest.title,
         "splits",
@@ -220,7 +224,8 @@ def _speed_table(timed: Mapping[str, Sequence[Timed]]) -> Table:
     return Table(("peer", "one short try each, chess photos, all layers trained", "images/s"), rows)
 
 
-def _notes(place: Place, contests: Sequence[_Contest]) -> tuple[str, ...]:
+def notes_of(place: Place, contests: Sequence[_Contest]) -> tuple[str, ...]:
+    """Say how it was measured."""
     searches = [
         f"{contest.title} {fits[0].search_s:.0f} s"
         for contest in contests
