@@ -53,7 +53,17 @@ from topwork.contracts.record import (
 from topwork.contracts.regions import CutsRegions
 from topwork.contracts.sections import Chart, Gallery, Matrix, Picture, Piece, Point, Section, Series, Table
 from topwork.contracts.serving import Answer, Servable
-from topwork.contracts.values import Array, Budget, Clock, Estimate, Json, Metrics, Progress, row_numbers
+from topwork.contracts.values import (
+    Array,
+    Budget,
+    Clock,
+    Estimate,
+    Json,
+    Metrics,
+    Progress,
+    known_rows,
+    row_numbers,
+)
 
 __all__ = [
     "Afterwards",
@@ -117,6 +127,7 @@ __all__ = [
     "Wire",
     "Workplace",
     "by_shape",
+    "known_rows",
     "padded",
     "row_numbers",
 ]

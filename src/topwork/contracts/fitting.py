@@ -35,8 +35,12 @@ __all__ = [
     "Workplace",
 ]
 
-Link: TypeAlias = Literal["softmax"]
-"""How scores become predictions; a probe solver exists for each. It grows with the tasks that need one."""
+Link: TypeAlias = Literal["softmax", "identity"]
+"""How scores become predictions; it grows with the tasks that need one.
+
+``softmax``: the scores of k classes, whose truth is a class number. ``identity``: the score is the prediction itself,
+in units of the training data's standard deviation from their mean.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,10 @@ class Target(Protocol):
         ...
 
     def encode(self, raw: Sequence[str | None]) -> Array:
-        """Turn raw labels into what the loss takes; ``int64 [n]`` with -1 for missing or unknown labels."""
+        """Turn raw labels into what the loss takes: ``int64 [n]`` with -1, or ``float64 [n]`` with NaN, where missing.
+
+        `known_rows` tells which rows have a truth. What is missing is None, or a label that training never saw.
+        """
         ...
 
     def evaluate(self, truth: Array, scores: Array, seed: int) -> Metrics:
@@ -149,7 +156,7 @@ class Task(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """One target as a recipe sees it: encoded truth ``int64 [n]`` (-1 where missing), link and width.
+    """One target as a recipe sees it: truth as `Target.encode` gives it, link and width.
 
     ``score`` gives the main metric of truth and scores for a person to read; nothing is chosen by it.
     """

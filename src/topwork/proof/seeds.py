@@ -7,7 +7,17 @@ from math import isfinite
 
 import numpy as np
 
-from topwork.contracts import Afterwards, Array, Budget, Estimate, FitJob, Fitted, Recipe, Table
+from topwork.contracts import (
+    Afterwards,
+    Array,
+    Budget,
+    Estimate,
+    FitJob,
+    Fitted,
+    Recipe,
+    Table,
+    known_rows,
+)
 from topwork.evaluation.brittleness import Spread, spread, variance_ratio
 from topwork.recipes.scratch import SCRATCH
 from topwork.steps.order import Order, Rows
@@ -63,7 +73,7 @@ def in_times(ratio: Estimate) -> str:
 
 
 def _n_test(rows: Rows, name: str) -> int:
-    return int((rows.truth[name][rows.split.test] >= 0).sum())
+    return int(known_rows(rows.truth[name][rows.split.test]).sum())
 
 
 def _told(scores: dict[str, Array], n_test: int, length: str) -> Brittleness:

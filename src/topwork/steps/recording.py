@@ -29,6 +29,7 @@ from topwork.contracts import (
     SplitSummary,
     Target,
     TargetResult,
+    known_rows,
 )
 from topwork.data.check import Findings
 from topwork.errors import DecodeError
@@ -81,9 +82,9 @@ def platform_settings() -> dict[str, str]:
 
 def unknown_labels(target: Target, raw: Sequence[str | None]) -> str:
     """Say how many rows have a label that the model does not know and are therefore not counted; empty for none."""
-    truth = target.encode(raw)
+    known = known_rows(target.encode(raw))
     unknown = Counter(
-        label for label, number in zip(raw, truth.tolist(), strict=True) if label and number < 0
+        label for label, is_known in zip(raw, known.tolist(), strict=True) if label and not is_known
     )
     if not unknown:
         return ""
@@ -131,7 +132,7 @@ def judge(
         test=target.evaluate(judged.truth, judged.scores, 0),
         baselines=baselines,
         sections=sections if pictures is None else (*sections, pictures),
-        n_test=int((judged.truth >= 0).sum()),
+        n_test=int(known_rows(judged.truth).sum()),
     )
 
 
