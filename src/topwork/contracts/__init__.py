@@ -29,6 +29,7 @@ from topwork.contracts.fitting import (
     Target,
     Task,
     Workplace,
+    has_classes,
 )
 from topwork.contracts.inputs import Decoded, Modality, Preprocessing, Shown, Wire
 from topwork.contracts.networks import (
@@ -127,6 +128,7 @@ __all__ = [
     "Wire",
     "Workplace",
     "by_shape",
+    "has_classes",
     "known_rows",
     "padded",
     "row_numbers",

@@ -33,6 +33,7 @@ __all__ = [
     "Target",
     "Task",
     "Workplace",
+    "has_classes",
 ]
 
 Link: TypeAlias = Literal["softmax", "identity"]
@@ -43,9 +44,14 @@ in units of the training data's standard deviation from their mean.
 """
 
 
+def has_classes(link: Link) -> bool:
+    """Tell whether scores belong to classes, of which each input has one."""
+    return link == "softmax"
+
+
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """A test row that the model got most confidently wrong; ``probability`` is that of what it said."""
+    """A test row that the model got wrong; ``probability`` is that of what it said, where there is one."""
 
     row: int
     caption: str
@@ -74,7 +80,7 @@ class Target(Protocol):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Names of the k scores, in their order."""
+        """Names of the k classes that the scores belong to, in their order; empty where there are no classes."""
         ...
 
     @property
@@ -93,12 +99,30 @@ class Target(Protocol):
         """
         ...
 
+    def calibrated(self, truth: Array, held_out: Array) -> Target:
+        """Return what the target becomes by held-out scores ``[n, k]`` of a fit, NaN where a row was not held out.
+
+        A target whose answers are bounded learns its bounds here; others return themselves.
+        """
+        ...
+
+    def joint(self, other: Target) -> Target:
+        """Return a target of the same task by which both can be judged."""
+        ...
+
+    def adopt(self, other: Target, scores: Array) -> Array:
+        """Return scores ``[n, k]`` of another target of the same task as this one's."""
+        ...
+
     def evaluate(self, truth: Array, scores: Array, seed: int) -> Metrics:
         """Compare encoded truth ``[n]`` with scores ``[n, k]``, each metric with its interval."""
         ...
 
     def compare(self, truth: Array, scores: Array, others: Array, seed: int) -> Metrics:
-        """Return each metric of ``scores`` minus that of ``others``, paired row by row, with its interval."""
+        """Return each metric of ``scores`` minus that of ``others``, paired row by row, with its interval.
+
+        Metrics of `evaluate` that only one model has, such as the width of its own bounds, are left out.
+        """
         ...
 
     def differences(self, truth: Array, scores: Array, others: Array, rival: str) -> tuple[Section, ...]:
@@ -113,8 +137,17 @@ class Target(Protocol):
         """Tables and matrices for the report."""
         ...
 
+    @property
+    def about_mistakes(self) -> tuple[str, str]:
+        """Title and caption of a gallery of `mistakes`."""
+        ...
+
     def mistakes(self, truth: Array, scores: Array, limit: int) -> tuple[Mistake, ...]:
-        """Return the most confidently wrong rows first; ``row`` counts from 0 within ``truth``."""
+        """Return the gravest mistakes first; ``row`` counts from 0 within ``truth``."""
+        ...
+
+    def spell(self, truth: float) -> str:
+        """Return one encoded truth as a person reads it."""
         ...
 
     def answer(self, scores: Array) -> Mapping[str, Json]:
@@ -137,6 +170,11 @@ class Task(Protocol):
     @property
     def needs(self) -> frozenset[str]:
         """What a trunk must offer for it."""
+        ...
+
+    @property
+    def link(self) -> Link:
+        """How scores of its targets become predictions; what counts classes in the data goes by it."""
         ...
 
     def learn(self, raw: Sequence[str | None]) -> Target:
@@ -294,9 +332,12 @@ class Rung:
     validation
         Main metric of the targets on validation rows, averaged where there are several.
     log_loss
-        Choice is made on it; of validation rows, in nats.
+        Choice is made on it: the mean of `topwork.evaluation.links.losses_of` over validation rows, of classes the
+        log loss in nats.
     gain
-        Log loss of the best rung before it minus its own, paired; above zero it is better.
+        That loss of the best rung before it minus its own, paired; above zero it is better.
+    loss_name
+        What a person calls that loss.
     trained_share
         Share of the network's weights that were trained.
     chosen
@@ -312,6 +353,7 @@ class Rung:
     trained_share: float | None = None
     n_steps: int | None = None
     chosen: bool = False
+    loss_name: str = "log loss"
 
 
 @dataclass(frozen=True, slots=True)

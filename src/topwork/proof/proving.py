@@ -25,6 +25,7 @@ from topwork.contracts import (
     Section,
     Table,
     TargetResult,
+    has_classes,
     known_rows,
 )
 from topwork.proof.groups import gaps_of
@@ -38,6 +39,7 @@ from topwork.proof.suspects import Suspicion, gallery_of_outliers, gallery_of_su
 from topwork.proof.thresholds import threshold_of
 from topwork.recipes.probe import PROBE
 from topwork.recipes.scratch import SCRATCH
+from topwork.report.quantities import is_share
 from topwork.steps.order import Order, Rows
 from topwork.steps.transfer import Preparation
 
@@ -72,8 +74,11 @@ class Case:
 
     @property
     def classed(self) -> tuple[str, ...]:
-        """The targets whose answers are classes; what doubts labels or shows what is typical is about these alone."""
-        return tuple(name for name, one in self.after.targets.items() if one.link == "softmax")
+        """The targets whose answers are classes.
+
+        What doubts labels, shows what is typical or takes the score for a share is about these alone.
+        """
+        return tuple(name for name, one in self.after.targets.items() if has_classes(one.link))
 
     def scores(self) -> dict[str, Array]:
         """Return the model's scores ``[n_test, k]`` of the test rows."""
@@ -180,7 +185,7 @@ def _baselines(case: Case, parts: _Parts) -> bool:
 def _grow(case: Case, parts: _Parts) -> bool:
     if parts.probe is None:
         return True
-    for name in parts.targets:
+    for name in case.classed:
         growth = growth_of(case.order, case.before, parts.probe[1], name)
         if growth is not None:
             parts.growth[name] = growth
@@ -298,7 +303,7 @@ def _claims(case: Case, parts: _Parts, name: str) -> Table | None:
         (
             "It generalises better",
             "difference of the score to the network from scratch",
-            _points(scratch.difference[metric]),
+            _spelled(metric, scratch.difference[metric]),
         ),
         ("It needs less data", *_enough(parts.growth.get(name), scratch.metrics[metric].value)),
         (
@@ -315,8 +320,12 @@ def _claims(case: Case, parts: _Parts, name: str) -> Table | None:
     return Table("What pretraining brought here", ("claim", "measured as", "result"), tuple(rows))
 
 
-def _points(difference: Estimate) -> str:
-    return difference.in_points() if difference.is_known else "not measured"
+def _spelled(metric: str, difference: Estimate) -> str:
+    if not difference.is_known:
+        return "not measured"
+    if is_share(metric):
+        return difference.in_points()
+    return f"{difference.value:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
 
 
 def _brittle(case: Case, parts: _Parts, name: str) -> str:

@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from topwork.contracts import Afterwards, Array, Budget, Comparison, FitJob, Fitted, Link
+from topwork.contracts import Afterwards, Array, Budget, Comparison, FitJob, Fitted, Link, Target
 from topwork.errors import DecodeError
 from topwork.recipes.probe import PROBE
 from topwork.recipes.scratch import SCRATCH
@@ -53,16 +53,19 @@ def compared(
     for name, target in rows.targets.items():
         truth = rows.truth[name][rows.split.test]
         found[name] = tuple(
-            Comparison(
-                name=rival.name,
-                how=rival.how,
-                metrics=target.evaluate(truth, rival.scores[name], seed),
-                difference=target.compare(truth, scores[name], rival.scores[name], seed),
-                seconds=rival.seconds,
-            )
-            for rival in rivals
+            _comparison(target, truth, (scores[name], rival.scores[name]), rival, seed) for rival in rivals
         )
     return found
+
+
+def _comparison(
+    target: Target, truth: Array, scores: tuple[Array, Array], rival: Rival, seed: int
+) -> Comparison:
+    """Compare this model's scores with a rival's, by the metrics that both have."""
+    difference = target.compare(truth, *scores, seed)
+    metrics = target.evaluate(truth, scores[1], seed)
+    own = {name: metrics[name] for name in metrics if name in difference}
+    return Comparison(rival.name, rival.how, own, difference, rival.seconds)
 
 
 def blind(rows: Rows) -> Rival:

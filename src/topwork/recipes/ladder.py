@@ -41,7 +41,7 @@ from topwork.evaluation.comparison import one_standard_error_choice
 from topwork.recipes.probe import PROBE
 from topwork.training.fingerprint import digest, versions_of
 from topwork.training.forecasts import peak_bytes, range_of
-from topwork.training.judging import losses_of_rows, mean_score, of_rows
+from topwork.training.judging import loss_name, losses_of_rows, mean_score, of_rows
 from topwork.training.links import solver_of
 from topwork.training.plan import (
     BATCH,
@@ -138,6 +138,7 @@ class _Candidate:
             probe.notes,
             log_loss=_mean(losses),
             trained_share=0.0,
+            loss_name=loss_name(job.goals),
         )
         return cls(rung, scores, losses)
 
@@ -392,6 +393,7 @@ class _Climber:
             gain=_mean(best.losses - losses),
             trained_share=n_trained / n_all,
             n_steps=outcome.n_steps,
+            loss_name=loss_name(self.job.goals),
         )
         return _Candidate(told, scores, losses, heads, outcome.weights)
 
@@ -511,8 +513,9 @@ def _because(outcome: Outcome | None) -> str:
 def _told(rung: Rung) -> str:
     assert rung.gain is not None
     assert rung.log_loss is not None
+    score = f"{rung.validation:.1%}" if rung.loss_name == "log loss" else f"{rung.validation:.3f}"
     return (
-        f"{rung.name}: validation {rung.validation:.1%}, log loss {rung.log_loss.value:.3f} "
+        f"{rung.name}: validation {score}, {rung.loss_name} {rung.log_loss.value:.3f} "
         f"(gain {rung.gain.value:+.3f}), {rung.seconds:.0f} s"
     )
 

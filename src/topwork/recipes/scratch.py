@@ -14,7 +14,7 @@ import numpy as np
 
 from topwork.contracts import FitJob, Fitted, LinearHead, Material, Moment, Resources, Rung, padded
 from topwork.errors import UsageError
-from topwork.training.judging import mean_score, of_rows
+from topwork.training.judging import loss_name, mean_score, of_rows
 from topwork.training.links import solver_of
 from topwork.training.plan import BATCH, RungPlan
 
@@ -208,6 +208,7 @@ def _fitted(job: FitJob, outcome: Outcome, seconds: float, history: tuple[Moment
         trained_share=1.0,
         n_steps=outcome.n_steps,
         chosen=True,
+        loss_name=loss_name(job.goals),
     )
     return Fitted(heads, held_out, weights=weights, rungs=(rung,), history=history)
 

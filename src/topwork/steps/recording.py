@@ -139,11 +139,12 @@ def judge(
 def worst(
     target: Target, judged: Judged, dataset: Dataset, modality: Modality, *, with_pictures: bool
 ) -> Gallery:
-    """Collect the most confident mistakes, with a thumbnail each where pictures may be kept."""
+    """Collect the gravest mistakes, with a thumbnail each where pictures may be kept."""
     found = target.mistakes(judged.truth, judged.scores, _N_PICTURES)
     rows = [int(judged.rows[one.row]) for one in found]
+    title, caption = target.about_mistakes
     return Gallery(
-        "Most confident mistakes",
+        title,
         tuple(
             replace(
                 pictured(dataset, row, modality, keep=with_pictures),
@@ -154,7 +155,7 @@ def worst(
             )
             for row, one in zip(rows, found, strict=True)
         ),
-        "Wrong answers on the test rows, the surest first. Some of them may be wrong labels.",
+        caption,
     )
 
 
@@ -176,9 +177,12 @@ def told_on_the_way(fitted: Fitted) -> tuple[Section, ...]:
         x_label="time since fitting began",
         y_label="main metric on validation rows",
         series=tuple(series),
-        caption="Each rung starts from the best of those before it; nothing is chosen by this metric, but by log loss.",
+        caption=(
+            "Each rung starts from the best of those before it; nothing is chosen by this metric, but by "
+            f"{first.loss_name}."
+        ),
         x_kind="seconds",
-        y_kind="share",
+        y_kind="share" if first.loss_name == "log loss" else "number",
     )
     return (chart,)
 

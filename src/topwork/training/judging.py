@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from topwork.contracts import Array, Goal, known_rows
-from topwork.evaluation.links import losses_of
+from topwork.evaluation.links import LOSS_NAMES, losses_of
 
-__all__ = ["losses_of_rows", "mean_score", "of_rows"]
+__all__ = ["loss_name", "losses_of_rows", "mean_score", "of_rows"]
 
 
 def of_rows(goals: Mapping[str, Goal], rows: Array) -> dict[str, Goal]:
@@ -32,6 +32,11 @@ def losses_of_rows(goals: Mapping[str, Goal], scores: Mapping[str, Array]) -> Ar
         losses[i, known] = losses_of(goal.link, goal.truth[known], scores[name][known])
     some = ~np.isnan(losses).all(axis=0)
     return np.asarray(np.nanmean(losses[:, some], axis=0))
+
+
+def loss_name(goals: Mapping[str, Goal]) -> str:
+    """Return what a person calls the losses of `losses_of_rows`."""
+    return " and ".join(dict.fromkeys(LOSS_NAMES[goal.link] for goal in goals.values()))
 
 
 def mean_score(goals: Mapping[str, Goal], scores: Mapping[str, Array]) -> float:
