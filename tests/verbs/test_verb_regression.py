@@ -61,13 +61,13 @@ def test_an_answer_is_a_number_within_its_interval(model: Model, table: Path) ->
     with table.open(encoding="utf-8") as stream:
         true = {row["file"]: float(row["price"]) for row in csv.DictReader(stream)}
     said = {name: model.predict(table.with_name(name)) for name in true}
+    width = model.record.targets["price"].test["interval_width"].value
     for one in said.values():
         assert one.low is not None
         assert one.high is not None
-        assert one.value is not None
-        assert one.low < one.value < one.high
+        assert one.value == pytest.approx((one.low + one.high) / 2)
+        assert one.high - one.low == pytest.approx(width)
         assert one.label is None
-    assert model.record.targets["price"].test["interval_width"].value == pytest.approx(one.high - one.low)
     assert np.corrcoef([true[name] for name in true], [said[name].value for name in true])[0, 1] > 0.7
     inside = [(said[name].low or 0) <= true[name] <= (said[name].high or 0) for name in true]
     assert np.mean(inside) > 0.8
