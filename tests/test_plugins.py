@@ -6,12 +6,16 @@ import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import pytest
 
 from topwork import plugins
-from topwork.contracts import Recipe, Table, Target, Task
+from topwork.contracts import Array, Recipe, Table, Target, Task, has_classes, known_rows
 from topwork.errors import PluginError, UsageError
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
 
 
 def entry(name: str, value: str, group: str = "topwork.tasks") -> EntryPoint:
@@ -20,7 +24,7 @@ def entry(name: str, value: str, group: str = "topwork.tasks") -> EntryPoint:
 
 def test_the_built_in_ones_are_found_by_discovery() -> None:
     found = {kind: set(plugins.discover(kind)) for kind in plugins.GROUPS}
-    assert found["tasks"] >= {"classification"}
+    assert found["tasks"] >= {"classification", "regression"}
     assert found["recipes"] >= {"probe"}
     assert found["trunks"] >= {
         "efficientnet-lite0",
@@ -61,26 +65,52 @@ def test_a_plugin_that_does_not_import_is_named() -> None:
 
 def test_a_plugin_that_keeps_no_contract_is_told_what_it_lacks() -> None:
     half = plugins.discover("tasks", [entry("x", "types:SimpleNamespace")])["x"]
-    with pytest.raises(PluginError, match="lacks name, needs, learn, restore"):
+    with pytest.raises(PluginError, match="lacks name, needs, learn, restore, link"):
         plugins.load(half)
 
 
 # --- contract suites, by discovery ----------------------------------------------------------------------
 
 
+def raw_for(task: Task, letters: str) -> list[str | None]:
+    """Return a label for each letter that the task can learn from: itself, or a number that stands for it."""
+    return [*letters] if has_classes(task.link) else [f"{ord(one) - 96}.5" for one in letters]
+
+
+def better(target: Target, truth: Array, draw: Generator) -> Array:
+    """Return scores that are random, and nearer to the truth than chance."""
+    import numpy as np
+
+    scores, known = draw.normal(size=(len(truth), target.n_outputs)), known_rows(truth)
+    if has_classes(target.link):
+        scores[np.flatnonzero(known), truth[known]] += 2
+        return scores
+    return np.asarray(scores / 4 + np.nan_to_num(truth)[:, None])
+
+
 @pytest.mark.parametrize("name", plugins.discover("tasks"))
 def test_a_task_keeps_its_contract(name: str) -> None:
+    import numpy as np
+
     task: Task = plugins.task(name)
-    raw = ["b", "a", None, "b", "c"]
+    raw = [*raw_for(task, "ba"), None, *raw_for(task, "bc")]
     target: Target = task.learn(raw)
     again = task.restore(target.state())
     truth = again.encode(raw)
-    assert list(truth) == list(target.encode(raw))
-    assert truth[2] == -1
-    assert len(target.labels) == target.n_outputs == 3
-    import numpy as np
+    assert again == target
+    assert np.array_equal(truth, target.encode(raw), equal_nan=truth.dtype.kind == "f")
+    assert known_rows(truth).tolist() == [True, True, False, True, True]
+    assert target.link == task.link
+    assert len(target.labels) == (target.n_outputs if has_classes(target.link) else 0)
 
     scores = np.random.default_rng(0).normal(size=(5, target.n_outputs))
+    assert target.spell(truth[0]) == target.spell(truth[3]) != target.spell(truth[1])
+    assert all(target.about_mistakes)
+    assert np.allclose(target.joint(again).adopt(again, scores), scores)
+    bounded = target.calibrated(np.tile(truth, 10), np.tile(scores, (10, 1)))
+    assert task.restore(bounded.state()) == bounded
+    assert set(bounded.answer(scores[0])) == set(bounded.answer_schema()["properties"])  # type: ignore[arg-type]
+    assert target.compare(truth, scores, scores, 0).keys() <= bounded.evaluate(truth, scores, 0).keys()
     metrics = target.evaluate(truth, scores, 0)
     assert target.main_metric in metrics
     assert all(m.low <= m.value <= m.high for m in metrics.values())
@@ -95,11 +125,10 @@ def test_a_task_compares_models_row_by_row(name: str) -> None:
     """Each metric of one less that of the other, and nothing where the two are one."""
     import numpy as np
 
-    raw = [*"abcabcabcabc", None]
+    raw = [*raw_for(plugins.task(name), "abcabcabcabc"), None]
     target: Target = plugins.task(name).learn(raw)
     truth, draw = target.encode(raw), np.random.default_rng(0)
-    ours, theirs = (draw.normal(size=(13, target.n_outputs)) for _ in range(2))
-    ours[np.arange(12), truth[:12]] += 2
+    ours, theirs = better(target, truth, draw), draw.normal(size=(13, target.n_outputs))
     difference = target.compare(truth, ours, theirs, 0)
     found, others = target.evaluate(truth, ours, 0), target.evaluate(truth, theirs, 0)
     assert set(difference) == set(found)
@@ -113,7 +142,7 @@ def test_a_task_compares_models_row_by_row(name: str) -> None:
     assert all(one.value == 0 and one.low <= 0 <= one.high for one in same.values())
     reordered = target.compare(truth[::-1], ours[::-1], theirs[::-1], 0)
     assert reordered[target.main_metric] == difference[target.main_metric]
-    hidden = truth < 0
+    hidden = ~known_rows(truth)
     ours[hidden], theirs[hidden] = 9.0, -9.0
     assert target.compare(truth, ours, theirs, 0) == difference
 
@@ -122,7 +151,7 @@ def test_a_task_compares_models_row_by_row(name: str) -> None:
 def test_a_task_s_tables_of_differences_name_the_rival(name: str) -> None:
     import numpy as np
 
-    raw = [*"abcabcabc", None]
+    raw = [*raw_for(plugins.task(name), "abcabcabc"), None]
     target: Target = plugins.task(name).learn(raw)
     truth, draw = target.encode(raw), np.random.default_rng(0)
     ours, theirs = (draw.normal(size=(10, target.n_outputs)) for _ in range(2))
@@ -139,7 +168,7 @@ def test_a_task_s_tables_of_differences_name_the_rival(name: str) -> None:
         again = target.differences(truth, *others, "the one")
         assert [section.title for section in again] == [section.title for section in found["the one"]]
         assert again == () or again != found["the one"]
-    unlabelled = target.differences(np.full(10, -1), ours, theirs, "the one")
+    unlabelled = target.differences(target.encode([None] * 10), ours, theirs, "the one")
     assert all("nan" not in str(row) for one in unlabelled if isinstance(one, Table) for row in one.rows)
 
 
@@ -193,6 +222,45 @@ def test_a_recipe_keeps_its_contract(name: str) -> None:
     assert np.array_equal(features, before)
     again = recipe(job)
     assert np.array_equal(again.heads["a"].weight, head.weight)
+
+
+@pytest.mark.parametrize("name", ["probe", "ladder", "scratch"])
+def test_a_built_in_recipe_fits_numbers(name: str) -> None:
+    """How red a picture is; half of the mean's error is gone on rows that were held out."""
+    import time
+
+    import numpy as np
+    import torch
+
+    from tiny_material import SIDE, TinyMaterial, features_of
+    from topwork.contracts import Budget, FitJob, Fold, Goal
+    from topwork.progress import Quiet
+
+    draw, rows = np.random.default_rng(0), np.arange(60)
+    red = draw.uniform(-1.7, 1.7, 60)
+    colours = np.stack([120 + 60 * red, np.full(60, 90.0), 120 - 60 * red], axis=1) + draw.normal(
+        0, 5, (60, 3)
+    )
+    pictures = np.tile(np.clip(colours, 0, 255)[:, None, None].astype(np.uint8), (1, SIDE, SIDE, 1))
+    truth = np.where(rows == 5, np.nan, red)
+    folds = tuple(Fold(rows[rows % 4 != j], rows[rows % 4 == j]) for j in range(4))
+    material = TinyMaterial(pictures)
+    goals, budget = {"a": Goal(truth, "identity", 1)}, Budget(time.perf_counter)
+    job = FitJob(features_of(material), goals, folds, 0, budget, Quiet(), material, n_steps=80)
+    fitted = plugins.recipe(name)(job)
+    network = material.network()
+    changed = {key: torch.from_numpy(value) for key, value in fitted.weights.items()}
+    network.load_state_dict({**network.state_dict(), **changed})
+    with torch.no_grad():
+        after = network.eval()(torch.from_numpy(pictures)).numpy()
+    head, known = fitted.heads["a"], known_rows(truth)
+    assert head.weight.shape[0] == 1
+    said = (after @ head.weight.T + head.bias)[:, 0]
+    assert np.mean((said - truth)[known] ** 2) < 0.5 * np.var(truth[known])
+    held_out = known & ~np.isnan(fitted.held_out["a"][:, 0])
+    assert held_out.sum() >= len(folds[0].valid) - 1
+    assert np.mean((fitted.held_out["a"][:, 0] - truth)[held_out] ** 2) < 0.5 * np.var(truth[held_out])
+    assert {rung.loss_name for rung in fitted.rungs} <= {"squared error"}
 
 
 def test_a_plugin_of_another_package_is_found(tmp_path: Path) -> None:

@@ -28,3 +28,20 @@ def photo(colour: tuple[int, int, int], seed: int):  # type: ignore[no-untyped-d
     coarse = rng.normal(0, 45, size=(8, 8, 3)) + np.array(colour)
     small = Image.fromarray(np.clip(coarse, 0, 255).astype(np.uint8))
     return small.resize((48, 40), Image.Resampling.BICUBIC)
+
+
+def write_measured(folder: Path, n: int = 80, *, seed: int = 0) -> Path:
+    """Write ``n`` photos between blue and red, and a table of how much each costs: the redder, the more.
+
+    The price is 50 + 30 · redness with a noise of 2; return the table's path.
+    """
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = ["file,price"]
+    for i in range(n):
+        red = rng.random()
+        colour = (int(40 + 160 * red), 60, int(200 - 160 * red))
+        photo(colour, 10_000 * (seed + 1) + i).save(folder / f"{i:03}.jpg", quality=92)
+        lines.append(f"{i:03}.jpg,{50 + 30 * red + rng.normal(0, 2):.3f}")
+    (folder / "prices.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder / "prices.csv"

@@ -23,7 +23,7 @@ from topwork.errors import PluginError, UsageError
 __all__ = ["GROUPS", "Plugin", "discover", "load", "recipe", "recipes", "task", "tasks", "trunk", "trunks"]
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
-    "tasks": ("name", "needs", "learn", "restore"),
+    "tasks": ("name", "needs", "learn", "restore", "link"),
     "trunks": ("card", "preprocessing", "identity", "fetch", "graph", "load", "stages"),
     "recipes": ("name", "requires", "__call__"),
 }

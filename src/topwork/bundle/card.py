@@ -90,7 +90,8 @@ def _body(name: str, record: FitRecord) -> Iterator[str]:
 
 def _target(name: str, target: TargetResult, n_test: int) -> Iterator[str]:
     yield f"## Target {_plain(name)}: {_plain(target.task)}"
-    yield f"{len(target.labels)} labels: {_list(target.labels)}."
+    if target.labels:
+        yield f"{len(target.labels)} labels: {_list(target.labels)}."
     yield f"On {n_test} test rows that nothing was chosen on, each figure with its 95 % interval:"
     yield _table(target.test, target.baselines)
 

@@ -63,6 +63,9 @@ Bundle = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="End standard output with one JSON object.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show results alone, no progress.")]
+Task = Annotated[
+    str, typer.Option(metavar="NAME", help="What the targets are: classification, regression, a plugin's.")
+]
 Seed = Annotated[
     int, typer.Option(metavar="N", min=0, help="Of splits and all else that is drawn at random.")
 ]
@@ -122,7 +125,7 @@ def fit(
     ] = None,
     trunk: Trunk = None,
     recipe: Annotated[str, typer.Option(metavar="NAME", help="How it is fitted.")] = "ladder",
-    task: Annotated[str, typer.Option(metavar="NAME", help="What the targets are.")] = "classification",
+    task: Task = "classification",
     budget: BudgetOption = "5m",
     steps: Annotated[
         int | None,
@@ -219,6 +222,7 @@ def estimate(
     input: Input = None,  # noqa: A002 - the option's name
     target: Target = None,
     layout: LayoutOption = "auto",
+    task: Task = "classification",
     device: Device = "auto",
     quiet: Quiet = False,
     json: Json = False,
@@ -229,7 +233,7 @@ def estimate(
     from topwork import verbs
     from topwork.cli.output import show_estimate
 
-    options = _options(input, target, None, None, layout)
+    options = replace(_options(input, target, None, None, layout), task=task)
     around = replace(_around(context, "auto", quiet=quiet), device=device)
     found = verbs.estimate(data, trunk=trunk, budget=budget, seed=seed, options=options, around=around)
     show_estimate(found, data, as_json=json)
@@ -318,14 +322,17 @@ def data_check(
     group: Group = None,
     time: Time = None,
     layout: LayoutOption = "auto",
+    task: Task = "classification",
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
     """Show what a fit would see, and what it would refuse."""
+    from dataclasses import replace
+
     from topwork import verbs
     from topwork.cli.listings import show_check
 
-    options = _options(input, target, group, time, layout)
+    options = replace(_options(input, target, group, time, layout), task=task)
     found = verbs.check(data, seed=seed, options=options, around=_around(context, quiet=quiet))
     raise typer.Exit(show_check(found, as_json=json))
 

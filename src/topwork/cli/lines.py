@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["one_line", "put", "put_json", "put_table", "say"]
+__all__ = ["number", "one_line", "put", "put_json", "put_table", "say"]
 
 _GAP = "  "
 
@@ -60,3 +60,10 @@ def one_line(text: str) -> str:
 
 def _controls(character: str) -> bool:
     return character < " " or "\x7f" <= character <= "\x9f" or character in "\u2028\u2029"
+
+
+def number(value: float | None) -> str:
+    """Return a number with four digits, and all that stand before its point."""
+    if value is None:
+        return "unknown"
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.4g}"

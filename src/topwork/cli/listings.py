@@ -167,10 +167,11 @@ def show_comparison(found: BundleComparison, *, as_json: bool) -> None:
         put_table(list(_comparison_rows(one)))
         put()
         put(_finding(one))
-        put(
-            f"Both right on {one.n_both_right:,}, only A on {one.n_only_a_right:,}, only B on "
-            f"{one.n_only_b_right:,}, both wrong on {one.n_both_wrong:,}."
-        )
+        if one.n_both_right + one.n_only_a_right + one.n_only_b_right + one.n_both_wrong:  # none of numbers
+            put(
+                f"Both right on {one.n_both_right:,}, only A on {one.n_only_a_right:,}, only B on "
+                f"{one.n_only_b_right:,}, both wrong on {one.n_both_wrong:,}."
+            )
         if one.disagreements:
             put()
             rows = [[f"  {d.key}", d.truth, d.a, d.b] for d in one.disagreements]

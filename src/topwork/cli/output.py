@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from topwork.cli.lines import one_line, put, put_json, put_table, say
+from topwork.cli.lines import number, one_line, put, put_json, put_table, say
 from topwork.errors import UsageError
 
 if TYPE_CHECKING:
@@ -58,9 +58,11 @@ def show_fit(
 
 def _put_rungs(record: FitRecord) -> None:
     """Write what each rung gained and cost."""
-    from topwork.report.quantities import percent
+    from topwork.report.quantities import spell
+    from topwork.report.words import validation_metric
 
-    rows = [["  rung", "validation", "log loss", "gain, 95 % interval", "seconds", ""]]
+    metric = validation_metric(record) or "accuracy"
+    rows = [["  rung", "validation", record.rungs[0].loss_name, "gain, 95 % interval", "seconds", ""]]
     for rung in record.rungs:
         loss = "" if rung.log_loss is None else f"{rung.log_loss.value:.3f}"
         gain = (
@@ -68,7 +70,8 @@ def _put_rungs(record: FitRecord) -> None:
             if rung.gain is None
             else f"{rung.gain.value:+.3f}  {rung.gain.low:+.3f} to {rung.gain.high:+.3f}"
         )
-        cells = (percent(rung.validation), loss, gain, f"{rung.seconds:.1f}", "chosen" if rung.chosen else "")
+        score, chosen = spell(metric, rung.validation), "chosen" if rung.chosen else ""
+        cells = (score, loss, gain, f"{rung.seconds:.1f}", chosen)
         rows.append([f"  {rung.name}", *map(breakable, cells)])
     put_table(rows)
     put()
@@ -170,11 +173,9 @@ def put_results(record: FitRecord) -> None:
     where = "of these data" if record.kind == "evaluation" else "of the test split"
     for name, result in record.targets.items():
         put()
-        classes, inputs = (
-            counted(len(result.labels), "class", "classes"),
-            counted(record.split.n_test if result.n_test is None else result.n_test, "input"),
-        )
-        put(breakable(f"{name}: {classes}, measured on {inputs} {where}"))
+        kind = counted(len(result.labels), "class", "classes") if result.labels else result.task
+        inputs = counted(record.split.n_test if result.n_test is None else result.n_test, "input")
+        put(breakable(f"{name}: {kind}, measured on {inputs} {where}"))
         _put_metrics(result)
     put()
     for note in record.split.notes:
@@ -229,6 +230,8 @@ def _write_text(predictions: Iterable[Prediction], model: Model) -> int:
 
 
 def _in_words(one: Prediction) -> str:
+    if one.value is not None:
+        return number(one.value) + (f"   ({number(one.low)} to {number(one.high)})" if one.is_bounded else "")
     if one.label is None:
         return json.dumps(one.answer, ensure_ascii=False)
     others = [f"{name} {value:.1%}" for name, value in list(one.probabilities.items())[1:3]]
@@ -251,12 +254,25 @@ def _write_csv(predictions: Iterable[Prediction], model: Model) -> int:
         raise UsageError("CSV holds one target; this model has several.", next_step="Use --format jsonl.")
     names = next(iter(labels.values()))
     table = csv.writer(sys.stdout, lineterminator="\n")
+    if not names:
+        return _write_values(predictions, table)
     table.writerow(["input", "label", "error", *names])
     n_good = 0
     for one in predictions:
         n_good += one.answer is not None
         shares = [f"{one.probabilities[n]:.6f}" if n in one.probabilities else "" for n in names]
         table.writerow([one.input, one.label or "", _problem(one), *shares])
+    return n_good
+
+
+def _write_values(predictions: Iterable[Prediction], table: Any) -> int:
+    """Write what has no classes: a number and its bounds, with all digits that they have."""
+    table.writerow(["input", "value", "low", "high", "error"])
+    n_good = 0
+    for one in predictions:
+        n_good += one.answer is not None
+        cells = ("" if found is None else repr(found) for found in (one.value, one.low, one.high))
+        table.writerow([one.input, *cells, _problem(one)])
     return n_good
 
 

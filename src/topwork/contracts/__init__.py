@@ -29,6 +29,7 @@ from topwork.contracts.fitting import (
     Target,
     Task,
     Workplace,
+    has_classes,
 )
 from topwork.contracts.inputs import Decoded, Modality, Preprocessing, Shown, Wire
 from topwork.contracts.networks import (
@@ -53,7 +54,17 @@ from topwork.contracts.record import (
 from topwork.contracts.regions import CutsRegions
 from topwork.contracts.sections import Chart, Gallery, Matrix, Picture, Piece, Point, Section, Series, Table
 from topwork.contracts.serving import Answer, Servable
-from topwork.contracts.values import Array, Budget, Clock, Estimate, Json, Metrics, Progress, row_numbers
+from topwork.contracts.values import (
+    Array,
+    Budget,
+    Clock,
+    Estimate,
+    Json,
+    Metrics,
+    Progress,
+    known_rows,
+    row_numbers,
+)
 
 __all__ = [
     "Afterwards",
@@ -117,6 +128,8 @@ __all__ = [
     "Wire",
     "Workplace",
     "by_shape",
+    "has_classes",
+    "known_rows",
     "padded",
     "row_numbers",
 ]

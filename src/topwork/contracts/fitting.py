@@ -33,15 +33,25 @@ __all__ = [
     "Target",
     "Task",
     "Workplace",
+    "has_classes",
 ]
 
-Link: TypeAlias = Literal["softmax"]
-"""How scores become predictions; a probe solver exists for each. It grows with the tasks that need one."""
+Link: TypeAlias = Literal["softmax", "identity"]
+"""How scores become predictions; it grows with the tasks that need one.
+
+``softmax``: the scores of k classes, whose truth is a class number. ``identity``: the score is the prediction itself,
+in units of the training data's standard deviation from their mean.
+"""
+
+
+def has_classes(link: Link) -> bool:
+    """Tell whether scores belong to classes, of which each input has one."""
+    return link == "softmax"
 
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """A test row that the model got most confidently wrong; ``probability`` is that of what it said."""
+    """A test row that the model got wrong; ``probability`` is that of what it said, where there is one."""
 
     row: int
     caption: str
@@ -70,7 +80,7 @@ class Target(Protocol):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Names of the k scores, in their order."""
+        """Names of the k classes that the scores belong to, in their order; empty where there are no classes."""
         ...
 
     @property
@@ -83,7 +93,25 @@ class Target(Protocol):
         ...
 
     def encode(self, raw: Sequence[str | None]) -> Array:
-        """Turn raw labels into what the loss takes; ``int64 [n]`` with -1 for missing or unknown labels."""
+        """Turn raw labels into what the loss takes: ``int64 [n]`` with -1, or ``float64 [n]`` with NaN, where missing.
+
+        `known_rows` tells which rows have a truth. What is missing is None, or a label that training never saw.
+        """
+        ...
+
+    def calibrated(self, truth: Array, held_out: Array) -> Target:
+        """Return what the target becomes by held-out scores ``[n, k]`` of a fit, NaN where a row was not held out.
+
+        A target whose answers are bounded learns its bounds here; others return themselves.
+        """
+        ...
+
+    def joint(self, other: Target) -> Target:
+        """Return a target of the same task by which both can be judged."""
+        ...
+
+    def adopt(self, other: Target, scores: Array) -> Array:
+        """Return scores ``[n, k]`` of another target of the same task as this one's."""
         ...
 
     def evaluate(self, truth: Array, scores: Array, seed: int) -> Metrics:
@@ -91,7 +119,10 @@ class Target(Protocol):
         ...
 
     def compare(self, truth: Array, scores: Array, others: Array, seed: int) -> Metrics:
-        """Return each metric of ``scores`` minus that of ``others``, paired row by row, with its interval."""
+        """Return each metric of ``scores`` minus that of ``others``, paired row by row, with its interval.
+
+        Metrics of `evaluate` that only one model has, such as the width of its own bounds, are left out.
+        """
         ...
 
     def differences(self, truth: Array, scores: Array, others: Array, rival: str) -> tuple[Section, ...]:
@@ -106,8 +137,17 @@ class Target(Protocol):
         """Tables and matrices for the report."""
         ...
 
+    @property
+    def about_mistakes(self) -> tuple[str, str]:
+        """Title and caption of a gallery of `mistakes`."""
+        ...
+
     def mistakes(self, truth: Array, scores: Array, limit: int) -> tuple[Mistake, ...]:
-        """Return the most confidently wrong rows first; ``row`` counts from 0 within ``truth``."""
+        """Return the gravest mistakes first; ``row`` counts from 0 within ``truth``."""
+        ...
+
+    def spell(self, truth: float) -> str:
+        """Return one encoded truth as a person reads it."""
         ...
 
     def answer(self, scores: Array) -> Mapping[str, Json]:
@@ -132,6 +172,11 @@ class Task(Protocol):
         """What a trunk must offer for it."""
         ...
 
+    @property
+    def link(self) -> Link:
+        """How scores of its targets become predictions; what counts classes in the data goes by it."""
+        ...
+
     def learn(self, raw: Sequence[str | None]) -> Target:
         """Fix the labels from training values.
 
@@ -149,7 +194,7 @@ class Task(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """One target as a recipe sees it: encoded truth ``int64 [n]`` (-1 where missing), link and width.
+    """One target as a recipe sees it: truth as `Target.encode` gives it, link and width.
 
     ``score`` gives the main metric of truth and scores for a person to read; nothing is chosen by it.
     """
@@ -287,9 +332,12 @@ class Rung:
     validation
         Main metric of the targets on validation rows, averaged where there are several.
     log_loss
-        Choice is made on it; of validation rows, in nats.
+        Choice is made on it: the mean of `topwork.evaluation.links.losses_of` over validation rows, of classes the
+        log loss in nats.
     gain
-        Log loss of the best rung before it minus its own, paired; above zero it is better.
+        That loss of the best rung before it minus its own, paired; above zero it is better.
+    loss_name
+        What a person calls that loss.
     trained_share
         Share of the network's weights that were trained.
     chosen
@@ -305,6 +353,7 @@ class Rung:
     trained_share: float | None = None
     n_steps: int | None = None
     chosen: bool = False
+    loss_name: str = "log loss"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,17 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Array", "Budget", "Clock", "Estimate", "Json", "Metrics", "Progress", "row_numbers"]
+__all__ = [
+    "Array",
+    "Budget",
+    "Clock",
+    "Estimate",
+    "Json",
+    "Metrics",
+    "Progress",
+    "known_rows",
+    "row_numbers",
+]
 
 Array: TypeAlias = npt.NDArray[Any]
 Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
@@ -74,3 +84,16 @@ class Budget:
 def row_numbers(mask: Array) -> Array:
     """Return the positions at which ``mask`` is true, ``int64`` ascending."""
     return np.flatnonzero(mask).astype(np.int64)
+
+
+def known_rows(truth: Array) -> Array:
+    """Tell of each row whether it has a truth, ``bool [n]``.
+
+    Parameters
+    ----------
+    truth
+        As `Target.encode` gives it, ``[n]`` or ``[n, m]``: a missing integer is below 0, a missing float is NaN. A
+        row of several columns has a truth where all of them have.
+    """
+    known = truth >= 0 if truth.dtype.kind in "iu" else ~np.isnan(truth)
+    return np.asarray(known.all(axis=tuple(range(1, known.ndim))))

@@ -7,7 +7,7 @@ judges nothing that a person would have to decide: it says what it found.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,7 +46,7 @@ class Findings:
     lines
         All of this in plain sentences.
     class_counts
-        Target to label to number of usable rows, labels sorted.
+        Target to label to number of usable rows, labels sorted; without the targets that are numbers.
     """
 
     usable: Array
@@ -59,7 +59,9 @@ class Findings:
     class_counts: Mapping[str, Mapping[str, int]]
 
 
-def examine(dataset: Dataset, inspections: Sequence[Inspection], near: Array) -> Findings:
+def examine(
+    dataset: Dataset, inspections: Sequence[Inspection], near: Array, numeric: Collection[str] = ()
+) -> Findings:
     """Put together what is wrong with a data set.
 
     Parameters
@@ -68,6 +70,8 @@ def examine(dataset: Dataset, inspections: Sequence[Inspection], near: Array) ->
         One per row, in order.
     near
         ``int64 [p, 2]``: rows that show the same thing.
+    numeric
+        Targets whose values are numbers: nothing is counted of them, and copies may differ in them.
     """
     n = len(dataset)
     if len(inspections) != n:
@@ -77,14 +81,15 @@ def examine(dataset: Dataset, inspections: Sequence[Inspection], near: Array) ->
     units = components(n, np.concatenate([same, near.reshape(-1, 2)]))
     exact = _groups(components(n, same), usable)
     doubles = _groups(units, usable)
-    conflicts = tuple(group for group in doubles if _contradicts(dataset, group))
+    classed = {name: raw for name, raw in dataset.targets.items() if name not in numeric}
+    conflicts = tuple(group for group in doubles if _contradicts(classed, group))
     leaks = tuple(group for group in doubles if _straddles(dataset, group))
-    counts = {name: _count(raw, usable) for name, raw in dataset.targets.items()}
+    counts = {name: _count(raw, usable) for name, raw in classed.items()}
     rejected = (*dataset.rejected, *_unreadable(dataset, inspections))
     lines = (
         *_lines_on_rows(len(usable), rejected),
         *_lines_on_doubles(dataset, exact, doubles),
-        *_lines_on_conflicts(dataset, conflicts),
+        *_lines_on_conflicts(dataset, classed, conflicts),
         *_lines_on_leaks(dataset, leaks),
         *_lines_on_classes(counts),
     )
@@ -131,8 +136,8 @@ def _groups(labels: Array, usable: Array) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(part.tolist()) for part in members(labels, usable) if len(part) > 1)
 
 
-def _contradicts(dataset: Dataset, rows: tuple[int, ...]) -> bool:
-    return any(len({raw[row] for row in rows} - {None}) > 1 for raw in dataset.targets.values())
+def _contradicts(targets: Mapping[str, Sequence[str | None]], rows: tuple[int, ...]) -> bool:
+    return any(len({raw[row] for row in rows} - {None}) > 1 for raw in targets.values())
 
 
 def _straddles(dataset: Dataset, rows: tuple[int, ...]) -> bool:
@@ -172,12 +177,11 @@ def _lines_on_doubles(
         yield "Duplicates stay on one side of the split."
 
 
-def _lines_on_conflicts(dataset: Dataset, conflicts: Sequence[tuple[int, ...]]) -> Iterator[str]:
+def _lines_on_conflicts(
+    dataset: Dataset, targets: Mapping[str, Sequence[str | None]], conflicts: Sequence[tuple[int, ...]]
+) -> Iterator[str]:
     if conflicts:
-        target = next(
-            t for t, raw in dataset.targets.items() if len({raw[r] for r in conflicts[0]} - {None}) > 1
-        )
-        raw = dataset.targets[target]
+        raw = next(raw for raw in targets.values() if len({raw[r] for r in conflicts[0]} - {None}) > 1)
         shown = ", ".join(f"{dataset.keys[row]} ({raw[row]})" for row in conflicts[0][:_N_NAMED])
         yield f"{_groups_of(len(conflicts))} of duplicates {_have(len(conflicts))} different labels: {shown}."
 

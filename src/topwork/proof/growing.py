@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from topwork.contracts import Array, Chart, Estimate, Growth, LinearHead, Point, Series
+from topwork.contracts import Array, Chart, Estimate, Goal, Growth, LinearHead, Point, Series, known_rows
 from topwork.errors import UsageError
 from topwork.evaluation.growth import LearningCurve, grow, one_minus
 from topwork.steps.order import Order, Rows
-from topwork.training import probe as linear
+from topwork.training.judging import of_rows
+from topwork.training.links import solver_of
+from topwork.training.probe import Axes
 
 __all__ = ["growth_of"]
 
@@ -34,8 +36,8 @@ def growth_of(order: Order, rows: Rows, strengths: dict[str, float], name: str) 
     """
     goal, target = rows.goals()[name], rows.targets[name]
     truth_test = rows.truth[name][rows.split.test]
-    known = np.flatnonzero(goal.truth >= 0)
-    n_test = int((truth_test >= 0).sum())
+    known = np.flatnonzero(known_rows(goal.truth))
+    n_test = int(known_rows(truth_test).sum())
     sizes = _sizes(len(known), goal.n_outputs)
     if len(sizes) < 3 or n_test == 0:
         return None
@@ -46,7 +48,7 @@ def growth_of(order: Order, rows: Rows, strengths: dict[str, float], name: str) 
             shuffled = _stratified(known, goal.truth[known], draw)
             for i, size in enumerate(sizes):
                 part = np.sort(shuffled[:size])
-                found = _fit(rows.fit_features[part], goal.truth[part], goal.n_outputs, strengths[name])
+                found = _fit(rows.fit_features[part], of_rows({name: goal}, part)[name], strengths[name])
                 told = rows.test_features @ found.weight.T + found.bias
                 assert goal.score is not None
                 scores[i, run] = goal.score(truth_test, told)
@@ -71,7 +73,9 @@ def _sizes(n: int, k: int) -> list[int]:
 
 
 def _stratified(known: Array, truth: Array, draw: np.random.Generator) -> Array:
-    """Shuffle rows so that every beginning holds about each label's share of them."""
+    """Shuffle rows so that every beginning holds about each label's share of them; at random where it is a number."""
+    if truth.dtype.kind not in "iu":
+        return draw.permutation(known)
     place = np.zeros(len(known))
     for label in np.unique(truth):
         own = np.flatnonzero(truth == label)
@@ -79,16 +83,8 @@ def _stratified(known: Array, truth: Array, draw: np.random.Generator) -> Array:
     return known[np.argsort(place, kind="stable")]
 
 
-def _fit(features: Array, truth: Array, k: int, strength: float) -> LinearHead:
-    axes = linear.Axes.of(features)
-    solution = linear.solve(axes, truth, linear.class_weights(truth, k)[:, None], k, strength)
-    return axes.head(solution.weight[:, 0], solution.bias[0] + np.log(_shares(truth, k)))
-
-
-def _shares(truth: Array, k: int) -> Array:
-    """Return the labels' shares, which weights by class took out of the answers and the probe puts back."""
-    counts = np.bincount(truth, minlength=k) + 1.0
-    return np.asarray(counts / counts.sum())
+def _fit(features: Array, goal: Goal, strength: float) -> LinearHead:
+    return solver_of(goal.link).finished_head(Axes.of(features), goal, strength)
 
 
 def _chart(metric: str, sizes: list[int], scores: Array, curve: LearningCurve) -> Chart:

@@ -25,18 +25,21 @@ from topwork.contracts import (
     Section,
     Table,
     TargetResult,
+    has_classes,
+    known_rows,
 )
 from topwork.proof.groups import gaps_of
 from topwork.proof.growing import growth_of
 from topwork.proof.looking import Looker, typical
 from topwork.proof.occluding import Occluder
 from topwork.proof.regions import MOST_LABELS, regions_of
-from topwork.proof.rivals import MAJORITY, Rival, classical, compared, from_scratch, frozen, majority
+from topwork.proof.rivals import Rival, blind, classical, compared, from_scratch, frozen
 from topwork.proof.seeds import brittleness, in_times
 from topwork.proof.suspects import Suspicion, gallery_of_outliers, gallery_of_suspects, suspicions
 from topwork.proof.thresholds import threshold_of
 from topwork.recipes.probe import PROBE
 from topwork.recipes.scratch import SCRATCH
+from topwork.report.quantities import is_share
 from topwork.steps.order import Order, Rows
 from topwork.steps.transfer import Preparation
 
@@ -68,6 +71,14 @@ class Case:
     graph: Graph
     training_s: float
     labels: Path
+
+    @property
+    def classed(self) -> tuple[str, ...]:
+        """The targets whose answers are classes.
+
+        What doubts labels, shows what is typical or takes the score for a share is about these alone.
+        """
+        return tuple(name for name, one in self.after.targets.items() if has_classes(one.link))
 
     def scores(self) -> dict[str, Array]:
         """Return the model's scores ``[n_test, k]`` of the test rows."""
@@ -161,7 +172,7 @@ def _attempt(name: str, step: _Step, case: Case, parts: _Parts) -> bool:
 def _baselines(case: Case, parts: _Parts) -> bool:
     clock = case.order.around.clock
     began_s = clock()
-    parts.rivals.append(majority(case.before))
+    parts.rivals.append(blind(case.before))
     probe = PROBE.fit(replace(case.job, features=case.before.fit_features, budget=Budget(clock)))
     parts.probe = probe
     if case.fitted.weights:
@@ -174,7 +185,7 @@ def _baselines(case: Case, parts: _Parts) -> bool:
 def _grow(case: Case, parts: _Parts) -> bool:
     if parts.probe is None:
         return True
-    for name in parts.targets:
+    for name in case.classed:
         growth = growth_of(case.order, case.before, parts.probe[1], name)
         if growth is not None:
             parts.growth[name] = growth
@@ -186,7 +197,7 @@ def _doubt(case: Case, parts: _Parts) -> bool:
     if parts.probe is None:
         return True
     scores = case.scores()
-    for name in parts.targets:
+    for name in case.classed:
         held_out = parts.probe[0].held_out[name]
         found, notes = suspicions(case.before, name, held_out, scores[name], case.before.pairs)
         parts.suspects[name] = found
@@ -202,11 +213,12 @@ def _look(case: Case, parts: _Parts) -> bool:
     case_of = (case.order, case.preparation, case.graph)
     looker = Looker.of(*case_of) or Occluder.of(*case_of)
     scores = case.scores()
-    for name, result in parts.targets.items():
+    for name in case.classed:
+        labels = parts.targets[name].labels
         parts.add(name, typical(case.order, case.after, name, scores[name]))
         if looker is None or not case.order.options.keep_training_data:
             continue
-        head, labels = case.fitted.heads[name], result.labels
+        head = case.fitted.heads[name]
         drawn = tuple(
             looker.over(one, head, labels) if isinstance(one, Gallery) else one
             for one in parts.targets[name].sections
@@ -219,8 +231,8 @@ def _cut(case: Case, parts: _Parts) -> bool:
     """Cut out what drives each class, where the network shows where it looks."""
     looker = Looker.of(case.order, case.preparation, case.graph)
     if looker is not None:
-        for name in parts.targets:
-            most_labels = max(1, MOST_LABELS // len(parts.targets))
+        for name in case.classed:
+            most_labels = max(1, MOST_LABELS // len(case.classed))
             parts.add(name, regions_of(looker, case.after, name, case.fitted.heads[name], most_labels))
     return True
 
@@ -252,18 +264,20 @@ def _compare(case: Case, parts: _Parts) -> bool:
     found = compared(case.after, scores, parts.rivals, case.order.seed)
     for name in parts.targets:
         parts.targets[name] = replace(parts.targets[name], comparisons=found[name])
-        if not (case.after.truth[name][case.after.split.test] >= 0).any():
+        if not known_rows(case.after.truth[name][case.after.split.test]).any():
             continue
-        others = {
-            one.name: one.scores[name]
-            for one in parts.rivals
-            if one.name in ("frozen network", "from scratch")
-        }
-        gaps = gaps_of(case.order, case.after, name, {"this model": scores[name], **others})
-        threshold = threshold_of(case.order, case.after, name, case.fitted.held_out[name], scores[name])
-        parts.add(name, *_by_rival(case, name, scores[name], parts.rivals), gaps, threshold)
+        parts.add(name, *_by_rival(case, name, scores[name], parts.rivals))
+        if name in case.classed:
+            parts.add(name, *_of_classes(case, name, scores[name], parts.rivals))
         parts.add(name, _claims(case, parts, name))
     return True
+
+
+def _of_classes(case: Case, name: str, scores: Array, rivals: list[Rival]) -> tuple[Section | None, ...]:
+    """Return how groups fare by accuracy, and from which probability to answer."""
+    others = {one.name: one.scores[name] for one in rivals if one.name in ("frozen network", "from scratch")}
+    gaps = gaps_of(case.order, case.after, name, {"this model": scores, **others})
+    return gaps, threshold_of(case.order, case.after, name, case.fitted.held_out[name], scores)
 
 
 def _by_rival(case: Case, name: str, scores: Array, rivals: list[Rival]) -> tuple[Section, ...]:
@@ -272,7 +286,7 @@ def _by_rival(case: Case, name: str, scores: Array, rivals: list[Rival]) -> tupl
     return tuple(
         section
         for one in rivals
-        if one.name != MAJORITY
+        if not one.is_blind
         for section in target.differences(truth, scores, one.scores[name], one.name)
     )
 
@@ -289,7 +303,7 @@ def _claims(case: Case, parts: _Parts, name: str) -> Table | None:
         (
             "It generalises better",
             "difference of the score to the network from scratch",
-            _points(scratch.difference[metric]),
+            _spelled(metric, scratch.difference[metric]),
         ),
         ("It needs less data", *_enough(parts.growth.get(name), scratch.metrics[metric].value)),
         (
@@ -306,8 +320,12 @@ def _claims(case: Case, parts: _Parts, name: str) -> Table | None:
     return Table("What pretraining brought here", ("claim", "measured as", "result"), tuple(rows))
 
 
-def _points(difference: Estimate) -> str:
-    return difference.in_points() if difference.is_known else "not measured"
+def _spelled(metric: str, difference: Estimate) -> str:
+    if not difference.is_known:
+        return "not measured"
+    if is_share(metric):
+        return difference.in_points()
+    return f"{difference.value:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
 
 
 def _brittle(case: Case, parts: _Parts, name: str) -> str:

@@ -1,7 +1,7 @@
 """Other models on the same test rows, to tell what pretraining and fine-tuning were worth.
 
 The classical baseline sees no pretrained network, the frozen trunk no fine-tuning, the one from scratch no
-pretraining, the majority no input. Every comparison is paired row by row.
+pretraining, the blind one no input. Every comparison is paired row by row.
 """
 
 from __future__ import annotations
@@ -9,30 +9,40 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
-from topwork.contracts import Afterwards, Array, Budget, Comparison, FitJob, Fitted
+from topwork.contracts import Afterwards, Array, Budget, Comparison, FitJob, Fitted, Link, Target
 from topwork.errors import DecodeError
 from topwork.recipes.probe import PROBE
 from topwork.recipes.scratch import SCRATCH
 from topwork.steps.order import Order, Rows
 from topwork.steps.transfer import Preparation, features_of
+from topwork.training.links import solver_of
 from topwork.training.sparse import fit_sparse
 
-__all__ = ["MAJORITY", "Rival", "classical", "compared", "from_scratch", "frozen", "majority"]
+__all__ = ["Rival", "blind", "classical", "compared", "from_scratch", "frozen"]
 
-MAJORITY = "majority"
+_BLIND: Final[Mapping[Link, tuple[str, str]]] = {
+    "softmax": ("majority", "Always answers the most frequent label."),
+    "identity": ("mean", "Always answers the mean of the training rows."),
+}
+"""What a model is called that ignores its input, and what it does."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rival:
-    """Another model: its scores ``[n_test, k]`` by target, how it was made in a sentence, and what that took."""
+    """Another model: its scores ``[n_test, k]`` by target, how it was made in a sentence, and what that took.
+
+    ``is_blind`` where it ignores its input.
+    """
 
     name: str
     how: str
     scores: Mapping[str, Array]
     seconds: float
+    is_blind: bool = False
 
 
 def compared(
@@ -43,26 +53,30 @@ def compared(
     for name, target in rows.targets.items():
         truth = rows.truth[name][rows.split.test]
         found[name] = tuple(
-            Comparison(
-                name=rival.name,
-                how=rival.how,
-                metrics=target.evaluate(truth, rival.scores[name], seed),
-                difference=target.compare(truth, scores[name], rival.scores[name], seed),
-                seconds=rival.seconds,
-            )
-            for rival in rivals
+            _comparison(target, truth, (scores[name], rival.scores[name]), rival, seed) for rival in rivals
         )
     return found
 
 
-def majority(rows: Rows) -> Rival:
-    """Answer the shares of the training labels, whatever the input."""
-    scores = {}
-    for name, goal in rows.goals().items():
-        seen = goal.truth[goal.truth >= 0]
-        shares = np.bincount(seen, minlength=goal.n_outputs) + 1.0
-        scores[name] = np.tile(np.log(shares / shares.sum()), (len(rows.split.test), 1))
-    return Rival(MAJORITY, "Always answers the most frequent label.", scores, 0.0)
+def _comparison(
+    target: Target, truth: Array, scores: tuple[Array, Array], rival: Rival, seed: int
+) -> Comparison:
+    """Compare this model's scores with a rival's, by the metrics that both have."""
+    difference = target.compare(truth, *scores, seed)
+    metrics = target.evaluate(truth, scores[1], seed)
+    own = {name: metrics[name] for name in metrics if name in difference}
+    return Comparison(rival.name, rival.how, own, difference, rival.seconds)
+
+
+def blind(rows: Rows) -> Rival:
+    """Answer what fits the training rows best, whatever the input; called after the first target's link."""
+    goals = rows.goals()
+    scores = {
+        name: np.tile(solver_of(goal.link).blind_scores(goal), (len(rows.split.test), 1))
+        for name, goal in goals.items()
+    }
+    name, how = _BLIND[next(iter(goals.values())).link]
+    return Rival(name, how, scores, 0.0, is_blind=True)
 
 
 def frozen(rows: Rows, probe: Fitted, seconds: float) -> Rival:

@@ -7,9 +7,20 @@ from math import isfinite
 
 import numpy as np
 
-from topwork.contracts import Afterwards, Array, Budget, Estimate, FitJob, Fitted, Recipe, Table
+from topwork.contracts import (
+    Afterwards,
+    Array,
+    Budget,
+    Estimate,
+    FitJob,
+    Fitted,
+    Recipe,
+    Table,
+    known_rows,
+)
 from topwork.evaluation.brittleness import Spread, spread, variance_ratio
 from topwork.recipes.scratch import SCRATCH
+from topwork.report.quantities import is_share
 from topwork.steps.order import Order, Rows
 from topwork.steps.transfer import Preparation, features_of
 
@@ -46,7 +57,12 @@ def brittleness(
         return None
     length = f"{seconds:.0f} s each" if job.n_steps is None else f"this recipe {job.n_steps} steps each"
     return {
-        name: _told({"this recipe": ours[name], "from scratch": scratch[name]}, _n_test(rows, name), length)
+        name: _told(
+            {"this recipe": ours[name], "from scratch": scratch[name]},
+            rows.targets[name].main_metric,
+            _n_test(rows, name),
+            length,
+        )
         for name in ours
     }
 
@@ -63,22 +79,28 @@ def in_times(ratio: Estimate) -> str:
 
 
 def _n_test(rows: Rows, name: str) -> int:
-    return int((rows.truth[name][rows.split.test] >= 0).sum())
+    return int(known_rows(rows.truth[name][rows.split.test]).sum())
 
 
-def _told(scores: dict[str, Array], n_test: int, length: str) -> Brittleness:
-    step = 1 / n_test
+def _told(scores: dict[str, Array], metric: str, n_test: int, length: str) -> Brittleness:
+    row, step = (_row_of_share, 1 / n_test) if is_share(metric) else (_row, 0.0)
     ratio = variance_ratio(*scores.values(), step=step)
     table = Table(
         "How much depends on the seed",
         ("fit", "mean score", "standard deviation over seeds"),
-        tuple((name, *_row(spread(one, step=step))) for name, one in scores.items()),
+        tuple((name, *row(spread(one, step=step))) for name, one in scores.items()),
         f"{N_SEEDS} seeds on one split, {length}. Variance of this recipe over that from scratch: {in_times(ratio)}.",
     )
     return Brittleness(table, ratio)
 
 
 def _row(found: Spread) -> tuple[str, str]:
+    return tuple(
+        f"{one.value:.3f} ({one.low:.3f} to {one.high:.3f})" for one in (found.mean, found.deviation)
+    )  # type: ignore[return-value]
+
+
+def _row_of_share(found: Spread) -> tuple[str, str]:
     mean, deviation = found.mean, found.deviation
     within = Estimate(mean.value, max(0.0, mean.low), min(1.0, mean.high))  # of a share
     points = f"{100 * deviation.value:.1f} points ({100 * deviation.low:.1f} to {100 * deviation.high:.1f})"

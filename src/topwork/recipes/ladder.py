@@ -39,10 +39,10 @@ from topwork.contracts import (
 from topwork.errors import UsageError
 from topwork.evaluation.comparison import one_standard_error_choice
 from topwork.recipes.probe import PROBE
-from topwork.training import probe as linear
 from topwork.training.fingerprint import digest, versions_of
 from topwork.training.forecasts import peak_bytes, range_of
-from topwork.training.judging import losses_of_rows, mean_score, of_rows
+from topwork.training.judging import loss_name, losses_of_rows, mean_score, of_rows
+from topwork.training.links import solver_of
 from topwork.training.plan import (
     BATCH,
     Plan,
@@ -52,6 +52,7 @@ from topwork.training.plan import (
     plan_rungs,
     rung_s,
 )
+from topwork.training.probe import Axes
 from topwork.training.unfinished import Unfinished
 
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ class _Candidate:
             probe.notes,
             log_loss=_mean(losses),
             trained_share=0.0,
+            loss_name=loss_name(job.goals),
         )
         return cls(rung, scores, losses)
 
@@ -373,11 +375,12 @@ class _Climber:
         """
         heads, scores = {}, {}
         for name, raw in outcome.check.scores.items():
-            truth = self.job.goals[name].truth[self.fold.valid]
-            calibration = linear.calibrate(truth, raw)
+            goal = self.job.goals[name]
+            truth, solver = goal.truth[self.fold.valid], solver_of(goal.link)
+            calibration = solver.calibrate(truth, raw)
             weight, bias = (outcome.weights[f"heads.{name}.{part}"].numpy() for part in ("weight", "bias"))
             heads[name] = calibration.fold_into(LinearHead(weight, bias))
-            scores[name] = linear.cross_calibrate(truth, raw, seed=self.job.seed)
+            scores[name] = solver.cross_calibrate(truth, raw, seed=self.job.seed)
         losses = losses_of_rows(of_rows(self.job.goals, self.fold.valid), scores)
         n_trained = sum(v.numel() for k, v in outcome.weights.items() if not k.startswith("heads."))
         n_all = sum(p.numel() for p in self.network.parameters())
@@ -390,6 +393,7 @@ class _Climber:
             gain=_mean(best.losses - losses),
             trained_share=n_trained / n_all,
             n_steps=outcome.n_steps,
+            loss_name=loss_name(self.job.goals),
         )
         return _Candidate(told, scores, losses, heads, outcome.weights)
 
@@ -484,12 +488,10 @@ def _start_heads(job: FitJob, fold: Fold, strengths: Mapping[str, float]) -> dic
     """Return the probe's heads as they are when the validation rows are left out."""
     import torch
 
-    axes = linear.Axes.of(job.features[fold.train])
+    axes = Axes.of(job.features[fold.train])
     heads = {}
     for name, goal in of_rows(job.goals, fold.train).items():
-        weights = linear.class_weights(goal.truth, goal.n_outputs)[:, None]
-        solution = linear.solve(axes, goal.truth, weights, goal.n_outputs, strengths[name])
-        found = axes.head(solution.weight[:, 0], solution.bias[0])
+        found = solver_of(goal.link).head(axes, goal, strengths[name])
         layer = torch.nn.Linear(found.weight.shape[1], found.weight.shape[0])
         with torch.no_grad():
             layer.weight.copy_(torch.from_numpy(found.weight))
@@ -511,8 +513,9 @@ def _because(outcome: Outcome | None) -> str:
 def _told(rung: Rung) -> str:
     assert rung.gain is not None
     assert rung.log_loss is not None
+    score = f"{rung.validation:.1%}" if rung.loss_name == "log loss" else f"{rung.validation:.3f}"
     return (
-        f"{rung.name}: validation {rung.validation:.1%}, log loss {rung.log_loss.value:.3f} "
+        f"{rung.name}: validation {score}, {rung.loss_name} {rung.log_loss.value:.3f} "
         f"(gain {rung.gain.value:+.3f}), {rung.seconds:.0f} s"
     )
 

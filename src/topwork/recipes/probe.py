@@ -7,17 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from topwork.contracts import Array, FitJob, Fitted, Fold, Goal, LinearHead
-from topwork.training.probe import (
-    Axes,
-    calibrate,
-    class_weights,
-    cross_calibrate,
-    cross_validate,
-    log_loss,
-    quiet_blas,
-    solve,
-    strengths,
-)
+from topwork.training.links import solver_of
+from topwork.training.probe import Axes, quiet_blas, strengths
 
 __all__ = ["PROBE", "ProbeRecipe", "ProbeSettings"]
 
@@ -31,7 +22,7 @@ class ProbeSettings:
 
 @dataclass(frozen=True, slots=True)
 class ProbeRecipe:
-    """Multinomial logistic regression on cached features."""
+    """A linear model on cached features: logistic regression, or ridge regression where a number is predicted."""
 
     settings: ProbeSettings = field(default_factory=ProbeSettings)
     name: str = "probe"
@@ -64,7 +55,7 @@ class ProbeRecipe:
 def fit_goal(
     axes: Axes, goal: Goal, job: FitJob, settings: ProbeSettings
 ) -> tuple[LinearHead, Array, float, bool]:
-    """Choose C by held-out log loss, refit on all rows, and calibrate on what was held out.
+    """Choose C by held-out loss, refit on all rows, and calibrate on what was held out.
 
     The calibration of the held-out scores that come back was fitted on other rows.
 
@@ -74,11 +65,10 @@ def fit_goal(
         Head, held-out scores, C, and whether the search for it was cut short by the budget.
     """
     scores, strength, cut = choose(axes, goal, job.folds, job, settings)
-    calibration = calibrate(goal.truth, scores)
-    weights = class_weights(goal.truth, goal.n_outputs)[:, None]
-    final = solve(axes, goal.truth, weights, goal.n_outputs, strength)
-    head = axes.head(final.weight[:, 0], final.bias[0])
-    held_out = cross_calibrate(goal.truth, scores, seed=job.seed)
+    solver = solver_of(goal.link)
+    calibration = solver.calibrate(goal.truth, scores)
+    head = solver.head(axes, goal, strength)
+    held_out = solver.cross_calibrate(goal.truth, scores, seed=job.seed)
     return calibration.fold_into(head), held_out, strength, cut
 
 
@@ -87,10 +77,10 @@ def choose(
 ) -> tuple[Array, float, bool]:
     """Walk from strong to weak regularisation while the held-out loss falls; stop when the budget ends."""
     best_loss, best_scores, best_strength = np.inf, np.full((len(axes), goal.n_outputs), np.nan), 0.0
-    start, failures = None, 0
+    solver, start, failures = solver_of(goal.link), None, 0
     for strength in strengths(len(axes)):
-        scores, start = cross_validate(axes, goal.truth, folds, goal.n_outputs, strength, start)
-        loss = log_loss(goal.truth, calibrate(goal.truth, scores).apply(scores))
+        scores, start = solver.cross_validate(axes, goal, folds, strength, start)
+        loss = solver.loss(goal.truth, solver.calibrate(goal.truth, scores).apply(scores))
         if loss < best_loss or not best_strength:
             best_loss, best_scores, best_strength, failures = loss, scores, strength, 0
         else:

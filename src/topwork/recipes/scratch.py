@@ -14,9 +14,9 @@ import numpy as np
 
 from topwork.contracts import FitJob, Fitted, LinearHead, Material, Moment, Resources, Rung, padded
 from topwork.errors import UsageError
-from topwork.training.judging import mean_score, of_rows
+from topwork.training.judging import loss_name, mean_score, of_rows
+from topwork.training.links import solver_of
 from topwork.training.plan import BATCH, RungPlan
-from topwork.training.probe import calibrate, cross_calibrate
 
 if TYPE_CHECKING:
     from topwork.training.loop import Check, Outcome, Trainee
@@ -191,11 +191,11 @@ def _fitted(job: FitJob, outcome: Outcome, seconds: float, history: tuple[Moment
                 np.zeros(goal.n_outputs, np.float32),
             )
             continue
-        raw = outcome.check.scores[name]
-        calibration = calibrate(goal.truth[valid], raw)
+        raw, solver = outcome.check.scores[name], solver_of(goal.link)
+        calibration = solver.calibrate(goal.truth[valid], raw)
         weight, bias = (outcome.weights[f"heads.{name}.{part}"].numpy() for part in ("weight", "bias"))
         heads[name] = calibration.fold_into(LinearHead(weight, bias))
-        held_out[name][valid] = cross_calibrate(goal.truth[valid], raw, seed=job.seed)
+        held_out[name][valid] = solver.cross_calibrate(goal.truth[valid], raw, seed=job.seed)
     weights = {
         name: value.numpy() for name, value in outcome.weights.items() if not name.startswith("heads.")
     }
@@ -208,6 +208,7 @@ def _fitted(job: FitJob, outcome: Outcome, seconds: float, history: tuple[Moment
         trained_share=1.0,
         n_steps=outcome.n_steps,
         chosen=True,
+        loss_name=loss_name(job.goals),
     )
     return Fitted(heads, held_out, weights=weights, rungs=(rung,), history=history)
 

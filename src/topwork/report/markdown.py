@@ -20,6 +20,7 @@ from topwork.report.verdicts import (
     climb_rows,
     forecast_rows,
     hits_and_misses,
+    loss_name,
     verdict,
 )
 from topwork.report.words import (
@@ -259,7 +260,8 @@ def _climb(record: FitRecord) -> Iterator[str]:
         for row in climb_rows(record.rungs, metric)
     ]
     validation = f"validation {metric_title(metric)}".strip()
-    titles = ["step", "time", validation, "log loss", "gain in log loss", "weights trained", "updates"]
+    loss = loss_name(record.rungs)
+    titles = ["step", "time", validation, loss, f"gain in {loss}", "weights trained", "updates"]
     yield from _table([*titles, "notes"], rows)
 
 

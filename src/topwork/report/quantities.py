@@ -1,7 +1,7 @@
 """How numbers and untrusted text are spelt for a person: shares as percentages, seconds as minutes.
 
 It knows the names of common metrics, because a share reads better as a percentage, and no task: a metric it
-has never heard of is spelt as a plain number. A name that ends in ``loss`` or ``error`` is better lower.
+has never heard of is spelt as a plain number. A name that ends in ``loss``, ``error`` or ``width`` is better lower.
 """
 
 from __future__ import annotations
@@ -48,7 +48,19 @@ _MONTHS = (
     *("January", "February", "March", "April", "May", "June"),
     *("July", "August", "September", "October", "November", "December"),
 )
-_SPELT = {"macro_f1": "macro F1", "micro_f1": "micro F1", "f1": "F1", "auc": "AUC", "roc_auc": "ROC AUC"}
+_SPELT = {
+    "macro_f1": "macro F1",
+    "micro_f1": "micro F1",
+    "f1": "F1",
+    "auc": "AUC",
+    "roc_auc": "ROC AUC",
+    "r2": "R²",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "coverage": "coverage of the intervals",
+    "interval_width": "width of the intervals",
+}
+_ERRORS = frozenset({"rmse", "mae"})
 # Invisible characters that reorder or break a line, and halves of pairs, which UTF-8 cannot hold at all.
 _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
@@ -72,7 +84,7 @@ def is_share(name: str) -> bool:
 
 def lower_is_better(name: str) -> bool:
     """Tell whether less of a metric is better, going by its name."""
-    return _key(name).endswith(("loss", "error"))
+    return _key(name).endswith(("loss", "error", "width")) or _key(name) in _ERRORS
 
 
 def spell(name: str, value: float) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = [
+    "BLIND",
     "ClimbRow",
     "ForecastRow",
     "Verdict",
@@ -38,11 +39,19 @@ __all__ = [
     "headline",
     "hits_and_misses",
     "improvement",
+    "loss_name",
     "other_model",
     "verdict",
 ]
 
 Standing: TypeAlias = Literal["better", "worse", "undecided", "unknown"]
+
+BLIND = {
+    "majority": "always answering the most frequent class",
+    "mean": "always answering the mean",
+    "median": "always answering the median",
+}
+"""Models that ignore their input, and what they do."""
 
 _LEAST_SHARE = 0.01
 """A doubling that brings less than one point at best is said to bring hardly anything."""
@@ -134,8 +143,10 @@ def against(result: TargetResult, comparison: Comparison) -> tuple[str, Verdict]
 
 def other_model(name: str) -> str:
     """Return what another model is called within a sentence: ``the frozen network``."""
+    if name in BLIND:
+        return BLIND[name]
     if name.startswith("majority"):
-        return "always answering the most frequent class"
+        return BLIND["majority"]
     if name.lower().replace("_", " ").startswith("from scratch"):
         return "the same network trained from scratch"
     plain = " ".join(clean(name).replace("_", " ").split())
@@ -175,8 +186,13 @@ def climb_rows(rungs: Sequence[Rung], metric: str) -> tuple[ClimbRow, ...]:
     return tuple(_climb_row(rung, metric) for rung in rungs)
 
 
+def loss_name(rungs: Sequence[Rung]) -> str:
+    """Return what the loss is called by which rungs were compared."""
+    return rungs[0].loss_name if rungs else ""
+
+
 def gain_verdict(rung: Rung) -> Verdict | None:
-    """Say whether a rung was a gain in validation log loss; None where it was compared with nothing."""
+    """Say whether a rung was a gain in validation loss; None where it was compared with nothing."""
     if rung.gain is None:
         return None
     # The gain of a rung is turned already: above zero is better.

@@ -22,7 +22,7 @@ from topwork.report.quantities import (
     spell,
     spell_interval,
 )
-from topwork.report.verdicts import Verdict, about_growth, against, headline, other_model, verdict
+from topwork.report.verdicts import BLIND, Verdict, about_growth, against, headline, other_model, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -57,6 +57,11 @@ CONFUSIONS = "most frequent confusions"
 often, and of how many."""
 
 _COUNT_FIRST = re.compile(r"(\d{1,9}|\d{1,3}(?:,\d{3})+) labels?\b", re.ASCII)
+_METHODS = {
+    **dict.fromkeys(("accuracy", "balanced_accuracy", "coverage"), "Wilson's interval"),
+    **dict.fromkeys(("r2", "rmse", "mae"), "Student's interval"),
+}
+"""How the intervals of metrics are found that have no bootstrap."""
 _LONGEST_LABEL = 60
 _ROWS_FOR_WEAKEST = 5
 
@@ -262,7 +267,7 @@ def _certainty(record: FitRecord, result: TargetResult) -> Iterator[str]:
     metric = headline(result)
     n_test = n_test_of(record, result)
     if n_test and metric in result.test:
-        method = "Wilson's interval" if metric.endswith("accuracy") else "by bootstrap"
+        method = _METHODS.get(metric, "by bootstrap")
         yield (
             f"That was measured on {counted(n_test, 'test example')}; with 95 % confidence the "
             f"true figure lies within {spell_interval(metric, result.test[metric])} ({method})."
@@ -298,7 +303,7 @@ def _against_others(result: TargetResult) -> Iterator[str]:
     """Say how it stands against every other model on the same rows, in one sentence; guessing is told before."""
     clauses: dict[str, list[str]] = {}
     for one in result.comparisons:
-        found = None if one.name.startswith("majority") else against(result, one)
+        found = None if _is_blind(one.name) else against(result, one)
         if found is not None and found[1].standing != "unknown":
             metric, shown = found
             clauses.setdefault(metric_title(metric), []).append(_clause(one, shown))
@@ -419,15 +424,16 @@ def _listed(clauses: list[str]) -> str:
 
 
 def _doing(baseline: str) -> str:
-    return (
-        "always answering the most frequent class"
-        if baseline.startswith("majority")
-        else baseline_title(baseline)
-    )
+    return other_model(baseline) if _is_blind(baseline) else baseline_title(baseline)
 
 
 def _guessing(baseline: str) -> str:
-    return "guessing" if baseline.startswith("majority") else baseline_title(baseline)
+    return "guessing" if baseline.startswith("majority") else _doing(baseline)
+
+
+def _is_blind(name: str) -> bool:
+    """Tell whether a model of this name ignores its input."""
+    return name in BLIND or name.startswith("majority")
 
 
 def _quoted(label: str) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from topwork import plugins
-from topwork.contracts import Dataset, Recipe, Task, Trunk
+from topwork.contracts import Dataset, Recipe, Task, Trunk, has_classes
 from topwork.data.columns import Columns
 from topwork.data.corrections import apply, read_corrections
 from topwork.data.reading import read
@@ -15,9 +17,13 @@ from topwork.steps.goldens import require_goldens
 from topwork.steps.onward import trunk_of
 from topwork.steps.options import FitOptions, Surroundings
 from topwork.steps.order import Order
+from topwork.tasks.numbers import is_number
 from topwork.trunks import DEFAULTS, resolve
 
 __all__ = ["look_up"]
+
+_MANY = 20
+"""Of more different numbers than this, and fewer than this many rows of each, labels are hardly meant."""
 
 
 def look_up(
@@ -39,6 +45,7 @@ def look_up(
     _require_kind(found_trunk, dataset)
     if options.labels is not None:
         dataset = apply(dataset, read_corrections(options.labels))
+    dataset = replace(dataset, understood=(*dataset.understood, *_numbers(dataset, task)))
     for line in (dataset.layout, *dataset.understood):
         around.progress.say(line)
     modality = modality_named(dataset.modality)
@@ -47,6 +54,18 @@ def look_up(
     _require_slices(order)
     _require_cost(order)
     return order
+
+
+def _numbers(dataset: Dataset, task: Task) -> Iterator[str]:
+    """Say which targets look like numbers to be predicted, where they are taken for labels."""
+    for name, raw in dataset.targets.items() if has_classes(task.link) else ():
+        values = [one for one in raw if one is not None]
+        n_different = len(set(values))
+        if n_different > max(_MANY, len(values) // _MANY) and all(map(is_number, values)):
+            yield (
+                f"Column {name!r} holds {n_different:,} different numbers, and each is taken for a label of its own; "
+                "`--task regression` predicts the number."
+            )
 
 
 def _trunk(name: str | None, options: FitOptions) -> Trunk:

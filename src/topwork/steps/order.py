@@ -45,7 +45,7 @@ class Rows:
     """What reading showed, and which row serves for what.
 
     ``fit_rows`` are the rows of training and validation, ascending; ``folds`` and ``fit_features`` count within
-    them, ``test_features`` within the rows of the test. ``truth`` holds encoded labels ``int64 [n]`` of all rows,
+    them, ``test_features`` within the rows of the test. ``truth`` holds encoded labels ``[n]`` of all rows,
     ``pairs int64 [p, 2]`` the rows that show nearly the same. ``row_s`` is what a row takes from its file to its
     features, in seconds, None where that is not known.
     """

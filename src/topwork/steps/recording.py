@@ -29,6 +29,7 @@ from topwork.contracts import (
     SplitSummary,
     Target,
     TargetResult,
+    known_rows,
 )
 from topwork.data.check import Findings
 from topwork.errors import DecodeError
@@ -81,9 +82,9 @@ def platform_settings() -> dict[str, str]:
 
 def unknown_labels(target: Target, raw: Sequence[str | None]) -> str:
     """Say how many rows have a label that the model does not know and are therefore not counted; empty for none."""
-    truth = target.encode(raw)
+    known = known_rows(target.encode(raw))
     unknown = Counter(
-        label for label, number in zip(raw, truth.tolist(), strict=True) if label and number < 0
+        label for label, is_known in zip(raw, known.tolist(), strict=True) if label and not is_known
     )
     if not unknown:
         return ""
@@ -131,18 +132,19 @@ def judge(
         test=target.evaluate(judged.truth, judged.scores, 0),
         baselines=baselines,
         sections=sections if pictures is None else (*sections, pictures),
-        n_test=int((judged.truth >= 0).sum()),
+        n_test=int(known_rows(judged.truth).sum()),
     )
 
 
 def worst(
     target: Target, judged: Judged, dataset: Dataset, modality: Modality, *, with_pictures: bool
 ) -> Gallery:
-    """Collect the most confident mistakes, with a thumbnail each where pictures may be kept."""
+    """Collect the gravest mistakes, with a thumbnail each where pictures may be kept."""
     found = target.mistakes(judged.truth, judged.scores, _N_PICTURES)
     rows = [int(judged.rows[one.row]) for one in found]
+    title, caption = target.about_mistakes
     return Gallery(
-        "Most confident mistakes",
+        title,
         tuple(
             replace(
                 pictured(dataset, row, modality, keep=with_pictures),
@@ -153,7 +155,7 @@ def worst(
             )
             for row, one in zip(rows, found, strict=True)
         ),
-        "Wrong answers on the test rows, the surest first. Some of them may be wrong labels.",
+        caption,
     )
 
 
@@ -175,9 +177,12 @@ def told_on_the_way(fitted: Fitted) -> tuple[Section, ...]:
         x_label="time since fitting began",
         y_label="main metric on validation rows",
         series=tuple(series),
-        caption="Each rung starts from the best of those before it; nothing is chosen by this metric, but by log loss.",
+        caption=(
+            "Each rung starts from the best of those before it; nothing is chosen by this metric, but by "
+            f"{first.loss_name}."
+        ),
         x_kind="seconds",
-        y_kind="share",
+        y_kind="share" if first.loss_name == "log loss" else "number",
     )
     return (chart,)
 

@@ -20,6 +20,7 @@ from topwork.contracts import (
     Section,
     Series,
     Table,
+    Target,
 )
 from topwork.errors import BundleError, DataError
 from topwork.evaluation.calibration import abstention, reliability
@@ -39,6 +40,8 @@ _MANY = 25
 _WIDEST_MATRIX = 60
 """With more classes than this nobody can read a matrix, which grows with their square; pairs are listed."""
 _N_CONFUSIONS = 50
+_BELOW = 1e4
+"""How far below a model's highest score a label stands that it does not know: its probability is 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,22 @@ class ClassificationTarget:
         """Return the labels' numbers; -1 for a missing one and for one that training never saw."""
         numbers = {label: i for i, label in enumerate(self.labels)}
         return np.array([-1 if r is None else numbers.get(r, -1) for r in raw], dtype=np.int64)
+
+    def calibrated(self, truth: Array, held_out: Array) -> ClassificationTarget:
+        """Return itself: what there is to calibrate is in the head."""
+        del truth, held_out
+        return self
+
+    def joint(self, other: Target) -> ClassificationTarget:
+        """Return a target that knows the labels of both."""
+        return self if self.labels == other.labels else CLASSIFICATION.learn([*self.labels, *other.labels])
+
+    def adopt(self, other: Target, scores: Array) -> Array:
+        """Return scores ``float64 [n, k]`` over these labels; one that the other does not know has no chance."""
+        top = scores.max(axis=1, keepdims=True).astype(np.float64)
+        wide = np.repeat(top - _BELOW, self.n_outputs, axis=1)
+        wide[:, self.encode(other.labels)] = scores
+        return wide
 
     def evaluate(self, truth: Array, scores: Array, seed: int) -> Metrics:
         """Return accuracy, balanced accuracy, macro F1, log loss and calibration error with their intervals."""
@@ -147,6 +166,14 @@ class ClassificationTarget:
             "Precision: of what was called this label, the share that was. Recall: of what is, the share found.",
         )
 
+    @property
+    def about_mistakes(self) -> tuple[str, str]:
+        """Return title and caption of the gallery of `mistakes`."""
+        return (
+            "Most confident mistakes",
+            "Wrong answers on the test rows, the surest first. Some of them may be wrong labels.",
+        )
+
     def mistakes(self, truth: Array, scores: Array, limit: int) -> tuple[Mistake, ...]:
         """Return the wrong answers that were given with the highest probability."""
         probabilities = softmax(scores)
@@ -164,6 +191,10 @@ class ClassificationTarget:
             )
             for row in worst
         )
+
+    def spell(self, truth: float) -> str:
+        """Return the label."""
+        return self.labels[int(truth)]
 
     def answer(self, scores: Array) -> Mapping[str, Json]:
         """Return the likeliest label and the probabilities, highest first."""
@@ -232,6 +263,7 @@ class ClassificationTask:
 
     name: str = "classification"
     needs: frozenset[str] = frozenset({"pooled"})
+    link: Link = "softmax"
 
     def learn(self, raw: Sequence[str | None]) -> ClassificationTarget:
         """Take every label that occurs, sorted by name."""

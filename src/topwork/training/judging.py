@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from topwork.contracts import Array, Goal
-from topwork.evaluation.classification import row_losses, softmax
+from topwork.contracts import Array, Goal, known_rows
+from topwork.evaluation.links import LOSS_NAMES, losses_of
 
-__all__ = ["losses_of_rows", "mean_score", "of_rows"]
+__all__ = ["loss_name", "losses_of_rows", "mean_score", "of_rows"]
 
 
 def of_rows(goals: Mapping[str, Goal], rows: Array) -> dict[str, Goal]:
@@ -19,7 +19,7 @@ def of_rows(goals: Mapping[str, Goal], rows: Array) -> dict[str, Goal]:
 
 
 def losses_of_rows(goals: Mapping[str, Goal], scores: Mapping[str, Array]) -> Array:
-    """Return the log loss of each row in nats, averaged over the targets that it has a label of.
+    """Return the loss of each row by `losses_of`, averaged over the targets that it has a truth of.
 
     Parameters
     ----------
@@ -28,10 +28,15 @@ def losses_of_rows(goals: Mapping[str, Goal], scores: Mapping[str, Array]) -> Ar
     """
     losses = np.full((len(goals), len(next(iter(scores.values())))), np.nan)
     for i, (name, goal) in enumerate(goals.items()):
-        known = (goal.truth >= 0) & ~np.isnan(scores[name][:, 0])
-        losses[i, known] = row_losses(goal.truth[known], softmax(scores[name][known]))
+        known = known_rows(goal.truth) & ~np.isnan(scores[name][:, 0])
+        losses[i, known] = losses_of(goal.link, goal.truth[known], scores[name][known])
     some = ~np.isnan(losses).all(axis=0)
     return np.asarray(np.nanmean(losses[:, some], axis=0))
+
+
+def loss_name(goals: Mapping[str, Goal]) -> str:
+    """Return what a person calls the losses of `losses_of_rows`."""
+    return " and ".join(dict.fromkeys(LOSS_NAMES[goal.link] for goal in goals.values()))
 
 
 def mean_score(goals: Mapping[str, Goal], scores: Mapping[str, Array]) -> float:

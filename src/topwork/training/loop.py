@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from topwork.contracts import Array, Goal
+from topwork.contracts import Array, Goal, known_rows
 from topwork.training.checkpoint import Checkpoint
 from topwork.training.folding import precision_of
 from topwork.training.judging import of_rows
@@ -291,7 +291,7 @@ def _loss(
 
 def _share(goal: Goal, part: Array, whole: Array) -> float:
     """Return how many of a step's rows with a truth are in a part of it."""
-    return float((goal.truth[part] >= 0).sum() / max(1, (goal.truth[whole] >= 0).sum()))
+    return float(known_rows(goal.truth[part]).sum() / max(1, known_rows(goal.truth[whole]).sum()))
 
 
 def _fold_in(

@@ -10,12 +10,21 @@ __all__ = ["loss_of"]
 
 
 def loss_of(link: Link, scores: torch.Tensor, truth: torch.Tensor, smoothing: float) -> torch.Tensor:
-    """Return the mean loss of scores ``float32 [n, k]``; rows whose truth is -1 do not count, and 0 without others.
+    """Return the mean loss of scores ``float32 [n, k]``; rows without a truth do not count, and 0 without others.
 
-    Label smoothing as in Szegedy et al., *Rethinking the Inception Architecture*, 2016, section 7.
+    Of ``softmax`` the cross-entropy, with label smoothing as in Szegedy et al., *Rethinking the Inception
+    Architecture*, 2016, section 7. Of ``identity`` the squared error, which has nothing to smooth.
     """
-    assert link == "softmax"
+    if link == "identity":
+        return _squared_error(scores, truth)
     total = torch.nn.functional.cross_entropy(
         scores, truth, ignore_index=-1, label_smoothing=smoothing, reduction="sum"
     )
     return total / (truth >= 0).sum().clamp(min=1)
+
+
+def _squared_error(scores: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    known = ~torch.isnan(truth)
+    # Put in place of NaN before the difference is taken: a NaN that is masked afterwards is one in the gradient.
+    off = (scores[:, 0] - torch.where(known, truth, 0).to(scores.dtype)) * known
+    return (off**2).sum() / known.sum().clamp(min=1)

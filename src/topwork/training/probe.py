@@ -19,9 +19,11 @@ calibration on held-out rows afterwards brings the natural shares back. It knows
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 
@@ -32,15 +34,19 @@ from topwork.training.moments import CHUNK_ROWS, moments
 __all__ = [
     "Axes",
     "Calibration",
+    "RowLoss",
     "Solution",
     "calibrate",
     "class_weights",
     "cross_calibrate",
     "cross_validate",
+    "descend",
+    "held_out",
     "log_loss",
     "quiet_blas",
     "solve",
     "strengths",
+    "weights_of_folds",
 ]
 
 _SMALL = 1000  # rows or features below which products are too small to share among threads
@@ -178,16 +184,43 @@ def solve(
     start
         Solution to begin from.
     """
+    return descend(axes, weights, partial(_nll, axes, truth), n_classes, strength, start)
+
+
+RowLoss: TypeAlias = Callable[[Array, Array, Array], tuple[float, Array, Array]]
+"""Takes row weights ``[n, f]``, weights ``[r, f, k]`` and biases ``[f, k]``; gives the weighted sum of the rows' losses
+and its gradients by weight and bias."""
+
+
+def descend(
+    axes: Axes,
+    weights: Array,
+    loss_of: RowLoss,
+    n_outputs: int,
+    strength: float,
+    start: Solution | None = None,
+) -> Solution:
+    """Minimise a loss of the rows with an L2 penalty on the weights, for ``f`` sets of row weights at once.
+
+    Parameters
+    ----------
+    axes, weights, strength, start
+        As for `solve`.
+    loss_of
+        Convex, of about the curvature of a logistic loss along each axis: at most its variance.
+    n_outputs
+        k.
+    """
     r, f = len(axes.variance), weights.shape[1]
     totals = np.maximum(weights.sum(axis=0, dtype=np.float64), 1e-12)
     decay = 1 / (strength * totals)  # of the objective divided by C and the total weight
     precondition = 1 / np.sqrt(0.5 * axes.variance[:, None] + decay)[:, :, None]
-    shape = (r + 1, f, n_classes)
+    shape = (r + 1, f, n_outputs)
 
     def objective(flat: Array) -> tuple[float, Array]:
         u = flat.reshape(shape)
         weight = u[:r] * precondition
-        loss, by_weight, by_bias = _nll(axes, truth, weights / totals, weight, u[r])
+        loss, by_weight, by_bias = loss_of(weights / totals, weight, u[r])
         loss += 0.5 * float((decay[:, None] * weight**2).sum())
         by_weight = (by_weight + decay[:, None] * weight) * precondition
         return loss, np.concatenate([by_weight, by_bias[None]]).ravel()
@@ -228,15 +261,21 @@ def cross_validate(
     start: Solution | None = None,
 ) -> tuple[Array, Solution]:
     """Return held-out scores ``float64 [n, k]`` (NaN where no fold holds a row out) and the folds' solution."""
-    base = class_weights(truth, n_classes)
-    weights = np.zeros((len(truth), len(folds)), dtype=np.float32)
+    weights = weights_of_folds(class_weights(truth, n_classes), folds)
+    found = solve(axes, truth, weights, n_classes, strength, start)
+    return held_out(axes, folds, found, n_classes), found
+
+
+def weights_of_folds(base: Array, folds: Sequence[Fold]) -> Array:
+    """Return ``float32 [n, f]``: the weights ``[n]`` of the rows that each fold is fitted on, 0 for the others."""
+    weights = np.zeros((len(base), len(folds)), dtype=np.float32)
     for j, fold in enumerate(folds):
         weights[fold.train, j] = base[fold.train]
-    found = solve(axes, truth, weights, n_classes, strength, start)
-    return _held_out(axes, folds, found, n_classes), found
+    return weights
 
 
-def _held_out(axes: Axes, folds: Sequence[Fold], found: Solution, k: int) -> Array:
+def held_out(axes: Axes, folds: Sequence[Fold], found: Solution, k: int) -> Array:
+    """Return the scores ``float64 [n, k]`` of each row by the fold that did not see it; NaN where there is none."""
     scores = np.full((len(axes), k), np.nan)
     fold_of = np.full(len(axes), -1)
     for j, fold in enumerate(folds):

@@ -1,21 +1,22 @@
 """A linear model on sparse features, such as counts of words: a baseline that is hard to beat on texts.
 
-scikit-learn fits it; how strongly it is held back is chosen on validation rows by log loss, as for a probe. It knows
-no words and no test rows.
+scikit-learn fits it; how strongly it is held back is chosen on validation rows by the loss that a probe is chosen by.
+It knows no words and no test rows.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
 
-from topwork.contracts import Array, Fold, Goal
+from topwork.contracts import Array, Fold, Goal, Link, known_rows
 from topwork.errors import MissingExtraError
-from topwork.evaluation.classification import row_losses, softmax
+from topwork.evaluation.links import losses_of
 
 __all__ = ["fit_sparse"]
 
@@ -25,7 +26,7 @@ _UNSEEN: Final = -30.0
 
 
 def fit_sparse(features: Any, goal: Goal, folds: Sequence[Fold]) -> Callable[[Any], Array]:
-    """Fit multinomial logistic regression on sparse features.
+    """Fit multinomial logistic regression on sparse features, or ridge regression where a number is predicted.
 
     Parameters
     ----------
@@ -43,32 +44,37 @@ def fit_sparse(features: Any, goal: Goal, folds: Sequence[Fold]) -> Callable[[An
     MissingExtraError
         scikit-learn is not installed.
     """
-    known = goal.truth >= 0
+    known, fit = known_rows(goal.truth), _FITS[goal.link]
     fold = folds[0]
     train, valid = fold.train[known[fold.train]], fold.valid[known[fold.valid]]
 
     def loss_of(strength: float) -> float:
-        scores = _fitted(features[train], goal.truth[train], strength, goal.n_outputs)(features[valid])
-        return float(row_losses(goal.truth[valid], softmax(scores)).mean())
+        scores = fit(features[train], goal.truth[train], strength, goal.n_outputs)(features[valid])
+        return float(losses_of(goal.link, goal.truth[valid], scores).mean())
 
     best = min(_STRENGTHS, key=loss_of) if len(valid) else 1.0
-    return _fitted(features[known], goal.truth[known], best, goal.n_outputs)
+    return fit(features[known], goal.truth[known], best, goal.n_outputs)
 
 
-def _fitted(features: Any, truth: Array, strength: float, n_outputs: int) -> Callable[[Any], Array]:
+def _linear_models() -> Any:
     try:
-        from sklearn.linear_model import LogisticRegression
+        from sklearn import linear_model
     except ImportError as error:
         raise MissingExtraError(
             "A linear model on words needs scikit-learn, which is not installed.",
             next_step="Install topwork with its extra text.",
         ) from error
+    return linear_model
+
+
+def _of_classes(features: Any, truth: Array, strength: float, n_outputs: int) -> Callable[[Any], Array]:
+    linear_model = _linear_models()
     # Labels that no row of these has get scores so low that they are never said, and a finite log loss.
     classes = np.unique(truth)
     scores_of = partial(_spread, classes=classes, n_outputs=n_outputs)
     if len(classes) < 2:
         return lambda other: scores_of(np.zeros((other.shape[0], len(classes))))
-    model = LogisticRegression(C=strength, max_iter=300, tol=1e-3)
+    model = linear_model.LogisticRegression(C=strength, max_iter=300, tol=1e-3)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the last digits had not settled after so many steps
         model.fit(features, truth)
@@ -80,8 +86,19 @@ def _fitted(features: Any, truth: Array, strength: float, n_outputs: int) -> Cal
     return scores
 
 
+def _of_numbers(features: Any, truth: Array, strength: float, n_outputs: int) -> Callable[[Any], Array]:
+    del n_outputs
+    model = _linear_models().Ridge(alpha=1 / strength).fit(features, truth)
+    return lambda other: np.asarray(model.predict(other)).reshape(-1, 1)
+
+
 def _spread(scores: Array, classes: Array, n_outputs: int) -> Array:
     """Put the scores of the classes that were seen among those of all."""
     every = np.full((len(scores), n_outputs), _UNSEEN)
     every[:, classes] = scores
     return every
+
+
+_FITS: Final[Mapping[Link, Callable[[Any, Array, float, int], Callable[[Any], Array]]]] = MappingProxyType(
+    {"softmax": _of_classes, "identity": _of_numbers}
+)

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from topwork.contracts import Array, Goal
+from topwork.contracts import Array, Goal, known_rows
 from topwork.training.moments import CHUNK_ROWS, moments
 
-__all__ = ["describe"]
+__all__ = ["describe", "seen_truth"]
 
 _QUANTILES = np.linspace(0, 1, 101)
 
@@ -24,9 +24,10 @@ def describe(features: Array, goals: Mapping[str, Goal], held_out: Mapping[str, 
     -------
     dict
         ``features.mean`` and ``features.deviation`` ``float32 [d]``; ``features.distance`` ``float32 [101]``,
-        percentiles of the root mean square of the standardised features of a row; and for each target
+        percentiles of the root mean square of the standardised features of a row; and for each target of classes
         ``NAME.class_counts int64 [k]`` and ``NAME.confidence float32 [101]``, percentiles of the highest
-        probability on rows that were held out.
+        probability on rows that were held out; for each target of numbers ``NAME.values float32 [101]``,
+        percentiles of the truth, and ``NAME.errors float32 [101]``, those of the errors of held-out rows.
     """
     mean, deviation = moments(features)
     found: dict[str, Array] = {
@@ -35,10 +36,30 @@ def describe(features: Array, goals: Mapping[str, Goal], held_out: Mapping[str, 
         "features.distance": _percentiles(_distances(features, mean, deviation)),
     }
     for name, goal in goals.items():
-        known = goal.truth[goal.truth >= 0]
-        found[f"{name}.class_counts"] = np.bincount(known, minlength=goal.n_outputs).astype(np.int64)
-        found[f"{name}.confidence"] = _percentiles(_confidences(held_out[name]))
+        about = _of_classes if goal.link == "softmax" else _of_numbers
+        found |= {f"{name}.{what}": told for what, told in about(goal, held_out[name]).items()}
     return found
+
+
+def seen_truth(statistics: Mapping[str, Array], target: str) -> Array:
+    """Return truth that is distributed as that of the training rows was, encoded as it was."""
+    if (counts := statistics.get(f"{target}.class_counts")) is not None:
+        return np.repeat(np.arange(len(counts)), counts)
+    return np.asarray(statistics[f"{target}.values"], np.float64)
+
+
+def _of_classes(goal: Goal, held_out: Array) -> dict[str, Array]:
+    counts = np.bincount(goal.truth[known_rows(goal.truth)], minlength=goal.n_outputs)
+    return {"class_counts": counts.astype(np.int64), "confidence": _percentiles(_confidences(held_out))}
+
+
+def _of_numbers(goal: Goal, held_out: Array) -> dict[str, Array]:
+    known = known_rows(goal.truth)
+    errors = (held_out[:, 0] - goal.truth)[known & ~np.isnan(held_out[:, 0])]
+    return {
+        "values": _percentiles(goal.truth[known]),
+        "errors": _percentiles(errors if len(errors) else np.zeros(1)),
+    }
 
 
 def _distances(features: Array, mean: Array, deviation: Array) -> Array:

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from topwork import plugins
-from topwork.contracts import Dataset, Split
+from topwork.contracts import Dataset, Split, has_classes
 from topwork.data.check import Findings, examine, require_enough
 from topwork.data.columns import Columns
 from topwork.data.reading import read
@@ -59,7 +59,8 @@ def check(
     modality = modality_named(dataset.modality)
     decode = partial(modality.decode, preprocessing=modality.inspection_preprocessing())
     seen = inspect(dataset, decode, n_threads=survey().n_cores, progress=around.progress)
-    findings = examine(dataset, seen.inspections, near_pairs(seen, modality))
+    numeric = () if has_classes(plugins.task(options.task).link) else tuple(dataset.targets)
+    findings = examine(dataset, seen.inspections, near_pairs(seen, modality), numeric)
     try:
         require_enough(findings, dataset)
         return DataCheck(dataset, findings, _split(dataset, findings, seed, options), None)

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from topwork import plugins
-from topwork.contracts import Array, Dataset, Metrics, Target, row_numbers
+from topwork.contracts import Array, Dataset, Metrics, Target, has_classes, known_rows, row_numbers
 from topwork.data.check import Findings, examine
 from topwork.data.reading import read
 from topwork.errors import DataError, UsageError
@@ -26,13 +26,11 @@ __all__ = ["BundleComparison", "Disagreement", "TargetComparison", "compare"]
 
 _N_DISAGREEMENTS = 50
 _N_LABELS = 10
-_BELOW = 1e4
-"""How far below a model's highest score a label stands that it does not know: its probability is 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
-    """A row that the two label differently: its name in the data, its label there, and what each says."""
+    """A row that the two answer differently: its name in the data, its label there, and what each says."""
 
     key: str
     truth: str
@@ -53,11 +51,11 @@ class TargetComparison:
     n_rows
         Rows that count: labelled, and neither model was fitted on them.
     n_both_right, n_only_a_right, n_only_b_right, n_both_wrong
-        The same rows by who is right.
+        The same rows by who is right; all 0 of numbers, which are neither right nor wrong.
     n_disagreements
         Rows that the two label differently, rows where both are wrong among them.
     disagreements
-        Fifty of these at most, those where one is right first.
+        Fifty of these at most, those where one is right first; of numbers those that differ most.
     """
 
     main_metric: str
@@ -190,11 +188,15 @@ def _candidates(ours: list[str], theirs: list[str], given: list[str]) -> list[_P
 
 
 def _fit(one: Target, other: Target) -> bool:
-    return one.task == other.task and bool(set(one.labels) & set(other.labels))
+    return one.task == other.task and (
+        one.labels == other.labels or bool(set(one.labels) & set(other.labels))
+    )
 
 
 def _predicts(model: Model) -> str:
-    told = (f"{name} ({_listed(target.labels)})" for name, target in model.servable.targets.items())
+    told = (
+        f"{name} ({_listed(target.labels) or target.task})" for name, target in model.servable.targets.items()
+    )
     return f"{model.path.name} predicts {', '.join(told)}"
 
 
@@ -209,7 +211,12 @@ def _names(a: Path, b: Path) -> tuple[str, str]:
 def _look(model: Model, dataset: Dataset, scored: Scored, around: Surroundings) -> Findings:
     """Check the data as a fit would."""
     pairs = near_pairs(scored.reading, model.servable.modality)
-    findings = examine(dataset, scored.reading.inspections, pairs)
+    numeric = (
+        ()
+        if all(has_classes(one.link) for one in model.servable.targets.values())
+        else tuple(dataset.targets)
+    )
+    findings = examine(dataset, scored.reading.inspections, pairs, numeric)
     for line in findings.lines:
         around.progress.say(line)
     return findings
@@ -246,49 +253,63 @@ def _compare(
     told: tuple[_Told, _Told], raw: Sequence[str | None], keys: Sequence[str]
 ) -> tuple[TargetComparison, tuple[str, ...]]:
     """Compare two models over the labels that either knows."""
-    joint = _joint(told[0].target, told[1].target)
+    joint = told[0].target.joint(told[1].target)
     truth = joint.encode(raw)
-    counted = row_numbers(truth >= 0)
+    counted = row_numbers(known_rows(truth))
     if not len(counted):
         raise DataError(
-            f"No row has a label that the bundles know; they know {_listed(joint.labels)}, the data have "
+            f"No row has a label that the bundles know; they know {_listed(joint.labels) or 'numbers'}, the data have "
             f"{_listed(sorted({one for one in raw if one is not None}))}.",
             next_step="Name the folders or the values of the label column as at the time of the fit.",
         )
     notes = _notes(told, raw, truth, joint)
     truth, keys = truth[counted], [keys[row] for row in counted]
-    a, b = (_widened(one, joint)[counted] for one in told)
-    said_a, said_b = a.argmax(1), b.argmax(1)
-    right_a, right_b = said_a == truth, said_b == truth
+    a, b = (joint.adopt(one.target, one.scores)[counted] for one in told)
+    count = _by_label if has_classes(joint.link) else _by_distance
+    difference = joint.compare(truth, a, b, 0)
     comparison = TargetComparison(
         main_metric=joint.main_metric,
-        a=joint.evaluate(truth, a, 0),
-        b=joint.evaluate(truth, b, 0),
-        difference=joint.compare(truth, a, b, 0),
+        a=_only(joint.evaluate(truth, a, 0), difference),
+        b=_only(joint.evaluate(truth, b, 0), difference),
+        difference=difference,
         n_rows=len(truth),
-        n_both_right=int((right_a & right_b).sum()),
-        n_only_a_right=int((right_a & ~right_b).sum()),
-        n_only_b_right=int((right_b & ~right_a).sum()),
-        n_both_wrong=int((~right_a & ~right_b).sum()),
-        n_disagreements=int((said_a != said_b).sum()),
-        disagreements=_disagreements(joint.labels, keys, truth, said_a, said_b),
+        **count(joint, keys, truth, a, b),
     )
     return comparison, notes
 
 
-def _joint(one: Target, other: Target) -> Target:
-    """Return a target of the same task that knows the labels of both."""
-    if one.labels == other.labels:
-        return one
-    return plugins.task(one.task).learn([*one.labels, *other.labels])
+def _only(metrics: Metrics, difference: Metrics) -> Metrics:
+    """Return the metrics that the two can be compared by."""
+    return {name: one for name, one in metrics.items() if name in difference}
 
 
-def _widened(told: _Told, joint: Target) -> Array:
-    """Return scores ``float64 [n, k]`` over the joint labels; one that the model does not know has no chance."""
-    top = told.scores.max(axis=1, keepdims=True).astype(np.float64)
-    wide = np.repeat(top - _BELOW, joint.n_outputs, axis=1)
-    wide[:, joint.encode(told.target.labels)] = told.scores
-    return wide
+def _by_label(joint: Target, keys: Sequence[str], truth: Array, a: Array, b: Array) -> dict[str, Any]:
+    """Count who is right, and name rows that the two label differently."""
+    said_a, said_b = a.argmax(1), b.argmax(1)
+    right_a, right_b = said_a == truth, said_b == truth
+    return {
+        "n_both_right": int((right_a & right_b).sum()),
+        "n_only_a_right": int((right_a & ~right_b).sum()),
+        "n_only_b_right": int((right_b & ~right_a).sum()),
+        "n_both_wrong": int((~right_a & ~right_b).sum()),
+        "n_disagreements": int((said_a != said_b).sum()),
+        "disagreements": _disagreements(joint.labels, keys, truth, said_a, said_b),
+    }
+
+
+def _by_distance(joint: Target, keys: Sequence[str], truth: Array, a: Array, b: Array) -> dict[str, Any]:
+    """Name the rows whose two numbers are furthest apart."""
+    apart = np.abs(a[:, 0] - b[:, 0])
+    furthest = np.argsort(-apart, kind="stable")[:_N_DISAGREEMENTS]
+    return {
+        **dict.fromkeys(("n_both_right", "n_only_a_right", "n_only_b_right", "n_both_wrong"), 0),
+        "n_disagreements": int((apart > 0).sum()),
+        "disagreements": tuple(
+            Disagreement(keys[row], *(joint.spell(one) for one in (truth[row], a[row, 0], b[row, 0])))
+            for row in furthest
+            if apart[row] > 0
+        ),
+    }
 
 
 def _disagreements(
@@ -309,13 +330,13 @@ def _notes(
     found = []
     for which, one in zip(("first", "second"), told, strict=True):
         new = [label for label in joint.labels if label not in one.target.labels]
-        n = int((one.target.encode(raw)[truth >= 0] < 0).sum())
+        n = int((~known_rows(one.target.encode(raw)[known_rows(truth)])).sum())
         if n:
             found.append(
                 f"The {which} bundle does not know {_listed(new)}; {n} {'row' if n == 1 else 'rows'} so labelled "
                 "count as wrong for it, with the highest log loss that is counted."
             )
-    strange = [one for one in raw if one is not None and one not in joint.labels]
+    strange = [one for one in raw if one is not None and joint.labels and one not in joint.labels]
     if strange:
         found.append(
             f"{_rows(len(strange))} left out because neither bundle knows their label: "

@@ -6,10 +6,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from topwork import __version__
-from topwork.contracts import Array, Dataset, FitRecord, SplitSummary, TargetResult, row_numbers
+from topwork.contracts import (
+    Array,
+    Dataset,
+    FitRecord,
+    SplitSummary,
+    TargetResult,
+    has_classes,
+    known_rows,
+    row_numbers,
+)
 from topwork.data.check import Findings, examine
 from topwork.data.columns import Columns
 from topwork.data.reading import name_of, read, spelled
@@ -29,6 +36,7 @@ from topwork.steps.recording import (
 from topwork.steps.transfer import packages
 from topwork.storage import write_atomically
 from topwork.training.reading import Reading
+from topwork.training.statistics import seen_truth
 from topwork.verbs.model import Model
 from topwork.verbs.predicting import load
 from topwork.verbs.scoring import fitted_on, require_modality, score
@@ -134,7 +142,9 @@ def _score(model: Model, data: str | Path | Columns, options: FitOptions, around
         around.progress.say(line)
     scored = score(model, dataset, around)
     reading = scored.reading
-    findings = examine(dataset, reading.inspections, near_pairs(reading, model.servable.modality))
+    pairs = near_pairs(reading, model.servable.modality)
+    numeric = [name for name, one in model.servable.targets.items() if not has_classes(one.link)]
+    findings = examine(dataset, reading.inspections, pairs, numeric)
     for line in findings.lines:
         around.progress.say(line)
     rows, notes = _unseen(model, reading, findings.usable)
@@ -184,15 +194,15 @@ def _judge(
     target, servable = model.servable.targets[name], model.servable
     raw = scored.dataset.targets[name]
     truth = target.encode([raw[row] for row in scored.rows])
-    if not (truth >= 0).any():
+    if not known_rows(truth).any():
+        knows = ", ".join(target.labels[:20]) or "numbers"
         raise DataError(
-            f"No row has a label that the bundle knows; it knows {', '.join(target.labels[:20])}, the data have "
-            f"{', '.join(sorted({str(r) for r in raw if r is not None})[:20])}.",
+            f"No row has a label that the bundle knows; it knows {knows}, the data have "
+            f"{', '.join(sorted({str(r) for r in raw if r is not None})[:20]) or 'none'}.",
             next_step="Name the folders or the values of the label column as at the time of the fit.",
         )
     judged = Judged(scored.rows, truth, scored.scores[name][scored.rows])
     with_pictures = options.keep_training_data
     gallery = worst(target, judged, scored.dataset, servable.modality, with_pictures=with_pictures)
-    counts = servable.bundle.statistics()[f"{name}.class_counts"]
-    baselines = target.baselines(np.repeat(np.arange(len(counts)), counts), truth, 0)
+    baselines = target.baselines(seen_truth(servable.bundle.statistics(), name), truth, 0)
     return judge(target, judged, gallery, fitted.targets[name].validation, baselines)

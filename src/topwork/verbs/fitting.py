@@ -31,9 +31,11 @@ from topwork.contracts import (
     Metrics,
     Rung,
     Side,
+    Target,
     TargetResult,
     Trunk,
     Workplace,
+    has_classes,
 )
 from topwork.data.check import examine, require_enough
 from topwork.data.columns import Columns
@@ -74,6 +76,7 @@ from topwork.steps.recording import (
 from topwork.steps.speeds import DELIVERY_S, remember_speed, row_s_of
 from topwork.steps.transfer import Preparation, open_cache, packages, read_part
 from topwork.storage import sweep, write_atomically
+from topwork.training.judging import loss_name
 from topwork.training.reading import Reading, Runner, partition, read_features
 from topwork.training.statistics import describe
 from topwork.verbs.model import Model
@@ -155,6 +158,7 @@ def fit(
     workplace = Workplace(place.unfinished, order.options.resume, around.should_stop)
     job = _job(order, rows, preparation, workplace, deadline)
     climbed = _climb(order, rows, job, began_s)
+    rows = replace(rows, targets=_calibrated(rows, climbed.fitted))
     trunk_graph, tuned = _transferred(order, rows, preparation, climbed.fitted)
     results = _judge_targets(order, tuned, climbed)
     record = FitRecord(
@@ -255,7 +259,8 @@ def _assign(order: Order, reading: Reading) -> Rows:
     """Check the data, and give every usable row its side and its labels."""
     dataset = order.dataset
     pairs = near_pairs(reading, order.modality)
-    findings = examine(dataset, reading.inspections, pairs)
+    numeric = () if has_classes(order.task.link) else tuple(dataset.targets)
+    findings = examine(dataset, reading.inspections, pairs, numeric)
     for line in findings.lines:
         order.around.progress.say(line)
     require_enough(findings, dataset)
@@ -314,6 +319,14 @@ def _job(
     )
 
 
+def _calibrated(rows: Rows, fitted: Fitted) -> dict[str, Target]:
+    """Let every target learn from held-out scores what its answers need besides them."""
+    return {
+        name: target.calibrated(rows.truth[name][rows.fit_rows], fitted.held_out[name])
+        for name, target in rows.targets.items()
+    }
+
+
 def _climb(order: Order, rows: Rows, job: FitJob, began_s: float) -> _Climbed:
     """Run the recipe."""
     clock = order.around.clock
@@ -324,7 +337,8 @@ def _climb(order: Order, rows: Rows, job: FitJob, began_s: float) -> _Climbed:
     training_s = max([took_s, *(moment.seconds for moment in fitted.history)])
     validation = {name: _validation(rows, fitted, name) for name in rows.targets}
     score = float(np.mean([validation[name][one.main_metric].value for name, one in rows.targets.items()]))
-    rungs = fitted.rungs or (Rung(order.recipe.name, took_s, score, fitted.notes, chosen=True),)
+    alone = Rung(order.recipe.name, took_s, score, fitted.notes, chosen=True, loss_name=loss_name(job.goals))
+    rungs = fitted.rungs or (alone,)
     return _Climbed(fitted, validation, rungs, started_s + rungs[0].seconds - began_s, training_s)
 
 

@@ -27,7 +27,8 @@ class Prediction:
     input
         Name of the input: its path, the beginning of a text, or its number.
     answer
-        For a classification ``{"label": …, "probabilities": {…}}``; None where it could not be read.
+        For a classification ``{"label": …, "probabilities": {…}}``, for a regression ``{"value": …, "low": …,
+        "high": …}``; None where it could not be read.
     problem
         Why it could not be read; None where it could.
     """
@@ -51,6 +52,30 @@ class Prediction:
             if isinstance(found, Mapping)
             else {}
         )
+
+    @property
+    def value(self) -> float | None:
+        """The number, where the answer is one."""
+        return self._number("value")
+
+    @property
+    def low(self) -> float | None:
+        """Where the number's interval begins, where it has one."""
+        return self._number("low")
+
+    @property
+    def high(self) -> float | None:
+        """Where the number's interval ends, where it has one."""
+        return self._number("high")
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether the number has an interval."""
+        return self.low is not None and self.high is not None
+
+    def _number(self, name: str) -> float | None:
+        found = (self.answer or {}).get(name)
+        return found if isinstance(found, float) else None
 
 
 class Model:

@@ -1,0 +1,54 @@
+"""What one row's scores cost, for each way in which scores become predictions.
+
+Models are chosen by the mean of these losses, rungs are compared by them row by row, and over several targets they are
+averaged. It knows no target by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+
+from topwork.contracts import Array, Link
+from topwork.evaluation.classification import row_losses, softmax
+
+__all__ = ["LOSS_NAMES", "losses_of"]
+
+
+def losses_of(link: Link, truth: Array, scores: Array) -> Array:
+    """Return what each row costs, ``float64 [n]``; every row must have a truth.
+
+    Parameters
+    ----------
+    truth
+        As `Target.encode` gives it.
+    scores
+        ``[n, k]``.
+
+    Returns
+    -------
+    Array
+        Of ``softmax`` the log loss in nats. Of ``identity`` the squared error in units of the training variance: 1 is
+        what always answering the mean costs, whatever was measured, so that targets of different units can be
+        averaged. A Gaussian log-likelihood would add a variance that has to be fitted on the rows that choose, and
+        orders models no differently where it is common to all rows.
+    """
+    return _LOSSES[link](truth, scores)
+
+
+def _log_losses(truth: Array, scores: Array) -> Array:
+    return row_losses(truth, softmax(scores))
+
+
+def _squared_errors(truth: Array, scores: Array) -> Array:
+    return np.asarray((np.asarray(scores[:, 0], np.float64) - truth) ** 2)
+
+
+_LOSSES: Final[Mapping[Link, Callable[[Array, Array], Array]]] = MappingProxyType(
+    {"softmax": _log_losses, "identity": _squared_errors}
+)
+LOSS_NAMES: Final[Mapping[Link, str]] = MappingProxyType({"softmax": "log loss", "identity": "squared error"})
+"""What a person calls the losses of `losses_of`."""
