@@ -15,7 +15,7 @@ from quick import fit_probe
 from tiny_text_trunk import write_tiny_text_trunk
 from topwork import DataError, FitOptions, Model, Surroundings, compare, evaluate, load
 from topwork.bundle.card import render_card
-from topwork.contracts import Chart, Gallery
+from topwork.contracts import Chart, Estimate, Gallery, Table
 from topwork.progress import Lines
 from topwork.report.html import render_html
 from topwork.report.markdown import render_markdown
@@ -108,7 +108,16 @@ def test_the_proof_compares_numbers_and_leaves_out_what_is_about_classes(climbed
         "Largest mistakes",
         "What pretraining brought here",
     } <= set(titles)
-    assert not {"Labels that look wrong", "Typical of each class", "Groups"} & set(titles)
+    assert not {"Labels that look wrong", "Typical of each class"} & set(titles)
+    groups = next(one for one in result.sections if isinstance(one, Table) and one.title == "Groups")
+    assert groups.columns[2] == "MAE, this model"
+    assert all(isinstance(row[2], Estimate) and 0 < row[2].value < 30 for row in groups.rows)
+    growth = next(
+        one for one in result.sections if isinstance(one, Chart) and one.title.startswith("How the score")
+    )
+    (measured,) = growth.series
+    assert measured.points[-1].y > measured.points[0].y
+    assert result.growth is None
     assert climbed.labels is None
     assert not [note for note in record.notes if "could not be made" in note]
     assert {rung.loss_name for rung in record.rungs} == {"squared error"}

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from topwork.contracts import Array, Chart, Estimate, Goal, Growth, LinearHead, Point, Series, known_rows
+from topwork.contracts import (
+    Array,
+    Chart,
+    Estimate,
+    Goal,
+    Growth,
+    LinearHead,
+    Point,
+    Series,
+    has_classes,
+    known_rows,
+)
 from topwork.errors import UsageError
 from topwork.evaluation.growth import LearningCurve, grow, one_minus
 from topwork.steps.order import Order, Rows
@@ -12,7 +25,7 @@ from topwork.training.judging import of_rows
 from topwork.training.links import solver_of
 from topwork.training.probe import Axes
 
-__all__ = ["growth_of"]
+__all__ = ["Grown", "growth_of"]
 
 _SHARES = (0.125, 0.1768, 0.25, 0.3536, 0.5, 0.7071, 1.0)
 _N_RUNS = 4
@@ -20,7 +33,23 @@ _LEAST_ROWS = 20
 _LEAST_PER_LABEL = 2
 
 
-def growth_of(order: Order, rows: Rows, strengths: dict[str, float], name: str) -> Growth | None:
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """The score at several numbers of labels as a chart, of how many there are; and what twice as many would bring.
+
+    ``growth`` is None where the score is no share: the curve and its ranges are made for shares of errors.
+    """
+
+    n_now: int
+    chart: Chart
+    growth: Growth | None
+
+    def measured(self) -> list[tuple[float, float]]:
+        """Return the numbers of labels and the scores that were measured."""
+        return [(p.x, p.y) for series in self.chart.series if series.style == "dots" for p in series.points]
+
+
+def growth_of(order: Order, rows: Rows, strengths: dict[str, float], name: str) -> Grown | None:
     """Fit the probe on nested parts and read off what twice as many labels would bring.
 
     Parameters
@@ -53,18 +82,23 @@ def growth_of(order: Order, rows: Rows, strengths: dict[str, float], name: str) 
                 assert goal.score is not None
                 scores[i, run] = goal.score(truth_test, told)
                 advance(1)
+    if not has_classes(target.link):
+        chart = _chart(target.main_metric, sizes, scores, None)
+        return Grown(len(known), chart, None) if np.isfinite(scores).all() else None
     try:
         curve, now, doubled = grow(np.array(sizes), 1 - scores, n_test, seed=order.seed)
     except UsageError:
         return None
-    return Growth(
+    chart = _chart(target.main_metric, sizes, scores, curve)
+    growth = Growth(
         metric=target.main_metric,
         n_now=len(known),
         now=one_minus(now),
         doubled=one_minus(doubled),
-        chart=_chart(target.main_metric, sizes, scores, curve),
+        chart=chart,
         note="Measured with a linear head on the frozen network, fitted on parts of the training rows.",
     )
+    return Grown(len(known), chart, growth)
 
 
 def _sizes(n: int, k: int) -> list[int]:
@@ -87,26 +121,30 @@ def _fit(features: Array, goal: Goal, strength: float) -> LinearHead:
     return solver_of(goal.link).finished_head(Axes.of(features), goal, strength)
 
 
-def _chart(metric: str, sizes: list[int], scores: Array, curve: LearningCurve) -> Chart:
+def _chart(metric: str, sizes: list[int], scores: Array, curve: LearningCurve | None) -> Chart:
     measured = tuple(
         Point(float(size), float(runs.mean()), float(runs.min()), float(runs.max()))
         for size, runs in zip(sizes, scores, strict=True)
     )
-    fitted = tuple(
-        Point(x, *_of(one_minus(error))) for x, error in zip(curve.sizes, curve.errors, strict=True)
-    )
+    dots = Series("measured, least to most", measured, "dots")
     return Chart(
         title="How the score grows with the number of labels",
         x_label="labelled training examples",
         y_label=metric,
-        series=(
-            Series("fitted curve, 95 % range", fitted, "line"),
-            Series("measured, least to most", measured, "dots"),
+        series=(dots,) if curve is None else (_fitted(curve), dots),
+        caption=(
+            "Measured with a linear head on the frozen network, fitted on parts of the training rows."
+            if curve is None
+            else "The curve ends at twice the examples at hand; the band holds the test set's uncertainty too."
         ),
-        caption="The curve ends at twice the examples at hand; the band holds the test set's uncertainty too.",
-        y_kind="share",
+        y_kind="number" if curve is None else "share",
         x_log=True,
     )
+
+
+def _fitted(curve: LearningCurve) -> Series:
+    points = (Point(x, *_of(one_minus(error))) for x, error in zip(curve.sizes, curve.errors, strict=True))
+    return Series("fitted curve, 95 % range", tuple(points), "line")
 
 
 def _of(estimate: Estimate) -> tuple[float, float, float]:

@@ -217,6 +217,10 @@ class RegressionTarget:
         off = self._spelled(abs(float(said - true)) * self.deviation)
         return Mistake(row, f"is {is_}, said {told} ({off} off)", is_, told)
 
+    def errors(self, truth: Array, scores: Array) -> Array:
+        """Return the absolute errors, in the unit of the data."""
+        return np.asarray(np.abs(scores[:, 0] - truth) * self.deviation)
+
     def spell(self, truth: float) -> str:
         """Return a value in the unit of the data, with three digits of what values differ by."""
         return self._spelled(float(truth) * self.deviation + self.mean)
