@@ -145,6 +145,9 @@ def test_reports_speak_of_numbers(climbed: Model) -> None:
         assert "log loss" not in told
         assert "always answering the mean" in told
         assert "most frequent class" not in told
+        assert "off on average" in told
+    assert "Student’s for errors" in page
+    assert "bootstrap" not in page
     card = render_card("price", climbed.record)
     assert "rmse" in card
     assert "0 labels" not in card

@@ -192,7 +192,7 @@ class RegressionTarget:
         rows = [("all", np.ones(len(said), bool)), *((name, part == i) for i, name in enumerate(names))]
         return Table(
             f"Do the intervals of {_percent(self.level)} hold the truth?",
-            ("answers", "share of true values inside", "test rows"),
+            ("answers", "coverage, true values inside", "test rows"),
             tuple(
                 (
                     name,
