@@ -53,9 +53,9 @@ def gaps_of(order: Order, rows: Rows, name: str, scores: Mapping[str, Array]) ->
             *(f"gap to the rest, {model}" for model in scores),
         ),
         tuple((f"{title}: {one.name}", str(one.n), *one.values, *one.gaps) for title, one in slices),
-        f"{metric.capitalize() if metric.islower() else metric} in each group of the test rows, and that minus the "
-        f"{metric} outside it. Where the interval of a gap "
-        f"holds 0, no difference is shown; of {n_gaps} gaps about {n_gaps / 20:.0f} leave it out by chance alone. "
+        f"{metric[0].upper()}{metric[1:]} in each group of the test rows, and that minus the {metric} outside it. "
+        "Where the interval of a gap holds 0, no difference is shown; "
+        f"of {n_gaps} gaps about {n_gaps / 20:.0f} leave it out by chance alone. "
         "What the frozen network has too was there before the fine-tuning; what the one from scratch has too lies "
         f"in these data. {' '.join(notes)}".rstrip(),
     )

@@ -31,6 +31,7 @@ _SHARES = (0.125, 0.1768, 0.25, 0.3536, 0.5, 0.7071, 1.0)
 _N_RUNS = 4
 _LEAST_ROWS = 20
 _LEAST_PER_LABEL = 2
+_HOW = "Measured with a linear head on the frozen network, fitted on parts of the training rows."
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,27 +65,15 @@ def growth_of(order: Order, rows: Rows, strengths: dict[str, float], name: str) 
     None where there are too few rows for three sizes.
     """
     goal, target = rows.goals()[name], rows.targets[name]
-    truth_test = rows.truth[name][rows.split.test]
-    known = np.flatnonzero(known_rows(goal.truth))
-    n_test = int(known_rows(truth_test).sum())
-    sizes = _sizes(len(known), goal.n_outputs)
+    n_now = int(known_rows(goal.truth).sum())
+    n_test = int(known_rows(rows.truth[name][rows.split.test]).sum())
+    sizes = _sizes(n_now, goal.n_outputs)
     if len(sizes) < 3 or n_test == 0:
         return None
-    scores = np.zeros((len(sizes), _N_RUNS))
-    with order.around.progress.track("Growing the data", len(sizes) * _N_RUNS, "fits") as advance:
-        for run in range(_N_RUNS):
-            draw = np.random.default_rng([order.seed, run])
-            shuffled = _stratified(known, goal.truth[known], draw)
-            for i, size in enumerate(sizes):
-                part = np.sort(shuffled[:size])
-                found = _fit(rows.fit_features[part], of_rows({name: goal}, part)[name], strengths[name])
-                told = rows.test_features @ found.weight.T + found.bias
-                assert goal.score is not None
-                scores[i, run] = goal.score(truth_test, told)
-                advance(1)
+    scores = _scores(order, rows, name, strengths[name], sizes)
     if not has_classes(target.link):
         chart = _chart(target.main_metric, sizes, scores, None)
-        return Grown(len(known), chart, None) if np.isfinite(scores).all() else None
+        return Grown(n_now, chart, None) if np.isfinite(scores).all() else None
     try:
         curve, now, doubled = grow(np.array(sizes), 1 - scores, n_test, seed=order.seed)
     except UsageError:
@@ -92,13 +81,30 @@ def growth_of(order: Order, rows: Rows, strengths: dict[str, float], name: str) 
     chart = _chart(target.main_metric, sizes, scores, curve)
     growth = Growth(
         metric=target.main_metric,
-        n_now=len(known),
+        n_now=n_now,
         now=one_minus(now),
         doubled=one_minus(doubled),
         chart=chart,
-        note="Measured with a linear head on the frozen network, fitted on parts of the training rows.",
+        note=_HOW,
     )
-    return Grown(len(known), chart, growth)
+    return Grown(n_now, chart, growth)
+
+
+def _scores(order: Order, rows: Rows, name: str, strength: float, sizes: list[int]) -> Array:
+    """Return the main metric of probes on so many rows, ``float64 [sizes, runs]``; small parts lie in larger ones."""
+    goal, truth_test = rows.goals()[name], rows.truth[name][rows.split.test]
+    assert goal.score is not None
+    known, scores = np.flatnonzero(known_rows(goal.truth)), np.zeros((len(sizes), _N_RUNS))
+    with order.around.progress.track("Growing the data", len(sizes) * _N_RUNS, "fits") as advance:
+        for run in range(_N_RUNS):
+            draw = np.random.default_rng([order.seed, run])
+            shuffled = _stratified(known, goal.truth[known], draw)
+            for i, size in enumerate(sizes):
+                part = np.sort(shuffled[:size])
+                found = _fit(rows.fit_features[part], of_rows({name: goal}, part)[name], strength)
+                scores[i, run] = goal.score(truth_test, rows.test_features @ found.weight.T + found.bias)
+                advance(1)
+    return scores
 
 
 def _sizes(n: int, k: int) -> list[int]:
@@ -133,7 +139,7 @@ def _chart(metric: str, sizes: list[int], scores: Array, curve: LearningCurve | 
         y_label=metric,
         series=(dots,) if curve is None else (_fitted(curve), dots),
         caption=(
-            "Measured with a linear head on the frozen network, fitted on parts of the training rows."
+            _HOW
             if curve is None
             else "The curve ends at twice the examples at hand; the band holds the test set's uncertainty too."
         ),
