@@ -106,6 +106,7 @@ def test_a_task_keeps_its_contract(name: str) -> None:
     scores = np.random.default_rng(0).normal(size=(5, target.n_outputs))
     assert target.spell(truth[0]) == target.spell(truth[3]) != target.spell(truth[1])
     assert all(target.about_mistakes)
+    assert np.isnan(target.errors(truth, scores)).tolist() == (~known_rows(truth)).tolist()
     assert np.allclose(target.joint(again).adopt(again, scores), scores)
     bounded = target.calibrated(np.tile(truth, 10), np.tile(scores, (10, 1)))
     assert task.restore(bounded.state()) == bounded

@@ -11,7 +11,14 @@ import pytest
 from topwork.errors import UsageError
 from topwork.evaluation.classification import log_loss, softmax
 from topwork.evaluation.intervals import wilson
-from topwork.evaluation.slices import Groups, SliceScores, categories, slice_scores, terciles
+from topwork.evaluation.slices import (
+    Groups,
+    SliceScores,
+    categories,
+    slice_errors,
+    slice_scores,
+    terciles,
+)
 
 if TYPE_CHECKING:
     from topwork.contracts import Array
@@ -169,3 +176,19 @@ def test_small_categories_are_merged_or_left_out_with_a_reason() -> None:
     assert alone.notes == ("3 rows of values that fewer than 5 rows have are in no group.",)
     taken = categories(np.where(values == "dog", "others", values))
     assert list(taken.masks) == ["others", "cat", "others (merged)"]
+
+
+def test_errors_in_a_group_are_set_beside_those_outside_it() -> None:
+    draw = np.random.default_rng(0)
+    inside = np.arange(60) < 20
+    errors = np.abs(draw.normal(size=60)) * np.where(inside, 3.0, 1.0)
+    errors[[0, 59]] = np.nan
+    groups = Groups({"dark": inside, "tiny": np.arange(60) == 5}, ("as given",))
+    (one,), notes = slice_errors({"ours": errors, "theirs": errors / 2}, groups, seed=0)
+    assert (one.name, one.n, one.n_rest) == ("dark", 19, 39)
+    assert notes == ("as given", "tiny: 1 labelled rows in it are too few to compare.")
+    ours, theirs = one.models["ours"], one.models["theirs"]
+    assert ours.error.value == pytest.approx(np.nanmean(errors[inside]))
+    assert ours.gap.value == pytest.approx(np.nanmean(errors[inside]) - np.nanmean(errors[~inside]))
+    assert 0 < ours.gap.low < ours.gap.value < ours.gap.high
+    assert theirs.error.value == pytest.approx(ours.error.value / 2)

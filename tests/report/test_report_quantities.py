@@ -142,10 +142,12 @@ def test_a_moment_is_spelt_in_utc_and_left_alone_where_it_is_none() -> None:
 
 def test_names_tell_how_a_metric_reads() -> None:
     assert metric_title("macro_f1") == "macro F1"
+    assert [metric_title(name) for name in ("r2", "rmse")] == ["R²", "RMSE"]
     assert metric_title("balanced_accuracy") == "balanced accuracy"
     assert is_share("Balanced Accuracy")
     assert not is_share("log_loss")
     assert [lower_is_better(n) for n in ("log_loss", "calibration_error", "accuracy")] == [True, True, False]
+    assert [lower_is_better(n) for n in ("rmse", "mae", "interval_width", "r2")] == [True, True, True, False]
     assert plain(percent(0.125)) == "12.5 %"
     assert [plain(percent(share)) for share in (0, 1)] == ["0.0 %", "100.0 %"]
     assert plain(percent(0.9996)) == "over 99.9 %", "four wrong of 10,000 are not none"

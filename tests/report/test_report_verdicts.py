@@ -81,6 +81,7 @@ def test_other_models_are_named_as_a_sentence_needs_it() -> None:
     assert other_model("classical_baseline") == "the classical baseline"
     assert other_model("from scratch") == "the same network trained from scratch"
     assert other_model("majority") == "always answering the most frequent class"
+    assert other_model("mean") == "always answering the mean"
     assert len(other_model("W" * 500)) < 70
 
 

@@ -12,12 +12,14 @@ from playwright.sync_api import Browser, Page, expect
 
 from browser import chromium, find, missing, outside_requests
 from fake_servable import PICTURE, TEXT, FakeServable
+from topwork.contracts import Answer
 from topwork.serving.app import application
 from topwork.serving.server import listen, url_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
+    from topwork.contracts import Json
     from topwork.serving.limits import Limits
 
 pytestmark = pytest.mark.browser
@@ -140,6 +142,34 @@ def test_text_gets_a_field_of_its_own(browser: Browser) -> None:
         expect(page.locator(".seen")).to_have_text("Grüße aus dem Wald")
         expect(page.locator("#drop")).not_to_be_visible()
         expect(page.locator("#snippet")).to_contain_text('{"input": "Some sentence"}')
+        page.close()
+
+
+class Priced(FakeServable):
+    """Answers numbers: with bounds, without, and of two targets."""
+
+    def _answers(self, index: int, given: bytes) -> Iterator[Answer]:
+        price: Mapping[str, Json] = {"value": 3.21581, "low": 2.1, "high": 4.5}
+        free: Mapping[str, Json] = {"value": -7.0, "low": None, "high": None}
+        told = {b"one": price, b"free": free, b"both": {"price": price, "change": free}}
+        yield Answer(index, told[given])
+
+
+def test_a_number_is_told_with_its_bounds_and_without_bars(browser: Browser) -> None:
+    with serving(Priced(wire=TEXT)) as here:
+        page = browser.new_page()
+        page.goto(here)
+        for words, heads, spans in (
+            ("one", ["3.216"], ["between 2.1 and 4.5"]),
+            ("free", ["-7"], []),
+            ("both", ["3.216", "-7"], ["between 2.1 and 4.5"]),
+        ):
+            page.get_by_label("One sentence").fill(words)
+            page.get_by_role("button", name="Ask the model").click()
+            said = page.locator(".result[data-state=answered]", has_text=words).first
+            expect(said.locator(".headline")).to_have_text(heads)
+            expect(said.locator("p.small")).to_have_text(spans)
+            expect(said.locator(".bars")).to_have_count(0)
         page.close()
 
 

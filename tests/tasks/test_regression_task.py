@@ -74,6 +74,11 @@ def test_the_largest_mistakes_come_first() -> None:
     assert found[0].probability is None
 
 
+def test_errors_are_absolute_and_in_the_unit_of_the_data() -> None:
+    truth = TARGET.encode(["10", "20", None])
+    assert TARGET.errors(truth, TARGET.encode(["13", "18", "1"])[:, None])[:2] == pytest.approx([3, 2])
+
+
 def test_scores_of_another_target_are_taken_over_in_ones_own_units() -> None:
     other = REGRESSION.learn(["100", "300"])
     scores = other.encode(["10", "40", "25"])[:, None].astype(np.float32)

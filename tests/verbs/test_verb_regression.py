@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Callable
+from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +16,9 @@ import pytest
 import topwork
 from quick import fit_probe
 from tiny_text_trunk import write_tiny_text_trunk
-from topwork import DataError, FitOptions, Model, Surroundings, compare, evaluate, load
+from topwork import DataError, FitOptions, Model, Surroundings, UsageError, compare, evaluate, load
 from topwork.bundle.card import render_card
-from topwork.contracts import Chart, Gallery
+from topwork.contracts import Chart, Estimate, Gallery, Table
 from topwork.progress import Lines
 from topwork.report.html import render_html
 from topwork.report.markdown import render_markdown
@@ -108,7 +111,16 @@ def test_the_proof_compares_numbers_and_leaves_out_what_is_about_classes(climbed
         "Largest mistakes",
         "What pretraining brought here",
     } <= set(titles)
-    assert not {"Labels that look wrong", "Typical of each class", "Groups"} & set(titles)
+    assert not {"Labels that look wrong", "Typical of each class"} & set(titles)
+    groups = next(one for one in result.sections if isinstance(one, Table) and one.title == "Groups")
+    assert groups.columns[2] == "MAE, this model"
+    assert all(isinstance(row[2], Estimate) and 0 < row[2].value < 30 for row in groups.rows)
+    growth = next(
+        one for one in result.sections if isinstance(one, Chart) and one.title.startswith("How the score")
+    )
+    (measured,) = growth.series
+    assert measured.points[-1].y > measured.points[0].y
+    assert result.growth is None
     assert climbed.labels is None
     assert not [note for note in record.notes if "could not be made" in note]
     assert {rung.loss_name for rung in record.rungs} == {"squared error"}
@@ -133,6 +145,9 @@ def test_reports_speak_of_numbers(climbed: Model) -> None:
         assert "log loss" not in told
         assert "always answering the mean" in told
         assert "most frequent class" not in told
+        assert "off on average" in told
+    assert "Student’s for errors" in page
+    assert "bootstrap" not in page
     card = render_card("price", climbed.record)
     assert "rmse" in card
     assert "0 labels" not in card
@@ -181,9 +196,6 @@ def test_a_decimal_comma_is_told(table: Path, tiny_trunk: Path, around: Surround
 def test_numbers_taken_for_labels_are_told_of_the_task(
     table: Path, around: Surroundings, tiny_trunk: Path
 ) -> None:
-    import io
-    from dataclasses import replace
-
     said = io.StringIO()
     telling = replace(around, progress=Lines(said))
     options = FitOptions(target=("price",), proof="none")
@@ -198,6 +210,37 @@ def test_numbers_taken_for_labels_are_told_of_the_task(
         around=replace(around, progress=Lines(said := io.StringIO())),
     )
     assert "--task" not in said.getvalue()
+
+
+def test_a_cost_of_errors_is_refused(table: Path, tiny_trunk: Path, around: Surroundings) -> None:
+    options = replace(NUMBER, error_cost=3.0)
+    with pytest.raises(UsageError, match="no answers that are right or wrong"):
+        fit_probe(table, trunk=str(tiny_trunk), options=options, around=around)
+
+
+def test_several_numbers_are_predicted_at_once_though_some_are_missing(
+    table: Path, tiny_trunk: Path, around: Surroundings
+) -> None:
+    with table.open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    both = table.with_name("both.csv")
+    with both.open("w", encoding="utf-8", newline="") as stream:
+        out = csv.writer(stream)
+        out.writerow(["file", "price", "kilos"])
+        for i, row in enumerate(rows):
+            weight = "" if i % 4 == 0 else f"{1000 - 10 * float(row['price']):.1f}"
+            out.writerow([row["file"], "" if i == 1 else row["price"], weight])
+    options = replace(NUMBER, target=("price", "kilos"))
+    model = fit_probe(both, trunk=str(tiny_trunk), options=options, around=around)
+    price, kilos = (model.record.targets[name] for name in ("price", "kilos"))
+    assert price.n_test is not None
+    assert kilos.n_test is not None
+    assert kilos.n_test < price.n_test
+    assert kilos.test["rmse"].value == pytest.approx(10 * price.test["rmse"].value, rel=0.5)
+    answer = model.predict(both.with_name("002.jpg")).answer
+    assert answer is not None
+    assert set(answer) == {"price", "kilos"}
+    assert set(answer["kilos"]) == {"value", "low", "high"}  # type: ignore[arg-type]
 
 
 def test_the_look_at_the_data_does_not_count_numbers(table: Path) -> None:
@@ -244,13 +287,10 @@ def test_texts_are_rated(tmp_path: Path, around: Surroundings) -> None:
 @pytest.fixture
 def lines(model: Model, table: Path) -> Callable[..., list[str]]:
     """Give the standard output of `topwork predict` on three photos."""
-    from contextlib import redirect_stdout
-    from io import StringIO
-
     from topwork.cli.output import show_predictions
 
     def give(form: str) -> list[str]:
-        out = StringIO()
+        out = io.StringIO()
         with redirect_stdout(out):
             show_predictions(model, [table.with_name(f"00{i}.jpg") for i in range(3)], form)  # type: ignore[arg-type]
         return out.getvalue().splitlines()

@@ -146,6 +146,10 @@ class Target(Protocol):
         """Return the gravest mistakes first; ``row`` counts from 0 within ``truth``."""
         ...
 
+    def errors(self, truth: Array, scores: Array) -> Array:
+        """Return how far off each row is, ``float64 [n]`` in the data's unit, 0 where right; NaN without a truth."""
+        ...
+
     def spell(self, truth: float) -> str:
         """Return one encoded truth as a person reads it."""
         ...

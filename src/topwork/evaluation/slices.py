@@ -18,7 +18,17 @@ from topwork.errors import UsageError
 from topwork.evaluation.classification import check_scores, row_losses
 from topwork.evaluation.intervals import independent_difference, resample, wilson
 
-__all__ = ["Groups", "Slice", "SliceScores", "categories", "slice_scores", "terciles"]
+__all__ = [
+    "ErrorScores",
+    "ErrorSlice",
+    "Groups",
+    "Slice",
+    "SliceScores",
+    "categories",
+    "slice_errors",
+    "slice_scores",
+    "terciles",
+]
 
 _FEWEST = 5
 """A group of fewer rows is not told of: its interval would say nothing, its mean would be gossip."""
@@ -93,14 +103,76 @@ def slice_scores(
     for name, mask in groups.masks.items():
         _check_mask(name, mask, len(truth))
         inside, rest = mask[known], ~mask[known]
-        few = min(int(inside.sum()), int(rest.sum()))
-        if few < _FEWEST:
-            side = "in" if inside.sum() == few else "outside"
-            notes.append(f"{name}: {few} labelled rows {side} it are too few to compare.")
+        if left_out := _too_few(name, inside):
+            notes.append(left_out)
             continue
         scores = {m: _scores(truth[known], p[known], inside, seed) for m, p in probabilities.items()}
         slices.append(Slice(name, int(inside.sum()), int(rest.sum()), scores))
     return tuple(slices), tuple(notes)
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorScores:
+    """The mean error of one model in a group and in the rest; the gap is the group minus the rest."""
+
+    error: Estimate
+    error_rest: Estimate
+    gap: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorSlice:
+    """A group of rows with a truth, the number of rows in and outside it, and each model's errors by its name."""
+
+    name: str
+    n: int
+    n_rest: int
+    models: Mapping[str, ErrorScores]
+
+
+def slice_errors(
+    errors: Mapping[str, Array], groups: Groups, *, seed: int
+) -> tuple[tuple[ErrorSlice, ...], tuple[str, ...]]:
+    """Set every model's mean error in every group beside that outside it.
+
+    Means have the bootstrap-t and gaps add the squared distances to the bounds, as log losses in `slice_scores`.
+
+    Parameters
+    ----------
+    errors
+        ``float [n]`` by the model's name, 0 or more, such as absolute errors; NaN where a row has no truth, in the
+        same rows for every model.
+    groups, seed
+        As for `slice_scores`.
+
+    Returns
+    -------
+    slices, notes
+        A group with fewer than 5 rows in it or outside it is left out, and a note says so.
+    """
+    slices, notes = [], list(groups.notes)
+    known = ~np.isnan(next(iter(errors.values())))
+    for name, mask in groups.masks.items():
+        _check_mask(name, mask, len(known))
+        inside = mask[known]
+        if left_out := _too_few(name, inside):
+            notes.append(left_out)
+            continue
+        models = {model: _error_scores(one[known], inside, seed) for model, one in errors.items()}
+        slices.append(ErrorSlice(name, int(inside.sum()), int((~inside).sum()), models))
+    return tuple(slices), tuple(notes)
+
+
+def _error_scores(errors: Array, inside: Array, seed: int) -> ErrorScores:
+    error, rest = (_mean_by_bootstrap_t(errors[m], seed, float("inf")) for m in (inside, ~inside))
+    return ErrorScores(error, rest, independent_difference(error, rest))
+
+
+def _too_few(name: str, inside: Array) -> str:
+    """Say on which side there are too few rows to compare; empty where there are enough."""
+    n_inside, n_rest = int(inside.sum()), int((~inside).sum())
+    few, side = (n_inside, "in") if n_inside <= n_rest else (n_rest, "outside")
+    return f"{name}: {few} labelled rows {side} it are too few to compare." if few < _FEWEST else ""
 
 
 def terciles(values: Array, *, unit: str = "") -> Groups:
@@ -178,8 +250,8 @@ def _scores(truth: Array, probabilities: Array, inside: Array, seed: int) -> Sli
     )
 
 
-def _mean_by_bootstrap_t(losses: Array, seed: int) -> Estimate:
-    """Estimate the mean of losses ``[n]`` by resampling its distance in standard errors.
+def _mean_by_bootstrap_t(losses: Array, seed: int, highest: float = _HIGHEST_LOSS) -> Estimate:
+    """Estimate the mean of losses ``[n]``, 0 to ``highest``, by resampling its distance in standard errors.
 
     A few rows cost most of a log loss: where 20 rows are seen, a bootstrap's percentiles cover 82 to 92 % of
     the means, this 95 %.
@@ -193,7 +265,7 @@ def _mean_by_bootstrap_t(losses: Array, seed: int) -> Estimate:
     errors = np.sqrt(np.maximum(squares - drawn**2, (0.01 * error) ** 2 * n) / (n - 1))
     far_below, far_above = np.quantile(drawn / errors, [0.025, 0.975])
     low, high = mean - float(far_above) * error, mean - float(far_below) * error
-    return Estimate(mean, min(mean, max(0.0, low)), max(mean, min(_HIGHEST_LOSS, high)))
+    return Estimate(mean, min(mean, max(0.0, low)), max(mean, min(highest, high)))
 
 
 def _edges(values: Array) -> list[float]:

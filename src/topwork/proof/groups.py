@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import numpy as np
 
-from topwork.contracts import Array, Estimate, Table
+from topwork.contracts import Array, Estimate, Table, has_classes
 from topwork.evaluation.classification import softmax
-from topwork.evaluation.slices import Groups, Slice, categories, slice_scores, terciles
+from topwork.evaluation.slices import Groups, categories, slice_errors, slice_scores, terciles
 from topwork.steps.order import Order, Rows
+from topwork.tasks.numbers import spelled
 
 __all__ = ["gaps_of", "order_alike"]
 
@@ -28,40 +30,81 @@ def gaps_of(order: Order, rows: Rows, name: str, scores: Mapping[str, Array]) ->
     scores
         ``[n_test, k]`` by the model's name; the first is the one that is proven.
     """
-    truth = rows.truth[name][rows.split.test]
-    told = {model: softmax(one) for model, one in scores.items()}
-    slices: list[tuple[str, Slice]] = []
+    compare = _by_accuracy if has_classes(rows.targets[name].link) else _by_error
+    slices: list[tuple[str, _Gaps]] = []
     notes: list[str] = []
     for title, groups in _groups(order, rows).items():
         some = Groups(dict(list(groups.masks.items())[:_MOST_OF_ONE]), groups.notes)
         if (left := len(groups.masks) - len(some.masks)) > 0:
             notes.append(f"{title}: {left} smaller groups are not shown.")
-        found, said = slice_scores(truth, told, some, seed=order.seed)
+        found, said = compare(order, rows, name, scores, some)
         slices += [(title, one) for one in found]
         notes += [f"{title}: {note}" for note in said]
     if not slices:
         return None
     n_gaps = len(slices) * len(scores)
+    metric = slices[0][1].metric
     return Table(
         "Groups",
         (
             "group",
             "rows",
-            *(f"accuracy, {model}" for model in scores),
+            *(f"{metric}, {model}" for model in scores),
             *(f"gap to the rest, {model}" for model in scores),
         ),
-        tuple(_row(title, one, list(scores)) for title, one in slices),
-        "Accuracy in each group of the test rows, and that minus the accuracy outside it. Where the interval of a gap "
-        f"holds 0, no difference is shown; of {n_gaps} gaps about {n_gaps / 20:.0f} leave it out by chance alone. "
+        tuple((f"{title}: {one.name}", str(one.n), *one.values, *one.gaps) for title, one in slices),
+        f"{metric[0].upper()}{metric[1:]} in each group of the test rows, and that minus the {metric} outside it. "
+        "Where the interval of a gap holds 0, no difference is shown; "
+        f"of {n_gaps} gaps about {n_gaps / 20:.0f} leave it out by chance alone. "
         "What the frozen network has too was there before the fine-tuning; what the one from scratch has too lies "
         f"in these data. {' '.join(notes)}".rstrip(),
     )
 
 
-def _row(title: str, one: Slice, models: list[str]) -> tuple[str | Estimate, ...]:
-    accuracies = [one.models[model].accuracy for model in models]
-    gaps = [one.models[model].accuracy_gap.in_points() for model in models]
-    return (f"{title}: {one.name}", str(one.n), *accuracies, *gaps)
+@dataclass(frozen=True, slots=True)
+class _Gaps:
+    """A group, the metric of each model in it, and each model's gap to the rest in words."""
+
+    metric: str
+    name: str
+    n: int
+    values: tuple[Estimate, ...]
+    gaps: tuple[str, ...]
+
+
+def _by_accuracy(
+    order: Order, rows: Rows, name: str, scores: Mapping[str, Array], groups: Groups
+) -> tuple[list[_Gaps], tuple[str, ...]]:
+    told = {model: softmax(one) for model, one in scores.items()}
+    slices, notes = slice_scores(rows.truth[name][rows.split.test], told, groups, seed=order.seed)
+    found = []
+    for one in slices:
+        each = [one.models[model] for model in scores]
+        accuracies = tuple(model.accuracy for model in each)
+        gaps = tuple(model.accuracy_gap.in_points() for model in each)
+        found.append(_Gaps("accuracy", one.name, one.n, accuracies, gaps))
+    return found, notes
+
+
+def _by_error(
+    order: Order, rows: Rows, name: str, scores: Mapping[str, Array], groups: Groups
+) -> tuple[list[_Gaps], tuple[str, ...]]:
+    target, truth = rows.targets[name], rows.truth[name][rows.split.test]
+    told = {model: target.errors(truth, one) for model, one in scores.items()}
+    slices, notes = slice_errors(told, groups, seed=order.seed)
+    found = []
+    for one in slices:
+        each = [one.models[model] for model in scores]
+        gaps = tuple(_signed(model.gap, model.error_rest.value) for model in each)
+        found.append(_Gaps("MAE", one.name, one.n, tuple(model.error for model in each), gaps))
+    return found, notes
+
+
+def _signed(gap: Estimate, scale: float) -> str:
+    value, low, high = (
+        f"{'+' if one > 0 else ''}{spelled(one, scale)}" for one in (gap.value, gap.low, gap.high)
+    )
+    return f"{value} ({low} to {high})"
 
 
 def _groups(order: Order, rows: Rows) -> dict[str, Groups]:

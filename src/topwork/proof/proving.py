@@ -15,13 +15,11 @@ from typing import TypeAlias
 from topwork.contracts import (
     Array,
     Budget,
-    Chart,
     Estimate,
     FitJob,
     Fitted,
     Gallery,
     Graph,
-    Growth,
     Section,
     Table,
     TargetResult,
@@ -29,7 +27,7 @@ from topwork.contracts import (
     known_rows,
 )
 from topwork.proof.groups import gaps_of
-from topwork.proof.growing import growth_of
+from topwork.proof.growing import Grown, growth_of
 from topwork.proof.looking import Looker, typical
 from topwork.proof.occluding import Occluder
 from topwork.proof.regions import MOST_LABELS, regions_of
@@ -105,7 +103,7 @@ class _Parts:
     suspects: dict[str, tuple[Suspicion, ...]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    growth: dict[str, Growth] = field(default_factory=dict)
+    growth: dict[str, Grown] = field(default_factory=dict)
     brittleness: dict[str, Estimate] = field(default_factory=dict)
     probe: tuple[Fitted, dict[str, float]] | None = None
     rivals: list[Rival] = field(default_factory=list)
@@ -185,11 +183,13 @@ def _baselines(case: Case, parts: _Parts) -> bool:
 def _grow(case: Case, parts: _Parts) -> bool:
     if parts.probe is None:
         return True
-    for name in case.classed:
-        growth = growth_of(case.order, case.before, parts.probe[1], name)
-        if growth is not None:
-            parts.growth[name] = growth
-            parts.targets[name] = replace(parts.targets[name], growth=growth)
+    for name in parts.targets:
+        grown = growth_of(case.order, case.before, parts.probe[1], name)
+        if grown is None:
+            continue
+        parts.growth[name] = grown
+        parts.targets[name] = replace(parts.targets[name], growth=grown.growth)
+        parts.add(name, grown.chart if grown.growth is None else None)
     return True
 
 
@@ -267,17 +267,18 @@ def _compare(case: Case, parts: _Parts) -> bool:
         if not known_rows(case.after.truth[name][case.after.split.test]).any():
             continue
         parts.add(name, *_by_rival(case, name, scores[name], parts.rivals))
+        parts.add(name, _gaps(case, name, scores[name], parts.rivals))
         if name in case.classed:
-            parts.add(name, *_of_classes(case, name, scores[name], parts.rivals))
+            held_out = case.fitted.held_out[name]
+            parts.add(name, threshold_of(case.order, case.after, name, held_out, scores[name]))
         parts.add(name, _claims(case, parts, name))
     return True
 
 
-def _of_classes(case: Case, name: str, scores: Array, rivals: list[Rival]) -> tuple[Section | None, ...]:
-    """Return how groups fare by accuracy, and from which probability to answer."""
+def _gaps(case: Case, name: str, scores: Array, rivals: list[Rival]) -> Table | None:
+    """Return how groups fare, by this model and by those that tell where a gap came from."""
     others = {one.name: one.scores[name] for one in rivals if one.name in ("frozen network", "from scratch")}
-    gaps = gaps_of(case.order, case.after, name, {"this model": scores, **others})
-    return gaps, threshold_of(case.order, case.after, name, case.fitted.held_out[name], scores)
+    return gaps_of(case.order, case.after, name, {"this model": scores, **others})
 
 
 def _by_rival(case: Case, name: str, scores: Array, rivals: list[Rival]) -> tuple[Section, ...]:
@@ -334,18 +335,14 @@ def _brittle(case: Case, parts: _Parts, name: str) -> str:
     return "not measured" + ("" if case.order.options.proof == "full" else ": it takes --proof full")
 
 
-def _enough(growth: Growth | None, level: float) -> tuple[str, str]:
+def _enough(grown: Grown | None, level: float) -> tuple[str, str]:
     """Return the fewest labels with which the frozen network was as good as the one from scratch with all of them."""
     what = "labels with which the frozen network reaches what training from scratch reaches with all"
-    if growth is None:
+    if grown is None:
         return what, "not measured: too few rows"
-    measured = _measured(growth.chart)
+    measured = grown.measured()
     enough = [x for x, y in measured if y >= level]
     if not enough:
-        return what, f"more than {growth.n_now}"
+        return what, f"more than {grown.n_now}"
     least = "at most " if enough[0] == measured[0][0] else ""
-    return what, f"{least}{enough[0]:.0f} of {growth.n_now}"
-
-
-def _measured(chart: Chart) -> list[tuple[float, float]]:
-    return [(p.x, p.y) for series in chart.series if series.style == "dots" for p in series.points]
+    return what, f"{least}{enough[0]:.0f} of {grown.n_now}"

@@ -114,6 +114,7 @@ def _environment() -> jinja2.Environment:
         n_test_of=words.n_test_of,
         proof_total_s=words.proof_total_s,
         topics=words.topics,
+        methods=words.methods,
         about_the_run=words.about_the_run,
         headline=words.headline,
         validation_metric=words.validation_metric,

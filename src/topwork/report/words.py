@@ -38,6 +38,7 @@ __all__ = [
     "headline",
     "largest_confusion",
     "listed_confusion",
+    "methods",
     "n_label_issues",
     "n_test_of",
     "proof_total_s",
@@ -261,6 +262,18 @@ def _ability(result: TargetResult) -> Iterator[str]:
         if metric in scores
     )
     yield f"On examples it did not learn from, {lead}" + (f"; {against}." if against else ".")
+    if "mae" in result.test:
+        yield f"An answer is {spell('mae', result.test['mae'].value)} off on average."
+    if "coverage" in result.test:
+        share = spell("coverage", result.test["coverage"].value)
+        yield f"Of the true values {share} lay within the interval of their answer."
+
+
+def methods(result: TargetResult) -> str:
+    """Say how the intervals of a target's metrics are found."""
+    if _METHODS.get(result.main_metric) == "Student's interval":
+        return "Student’s for errors, Wilson’s for shares of examples"
+    return "Wilson’s for shares of examples, a bootstrap for what is no share of examples"
 
 
 def _certainty(record: FitRecord, result: TargetResult) -> Iterator[str]:

@@ -125,9 +125,14 @@ def _require_cost(order: Order) -> None:
     Raises
     ------
     UsageError
-        It is negative, infinite or no number.
+        It is negative, infinite or no number, or answers are neither right nor wrong.
     """
     cost = order.options.error_cost
+    if cost is not None and not has_classes(order.task.link):
+        raise UsageError(
+            f"Got a cost of errors, {cost:g}; the task {order.task.name!r} has no answers that are right or wrong.",
+            next_step="Leave --error-cost out; what an answer is worth is told by its interval.",
+        )
     if cost is not None and not 0 <= cost < float("inf"):
         raise UsageError(
             f"The cost of an error is {cost:g}; expected a finite number that is not negative.",

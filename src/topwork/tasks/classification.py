@@ -192,6 +192,10 @@ class ClassificationTarget:
             for row in worst
         )
 
+    def errors(self, truth: Array, scores: Array) -> Array:
+        """Return 1 where the label is wrong."""
+        return np.where(truth >= 0, (np.argmax(scores, axis=1) != truth).astype(np.float64), np.nan)
+
     def spell(self, truth: float) -> str:
         """Return the label."""
         return self.labels[int(truth)]

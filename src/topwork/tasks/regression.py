@@ -192,7 +192,7 @@ class RegressionTarget:
         rows = [("all", np.ones(len(said), bool)), *((name, part == i) for i, name in enumerate(names))]
         return Table(
             f"Do the intervals of {_percent(self.level)} hold the truth?",
-            ("answers", "share of true values inside", "test rows"),
+            ("answers", "coverage, true values inside", "test rows"),
             tuple(
                 (
                     name,
@@ -216,6 +216,10 @@ class RegressionTarget:
         is_, told = self.spell(true), self.spell(said)
         off = self._spelled(abs(float(said - true)) * self.deviation)
         return Mistake(row, f"is {is_}, said {told} ({off} off)", is_, told)
+
+    def errors(self, truth: Array, scores: Array) -> Array:
+        """Return the absolute errors, in the unit of the data."""
+        return np.asarray(np.abs(scores[:, 0] - truth) * self.deviation)
 
     def spell(self, truth: float) -> str:
         """Return a value in the unit of the data, with three digits of what values differ by."""
