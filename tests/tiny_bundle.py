@@ -30,6 +30,7 @@ from topwork.contracts import (
     Shown,
     SplitSummary,
     Table,
+    Target,
     TargetResult,
     TrunkCard,
     Wire,
@@ -165,6 +166,15 @@ class TinyTarget:
     def encode(self, raw: Sequence[str | None]) -> Array:
         return np.array([self.labels.index(label) if label in self.labels else -1 for label in raw])
 
+    def calibrated(self, truth: Array, held_out: Array) -> TinyTarget:
+        return self
+
+    def joint(self, other: Target) -> TinyTarget:
+        return self
+
+    def adopt(self, other: Target, scores: Array) -> Array:
+        return scores
+
     def evaluate(self, truth: Array, scores: Array, seed: int) -> Metrics:
         share = float(np.mean(scores.argmax(axis=1) == truth))
         return {"accuracy": Estimate(share, share, share)}
@@ -181,8 +191,18 @@ class TinyTarget:
     def sections(self, truth: Array, scores: Array, seed: int) -> tuple[Section, ...]:
         return ()
 
+    @property
+    def about_mistakes(self) -> tuple[str, str]:
+        return "Mistakes", ""
+
     def mistakes(self, truth: Array, scores: Array, limit: int) -> tuple[Mistake, ...]:
         return ()
+
+    def errors(self, truth: Array, scores: Array) -> Array:
+        return np.where(truth >= 0, scores.argmax(axis=1) != truth, np.nan)
+
+    def spell(self, truth: float) -> str:
+        return self.labels[int(truth)]
 
     def answer(self, scores: Array) -> Mapping[str, Json]:
         return {"label": self.labels[int(scores.argmax())], "scores": [float(score) for score in scores]}
