@@ -280,6 +280,7 @@ def test_labels_may_be_named_anything(
     assert evaluate(model.path, data, around=around).split.n_test == model.record.split.n_test
 
 
+@pytest.mark.timeout(1500)
 @pytest.mark.slow
 def test_2000_classes_of_two_photos_stay_within_bounds(
     tiny_trunk: Path, around: Surroundings, tmp_path: Path

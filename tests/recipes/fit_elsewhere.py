@@ -16,7 +16,7 @@ from topwork.contracts import FitJob, Fitted, Recipe, Resources, Workplace
 from topwork.recipes.ladder import LADDER, outlook
 from topwork.recipes.scratch import SCRATCH
 
-N_STEPS = 80
+N_STEPS = 120
 LITTLE_MEMORY = 300_000
 KILLED_AT = (60, 100)
 """How often a run has asked whether to stop when it is stopped: on the rung of the upper stages, and on the last."""
