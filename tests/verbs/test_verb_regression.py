@@ -76,6 +76,7 @@ def test_an_answer_is_a_number_within_its_interval(model: Model, table: Path) ->
     assert np.mean(inside) > 0.8
     schema = model.servable.answer_schema
     assert set(schema["properties"]) == {"value", "low", "high"}  # type: ignore[arg-type]
+    assert schema["description"] == "90 % of new values lie between low and high."
 
 
 def test_a_second_process_says_the_same(model: Model, table: Path, tmp_path: Path) -> None:

@@ -240,6 +240,7 @@ class RegressionTarget:
         bound: Json = {"type": "number"} if self.half_width is not None else {"type": "null"}
         return {
             "type": "object",
+            "description": f"{_percent(self.level)} of new values lie between low and high.",
             "required": ["value", "low", "high"],
             "additionalProperties": False,
             "properties": {"value": {"type": "number"}, "low": bound, "high": bound},
