@@ -30,6 +30,7 @@ from topwork.contracts import (
     Shown,
     SplitSummary,
     Table,
+    Target,
     TargetResult,
     TrunkCard,
     Wire,
@@ -164,6 +165,29 @@ class TinyTarget:
 
     def encode(self, raw: Sequence[str | None]) -> Array:
         return np.array([self.labels.index(label) if label in self.labels else -1 for label in raw])
+
+    @property
+    def understood(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def about_mistakes(self) -> tuple[str, str]:
+        return "Mistakes", ""
+
+    def calibrated(self, truth: Array, held_out: Array) -> Target:
+        return self
+
+    def joint(self, other: Target) -> Target:
+        return self
+
+    def adopt(self, other: Target, scores: Array) -> Array:
+        return scores
+
+    def spell(self, truth: int) -> str:
+        return self.labels[truth]
+
+    def said(self, scores: Array) -> Array:
+        return np.asarray(scores.argmax(axis=1))
 
     def evaluate(self, truth: Array, scores: Array, seed: int) -> Metrics:
         share = float(np.mean(scores.argmax(axis=1) == truth))

@@ -64,6 +64,7 @@ from topwork.contracts.values import (
     Progress,
     known_rows,
     row_numbers,
+    strata_of,
 )
 
 __all__ = [
@@ -132,4 +133,5 @@ __all__ = [
     "known_rows",
     "padded",
     "row_numbers",
+    "strata_of",
 ]

@@ -31,8 +31,9 @@ def losses_of(link: Link, truth: Array, scores: Array) -> Array:
     Returns
     -------
     Array
-        Of ``softmax`` the log loss in nats. Of ``identity`` the squared error in units of the training variance: 1 is
-        what always answering the mean costs, whatever was measured, so that targets of different units can be
+        Of ``softmax`` the log loss in nats. Of ``sigmoid`` the binary log loss in nats, averaged over the labels, so
+        that it does not grow with their number. Of ``identity`` the squared error in units of the training variance: 1
+        is what always answering the mean costs, whatever was measured, so that targets of different units can be
         averaged. A Gaussian log-likelihood would add a variance that has to be fitted on the rows that choose, and
         orders models no differently where it is common to all rows.
     """
@@ -43,12 +44,20 @@ def _log_losses(truth: Array, scores: Array) -> Array:
     return row_losses(truth, softmax(scores))
 
 
+def _binary_log_losses(truth: Array, scores: Array) -> Array:
+    # The log of 1 + exp of the score's wrong way round, which neither overflows nor cancels.
+    against = np.where(truth > 0, -1.0, 1.0) * np.asarray(scores, np.float64)
+    return np.asarray(np.logaddexp(0.0, against).mean(axis=1))
+
+
 def _squared_errors(truth: Array, scores: Array) -> Array:
     return np.asarray((np.asarray(scores[:, 0], np.float64) - truth) ** 2)
 
 
 _LOSSES: Final[Mapping[Link, Callable[[Array, Array], Array]]] = MappingProxyType(
-    {"softmax": _log_losses, "identity": _squared_errors}
+    {"softmax": _log_losses, "identity": _squared_errors, "sigmoid": _binary_log_losses}
 )
-LOSS_NAMES: Final[Mapping[Link, str]] = MappingProxyType({"softmax": "log loss", "identity": "squared error"})
+LOSS_NAMES: Final[Mapping[Link, str]] = MappingProxyType(
+    {"softmax": "log loss", "identity": "squared error", "sigmoid": "log loss per label"}
+)
 """What a person calls the losses of `losses_of`."""

@@ -14,10 +14,10 @@ from typing import Final, Protocol
 import numpy as np
 
 from topwork.contracts import Array, Fold, Goal, LinearHead, Link, known_rows
-from topwork.training import probe, ridge
+from topwork.training import probe, ridge, sigmoid
 from topwork.training.probe import Axes, Calibration, Solution
 
-__all__ = ["IdentitySolver", "SoftmaxSolver", "Solver", "solver_of"]
+__all__ = ["IdentitySolver", "SigmoidSolver", "SoftmaxSolver", "Solver", "solver_of"]
 
 
 class Solver(Protocol):
@@ -135,8 +135,45 @@ class IdentitySolver:
         return np.array([goal.truth[known_rows(goal.truth)].mean()])
 
 
+@dataclass(frozen=True, slots=True)
+class SigmoidSolver:
+    """A logistic regression for each label, every row weighing the same, calibrated label by label."""
+
+    def cross_validate(
+        self, axes: Axes, goal: Goal, folds: Sequence[Fold], strength: float, start: Solution | None
+    ) -> tuple[Array, Solution]:
+        """Solve all folds and labels at once."""
+        return sigmoid.cross_validate_labels(axes, goal.truth, folds, strength, start)
+
+    def loss(self, truth: Array, scores: Array) -> float:
+        """Return the binary log loss in nats, averaged over the labels."""
+        return sigmoid.binary_log_loss(truth, scores)
+
+    def head(self, axes: Axes, goal: Goal, strength: float) -> LinearHead:
+        """Fit a head; a rare label is weighed like any other, so that its share is kept."""
+        weights = known_rows(goal.truth).astype(np.float32)[:, None]
+        solution = sigmoid.solve_labels(axes, goal.truth, weights, strength)
+        return axes.head(solution.weight[:, 0], solution.bias[0])
+
+    def finished_head(self, axes: Axes, goal: Goal, strength: float) -> LinearHead:
+        """Return `head`, whose answers already have the labels' shares."""
+        return self.head(axes, goal, strength)
+
+    def calibrate(self, truth: Array, scores: Array) -> Calibration:
+        """Fit a temperature and a shift per label."""
+        return sigmoid.calibrate_labels(truth, scores)
+
+    def cross_calibrate(self, truth: Array, scores: Array, *, seed: int) -> Array:
+        """Deal the rows to parts, each calibrated by the others."""
+        return probe.cross_calibrate_by(sigmoid.calibrate_labels, truth, scores, seed=seed)
+
+    def blind_scores(self, goal: Goal) -> Array:
+        """Return the log odds of the labels' shares."""
+        return sigmoid.label_odds(goal.truth)
+
+
 _SOLVERS: Final[Mapping[Link, Solver]] = MappingProxyType(
-    {"softmax": SoftmaxSolver(), "identity": IdentitySolver()}
+    {"softmax": SoftmaxSolver(), "identity": IdentitySolver(), "sigmoid": SigmoidSolver()}
 )
 
 

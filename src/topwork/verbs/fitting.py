@@ -274,6 +274,8 @@ def _assign(order: Order, reading: Reading) -> Rows:
     targets = {
         name: order.task.learn([raw[row] for row in fit_rows]) for name, raw in dataset.targets.items()
     }
+    for line in (line for target in targets.values() for line in target.understood):
+        order.around.progress.say(line)
     if isinstance(order.trunk, BundleTrunk):
         for line in forgotten(order.trunk.bundle, targets):
             order.around.progress.say(line)
@@ -392,7 +394,7 @@ def _validation(rows: Rows, fitted: Fitted, target: str) -> Metrics:
     """Evaluate the scores of rows while they were held out."""
     truth = rows.truth[target][rows.fit_rows].copy()
     scores = fitted.held_out[target]
-    truth[np.isnan(scores[:, 0])] = -1
+    truth[np.isnan(scores[:, 0])] = np.nan if truth.dtype.kind == "f" else -1
     return rows.targets[target].evaluate(truth, np.nan_to_num(scores), rows.split.seed)
 
 
