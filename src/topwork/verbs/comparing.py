@@ -314,7 +314,7 @@ def _by_distance(joint: Target, keys: Sequence[str], truth: Array, a: Array, b: 
 
 def _same(one: Array, other: Array) -> Array:
     """Tell of each row whether two encoded truths are the same, ``bool [n]``."""
-    return np.asarray((one == other).reshape(len(one), -1).all(axis=1))
+    return np.asarray((one == other).all(axis=tuple(range(1, one.ndim))))
 
 
 def _disagreements(
