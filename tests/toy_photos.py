@@ -64,3 +64,17 @@ def write_tagged(folder: Path, n: int = 80, *, seed: int = 0, named: Mapping[str
         lines.append(f"{i:03}.jpg,{';'.join(found) or ';'}")
     (folder / "tags.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return folder / "tags.csv"
+
+
+def write_graded(folder: Path, n: int = 80, *, seed: int = 0) -> Path:
+    """Write ``n`` photos between blue and red, and a table of their grades 1 to 4: the redder, the higher."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = ["file,grade"]
+    for i in range(n):
+        red = rng.random()
+        colour = (int(20 + 200 * red), 60, int(220 - 200 * red))
+        photo(colour, 10_000 * (seed + 1) + i).save(folder / f"{i:03}.jpg", quality=92)
+        lines.append(f"{i:03}.jpg,{1 + int(4 * red)}")
+    (folder / "grades.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder / "grades.csv"

@@ -66,7 +66,8 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show results alone, 
 Task = Annotated[
     str,
     typer.Option(
-        metavar="NAME", help="What the targets are: classification, multilabel, regression, a plugin's."
+        metavar="NAME",
+        help="What the targets are: classification, multilabel, ordinal, regression, a plugin's.",
     ),
 ]
 Seed = Annotated[

@@ -238,7 +238,7 @@ def _in_words(one: Prediction) -> str:
         )
     if one.label is None:
         return json.dumps(one.answer, ensure_ascii=False)
-    others = [f"{name} {value:.1%}" for name, value in list(one.probabilities.items())[1:3]]
+    others = [f"{name} {value:.1%}" for name, value in one.probabilities.items() if name != one.label][:2]
     return f"{one.label} {one.probabilities[one.label]:.1%}" + (f"   ({', '.join(others)})" if others else "")
 
 
@@ -260,9 +260,7 @@ def _write_csv(predictions: Iterable[Prediction], model: Model) -> int:
     table = csv.writer(sys.stdout, lineterminator="\n")
     if not names:
         return _write_values(predictions, table)
-    from topwork.contracts import has_classes
-
-    several = not has_classes(next(iter(model.servable.targets.values())).link)
+    several = next(iter(model.servable.targets.values())).link == "sigmoid"
     table.writerow(["input", "labels" if several else "label", "error", *names])
     n_good = 0
     for one in predictions:

@@ -30,6 +30,7 @@ from topwork.contracts.fitting import (
     Task,
     Workplace,
     has_classes,
+    has_one_label,
 )
 from topwork.contracts.inputs import Decoded, Modality, Preprocessing, Shown, Wire
 from topwork.contracts.networks import (
@@ -130,6 +131,7 @@ __all__ = [
     "Workplace",
     "by_shape",
     "has_classes",
+    "has_one_label",
     "known_rows",
     "padded",
     "row_numbers",

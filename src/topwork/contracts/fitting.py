@@ -34,20 +34,27 @@ __all__ = [
     "Task",
     "Workplace",
     "has_classes",
+    "has_one_label",
 ]
 
-Link: TypeAlias = Literal["softmax", "identity", "sigmoid"]
+Link: TypeAlias = Literal["softmax", "identity", "sigmoid", "cumulative"]
 """How scores become predictions; it grows with the tasks that need one.
 
 ``softmax``: the scores of k classes, whose truth is a class number. ``identity``: the score is the prediction itself,
 in units of the training data's standard deviation from their mean. ``sigmoid``: the log odds of each of k labels, of
-which a row may have any number; truth is 0 or 1 for each of them.
+which a row may have any number; truth is 0 or 1 for each of them. ``cumulative``: the log odds of being above each of
+k - 1 thresholds between k ordered classes, whose truth is a rank.
 """
 
 
 def has_classes(link: Link) -> bool:
     """Tell whether scores belong to classes, of which each input has one."""
     return link == "softmax"
+
+
+def has_one_label(link: Link) -> bool:
+    """Tell whether each input has one label out of a few, whatever the scores belong to, so that labels are counted."""
+    return link in ("softmax", "cumulative")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +88,7 @@ class Target(Protocol):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Names of the k classes or labels that the scores belong to, in their order; empty where there are none."""
+        """Names of the classes or labels that the scores speak of, in their order; empty where there are none."""
         ...
 
     @property

@@ -14,8 +14,13 @@ def loss_of(link: Link, scores: torch.Tensor, truth: torch.Tensor, smoothing: fl
 
     Of ``softmax`` the cross-entropy, with label smoothing as in Szegedy et al., *Rethinking the Inception
     Architecture*, 2016, section 7. Of ``sigmoid`` the binary cross-entropy, averaged over the labels and smoothed
-    likewise, each label being two classes. Of ``identity`` the squared error, which has nothing to smooth.
+    likewise, each label being two classes; of ``cumulative`` the same over the thresholds, as in Niu et al., *Ordinal
+    Regression with Multiple Output CNN for Age Estimation*, 2016. Of ``identity`` the squared error, which has
+    nothing to smooth.
     """
+    if link == "cumulative":
+        above = (truth[:, None] > torch.arange(scores.shape[1], device=truth.device)).to(truth.dtype)
+        return _binary_cross_entropy(scores, torch.where(truth[:, None] < 0, -1, above), smoothing)
     if link == "sigmoid":
         return _binary_cross_entropy(scores, truth, smoothing)
     if link == "identity":

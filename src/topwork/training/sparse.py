@@ -17,6 +17,7 @@ import numpy as np
 from topwork.contracts import Array, Fold, Goal, Link, known_rows
 from topwork.errors import MissingExtraError
 from topwork.evaluation.links import losses_of
+from topwork.evaluation.ordinal import exceeded
 
 __all__ = ["fit_sparse"]
 
@@ -29,7 +30,7 @@ def fit_sparse(features: Any, goal: Goal, folds: Sequence[Fold]) -> Callable[[An
     """Fit multinomial logistic regression on sparse features, or what the goal's link asks for in its place.
 
     That is ridge regression where a number is predicted, and a logistic regression for each label where rows may have
-    several.
+    several, or for each threshold between ordered classes.
 
     Parameters
     ----------
@@ -100,6 +101,10 @@ def _of_label_sets(features: Any, truth: Array, strength: float, n_outputs: int)
     return scores
 
 
+def _of_ranks(features: Any, truth: Array, strength: float, n_outputs: int) -> Callable[[Any], Array]:
+    return _of_label_sets(features, exceeded(truth, n_outputs), strength, n_outputs)
+
+
 def _of_numbers(features: Any, truth: Array, strength: float, n_outputs: int) -> Callable[[Any], Array]:
     del n_outputs
     model = _linear_models().Ridge(alpha=1 / strength).fit(features, truth)
@@ -114,5 +119,5 @@ def _spread(scores: Array, classes: Array, n_outputs: int) -> Array:
 
 
 _FITS: Final[Mapping[Link, Callable[[Any, Array, float, int], Callable[[Any], Array]]]] = MappingProxyType(
-    {"softmax": _of_classes, "identity": _of_numbers, "sigmoid": _of_label_sets}
+    {"softmax": _of_classes, "identity": _of_numbers, "sigmoid": _of_label_sets, "cumulative": _of_ranks}
 )

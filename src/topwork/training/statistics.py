@@ -27,10 +27,11 @@ def describe(features: Array, goals: Mapping[str, Goal], held_out: Mapping[str, 
     dict
         ``features.mean`` and ``features.deviation`` ``float32 [d]``; ``features.distance`` ``float32 [101]``,
         percentiles of the root mean square of the standardised features of a row; and for each target of classes
-        ``NAME.class_counts int64 [k]`` and ``NAME.confidence float32 [101]``, percentiles of the highest
-        probability on rows that were held out; for each target of numbers ``NAME.values float32 [101]``,
-        percentiles of the truth, and ``NAME.errors float32 [101]``, those of the errors of held-out rows; for each
-        target of several labels a row ``NAME.label_counts int64 [k + 1]``, rows with each label and all rows.
+        ``NAME.class_counts int64 [k]`` and ``NAME.confidence float32 [101]``, percentiles of the highest probability
+        on rows that were held out; for each target of numbers ``NAME.values float32 [101]``, percentiles of the
+        truth, and ``NAME.errors float32 [101]``, those of the errors of held-out rows; for each target of several
+        labels a row ``NAME.label_counts int64 [k + 1]``, rows with each label and all rows; of ordered classes only
+        ``NAME.class_counts``.
     """
     mean, deviation = moments(features)
     found: dict[str, Array] = {
@@ -67,6 +68,12 @@ def _of_numbers(goal: Goal, held_out: Array) -> dict[str, Array]:
     }
 
 
+def _of_ranks(goal: Goal, held_out: Array) -> dict[str, Array]:
+    del held_out
+    counts = np.bincount(goal.truth[known_rows(goal.truth)], minlength=goal.n_outputs + 1)
+    return {"class_counts": counts.astype(np.int64)}
+
+
 def _of_label_sets(goal: Goal, held_out: Array) -> dict[str, Array]:
     del held_out
     seen = goal.truth[known_rows(goal.truth)]
@@ -74,7 +81,7 @@ def _of_label_sets(goal: Goal, held_out: Array) -> dict[str, Array]:
 
 
 _ABOUT: Final[Mapping[Link, Callable[[Goal, Array], dict[str, Array]]]] = MappingProxyType(
-    {"softmax": _of_classes, "identity": _of_numbers, "sigmoid": _of_label_sets}
+    {"softmax": _of_classes, "identity": _of_numbers, "sigmoid": _of_label_sets, "cumulative": _of_ranks}
 )
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from topwork import plugins
-from topwork.contracts import Dataset, Split, has_classes
+from topwork.contracts import Dataset, Split, has_one_label
 from topwork.data.check import Findings, examine, require_enough
 from topwork.data.columns import Columns
 from topwork.data.reading import read
@@ -59,7 +59,7 @@ def check(
     modality = modality_named(dataset.modality)
     decode = partial(modality.decode, preprocessing=modality.inspection_preprocessing())
     seen = inspect(dataset, decode, n_threads=survey().n_cores, progress=around.progress)
-    numeric = () if has_classes(plugins.task(options.task).link) else tuple(dataset.targets)
+    numeric = () if has_one_label(plugins.task(options.task).link) else tuple(dataset.targets)
     findings = examine(dataset, seen.inspections, near_pairs(seen, modality), numeric)
     try:
         require_enough(findings, dataset)

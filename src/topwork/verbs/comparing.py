@@ -12,7 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from topwork.contracts import Array, Dataset, Metrics, Target, has_classes, known_rows, row_numbers
+from topwork.contracts import (
+    Array,
+    Dataset,
+    Metrics,
+    Target,
+    has_classes,
+    has_one_label,
+    known_rows,
+    row_numbers,
+)
 from topwork.data.check import Findings, examine
 from topwork.data.reading import read
 from topwork.errors import DataError, UsageError
@@ -213,7 +222,7 @@ def _look(model: Model, dataset: Dataset, scored: Scored, around: Surroundings) 
     pairs = near_pairs(scored.reading, model.servable.modality)
     numeric = (
         ()
-        if all(has_classes(one.link) for one in model.servable.targets.values())
+        if all(has_one_label(one.link) for one in model.servable.targets.values())
         else tuple(dataset.targets)
     )
     findings = examine(dataset, scored.reading.inspections, pairs, numeric)

@@ -35,7 +35,7 @@ from topwork.contracts import (
     TargetResult,
     Trunk,
     Workplace,
-    has_classes,
+    has_one_label,
 )
 from topwork.data.check import examine, require_enough
 from topwork.data.columns import Columns
@@ -259,7 +259,7 @@ def _assign(order: Order, reading: Reading) -> Rows:
     """Check the data, and give every usable row its side and its labels."""
     dataset = order.dataset
     pairs = near_pairs(reading, order.modality)
-    numeric = () if has_classes(order.task.link) else tuple(dataset.targets)
+    numeric = () if has_one_label(order.task.link) else tuple(dataset.targets)
     findings = examine(dataset, reading.inspections, pairs, numeric)
     for line in findings.lines:
         order.around.progress.say(line)
