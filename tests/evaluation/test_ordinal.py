@@ -102,6 +102,12 @@ def test_differences_are_those_of_the_metrics() -> None:
     assert found["quadratic_weighted_kappa"].low > 0
 
 
+def test_what_always_says_the_same_has_no_skill_at_all() -> None:
+    truth, _ = drawn(100)
+    found = ordinal_metrics(truth, np.tile([1.0, -1.0, -2.0], (100, 1)), seed=0)
+    assert found["quadratic_weighted_kappa"].value == 0
+
+
 def test_ranks_that_have_no_score_are_refused() -> None:
     truth, scores = drawn(10)
     with pytest.raises(UsageError, match="ranks up to 9"):

@@ -67,6 +67,7 @@ def test_the_model_sees_what_is_in_a_picture(model: Model) -> None:
     assert result.test["macro_f1"].low > result.baselines["frequent labels"]["macro_f1"].value
     assert result.test["exact_match"].value > 0.6
     assert model.record.data.class_counts == {}
+    assert any("separated by ';'" in line for line in model.record.data.findings)
     assert "stratified" in model.record.split.method
 
 
@@ -177,6 +178,7 @@ def test_the_separator_is_told(table: Path, around: Surroundings, tiny_trunk: Pa
     said = io.StringIO()
     fit_probe(table, trunk=str(tiny_trunk), options=SETS, around=replace(around, progress=Lines(said)))
     assert "separated by ';'" in said.getvalue()
+    assert any("separated by ';'" in line for line in topwork.check(table, options=SETS).findings.lines)
 
 
 def test_a_column_of_single_labels_is_refused(photos: Path, tiny_trunk: Path, around: Surroundings) -> None:
@@ -193,7 +195,7 @@ def test_the_look_at_the_data_does_not_count_sets(table: Path) -> None:
 
 
 def test_texts_have_several_labels(tmp_path: Path, around: Surroundings) -> None:
-    """What a text says and whether its order has an even number; only the words tell of the first."""
+    """Whether a text praises or complains, and whether it names a parcel."""
     trunk = str(write_tiny_text_trunk(tmp_path / "tiny-bert"))
     texts, labels = toy_texts(160)
     tags = [
@@ -211,9 +213,10 @@ def test_texts_have_several_labels(tmp_path: Path, around: Surroundings) -> None
     assert result.labels == ("complaint", "parcel", "praise")
     compared = {one.name: one for one in result.comparisons}
     assert compared["classical baseline"].metrics["macro_f1"].value > 0.8
-    fresh, wanted = toy_texts(20, seed=9)
+    fresh, wanted = toy_texts(80, seed=9)
     said = [one.labels or () for one in model.predict(fresh)]
-    assert np.mean([label in one for one, label in zip(said, wanted, strict=True)]) > 0.85
+    right = [{*one} & {"complaint", "praise"} == {label} for one, label in zip(said, wanted, strict=True)]
+    assert np.mean(right) > 0.7
     (told,) = model.servable.explain([b"The parcel was broken."])
     assert told.value is not None
     assert told.value["answer"] == model.predict("The parcel was broken.").answer

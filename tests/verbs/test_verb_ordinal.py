@@ -159,7 +159,7 @@ def test_texts_are_graded(tmp_path: Path, around: Surroundings) -> None:
     fresh, wanted = toy_texts(60, seed=9)
     said = [int(one.label or 0) for one in model.predict(fresh)]
     assert (
-        np.mean([(grade > 3) == (label == "praise") for grade, label in zip(said, wanted, strict=True)]) > 0.8
+        np.mean([(grade > 3) == (label == "praise") for grade, label in zip(said, wanted, strict=True)]) > 0.7
     )
 
 

@@ -129,7 +129,8 @@ def _statistic(truth: Array, scores: Array) -> _Statistic:
         true, told, true2, told2, off, loss = sums.T
         # Squared distances add up by moments: what chance would be off needs no table of all pairs of ranks.
         chance = true2 + told2 - 2 * true * told
-        kappa = np.where(chance > 1e-12, 1 - off / np.maximum(chance, 1e-12), nan)
+        # Rounded, for what always says the same would be told a trace of skill by the last digits.
+        kappa = np.where(chance > 1e-12, np.round(1 - off / np.maximum(chance, 1e-12), 12), nan)
         return np.stack([kappa, loss], axis=1)
 
     return of

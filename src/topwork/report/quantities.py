@@ -60,6 +60,7 @@ _SPELT = {
     "r2": "R²",
     "rmse": "RMSE",
     "mae": "MAE",
+    "hamming_loss": "Hamming loss",
     "coverage": "coverage of the intervals",
     "interval_width": "width of the intervals",
 }

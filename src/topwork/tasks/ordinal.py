@@ -200,7 +200,7 @@ def _how_far(off: Array) -> Table:
     rows = ((str(n), wilson(int((off <= n).sum()), len(off)), str(int((off == n).sum()))) for n in levels)
     return Table(
         "How far off it is",
-        ("ranks off", "share of answers that are at most this far off", "answers that are this far off"),
+        ("ranks off", "share, of answers at most this far off", "answers that are this far off"),
         tuple(rows),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -63,14 +63,17 @@ def check(
     findings = examine(dataset, seen.inspections, near_pairs(seen, modality), numeric)
     try:
         require_enough(findings, dataset)
-        return DataCheck(dataset, findings, _split(dataset, findings, seed, options), None)
+        split, told = _split(dataset, findings, seed, options)
+        return DataCheck(dataset, replace(findings, lines=(*findings.lines, *told)), split, None)
     except DataError as error:
         return DataCheck(dataset, findings, None, error.problem)
 
 
-def _split(dataset: Dataset, findings: Findings, seed: int, options: FitOptions) -> Split:
+def _split(
+    dataset: Dataset, findings: Findings, seed: int, options: FitOptions
+) -> tuple[Split, tuple[str, ...]]:
+    """Split as a fit would, and say how the first target was read."""
     first = next(iter(dataset.targets.values()))
     target = plugins.task(options.task).learn([first[row] for row in findings.usable])
-    return make_split(
-        dataset, findings, target.encode(first), SplitOptions(seed, options.group, options.time)
-    )
+    how = SplitOptions(seed, options.group, options.time)
+    return make_split(dataset, findings, target.encode(first), how), target.understood

@@ -274,8 +274,10 @@ def _assign(order: Order, reading: Reading) -> Rows:
     targets = {
         name: order.task.learn([raw[row] for row in fit_rows]) for name, raw in dataset.targets.items()
     }
-    for line in (line for target in targets.values() for line in target.understood):
+    told = tuple(line for target in targets.values() for line in target.understood)
+    for line in told:
         order.around.progress.say(line)
+    findings = replace(findings, lines=(*findings.lines, *told))
     if isinstance(order.trunk, BundleTrunk):
         for line in forgotten(order.trunk.bundle, targets):
             order.around.progress.say(line)
