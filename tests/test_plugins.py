@@ -24,7 +24,7 @@ def entry(name: str, value: str, group: str = "topwork.tasks") -> EntryPoint:
 
 def test_the_built_in_ones_are_found_by_discovery() -> None:
     found = {kind: set(plugins.discover(kind)) for kind in plugins.GROUPS}
-    assert found["tasks"] >= {"classification", "regression"}
+    assert found["tasks"] >= {"classification", "multilabel", "ordinal", "regression"}
     assert found["recipes"] >= {"probe"}
     assert found["trunks"] >= {
         "efficientnet-lite0",
@@ -73,7 +73,11 @@ def test_a_plugin_that_keeps_no_contract_is_told_what_it_lacks() -> None:
 
 
 def raw_for(task: Task, letters: str) -> list[str | None]:
-    """Return a label for each letter that the task can learn from: itself, or a number that stands for it."""
+    """Return a label for each letter that the task can learn from: itself, a set, or a number that stands for it."""
+    if task.link == "sigmoid":
+        return [{"a": "x;y", "b": "z", "c": ";"}[one] for one in letters]
+    if task.link == "cumulative":
+        return [f"{ord(one) - 96}" for one in letters]
     return [*letters] if has_classes(task.link) else [f"{ord(one) - 96}.5" for one in letters]
 
 
@@ -85,6 +89,10 @@ def better(target: Target, truth: Array, draw: Generator) -> Array:
     if has_classes(target.link):
         scores[np.flatnonzero(known), truth[known]] += 2
         return scores
+    if target.link == "sigmoid":
+        return np.asarray(scores + 3 * (truth > 0) - 1.5)
+    if target.link == "cumulative":
+        return np.asarray(scores + 3 * (truth[:, None] > np.arange(target.n_outputs)) - 1.5)
     return np.asarray(scores / 4 + np.nan_to_num(truth)[:, None])
 
 
@@ -101,14 +109,19 @@ def test_a_task_keeps_its_contract(name: str) -> None:
     assert np.array_equal(truth, target.encode(raw), equal_nan=truth.dtype.kind == "f")
     assert known_rows(truth).tolist() == [True, True, False, True, True]
     assert target.link == task.link
-    assert len(target.labels) == (target.n_outputs if has_classes(target.link) else 0)
+    n_labels = {"identity": 0, "cumulative": target.n_outputs + 1}.get(target.link, target.n_outputs)
+    assert len(target.labels) == n_labels
+    assert all(target.understood)
 
     scores = np.random.default_rng(0).normal(size=(5, target.n_outputs))
     assert target.spell(truth[0]) == target.spell(truth[3]) != target.spell(truth[1])
     assert all(target.about_mistakes)
     assert np.isnan(target.errors(truth, scores)).tolist() == (~known_rows(truth)).tolist()
+    said = target.said(scores)
+    assert said.shape == truth.shape
+    assert known_rows(said).all()
     assert np.allclose(target.joint(again).adopt(again, scores), scores)
-    bounded = target.calibrated(np.tile(truth, 10), np.tile(scores, (10, 1)))
+    bounded = target.calibrated(np.concatenate([truth] * 10), np.tile(scores, (10, 1)))
     assert task.restore(bounded.state()) == bounded
     assert set(bounded.answer(scores[0])) == set(bounded.answer_schema()["properties"])  # type: ignore[arg-type]
     assert target.compare(truth, scores, scores, 0).keys() <= bounded.evaluate(truth, scores, 0).keys()

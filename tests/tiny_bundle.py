@@ -166,6 +166,10 @@ class TinyTarget:
     def encode(self, raw: Sequence[str | None]) -> Array:
         return np.array([self.labels.index(label) if label in self.labels else -1 for label in raw])
 
+    @property
+    def understood(self) -> tuple[str, ...]:
+        return ()
+
     def calibrated(self, truth: Array, held_out: Array) -> TinyTarget:
         return self
 
@@ -174,6 +178,9 @@ class TinyTarget:
 
     def adopt(self, other: Target, scores: Array) -> Array:
         return scores
+
+    def said(self, scores: Array) -> Array:
+        return np.asarray(scores.argmax(axis=1))
 
     def evaluate(self, truth: Array, scores: Array, seed: int) -> Metrics:
         share = float(np.mean(scores.argmax(axis=1) == truth))

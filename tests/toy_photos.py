@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -45,3 +46,35 @@ def write_measured(folder: Path, n: int = 80, *, seed: int = 0) -> Path:
         lines.append(f"{i:03}.jpg,{50 + 30 * red + rng.normal(0, 2):.3f}")
     (folder / "prices.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return folder / "prices.csv"
+
+
+def write_tagged(folder: Path, n: int = 80, *, seed: int = 0, named: Mapping[str, str] | None = None) -> Path:
+    """Write ``n`` photos and a table of their tags: ``bluish``, ``reddish``, both or none, by how they are coloured.
+
+    ``named`` gives tags other names; return the table's path.
+    """
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = ["file,tags"]
+    for i in range(n):
+        tags = {"bluish": rng.random() < 0.6, "reddish": rng.random() < 0.4}
+        colour = (200 if tags["reddish"] else 50, 60, 200 if tags["bluish"] else 50)
+        photo(colour, 10_000 * (seed + 1) + i).save(folder / f"{i:03}.jpg", quality=92)
+        found = [(named or {}).get(tag, tag) for tag, has in tags.items() if has]
+        lines.append(f"{i:03}.jpg,{';'.join(found) or ';'}")
+    (folder / "tags.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder / "tags.csv"
+
+
+def write_graded(folder: Path, n: int = 80, *, seed: int = 0) -> Path:
+    """Write ``n`` photos between blue and red, and a table of their grades 1 to 4: the redder, the higher."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = ["file,grade"]
+    for i in range(n):
+        red = rng.random()
+        colour = (int(20 + 200 * red), 60, int(220 - 200 * red))
+        photo(colour, 10_000 * (seed + 1) + i).save(folder / f"{i:03}.jpg", quality=92)
+        lines.append(f"{i:03}.jpg,{1 + int(4 * red)}")
+    (folder / "grades.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder / "grades.csv"

@@ -1,10 +1,10 @@
-"""Which rows have a truth is said in one place, for every kind of truth."""
+"""Which rows have a truth, and which of them are alike, is said in one place for every kind of truth."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from topwork.contracts import known_rows
+from topwork.contracts import known_rows, strata_of
 
 
 def test_a_missing_class_is_below_zero_and_a_missing_number_is_none() -> None:
@@ -15,3 +15,10 @@ def test_a_missing_class_is_below_zero_and_a_missing_number_is_none() -> None:
 def test_a_row_of_several_columns_is_known_where_all_are() -> None:
     assert known_rows(np.array([[1.0, 0.0], [np.nan, 1.0]])).tolist() == [True, False]
     assert known_rows(np.zeros((0, 2))).tolist() == []
+
+
+def test_the_stratum_of_a_row_is_its_class_or_its_rarest_label() -> None:
+    assert strata_of(np.array([2, -1, 0])).tolist() == [2, -1, 0]
+    assert strata_of(np.array([0.5, np.nan])).tolist() == [0, -1]
+    truth = np.array([[1, 0, 0], [1, 1, 0], [1, 1, 1], [0, 0, 0], [-1, -1, -1], [0, 1, 0]], np.int8)
+    assert strata_of(truth).tolist() == [0, 0, 2, 3, -1, 1]

@@ -166,6 +166,18 @@ def test_without_classes_the_split_is_at_random(y: Array | None) -> None:
     assert [len(fold.valid) for fold in make_folds(split, y, SplitOptions(0))] == [8] * 5
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_of_several_labels_the_rarest_of_a_row_is_stratified_by(seed: int) -> None:
+    """Ten rows of 200 have the rare label, always beside a frequent one; a fifth of them is tested by any seed."""
+    draw = np.random.default_rng(seed)
+    y = np.stack([np.ones(200), draw.random(200) < 0.5, draw.permutation(200) < 10], axis=1).astype(np.int8)
+    split = make_split(dataset(200), findings(range(200)), y, SplitOptions(seed))
+    assert y[split.test, 2].sum() == 2
+    assert split.method.startswith("Split stratified")
+    folds = make_folds(split, y, SplitOptions(seed))
+    assert {int(y[fold.valid, 2].sum()) for fold in folds} <= {1, 2}
+
+
 def test_the_only_example_of_a_class_is_never_held_out() -> None:
     y = np.concatenate([np.zeros(50, int), np.arange(1, 51)])
     split = make_split(dataset(100), findings(range(100)), y, SplitOptions(0))

@@ -26,6 +26,13 @@ def goal(link: Link, n: int = 80) -> tuple[Array, Goal]:
     number = features[:, 0] + 0.1 * draw.normal(size=n)
     if link == "softmax":
         return features, Goal(np.where(np.arange(n) % 9 == 0, -1, (number > 0).astype(int)), link, 2)
+    if link == "cumulative":
+        ranks = np.digitize(number, [-0.5, 0.5])
+        return features, Goal(np.where(np.arange(n) % 9 == 0, -1, ranks), link, 2)
+    if link == "sigmoid":
+        truth = np.stack([number > 0, features[:, 1] > 0.5, features[:, 2] > 0], axis=1).astype(np.int8)
+        truth[np.arange(n) % 9 == 0] = -1
+        return features, Goal(truth, link, 3)
     return features, Goal(np.where(np.arange(n) % 9 == 0, np.nan, number), link, 1)
 
 
@@ -40,7 +47,7 @@ def test_a_solver_finds_what_tells_and_holds_out_every_row(link: Link) -> None:
     blind = np.tile(solver.blind_scores(one), (80, 1))
     calibrated = solver.cross_calibrate(one.truth, scores, seed=0)
     assert solver.loss(one.truth, calibrated) < 0.5 * solver.loss(one.truth, blind)
-    for head in (solver.head(axes, one, 0.1), solver.finished_head(axes, one, 0.1)):
+    for head in (solver.head(axes, one, 0.3), solver.finished_head(axes, one, 0.3)):
         found = features @ head.weight.T + head.bias
         assert solver.loss(one.truth, found) < 0.5 * solver.loss(one.truth, blind)
 
@@ -90,3 +97,12 @@ def test_statistics_of_classes_give_the_labels_back() -> None:
     features, one = goal("softmax")
     found = describe(features, {"a": one}, {"a": np.zeros((80, 2))})
     assert sorted(seen_truth(found, "a")) == sorted(one.truth[one.truth >= 0])
+
+
+def test_statistics_of_label_sets_give_each_label_its_share_back() -> None:
+    features, one = goal("sigmoid")
+    found = describe(features, {"a": one}, {"a": np.zeros((80, 3))})
+    truth = seen_truth(found, "a")
+    known = one.truth[one.truth[:, 0] >= 0]
+    assert truth.shape == known.shape
+    assert truth.mean(axis=0) == pytest.approx(known.mean(axis=0))

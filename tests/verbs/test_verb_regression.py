@@ -313,3 +313,20 @@ def test_predictions_are_told_with_their_interval(
     assert list(rows[0]) == ["input", "value", "low", "high", "error"]
     assert float(rows[0]["value"]) == said.value
     assert rows[0]["error"] == ""
+
+
+def test_only_rows_that_were_held_out_count_in_validation(
+    table: Path, tiny_trunk: Path, around: Surroundings
+) -> None:
+    """With sides of the data's own only the validation side is held out; the training side says nothing of it."""
+    with table.open(encoding="utf-8") as stream:
+        head, *rows = csv.reader(stream)
+    sides = ("train", "train", "valid", "test")
+    sided = table.with_name("sided.csv")
+    with sided.open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows(
+            [[*head, "split"], *([*row, sides[i % 4]] for i, row in enumerate(rows))]
+        )
+    model = fit_probe(sided, trunk=str(tiny_trunk), options=NUMBER, around=around)
+    assert model.record.split.n_valid == 25
+    assert model.record.targets["price"].validation["r2"].value > 0.5

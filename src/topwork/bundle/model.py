@@ -33,6 +33,7 @@ from topwork.contracts import (
     TargetResult,
     Wire,
     by_shape,
+    has_classes,
 )
 from topwork.errors import BundleError, DecodeError, ProofError, UsageError
 from topwork.training.occlusion import ahead, warmth
@@ -211,7 +212,9 @@ class BundleModel:
         output = scores_output(name)
         scores = self._engine.run(tensor[None])[output]
         said = int(scores[0].argmax())
-        heat = warmth(lambda batch: ahead(self._engine.run(batch)[output], said), tensor, parts)
+        # Several labels may be given at once: what speaks for one of them says nothing against the others.
+        lead = ahead if has_classes(target.link) else _own
+        heat = warmth(lambda batch: lead(self._engine.run(batch)[output], said), tensor, parts)
         shown = self._modality.overlay(encoded, heat, self._preprocessing, _WHOLE)
         pieces: list[Json] = [{"text": one.text, "heat": round(one.heat, 4)} for one in shown.pieces]
         return {"answer": target.answer(scores[0]), "pieces": pieces}
@@ -409,6 +412,10 @@ def _check_widths(golden: Golden, targets: Mapping[str, Target]) -> None:
             raise BundleError(
                 f"The network gives {list(found)} scores for {name!r}, which has {target.n_outputs} labels."
             )
+
+
+def _own(scores: Array, output: int) -> Array:
+    return np.asarray(scores[:, output])
 
 
 def _about(bundle: Bundle, engine: Engine) -> Mapping[str, Json]:

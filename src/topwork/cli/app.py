@@ -64,7 +64,11 @@ Bundle = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="End standard output with one JSON object.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show results alone, no progress.")]
 Task = Annotated[
-    str, typer.Option(metavar="NAME", help="What the targets are: classification, regression, a plugin's.")
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="What the targets are: classification, multilabel, ordinal, regression, a plugin's.",
+    ),
 ]
 Seed = Annotated[
     int, typer.Option(metavar="N", min=0, help="Of splits and all else that is drawn at random.")

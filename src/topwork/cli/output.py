@@ -232,9 +232,13 @@ def _write_text(predictions: Iterable[Prediction], model: Model) -> int:
 def _in_words(one: Prediction) -> str:
     if one.value is not None:
         return number(one.value) + (f"   ({number(one.low)} to {number(one.high)})" if one.is_bounded else "")
+    if one.labels is not None:
+        return (
+            ", ".join(f"{name} {one.probabilities[name]:.1%}" for name in one.labels) or "none of the labels"
+        )
     if one.label is None:
         return json.dumps(one.answer, ensure_ascii=False)
-    others = [f"{name} {value:.1%}" for name, value in list(one.probabilities.items())[1:3]]
+    others = [f"{name} {value:.1%}" for name, value in one.probabilities.items() if name != one.label][:2]
     return f"{one.label} {one.probabilities[one.label]:.1%}" + (f"   ({', '.join(others)})" if others else "")
 
 
@@ -256,12 +260,15 @@ def _write_csv(predictions: Iterable[Prediction], model: Model) -> int:
     table = csv.writer(sys.stdout, lineterminator="\n")
     if not names:
         return _write_values(predictions, table)
-    table.writerow(["input", "label", "error", *names])
+    several = next(iter(model.servable.targets.values())).link == "sigmoid"
+    table.writerow(["input", "labels" if several else "label", "error", *names])
     n_good = 0
     for one in predictions:
         n_good += one.answer is not None
         shares = [f"{one.probabilities[n]:.6f}" if n in one.probabilities else "" for n in names]
-        table.writerow([one.input, one.label or "", _problem(one), *shares])
+        # A JSON list, because a label may hold whatever sign would separate them.
+        said = json.dumps(one.labels, ensure_ascii=False) if one.labels is not None else one.label or ""
+        table.writerow([one.input, said, _problem(one), *shares])
     return n_good
 
 

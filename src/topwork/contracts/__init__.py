@@ -30,6 +30,7 @@ from topwork.contracts.fitting import (
     Task,
     Workplace,
     has_classes,
+    has_one_label,
 )
 from topwork.contracts.inputs import Decoded, Modality, Preprocessing, Shown, Wire
 from topwork.contracts.networks import (
@@ -64,6 +65,7 @@ from topwork.contracts.values import (
     Progress,
     known_rows,
     row_numbers,
+    strata_of,
 )
 
 __all__ = [
@@ -129,7 +131,9 @@ __all__ = [
     "Workplace",
     "by_shape",
     "has_classes",
+    "has_one_label",
     "known_rows",
     "padded",
     "row_numbers",
+    "strata_of",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 
@@ -34,19 +34,27 @@ __all__ = [
     "Task",
     "Workplace",
     "has_classes",
+    "has_one_label",
 ]
 
-Link: TypeAlias = Literal["softmax", "identity"]
+Link: TypeAlias = Literal["softmax", "identity", "sigmoid", "cumulative"]
 """How scores become predictions; it grows with the tasks that need one.
 
 ``softmax``: the scores of k classes, whose truth is a class number. ``identity``: the score is the prediction itself,
-in units of the training data's standard deviation from their mean.
+in units of the training data's standard deviation from their mean. ``sigmoid``: the log odds of each of k labels, of
+which a row may have any number; truth is 0 or 1 for each of them. ``cumulative``: the log odds of being above each of
+k - 1 thresholds between k ordered classes, whose truth is a rank.
 """
 
 
 def has_classes(link: Link) -> bool:
     """Tell whether scores belong to classes, of which each input has one."""
     return link == "softmax"
+
+
+def has_one_label(link: Link) -> bool:
+    """Tell whether each input has one label out of a few, whatever the scores belong to, so that labels are counted."""
+    return link in ("softmax", "cumulative")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +88,7 @@ class Target(Protocol):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Names of the k classes that the scores belong to, in their order; empty where there are no classes."""
+        """Names of the classes or labels that the scores speak of, in their order; empty where there are none."""
         ...
 
     @property
@@ -93,8 +101,10 @@ class Target(Protocol):
         ...
 
     def encode(self, raw: Sequence[str | None]) -> Array:
-        """Turn raw labels into what the loss takes: ``int64 [n]`` with -1, or ``float64 [n]`` with NaN, where missing.
+        """Turn raw labels into what the loss takes.
 
+        ``int64 [n]`` with -1, or ``float64 [n]`` with NaN, where missing; of several labels per row ``int8 [n, k]`` of
+        0 and 1, a missing row -1 throughout.
         `known_rows` tells which rows have a truth. What is missing is None, or a label that training never saw.
         """
         ...
@@ -114,8 +124,12 @@ class Target(Protocol):
         """Return scores ``[n, k]`` of another target of the same task as this one's."""
         ...
 
+    def said(self, scores: Array) -> Array:
+        """Return what scores ``[n, k]`` come to, encoded as `encode` gives truth."""
+        ...
+
     def evaluate(self, truth: Array, scores: Array, seed: int) -> Metrics:
-        """Compare encoded truth ``[n]`` with scores ``[n, k]``, each metric with its interval."""
+        """Compare encoded truth ``[n]`` or ``[n, k]`` with scores ``[n, k]``, each metric with its interval."""
         ...
 
     def compare(self, truth: Array, scores: Array, others: Array, seed: int) -> Metrics:
@@ -138,6 +152,11 @@ class Target(Protocol):
         ...
 
     @property
+    def understood(self) -> tuple[str, ...]:
+        """Say in sentences how raw values were read, where they could have been read otherwise."""
+        ...
+
+    @property
     def about_mistakes(self) -> tuple[str, str]:
         """Title and caption of a gallery of `mistakes`."""
         ...
@@ -150,8 +169,8 @@ class Target(Protocol):
         """Return how far off each row is, ``float64 [n]`` in the data's unit, 0 where right; NaN without a truth."""
         ...
 
-    def spell(self, truth: float) -> str:
-        """Return one encoded truth as a person reads it."""
+    def spell(self, truth: Any) -> str:
+        """Return one encoded truth, an element or a row of what `encode` gives, as a person reads it."""
         ...
 
     def answer(self, scores: Array) -> Mapping[str, Json]:

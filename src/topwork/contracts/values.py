@@ -21,6 +21,7 @@ __all__ = [
     "Progress",
     "known_rows",
     "row_numbers",
+    "strata_of",
 ]
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -97,3 +98,24 @@ def known_rows(truth: Array) -> Array:
     """
     known = truth >= 0 if truth.dtype.kind in "iu" else ~np.isnan(truth)
     return np.asarray(known.all(axis=tuple(range(1, known.ndim))))
+
+
+def strata_of(truth: Array) -> Array:
+    """Return the stratum of each row, ``int64 [n]``, for dealing rows evenly; -1 where a row has no truth.
+
+    Parameters
+    ----------
+    truth
+        ``int [n]``: a class, which is its own stratum; ``int [n, m]``: 1 where a row has a label and 0 where not, whose
+        stratum is the rarest label that the row has, and m where it has none; ``float [n]``: all rows are one
+        stratum. The rarest label counts because it is the one that a careless split would leave without any row.
+    """
+    known = known_rows(truth)
+    if truth.dtype.kind not in "iu":
+        return np.where(known, 0, -1)
+    if truth.ndim == 1:
+        return np.where(known, truth, -1)
+    n_labels = truth.shape[1]
+    n_rows = (truth > 0).sum(axis=0)
+    rarest = np.where(truth > 0, n_rows, len(truth) + 1).argmin(axis=1)
+    return np.where(known, np.where((truth > 0).any(axis=1), rarest, n_labels), -1)

@@ -71,7 +71,8 @@ def examine(
     near
         ``int64 [p, 2]``: rows that show the same thing.
     numeric
-        Targets whose values are numbers: nothing is counted of them, and copies may differ in them.
+        Targets whose values are no single labels but numbers or sets of labels: nothing is counted of them, and copies
+        may differ in them.
     """
     n = len(dataset)
     if len(inspections) != n:

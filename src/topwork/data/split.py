@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from topwork.contracts import Array, Dataset, Fold, Side, Split, row_numbers
+from topwork.contracts import Array, Dataset, Fold, Side, Split, row_numbers, strata_of
 from topwork.data.check import Findings
 from topwork.data.units import components, group_pairs, members
 from topwork.errors import DataError, UsageError
@@ -61,7 +61,8 @@ def make_split(dataset: Dataset, findings: Findings, y: Array | None, options: S
     Parameters
     ----------
     y
-        ``int64 [n]``: the first target's label numbers, to stratify by; None or floats where there are none.
+        The first target's truth as `Target.encode` gives it, to stratify by: ``int64 [n]`` by label, ``int8 [n, k]`` by
+        the rarest label of a row (`strata_of`). None or floats where there is nothing to stratify by.
 
     Raises
     ------
@@ -141,9 +142,10 @@ def _is_stratified(y: Array | None) -> bool:
 
 def _strata(y: Array | None, n: int) -> Array:
     """Return ``int64 [n]``, numbers from 0; all 0 where there is nothing to stratify by."""
-    if y is None or y.dtype.kind not in "iu":
+    if y is None or not _is_stratified(y):
         return np.zeros(n, dtype=np.int64)
-    return np.unique(y, return_inverse=True)[1].astype(np.int64).reshape(-1)
+    found: Array = np.unique(strata_of(y), return_inverse=True)[1].astype(np.int64).reshape(-1)
+    return found
 
 
 def _by_stratum(rows: Array, units: Array, strata: Array) -> list[list[Array]]:

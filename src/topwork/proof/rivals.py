@@ -26,6 +26,11 @@ __all__ = ["Rival", "blind", "classical", "compared", "from_scratch", "frozen"]
 
 _BLIND: Final[Mapping[Link, tuple[str, str]]] = {
     "softmax": ("majority", "Always answers the most frequent label."),
+    "sigmoid": (
+        "same labels",
+        "Always gives the labels whose share of the training rows reaches the threshold.",
+    ),
+    "cumulative": ("median", "Always answers the middle class of the training rows."),
     "identity": ("mean", "Always answers the mean of the training rows."),
 }
 """What a model is called that ignores its input, and what it does."""

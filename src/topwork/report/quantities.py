@@ -38,6 +38,9 @@ _SHARES = frozenset(
         "auc",
         "roc_auc",
         "average_precision",
+        "mean_average_precision",
+        "hamming_loss",
+        "exact_match",
         "calibration_error",
         "coverage",
         "share",
@@ -57,6 +60,7 @@ _SPELT = {
     "r2": "R²",
     "rmse": "RMSE",
     "mae": "MAE",
+    "hamming_loss": "Hamming loss",
     "coverage": "coverage of the intervals",
     "interval_width": "width of the intervals",
 }

@@ -48,6 +48,8 @@ Standing: TypeAlias = Literal["better", "worse", "undecided", "unknown"]
 
 BLIND = {
     "majority": "always answering the most frequent class",
+    "frequent labels": "always giving the most frequent labels",
+    "same labels": "always giving the same labels",
     "mean": "always answering the mean",
     "median": "always answering the median",
 }

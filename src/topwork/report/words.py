@@ -59,8 +59,8 @@ often, and of how many."""
 
 _COUNT_FIRST = re.compile(r"(\d{1,9}|\d{1,3}(?:,\d{3})+) labels?\b", re.ASCII)
 _METHODS = {
-    **dict.fromkeys(("accuracy", "balanced_accuracy", "coverage"), "Wilson's interval"),
-    **dict.fromkeys(("r2", "rmse", "mae"), "Student's interval"),
+    **dict.fromkeys(("accuracy", "balanced_accuracy", "coverage", "exact_match"), "Wilson's interval"),
+    **dict.fromkeys(("r2", "rmse", "mae", "hamming_loss", "rank_error"), "Student's interval"),
 }
 """How the intervals of metrics are found that have no bootstrap."""
 _LONGEST_LABEL = 60

@@ -58,6 +58,11 @@ class ClassificationTarget:
         """Return the number of labels."""
         return len(self.labels)
 
+    @property
+    def understood(self) -> tuple[str, ...]:
+        """Return nothing: a label is the value as it stands."""
+        return ()
+
     def state(self) -> Mapping[str, Json]:
         """Return the labels."""
         return {"labels": list(self.labels)}
@@ -82,6 +87,10 @@ class ClassificationTarget:
         wide = np.repeat(top - _BELOW, self.n_outputs, axis=1)
         wide[:, self.encode(other.labels)] = scores
         return wide
+
+    def said(self, scores: Array) -> Array:
+        """Return the number of the likeliest label, ``int64 [n]``; the first among equals."""
+        return np.asarray(scores.argmax(axis=1))
 
     def evaluate(self, truth: Array, scores: Array, seed: int) -> Metrics:
         """Return accuracy, balanced accuracy, macro F1, log loss and calibration error with their intervals."""

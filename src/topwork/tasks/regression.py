@@ -75,6 +75,11 @@ class RegressionTarget:
         return ()
 
     @property
+    def understood(self) -> tuple[str, ...]:
+        """Return nothing: what is no plain number is refused."""
+        return ()
+
+    @property
     def about_mistakes(self) -> tuple[str, str]:
         """Return title and caption of the gallery of `mistakes`."""
         return (
@@ -120,6 +125,10 @@ class RegressionTarget:
         return np.asarray(
             (scores.astype(np.float64) * other.deviation + other.mean - self.mean) / self.deviation
         )
+
+    def said(self, scores: Array) -> Array:
+        """Return the value in standard deviations from the mean, ``float64 [n]``."""
+        return np.asarray(scores[:, 0], np.float64)
 
     def evaluate(self, truth: Array, scores: Array, seed: int) -> Metrics:
         """Return R², RMSE and MAE with their intervals, and coverage and width of the prediction intervals."""

@@ -13,14 +13,29 @@ def loss_of(link: Link, scores: torch.Tensor, truth: torch.Tensor, smoothing: fl
     """Return the mean loss of scores ``float32 [n, k]``; rows without a truth do not count, and 0 without others.
 
     Of ``softmax`` the cross-entropy, with label smoothing as in Szegedy et al., *Rethinking the Inception
-    Architecture*, 2016, section 7. Of ``identity`` the squared error, which has nothing to smooth.
+    Architecture*, 2016, section 7. Of ``sigmoid`` the binary cross-entropy, averaged over the labels and smoothed
+    likewise, each label being two classes; of ``cumulative`` the same over the thresholds, as in Niu et al., *Ordinal
+    Regression with Multiple Output CNN for Age Estimation*, 2016. Of ``identity`` the squared error, which has
+    nothing to smooth.
     """
+    if link == "cumulative":
+        above = (truth[:, None] > torch.arange(scores.shape[1], device=truth.device)).to(truth.dtype)
+        return _binary_cross_entropy(scores, torch.where(truth[:, None] < 0, -1, above), smoothing)
+    if link == "sigmoid":
+        return _binary_cross_entropy(scores, truth, smoothing)
     if link == "identity":
         return _squared_error(scores, truth)
     total = torch.nn.functional.cross_entropy(
         scores, truth, ignore_index=-1, label_smoothing=smoothing, reduction="sum"
     )
     return total / (truth >= 0).sum().clamp(min=1)
+
+
+def _binary_cross_entropy(scores: torch.Tensor, truth: torch.Tensor, smoothing: float) -> torch.Tensor:
+    known = (truth >= 0).all(dim=1)
+    wanted = truth.clamp(min=0).to(scores.dtype) * (1 - smoothing) + smoothing / 2
+    each = torch.nn.functional.binary_cross_entropy_with_logits(scores, wanted, reduction="none").mean(dim=1)
+    return (each * known).sum() / known.sum().clamp(min=1)
 
 
 def _squared_error(scores: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:

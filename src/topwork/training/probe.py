@@ -27,7 +27,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from topwork.contracts import Array, Fold, LinearHead
+from topwork.contracts import Array, Fold, LinearHead, strata_of
 from topwork.training.lbfgs import minimise
 from topwork.training.moments import CHUNK_ROWS, moments
 
@@ -39,6 +39,7 @@ __all__ = [
     "calibrate",
     "class_weights",
     "cross_calibrate",
+    "cross_calibrate_by",
     "cross_validate",
     "descend",
     "held_out",
@@ -298,9 +299,9 @@ def log_loss(truth: Array, scores: Array) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """``calibrated = scores * scale + shift``; ``scale`` is one over the temperature, ``shift`` is ``[k]``."""
+    """``calibrated = scores * scale + shift``; ``scale`` is one over the temperature or ``[k]`` of them."""
 
-    scale: float
+    scale: float | Array
     shift: Array
 
     def apply(self, scores: Array) -> Array:
@@ -310,7 +311,7 @@ class Calibration:
     def fold_into(self, head: LinearHead) -> LinearHead:
         """Return a head whose scores are already calibrated."""
         return LinearHead(
-            (head.weight * self.scale).astype(np.float32),
+            (head.weight * np.reshape(self.scale, (-1, 1))).astype(np.float32),
             (head.bias * self.scale + self.shift).astype(np.float32),
         )
 
@@ -368,13 +369,21 @@ def cross_calibrate(truth: Array, scores: Array, *, seed: int) -> Array:
     -------
     ``float64 [n, k]``.
     """
-    known = np.flatnonzero((truth >= 0) & ~np.isnan(scores[:, 0]))
+    return cross_calibrate_by(calibrate, truth, scores, seed=seed)
+
+
+def cross_calibrate_by(
+    fit: Callable[[Array, Array], Calibration], truth: Array, scores: Array, *, seed: int
+) -> Array:
+    """Calibrate as `cross_calibrate` does, by any calibration; parts have their share of each of `strata_of`."""
+    strata = strata_of(truth)
+    known = np.flatnonzero((strata >= 0) & ~np.isnan(scores[:, 0]))
     shuffled = np.random.default_rng(seed).permutation(known)
-    by_class = shuffled[np.argsort(truth[shuffled], kind="stable")]
+    by_class = shuffled[np.argsort(strata[shuffled], kind="stable")]
     part = np.full(len(truth), -1)
     part[by_class] = np.arange(len(known)) % _N_PARTS
     found = np.full(scores.shape, np.nan)
     for own in np.unique(part):
         others = known[part[known] != own]
-        found[part == own] = calibrate(truth[others], scores[others]).apply(scores[part == own])
+        found[part == own] = fit(truth[others], scores[others]).apply(scores[part == own])
     return found

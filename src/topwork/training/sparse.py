@@ -17,6 +17,7 @@ import numpy as np
 from topwork.contracts import Array, Fold, Goal, Link, known_rows
 from topwork.errors import MissingExtraError
 from topwork.evaluation.links import losses_of
+from topwork.evaluation.ordinal import exceeded
 
 __all__ = ["fit_sparse"]
 
@@ -26,7 +27,10 @@ _UNSEEN: Final = -30.0
 
 
 def fit_sparse(features: Any, goal: Goal, folds: Sequence[Fold]) -> Callable[[Any], Array]:
-    """Fit multinomial logistic regression on sparse features, or ridge regression where a number is predicted.
+    """Fit multinomial logistic regression on sparse features, or what the goal's link asks for in its place.
+
+    That is ridge regression where a number is predicted, and a logistic regression for each label where rows may have
+    several, or for each threshold between ordered classes.
 
     Parameters
     ----------
@@ -86,6 +90,21 @@ def _of_classes(features: Any, truth: Array, strength: float, n_outputs: int) ->
     return scores
 
 
+def _of_label_sets(features: Any, truth: Array, strength: float, n_outputs: int) -> Callable[[Any], Array]:
+    fits = [_of_classes(features, np.asarray(truth[:, j], np.int64), strength, 2) for j in range(n_outputs)]
+
+    def scores(other: Any) -> Array:
+        # Two scores for each label, without it and with it: their difference is its log odds.
+        found = [fit(other) for fit in fits]
+        return np.stack([one[:, 1] - one[:, 0] for one in found], axis=1)
+
+    return scores
+
+
+def _of_ranks(features: Any, truth: Array, strength: float, n_outputs: int) -> Callable[[Any], Array]:
+    return _of_label_sets(features, exceeded(truth, n_outputs), strength, n_outputs)
+
+
 def _of_numbers(features: Any, truth: Array, strength: float, n_outputs: int) -> Callable[[Any], Array]:
     del n_outputs
     model = _linear_models().Ridge(alpha=1 / strength).fit(features, truth)
@@ -100,5 +119,5 @@ def _spread(scores: Array, classes: Array, n_outputs: int) -> Array:
 
 
 _FITS: Final[Mapping[Link, Callable[[Any, Array, float, int], Callable[[Any], Array]]]] = MappingProxyType(
-    {"softmax": _of_classes, "identity": _of_numbers}
+    {"softmax": _of_classes, "identity": _of_numbers, "sigmoid": _of_label_sets, "cumulative": _of_ranks}
 )

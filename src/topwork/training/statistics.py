@@ -5,11 +5,13 @@ Arrays in, named arrays out; it knows no file and no label name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
 
 import numpy as np
 
-from topwork.contracts import Array, Goal, known_rows
+from topwork.contracts import Array, Goal, Link, known_rows
 from topwork.training.moments import CHUNK_ROWS, moments
 
 __all__ = ["describe", "seen_truth"]
@@ -25,9 +27,11 @@ def describe(features: Array, goals: Mapping[str, Goal], held_out: Mapping[str, 
     dict
         ``features.mean`` and ``features.deviation`` ``float32 [d]``; ``features.distance`` ``float32 [101]``,
         percentiles of the root mean square of the standardised features of a row; and for each target of classes
-        ``NAME.class_counts int64 [k]`` and ``NAME.confidence float32 [101]``, percentiles of the highest
-        probability on rows that were held out; for each target of numbers ``NAME.values float32 [101]``,
-        percentiles of the truth, and ``NAME.errors float32 [101]``, those of the errors of held-out rows.
+        ``NAME.class_counts int64 [k]`` and ``NAME.confidence float32 [101]``, percentiles of the highest probability
+        on rows that were held out; for each target of numbers ``NAME.values float32 [101]``, percentiles of the
+        truth, and ``NAME.errors float32 [101]``, those of the errors of held-out rows; for each target of several
+        labels a row ``NAME.label_counts int64 [k + 1]``, rows with each label and all rows; of ordered classes only
+        ``NAME.class_counts``.
     """
     mean, deviation = moments(features)
     found: dict[str, Array] = {
@@ -36,8 +40,7 @@ def describe(features: Array, goals: Mapping[str, Goal], held_out: Mapping[str, 
         "features.distance": _percentiles(_distances(features, mean, deviation)),
     }
     for name, goal in goals.items():
-        about = _of_classes if goal.link == "softmax" else _of_numbers
-        found |= {f"{name}.{what}": told for what, told in about(goal, held_out[name]).items()}
+        found |= {f"{name}.{what}": told for what, told in _ABOUT[goal.link](goal, held_out[name]).items()}
     return found
 
 
@@ -45,6 +48,9 @@ def seen_truth(statistics: Mapping[str, Array], target: str) -> Array:
     """Return truth that is distributed as that of the training rows was, encoded as it was."""
     if (counts := statistics.get(f"{target}.class_counts")) is not None:
         return np.repeat(np.arange(len(counts)), counts)
+    if (counts := statistics.get(f"{target}.label_counts")) is not None:
+        # Labels that go together cannot be told from counts; each label's share is as it was.
+        return (np.arange(counts[-1])[:, None] < counts[:-1]).astype(np.int8)
     return np.asarray(statistics[f"{target}.values"], np.float64)
 
 
@@ -60,6 +66,23 @@ def _of_numbers(goal: Goal, held_out: Array) -> dict[str, Array]:
         "values": _percentiles(goal.truth[known]),
         "errors": _percentiles(errors if len(errors) else np.zeros(1)),
     }
+
+
+def _of_ranks(goal: Goal, held_out: Array) -> dict[str, Array]:
+    del held_out
+    counts = np.bincount(goal.truth[known_rows(goal.truth)], minlength=goal.n_outputs + 1)
+    return {"class_counts": counts.astype(np.int64)}
+
+
+def _of_label_sets(goal: Goal, held_out: Array) -> dict[str, Array]:
+    del held_out
+    seen = goal.truth[known_rows(goal.truth)]
+    return {"label_counts": np.append((seen > 0).sum(axis=0), len(seen)).astype(np.int64)}
+
+
+_ABOUT: Final[Mapping[Link, Callable[[Goal, Array], dict[str, Array]]]] = MappingProxyType(
+    {"softmax": _of_classes, "identity": _of_numbers, "sigmoid": _of_label_sets, "cumulative": _of_ranks}
+)
 
 
 def _distances(features: Array, mean: Array, deviation: Array) -> Array:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from topwork import plugins
-from topwork.contracts import Dataset, Split, has_classes
+from topwork.contracts import Dataset, Split, has_one_label
 from topwork.data.check import Findings, examine, require_enough
 from topwork.data.columns import Columns
 from topwork.data.reading import read
@@ -59,18 +59,21 @@ def check(
     modality = modality_named(dataset.modality)
     decode = partial(modality.decode, preprocessing=modality.inspection_preprocessing())
     seen = inspect(dataset, decode, n_threads=survey().n_cores, progress=around.progress)
-    numeric = () if has_classes(plugins.task(options.task).link) else tuple(dataset.targets)
+    numeric = () if has_one_label(plugins.task(options.task).link) else tuple(dataset.targets)
     findings = examine(dataset, seen.inspections, near_pairs(seen, modality), numeric)
     try:
         require_enough(findings, dataset)
-        return DataCheck(dataset, findings, _split(dataset, findings, seed, options), None)
+        split, told = _split(dataset, findings, seed, options)
+        return DataCheck(dataset, replace(findings, lines=(*findings.lines, *told)), split, None)
     except DataError as error:
         return DataCheck(dataset, findings, None, error.problem)
 
 
-def _split(dataset: Dataset, findings: Findings, seed: int, options: FitOptions) -> Split:
+def _split(
+    dataset: Dataset, findings: Findings, seed: int, options: FitOptions
+) -> tuple[Split, tuple[str, ...]]:
+    """Split as a fit would, and say how the first target was read."""
     first = next(iter(dataset.targets.values()))
     target = plugins.task(options.task).learn([first[row] for row in findings.usable])
-    return make_split(
-        dataset, findings, target.encode(first), SplitOptions(seed, options.group, options.time)
-    )
+    how = SplitOptions(seed, options.group, options.time)
+    return make_split(dataset, findings, target.encode(first), how), target.understood

@@ -5,14 +5,23 @@ Both answer the same rows, each reading them as it was fitted to. Neither may ha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from topwork.contracts import Array, Dataset, Metrics, Target, has_classes, known_rows, row_numbers
+from topwork.contracts import (
+    Array,
+    Dataset,
+    Metrics,
+    Target,
+    has_classes,
+    has_one_label,
+    known_rows,
+    row_numbers,
+)
 from topwork.data.check import Findings, examine
 from topwork.data.reading import read
 from topwork.errors import DataError, UsageError
@@ -213,7 +222,7 @@ def _look(model: Model, dataset: Dataset, scored: Scored, around: Surroundings) 
     pairs = near_pairs(scored.reading, model.servable.modality)
     numeric = (
         ()
-        if all(has_classes(one.link) for one in model.servable.targets.values())
+        if all(has_one_label(one.link) for one in model.servable.targets.values())
         else tuple(dataset.targets)
     )
     findings = examine(dataset, scored.reading.inspections, pairs, numeric)
@@ -265,7 +274,7 @@ def _compare(
     notes = _notes(told, raw, truth, joint)
     truth, keys = truth[counted], [keys[row] for row in counted]
     a, b = (joint.adopt(one.target, one.scores)[counted] for one in told)
-    count = _by_label if has_classes(joint.link) else _by_distance
+    count = _by_distance if truth.dtype.kind == "f" else _by_label
     difference = joint.compare(truth, a, b, 0)
     comparison = TargetComparison(
         main_metric=joint.main_metric,
@@ -284,16 +293,16 @@ def _only(metrics: Metrics, difference: Metrics) -> Metrics:
 
 
 def _by_label(joint: Target, keys: Sequence[str], truth: Array, a: Array, b: Array) -> dict[str, Any]:
-    """Count who is right, and name rows that the two label differently."""
-    said_a, said_b = a.argmax(1), b.argmax(1)
-    right_a, right_b = said_a == truth, said_b == truth
+    """Count who is right, and name rows that the two label differently; of several labels all must be the same."""
+    said_a, said_b = joint.said(a), joint.said(b)
+    right_a, right_b = _same(said_a, truth), _same(said_b, truth)
     return {
         "n_both_right": int((right_a & right_b).sum()),
         "n_only_a_right": int((right_a & ~right_b).sum()),
         "n_only_b_right": int((right_b & ~right_a).sum()),
         "n_both_wrong": int((~right_a & ~right_b).sum()),
-        "n_disagreements": int((said_a != said_b).sum()),
-        "disagreements": _disagreements(joint.labels, keys, truth, said_a, said_b),
+        "n_disagreements": int((~_same(said_a, said_b)).sum()),
+        "disagreements": _disagreements(joint, keys, truth, said_a, said_b),
     }
 
 
@@ -312,14 +321,19 @@ def _by_distance(joint: Target, keys: Sequence[str], truth: Array, a: Array, b: 
     }
 
 
+def _same(one: Array, other: Array) -> Array:
+    """Tell of each row whether two encoded truths are the same, ``bool [n]``."""
+    return np.asarray((one == other).all(axis=tuple(range(1, one.ndim))))
+
+
 def _disagreements(
-    labels: Sequence[str], keys: Sequence[str], truth: Array, said_a: Array, said_b: Array
+    joint: Target, keys: Sequence[str], truth: Array, said_a: Array, said_b: Array
 ) -> tuple[Disagreement, ...]:
-    differ = row_numbers(said_a != said_b)
-    neither = (said_a[differ] != truth[differ]) & (said_b[differ] != truth[differ])
+    differ = row_numbers(~_same(said_a, said_b))
+    neither = ~_same(said_a[differ], truth[differ]) & ~_same(said_b[differ], truth[differ])
     shown = differ[np.argsort(neither, kind="stable")][:_N_DISAGREEMENTS]
     return tuple(
-        Disagreement(keys[row], labels[truth[row]], labels[said_a[row]], labels[said_b[row]]) for row in shown
+        Disagreement(keys[row], *(joint.spell(one[row]) for one in (truth, said_a, said_b))) for row in shown
     )
 
 
@@ -327,6 +341,8 @@ def _notes(
     told: tuple[_Told, _Told], raw: Sequence[str | None], truth: Array, joint: Target
 ) -> tuple[str, ...]:
     """Say how many rows have a label that one of the two does not know, or neither."""
+    if not has_classes(joint.link):
+        return tuple(_never_given(told, joint))
     found = []
     for which, one in zip(("first", "second"), told, strict=True):
         new = [label for label in joint.labels if label not in one.target.labels]
@@ -343,6 +359,13 @@ def _notes(
             f"{_listed(sorted(set(strange)))}."
         )
     return tuple(found)
+
+
+def _never_given(told: tuple[_Told, _Told], joint: Target) -> Iterator[str]:
+    """Say which labels one of the two cannot give, where a row may have several."""
+    for which, one in zip(("first", "second"), told, strict=True):
+        if new := [label for label in joint.labels if label not in one.target.labels]:
+            yield f"The {which} bundle does not know {_listed(new)}, and never gives what it does not know."
 
 
 def _rows(n: int) -> str:

@@ -13,7 +13,7 @@ from topwork.contracts import (
     FitRecord,
     SplitSummary,
     TargetResult,
-    has_classes,
+    has_one_label,
     known_rows,
     row_numbers,
 )
@@ -143,7 +143,7 @@ def _score(model: Model, data: str | Path | Columns, options: FitOptions, around
     scored = score(model, dataset, around)
     reading = scored.reading
     pairs = near_pairs(reading, model.servable.modality)
-    numeric = [name for name, one in model.servable.targets.items() if not has_classes(one.link)]
+    numeric = [name for name, one in model.servable.targets.items() if not has_one_label(one.link)]
     findings = examine(dataset, reading.inspections, pairs, numeric)
     for line in findings.lines:
         around.progress.say(line)

@@ -35,7 +35,7 @@ from topwork.contracts import (
     TargetResult,
     Trunk,
     Workplace,
-    has_classes,
+    has_one_label,
 )
 from topwork.data.check import examine, require_enough
 from topwork.data.columns import Columns
@@ -259,7 +259,7 @@ def _assign(order: Order, reading: Reading) -> Rows:
     """Check the data, and give every usable row its side and its labels."""
     dataset = order.dataset
     pairs = near_pairs(reading, order.modality)
-    numeric = () if has_classes(order.task.link) else tuple(dataset.targets)
+    numeric = () if has_one_label(order.task.link) else tuple(dataset.targets)
     findings = examine(dataset, reading.inspections, pairs, numeric)
     for line in findings.lines:
         order.around.progress.say(line)
@@ -274,6 +274,10 @@ def _assign(order: Order, reading: Reading) -> Rows:
     targets = {
         name: order.task.learn([raw[row] for row in fit_rows]) for name, raw in dataset.targets.items()
     }
+    told = tuple(line for target in targets.values() for line in target.understood)
+    for line in told:
+        order.around.progress.say(line)
+    findings = replace(findings, lines=(*findings.lines, *told))
     if isinstance(order.trunk, BundleTrunk):
         for line in forgotten(order.trunk.bundle, targets):
             order.around.progress.say(line)
@@ -392,7 +396,7 @@ def _validation(rows: Rows, fitted: Fitted, target: str) -> Metrics:
     """Evaluate the scores of rows while they were held out."""
     truth = rows.truth[target][rows.fit_rows].copy()
     scores = fitted.held_out[target]
-    truth[np.isnan(scores[:, 0])] = -1
+    truth[np.isnan(scores[:, 0])] = np.nan if truth.dtype.kind == "f" else -1
     return rows.targets[target].evaluate(truth, np.nan_to_num(scores), rows.split.seed)
 
 

@@ -27,8 +27,9 @@ class Prediction:
     input
         Name of the input: its path, the beginning of a text, or its number.
     answer
-        For a classification ``{"label": …, "probabilities": {…}}``, for a regression ``{"value": …, "low": …,
-        "high": …}``; None where it could not be read.
+        For a classification ``{"label": …, "probabilities": {…}}``, for several labels at once ``{"labels": […],
+        "probabilities": {…}}``, for a regression ``{"value": …, "low": …, "high": …}``; None where it
+        could not be read.
     problem
         Why it could not be read; None where it could.
     """
@@ -42,6 +43,12 @@ class Prediction:
         """The likeliest label, where the answer has one."""
         label = (self.answer or {}).get("label")
         return label if isinstance(label, str) else None
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """The labels that are given, likeliest first, where an answer may have several; empty for none of them."""
+        found = (self.answer or {}).get("labels")
+        return tuple(map(str, found)) if isinstance(found, list) else None
 
     @property
     def probabilities(self) -> Mapping[str, float]:
