@@ -60,3 +60,27 @@ def test_tokens_are_never_mixed() -> None:
     [part] = parts_of(tokens, ROWS, MIXED, (0, 0, 0))
     assert part.tensors.equal(tokens)
     assert part.partners is None
+
+
+def test_the_loss_of_a_mixture_is_the_mixture_of_its_losses() -> None:
+    """Each example counts for both labels, by its share: worked out once more from the scores."""
+    from tiny_material import tiny_job
+    from topwork.recipes.stretch import stretch_of, zero_heads
+    from topwork.training.loop import loss_of_part
+
+    job = tiny_job(30)
+    heads = zero_heads(job)
+    one = stretch_of(job, heads)
+    head = heads["pattern"]
+    torch.nn.init.normal_(head.weight, generator=torch.Generator().manual_seed(0))
+    assert job.material is not None
+    rows = np.arange(4)
+    pixels = torch.from_numpy(np.stack([job.material.example(int(row)) for row in rows]))
+    [part] = parts_of(pixels, rows, MIXED, (0, 0, 1))
+    assert part.partners is not None
+    found = loss_of_part(one.trainee, part, job.goals, 0.0, bf16=False)
+    negative = -head(one.trainee.features(part.tensors)).log_softmax(1).detach().numpy()
+    truth = job.goals["pattern"].truth
+    own, other = (float(negative[rows, truth[several]].mean()) for several in (rows, part.partners))
+    assert 0 < part.share < 1
+    assert abs(float(found.detach()) - (part.share * own + (1 - part.share) * other)) < 1e-5
