@@ -130,6 +130,10 @@ def fit(
     trunk: Trunk = None,
     recipe: Annotated[str, typer.Option(metavar="NAME", help="How it is fitted.")] = "ladder",
     set: Settings = None,  # noqa: A002 - the option's name
+    hidden: Annotated[
+        str | None,
+        typer.Option(metavar="WIDTHS", help="Hidden layers of the recipe head: 1024, or 512,256, or none."),
+    ] = None,
     task: Task = "classification",
     budget: BudgetOption = "5m",
     steps: Annotated[
@@ -200,7 +204,10 @@ def fit(
     options = _options(input, target, group, time, layout, keep=not no_training_data, golden=golden)
     options = replace(options, task=task, steps=steps, resume=resume, proof=proof, slices=tuple(slice or ()))
     options = replace(options, labels=labels, error_cost=error_cost, onward=onward)
-    options = replace(options, recipe_settings=settings_of(set or ()))
+    options = replace(
+        options,
+        recipe_settings=settings_of([*(set or ()), *([] if hidden is None else [f"hidden={hidden}"])]),
+    )
     around = replace(_around(context, engine, quiet=quiet), device=device, should_stop=stop_asked)
     if log is not None:
         require_tracker(log)

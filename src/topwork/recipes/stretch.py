@@ -6,7 +6,7 @@ out. It knows no recipe: what is trained for how long stands in a `RungPlan`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import ceil
 from typing import TYPE_CHECKING, Any
@@ -35,17 +35,20 @@ if TYPE_CHECKING:
     import torch
 
     from topwork.training.feeds import RawFeed
-    from topwork.training.loop import Check, Outcome, Trainee
+    from topwork.training.loop import Check, Feed, Outcome, Trainee
 
 __all__ = [
     "Stretch",
     "calibrated",
     "check_every",
     "in_parts",
+    "linear_head",
     "material_of",
     "mean_of",
     "probe_heads",
     "probe_rung",
+    "refuse_resume",
+    "run",
     "step_seconds",
     "steps_within",
     "stretch_of",
@@ -84,12 +87,23 @@ def material_of(job: FitJob, recipe: str) -> Material:
             f"The recipe {recipe} trains the network itself; this job holds only its features.",
             next_step="Use the recipe probe.",
         )
+    refuse_resume(job, recipe)
+    return job.material
+
+
+def refuse_resume(job: FitJob, recipe: str) -> None:
+    """Refuse to go on with a run that a recipe has kept nothing of.
+
+    Raises
+    ------
+    UsageError
+        It is asked for.
+    """
     if job.workplace is not None and job.workplace.resume:
         raise UsageError(
             f"The recipe {recipe} keeps no state that a run could go on from; --resume is for the recipe ladder.",
             next_step="Leave --resume out, or fit with the ladder.",
         )
-    return job.material
 
 
 def stretch_of(job: FitJob, heads: Mapping[str, torch.nn.Linear]) -> Stretch:
@@ -213,19 +227,27 @@ def check_every(n_steps: int, per_epoch: int) -> int:
 
 
 def train_stretch(stretch: Stretch, rung: RungPlan, kept_back_s: float) -> tuple[Outcome, tuple[Moment, ...]]:
+    """Train the network as planned, in as many parts as memory asks for; see `run`."""
+    trained = stretch.trainee, stretch.feed
+    return run(stretch.job, trained, in_parts(stretch, rung), kept_back_s, bf16=stretch.bf16)
+
+
+def run(
+    job: FitJob, trained: tuple[Trainee, Feed], rung: RungPlan, kept_back_s: float, *, bf16: bool
+) -> tuple[Outcome, tuple[Moment, ...]]:
     """Train as planned, or until time is up or the user wants the best so far; tell what validation said on the way."""
     from topwork.training.loop import Control, train
 
-    job, fold, clock = stretch.job, stretch.fold, stretch.job.budget.clock
-    began_s, history = clock(), list[Moment]()
-    goals = of_rows(job.goals, fold.train), of_rows(job.goals, fold.valid)
+    clock, history = job.budget.clock, list[Moment]()
+    began_s = clock()
+    goals = of_rows(job.goals, job.folds[0].train), of_rows(job.goals, job.folds[0].valid)
 
     def saw(n_steps: int, check: Check) -> None:
         score = mean_score(check.seen(goals[1]), check.scores)
         history.append(Moment(clock() - began_s, n_steps, rung.name, check.loss, score))
 
     def should_stop() -> bool:
-        late = job.n_steps is None and job.budget.remaining_s() < kept_back_s
+        late = job.n_steps is None and job.budget.remaining_s() <= kept_back_s
         return late or (job.workplace is not None and job.workplace.should_stop())
 
     with job.progress.track(f"Training {rung.name}", rung.n_steps * rung.batch, "examples") as advance:
@@ -234,11 +256,9 @@ def train_stretch(stretch: Stretch, rung: RungPlan, kept_back_s: float) -> tuple
             advance=lambda n: advance(n * rung.batch),
             keep=lambda _: None,
             saw=saw,
-            bf16=stretch.bf16,
+            bf16=bf16,
         )
-        outcome = train(
-            in_parts(stretch, rung), stretch.trainee, stretch.feed, goals, control, seed=(job.seed, 1)
-        )
+        outcome = train(rung, *trained, goals, control, seed=(job.seed, 1))
     return outcome, tuple(history)
 
 
@@ -256,8 +276,19 @@ def probe_rung(probe: Fitted, job: FitJob, seconds: float) -> tuple[Rung, Array]
     return replace(rung, loss_name=loss_name(job.goals)), losses
 
 
+def linear_head(weights: Mapping[str, torch.Tensor], target: str) -> LinearHead:
+    """Return the head of a target out of what was trained, where it is a single layer."""
+    return LinearHead(*(weights[f"heads.{target}.{part}"].numpy() for part in ("weight", "bias")))
+
+
 def calibrated(
-    job: FitJob, outcome: Outcome, name: str, seconds: float, before: Array | None = None
+    job: FitJob,
+    outcome: Outcome,
+    name: str,
+    seconds: float,
+    before: Array | None = None,
+    *,
+    head_of: Callable[[Mapping[str, torch.Tensor], str], LinearHead] = linear_head,
 ) -> Fitted:
     """Calibrate what was trained on the validation rows, and hand on scores that were calibrated by other rows.
 
@@ -265,6 +296,8 @@ def calibrated(
     ----------
     before
         Losses of the validation rows before the training; the gain is told against them.
+    head_of
+        Takes a target's head out of the weights that were trained.
     """
     heads: dict[str, LinearHead] = {}
     held_out: dict[str, Array] = {}
@@ -272,8 +305,7 @@ def calibrated(
     for target, raw in outcome.check.scores.items():
         goal = job.goals[target]
         truth, solver = goal.truth[valid], solver_of(goal.link)
-        weight, bias = (outcome.weights[f"heads.{target}.{part}"].numpy() for part in ("weight", "bias"))
-        heads[target] = solver.calibrate(truth, raw).fold_into(LinearHead(weight, bias))
+        heads[target] = solver.calibrate(truth, raw).fold_into(head_of(outcome.weights, target))
         held_out[target] = np.full((len(goal.truth), goal.n_outputs), np.nan)
         held_out[target][valid] = solver.cross_calibrate(truth, raw, seed=job.seed)
     weights = {key: value.numpy() for key, value in outcome.weights.items() if not key.startswith("heads.")}

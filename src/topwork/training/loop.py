@@ -56,7 +56,7 @@ class Trainee:
     stages
         Trained parameters of each stage by their names in the network's state, lowest stage first.
     heads
-        A linear layer per target.
+        Layers per target, from features to scores; mostly a single linear one.
     moving
         Tensors that change without a gradient, such as the statistics of a normalisation that is not frozen.
     set_training
@@ -66,7 +66,7 @@ class Trainee:
 
     features: Callable[[torch.Tensor], torch.Tensor]
     stages: tuple[Mapping[str, torch.nn.Parameter], ...]
-    heads: Mapping[str, torch.nn.Linear]
+    heads: Mapping[str, torch.nn.Module]
     moving: Mapping[str, torch.Tensor] = field(default_factory=dict)
     set_training: Callable[[bool], object] = bool
 

@@ -27,7 +27,6 @@ from topwork.contracts import (
     Fitted,
     Fold,
     Graph,
-    LinearHead,
     Metrics,
     Rung,
     Side,
@@ -399,7 +398,7 @@ def _validation(rows: Rows, fitted: Fitted, target: str) -> Metrics:
 def _judge_targets(order: Order, rows: Rows, climbed: _Climbed) -> dict[str, TargetResult]:
     """Evaluate every target on the test rows, which nothing was chosen on."""
     judged = {
-        name: Judged(rows.split.test, rows.truth[name][rows.split.test], _scores(rows.test_features, head))
+        name: Judged(rows.split.test, rows.truth[name][rows.split.test], head.scores(rows.test_features))
         for name, head in climbed.fitted.heads.items()
     }
     return {name: _judge_target(order, rows, climbed, name, one) for name, one in judged.items()}
@@ -411,10 +410,6 @@ def _judge_target(order: Order, rows: Rows, climbed: _Climbed, name: str, judged
     gallery = worst(target, judged, order.dataset, order.modality, with_pictures=keep)
     baselines = target.baselines(rows.truth[name][rows.fit_rows], judged.truth, order.seed)
     return judge(target, judged, gallery, climbed.validation[name], baselines)
-
-
-def _scores(features: Array, head: LinearHead) -> Array:
-    return features @ head.weight.T + head.bias
 
 
 def _cautions(order: Order, rows: Rows) -> Iterator[str]:
