@@ -71,15 +71,15 @@ def test_every_weight_is_as_it_was_bit_by_bit() -> None:
 
 
 def test_random_states_are_as_they_were() -> None:
-    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state(legacy=False)
     with random_states_kept():
         torch.rand(3)
         np.random.rand(3)
         assert not torch.get_rng_state().equal(torch_state)
     assert torch.get_rng_state().equal(torch_state)
-    now = np.random.get_state()
-    assert now[2] == numpy_state[2]
-    assert np.array_equal(now[1], numpy_state[1])
+    now = np.random.get_state(legacy=False)
+    assert now["state"]["pos"] == numpy_state["state"]["pos"]
+    assert np.array_equal(now["state"]["key"], numpy_state["state"]["key"])
 
 
 def test_the_same_sweep_gives_the_same_curve_and_another_seed_another() -> None:

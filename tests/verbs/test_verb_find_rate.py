@@ -44,11 +44,11 @@ def test_the_page_draws_the_curve_and_needs_nothing_else(found: RateSearch) -> N
 def test_random_states_are_as_before(photos: Path, tiny_trunk: Path, around: tw.Surroundings) -> None:
     torch.manual_seed(5)
     np.random.seed(5)
-    states = torch.get_rng_state(), np.random.get_state()[1].copy()
+    states = torch.get_rng_state(), np.random.get_state(legacy=False)["state"]["key"].copy()
     again = tw.find_rate(photos, trunk=str(tiny_trunk), options=tw.FitOptions(steps=20), around=around)
     assert again.plot is None
     assert torch.get_rng_state().equal(states[0])
-    assert np.array_equal(np.random.get_state()[1], states[1])
+    assert np.array_equal(np.random.get_state(legacy=False)["state"]["key"], states[1])
 
 
 def test_a_folder_for_the_page_is_refused_before_any_work(photos: Path, tmp_path: Path) -> None:

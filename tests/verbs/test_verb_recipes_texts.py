@@ -7,6 +7,7 @@ import pytest
 import topwork
 from tiny_text_trunk import write_tiny_text_trunk
 from topwork import FitOptions, Surroundings
+from topwork.contracts import Gallery
 from toy_texts import toy_texts
 
 pytestmark = pytest.mark.filterwarnings("ignore:The number of unique classes:UserWarning")
@@ -27,6 +28,11 @@ def test_a_recipe_fits_texts(recipe: str, proof: str, trunk: str, around: Surrou
     assert (last.name, last.chosen, last.n_steps) == (recipe, True, 20)
     assert model.predict("the parcel never came").label in model.record.targets["label"].labels
     assert not any("Pictures" in note for note in model.record.notes)
+    assert not any("heat maps" in note for note in model.record.notes), model.record.notes
+    galleries = [one for one in model.record.targets["label"].sections if isinstance(one, Gallery)]
+    heats = [piece.heat for one in galleries for picture in one.pictures for piece in picture.pieces]
+    assert heats
+    assert not any(heats), "no word has a share of the score where there is a hidden layer"
 
 
 def test_a_rate_is_found_for_texts(trunk: str, around: Surroundings) -> None:

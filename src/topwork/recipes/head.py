@@ -167,7 +167,7 @@ def _head(weights: Mapping[str, torch.Tensor], target: str, *, mean: Array, devi
         int(key[len(start) : -len(end)]) for key in weights if key.startswith(start) and key.endswith(end)
     )
     layers = [
-        LinearHead(*(weights[f"{start}{place}.{part}"].numpy() for part in ("weight", "bias")))
+        LinearHead(weights[f"{start}{place}.weight"].numpy(), weights[f"{start}{place}.bias"].numpy())
         for place in places
     ]
     weight = (layers[0].weight / deviation).astype(np.float32)

@@ -122,9 +122,11 @@ def stretch_of(job: FitJob, heads: Mapping[str, torch.nn.Linear]) -> Stretch:
     network.to(resources.device)
     names = {id(p): name for name, p in network.named_parameters()}
     stages = tuple(
-        {names[id(p)]: p.requires_grad_() for module in stage.modules for p in module.parameters()}
+        {names[id(p)]: p for module in stage.modules for p in module.parameters()}
         for stage in material.stages(network)
     )
+    for p in network.parameters():
+        p.requires_grad_()
     on_device = {name: head.to(resources.device) for name, head in heads.items()}
     feed = RawFeed(material, rows.train, rows.valid, job.seed, resources.n_threads, resources.device)
     return Stretch(job, Trainee(network, stages, on_device), feed, resources.has_fast_bf16)
@@ -278,7 +280,7 @@ def probe_rung(probe: Fitted, job: FitJob, seconds: float) -> tuple[Rung, Array]
 
 def linear_head(weights: Mapping[str, torch.Tensor], target: str) -> LinearHead:
     """Return the head of a target out of what was trained, where it is a single layer."""
-    return LinearHead(*(weights[f"heads.{target}.{part}"].numpy() for part in ("weight", "bias")))
+    return LinearHead(weights[f"heads.{target}.weight"].numpy(), weights[f"heads.{target}.bias"].numpy())
 
 
 def calibrated(
