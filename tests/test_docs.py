@@ -160,7 +160,7 @@ def documented() -> dict[tuple[str, ...], set[str]]:
     """Return the options in the tables of cli.md, by command."""
     found = {}
     for section in re.split(r"^## ", read("cli.md"), flags=re.M)[1:]:
-        if heading := re.match(r"`topwork ([a-z ]+?)(?: [A-Z. ]+)?`", section):
+        if heading := re.match(r"`topwork ([a-z -]+?)(?: [A-Z. ]+)?`", section):
             cells = re.findall(r"^\| (`-[^|]*)\|", section, re.M)
             found[tuple(heading[1].split())] = {word for cell in cells for word in OPTION.findall(cell)}
     return found

@@ -29,6 +29,7 @@ FACE = {
     "compare",
     "estimate",
     "evaluate",
+    "find_rate",
     "fit",
     "load",
     "predict",

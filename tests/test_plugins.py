@@ -220,7 +220,8 @@ def test_a_recipe_keeps_its_contract(name: str) -> None:
     before = features.copy()
     fitted = recipe(job)
     head = fitted.heads["a"]
-    assert head.weight.shape == (3, features.shape[1])
+    assert head.weight.shape[0] == 3
+    assert (*head.hidden, head)[0].weight.shape[1] == features.shape[1]
     assert head.bias.shape == (3,)
     assert fitted.held_out["a"].shape == (60, 3)
     network = material.network()
@@ -229,7 +230,7 @@ def test_a_recipe_keeps_its_contract(name: str) -> None:
     with torch.no_grad():
         after = network.eval()(torch.from_numpy(pictures)).numpy()
     known = truth >= 0
-    assert np.mean((after @ head.weight.T + head.bias).argmax(1)[known] == truth[known]) > 0.6
+    assert np.mean(head.scores(after).argmax(1)[known] == truth[known]) > 0.6
     held_out = known & ~np.isnan(fitted.held_out["a"][:, 0])
     assert held_out.sum() >= len(folds[0].valid) - 1
     assert np.mean(fitted.held_out["a"].argmax(1)[held_out] == truth[held_out]) > 0.6
@@ -238,7 +239,7 @@ def test_a_recipe_keeps_its_contract(name: str) -> None:
     assert np.array_equal(again.heads["a"].weight, head.weight)
 
 
-@pytest.mark.parametrize("name", ["probe", "ladder", "scratch"])
+@pytest.mark.parametrize("name", ["probe", "ladder", "scratch", "full", "head"])
 def test_a_built_in_recipe_fits_numbers(name: str) -> None:
     """How red a picture is; half of the mean's error is gone on rows that were held out."""
     import time
@@ -269,7 +270,7 @@ def test_a_built_in_recipe_fits_numbers(name: str) -> None:
         after = network.eval()(torch.from_numpy(pictures)).numpy()
     head, known = fitted.heads["a"], known_rows(truth)
     assert head.weight.shape[0] == 1
-    said = (after @ head.weight.T + head.bias)[:, 0]
+    said = head.scores(after)[:, 0]
     assert np.mean((said - truth)[known] ** 2) < 0.5 * np.var(truth[known])
     held_out = known & ~np.isnan(fitted.held_out["a"][:, 0])
     assert held_out.sum() >= len(folds[0].valid) - 1

@@ -22,7 +22,16 @@ from topwork.cli.lines import one_line
 
 Command = Callable[..., Told]
 COMMANDS = [
-    *(["fit"], ["evaluate"], ["predict"], ["serve"], ["plugins"], ["data", "check"], ["trunks", "list"]),
+    *(
+        ["fit"],
+        ["lr-find"],
+        ["evaluate"],
+        ["predict"],
+        ["serve"],
+        ["plugins"],
+        ["data", "check"],
+        ["trunks", "list"],
+    ),
     *(
         ["bundle", "inspect"],
         ["bundle", "report"],
@@ -62,6 +71,8 @@ WRONG_WORDS = {
     "fit photos --engine steam": "'steam' is not one of 'auto', 'openvino'",
     "fit photos --device gpu": "'gpu' is not one of 'auto', 'cpu', 'cuda'",
     "fit photos --out=": "it is empty; expected a path",
+    "lr-find": "Missing argument 'DATA'",
+    "lr-find photos --steps 2": "Invalid value for '--steps'",
     "evaluate a.topwork": "Missing argument 'DATA'",
     "predict": "Missing argument 'BUNDLE'",
     "predict a.topwork": "Missing argument 'INPUTS'",

@@ -36,6 +36,39 @@ def test_scores_are_the_features_times_the_head(
         np.testing.assert_allclose(found[scores_name(target)], expected, rtol=1e-4, atol=1e-5)
 
 
+LAYERED = LinearHead(head(2, 4).weight, head(2, 4).bias, (head(5, seed=2), head(4, 5, seed=3)))
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_hidden_layers_are_computed_as_the_head_says(
+    exportable: Exportable, graph: Graph, engine: EngineName
+) -> None:
+    grown = graft(graph, {"deep": LAYERED, **HEADS})
+    found = build(EngineChoice(engine, "fp32"), grown, n_threads=1, n_streams=1).run(exportable.example)
+    assert tuple(found) == ("features", "scores.deep", *(scores_name(target) for target in HEADS))
+    first, second = LAYERED.hidden
+    between = np.maximum(found["features"] @ first.weight.T + first.bias, 0)
+    between = np.maximum(between @ second.weight.T + second.bias, 0)
+    expected = between @ LAYERED.weight.T + LAYERED.bias
+    assert (between == 0).any()
+    np.testing.assert_allclose(found["scores.deep"], expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(LAYERED.scores(found["features"]), expected, rtol=1e-5, atol=1e-5)
+    onnx.checker.check_model(onnx.ModelProto.FromString(assemble(grown)), full_check=True)
+
+
+def test_the_weights_of_hidden_layers_have_names_of_their_own(graph: Graph) -> None:
+    grown = graft(graph, {"deep": LAYERED})
+    assert set(grown.weights) - set(graph.weights) == {
+        f"heads.deep.{layer}{part}" for layer in ("hidden.0.", "hidden.1.", "") for part in ("weight", "bias")
+    }
+
+
+def test_layers_that_do_not_fit_each_other_are_refused(graph: Graph) -> None:
+    wrong = replace(LAYERED, hidden=LAYERED.hidden[::-1])
+    with pytest.raises(UsageError, match=r"The head of 'deep' has weight"):
+        graft(graph, {"deep": wrong})
+
+
 def test_the_heads_are_weights_like_the_others(graph: Graph) -> None:
     grown = graft(graph, HEADS)
     assert set(grown.weights) - set(graph.weights) == {

@@ -410,10 +410,11 @@ def test_a_run_that_gets_far_worse_ends_with_what_was_best_before() -> None:
 
 def test_a_head_that_was_sure_of_itself_may_become_less_so() -> None:
     """Label smoothing takes an almost perfect loss up many times without any harm."""
-    subject = Trainee(lambda x: x.float() * 8, ({},), {"pattern": torch.nn.Linear(2, 2)})
+    head = torch.nn.Linear(2, 2)
+    subject = Trainee(lambda x: x.float() * 8, ({},), {"pattern": head})
     with torch.no_grad():
-        subject.heads["pattern"].weight.copy_(torch.eye(2))
-        subject.heads["pattern"].bias.zero_()
+        head.weight.copy_(torch.eye(2))
+        head.bias.zero_()
 
     class Sure(OneRow):
         def batches(self, order: Iterator[tuple[int, Array]]) -> Iterator[tuple[Array, torch.Tensor]]:

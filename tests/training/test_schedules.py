@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
 import numpy as np
 import pytest
 
-from topwork.training.schedules import averaging, one_cycle, stage_rates
+from markdown_blocks import ROOT
+from topwork.training.schedules import averaging, exponential, one_cycle, stage_rates, stepped
 
 
 def test_one_cycle_rises_to_its_peak_and_falls_to_almost_nothing() -> None:
@@ -40,3 +46,20 @@ def test_averages_forget_the_beginning() -> None:
     assert (np.diff(stays) >= 0).all()
     assert stays[-1] == 0.98
     assert averaging(50, 0.0) == 0.0
+
+
+def test_a_sweep_grows_by_an_equal_factor() -> None:
+    rates = [exponential(i / 4, 1e-6, 1e-2) for i in range(5)]
+    assert rates == pytest.approx([1e-6, 1e-5, 1e-4, 1e-3, 1e-2])
+
+
+def test_steps_down_begin_after_their_milestone() -> None:
+    shares = [stepped(step, (4, 6, 8)) for step in range(10)]
+    assert shares == pytest.approx([0, 0.25, 0.5, 0.75, 1, 1, 1, 0.1, 0.1, 0.01])
+
+
+def test_the_picture_in_the_docs_is_what_the_schedules_give(tmp_path: Path) -> None:
+    drawn = tmp_path / "schedules.svg"
+    subprocess.run([sys.executable, str(ROOT / "tools" / "draw_schedules.py"), str(drawn)], check=True)
+    assert drawn.read_text() == (ROOT / "docs" / "pictures" / "schedules.svg").read_text()
+    ElementTree.parse(drawn)

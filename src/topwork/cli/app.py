@@ -99,6 +99,10 @@ BudgetOption = Annotated[
         "--budget", metavar="TIME", help="Longest time for fitting, such as 90s or 1h; none for no limit."
     ),
 ]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=VALUE", help="A setting of the recipe; may be given several times."),
+]
 Engine = Annotated[EngineWord, typer.Option(help="What runs the network.")]
 Device = Annotated[DeviceWord, typer.Option(help="Where to compute; cuda trains on the GPU too.")]
 BundleEngine = Annotated[BundleEngineWord, typer.Option("--engine", help="What runs the network.")]
@@ -129,6 +133,11 @@ def fit(
     ] = None,
     trunk: Trunk = None,
     recipe: Annotated[str, typer.Option(metavar="NAME", help="How it is fitted.")] = "ladder",
+    set: Settings = None,  # noqa: A002 - the option's name
+    hidden: Annotated[
+        str | None,
+        typer.Option(metavar="WIDTHS", help="Hidden layers of the recipe head: 1024, or 512,256, or none."),
+    ] = None,
     task: Task = "classification",
     budget: BudgetOption = "5m",
     steps: Annotated[
@@ -192,12 +201,17 @@ def fit(
     from topwork import verbs
     from topwork.cli.interruption import stop_asked
     from topwork.cli.output import show_fit
+    from topwork.cli.sources import settings_of
     from topwork.steps.places import default_bundle
     from topwork.verbs.tracking import require_tracker, track
 
     options = _options(input, target, group, time, layout, keep=not no_training_data, golden=golden)
     options = replace(options, task=task, steps=steps, resume=resume, proof=proof, slices=tuple(slice or ()))
     options = replace(options, labels=labels, error_cost=error_cost, onward=onward)
+    options = replace(
+        options,
+        recipe_settings=settings_of([*(set or ()), *([] if hidden is None else [f"hidden={hidden}"])]),
+    )
     around = replace(_around(context, engine, quiet=quiet), device=device, should_stop=stop_asked)
     if log is not None:
         require_tracker(log)
@@ -241,6 +255,49 @@ def estimate(
     around = replace(_around(context, "auto", quiet=quiet), device=device)
     found = verbs.estimate(data, trunk=trunk, budget=budget, seed=seed, options=options, around=around)
     show_estimate(found, data, as_json=json)
+
+
+@app.command(
+    "lr-find", epilog="Example:  topwork lr-find photos/   then  fit photos/ --recipe full --set rate=..."
+)
+def lr_find(
+    context: typer.Context,
+    data: Data,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", parser=_path, help="Page with the curve; by default the data's name here."
+        ),
+    ] = None,
+    trunk: Trunk = None,
+    task: Task = "classification",
+    steps: Annotated[
+        int | None, typer.Option(metavar="N", min=9, help="Steps of the sweep.", show_default="100")
+    ] = None,
+    seed: Seed = 0,
+    input: Input = None,  # noqa: A002 - the option's name
+    target: Target = None,
+    group: Group = None,
+    time: Time = None,
+    layout: LayoutOption = "auto",
+    device: Device = "auto",
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Suggest learning rates from a sweep over all layers."""
+    from dataclasses import replace
+
+    from topwork import verbs
+    from topwork.cli.interruption import stop_asked
+    from topwork.cli.output import show_rates
+    from topwork.steps.places import default_plot
+
+    options = replace(_options(input, target, group, time, layout), task=task, steps=steps)
+    around = replace(_around(context, quiet=quiet), device=device, should_stop=stop_asked)
+    found = verbs.find_rate(
+        data, out or default_plot(data), trunk=trunk, seed=seed, options=options, around=around
+    )
+    show_rates(found, data, as_json=json)
 
 
 @app.command(epilog="Example:  topwork evaluate photos.topwork others/")

@@ -16,7 +16,7 @@ from topwork.errors import UsageError
 
 if TYPE_CHECKING:
     from topwork.contracts import FitRecord, TargetResult, Wire
-    from topwork.verbs import FitEstimate, Model, Prediction
+    from topwork.verbs import FitEstimate, Model, Prediction, RateSearch
 
 __all__ = [
     "breakable",
@@ -25,6 +25,7 @@ __all__ = [
     "show_evaluation",
     "show_fit",
     "show_predictions",
+    "show_rates",
     "show_server",
 ]
 
@@ -121,6 +122,25 @@ def show_estimate(found: FitEstimate, data: Path, *, as_json: bool) -> None:
     say()
     say("Next:")
     say(f"  topwork fit {shlex.quote(str(data))} --budget TIME   never longer than that")
+
+
+def show_rates(found: RateSearch, data: Path, *, as_json: bool) -> None:
+    """Tell what a sweep of the learning rate suggests, and where its curve is drawn."""
+    plot = None if found.plot is None else str(found.plot)
+    if as_json:
+        curve = {"rates": found.rates.tolist(), "losses": found.losses.tolist()}
+        put_json(
+            {"schema": 1, "suggestions": found.suggestions, **curve, "ended": found.ended, "plot": plot}
+            | {"n_rows": found.n_rows, "seconds": found.seconds}
+        )
+        return
+    put(f"{len(found.rates)} steps on {found.n_rows:,} inputs, {found.ended}, in {found.seconds:.1f} s")
+    put_table([["", "rate"], *([f"  {name}", f"{rate:.1e}"] for name, rate in found.suggestions.items())])
+    put(f"Plot    {plot}")
+    say()
+    say("Next:")
+    valley = found.suggestions["valley"]
+    say(f"  topwork fit {shlex.quote(str(data))} --recipe full --set rate={valley:.1e}")
 
 
 def _span(seconds: float) -> str:

@@ -14,7 +14,7 @@ from topwork.errors import UsageError
 if TYPE_CHECKING:
     from topwork.contracts import Modality
 
-__all__ = ["inputs_of", "process_age_s"]
+__all__ = ["inputs_of", "process_age_s", "settings_of"]
 
 
 def inputs_of(words: Sequence[str], modality: Modality) -> list[object]:
@@ -52,6 +52,23 @@ def _stdin(modality: Modality) -> bytes:
             next_step="Give one input at a time.",
         )
     return read
+
+
+def settings_of(words: Sequence[str]) -> dict[str, str]:
+    """Return the settings that words such as ``epochs=5`` give, still as words; the last of a name counts.
+
+    Raises
+    ------
+    UsageError
+        A word has no ``=``, or nothing before it.
+    """
+    for word in words:
+        if word.find("=") < 1:
+            raise UsageError(
+                f"--set takes NAME=VALUE, such as epochs=5; received {word!r}.",
+                next_step="`docs/recipes.md` lists the settings of each recipe.",
+            )
+    return {name: value for name, _, value in (word.partition("=") for word in words)}
 
 
 def process_age_s() -> float:

@@ -130,10 +130,27 @@ class Graph:
 
 @dataclass(frozen=True, slots=True)
 class LinearHead:
-    """``scores = features @ weight.T + bias``; ``weight float32 [k, d]``, ``bias float32 [k]``, calibrated."""
+    """``scores = features @ weight.T + bias``; ``weight float32 [k, d]``, ``bias float32 [k]``, calibrated.
+
+    Where there are ``hidden`` layers, the first of them takes the features, each the one before it, what is below zero
+    becomes zero after each, and ``weight`` takes the last. Then the scores are no longer linear in the features.
+    """
 
     weight: Array
     bias: Array
+    hidden: tuple[LinearHead, ...] = ()
+
+    @property
+    def is_linear(self) -> bool:
+        """Tell whether the scores are linear in the features, so that each feature has a share of a score."""
+        return not self.hidden
+
+    def scores(self, features: Array) -> Array:
+        """Return the scores ``[n, k]`` of features ``[n, d]``."""
+        for layer in self.hidden:
+            features = (features @ layer.weight.T + layer.bias).clip(min=0)
+        scores: Array = features @ self.weight.T + self.bias
+        return scores
 
 
 Precision: TypeAlias = Literal["fp32", "fp16", "bf16", "int8"]

@@ -1,4 +1,4 @@
-"""Grafting heads on a graph: one linear layer for each target, on top of the features.
+"""Grafting heads on a graph: the layers of each target, on top of the features.
 
 Pure ONNX, so that a server and a fit without torch can do it. It knows nothing of labels and of how a head
 was found.
@@ -29,7 +29,8 @@ def scores_name(target: str) -> str:
 def graft(graph: Graph, heads: Mapping[str, LinearHead]) -> Graph:
     """Add an output ``scores.<target>`` ``float32 [n, k]`` for each head; the features stay an output.
 
-    The weights of a head become ``heads.<target>.weight`` and ``heads.<target>.bias``.
+    The weights of a head become ``heads.<target>.weight`` and ``heads.<target>.bias``, those of hidden layers
+    ``heads.<target>.hidden.<i>.weight`` and ``.bias``.
 
     Raises
     ------
@@ -68,32 +69,48 @@ def _n_features(proto: Any) -> int:
 
 
 def _require_fit(target: str, head: LinearHead, n_features: int) -> None:
-    k, d = head.weight.shape if head.weight.ndim == 2 else (-1, -1)
-    # A dimension that the exporter left open is 0 here; the engine checks it when it compiles.
-    if k < 1 or head.bias.shape != (k,) or n_features < 0 or (n_features and d != n_features):
-        raise UsageError(
-            f"The head of {target!r} has weight {list(head.weight.shape)} and bias {list(head.bias.shape)};"
-            f" expected [k, {n_features}] and [k].",
-            next_step="Fit the head on the features of this trunk.",
-        )
+    n_inputs = n_features
+    for layer in (*head.hidden, head):
+        k, d = layer.weight.shape if layer.weight.ndim == 2 else (-1, -1)
+        # A dimension that the exporter left open is 0 here; the engine checks it when it compiles.
+        if k < 1 or layer.bias.shape != (k,) or n_inputs < 0 or (n_inputs and d != n_inputs):
+            raise UsageError(
+                f"The head of {target!r} has weight {list(layer.weight.shape)} and bias {list(layer.bias.shape)};"
+                f" expected [k, {n_inputs}] and [k].",
+                next_step="Fit the head on the features of this trunk.",
+            )
+        n_inputs = k
 
 
 def _add_head(graph: Any, target: str, head: LinearHead) -> dict[str, Array]:
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import TensorProto, helper
 
-    weights: dict[str, Array] = {
-        f"heads.{target}.weight": np.ascontiguousarray(head.weight, dtype=np.float32),
-        f"heads.{target}.bias": np.ascontiguousarray(head.bias, dtype=np.float32),
-    }
+    weights: dict[str, Array] = {}
+    below = FEATURES
+    for i, layer in enumerate(head.hidden):
+        name = f"heads.{target}.hidden.{i}"
+        weights |= _add_layer(graph, name, layer, (below, f"{name}.sums"))
+        below = f"{name}.outputs"
+        graph.node.append(helper.make_node("Relu", [f"{name}.sums"], [below], name=f"{name}.relu"))
     output = scores_name(target)
-    for name, weight in weights.items():
-        initializer = numpy_helper.from_array(weight, name)
-        detach(initializer)
-        graph.initializer.append(initializer)
-    graph.node.append(
-        helper.make_node("Gemm", [FEATURES, *weights], [output], name=f"heads.{target}", transB=1)
-    )
+    weights |= _add_layer(graph, f"heads.{target}", head, (below, output))
     graph.output.append(
         helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch", head.weight.shape[0]])
     )
+    return weights
+
+
+def _add_layer(graph: Any, name: str, layer: LinearHead, ends: tuple[str, str]) -> dict[str, Array]:
+    """Add one linear layer from one value to another; return its weights."""
+    from onnx import helper, numpy_helper
+
+    weights: dict[str, Array] = {
+        f"{name}.weight": np.ascontiguousarray(layer.weight, dtype=np.float32),
+        f"{name}.bias": np.ascontiguousarray(layer.bias, dtype=np.float32),
+    }
+    for key, weight in weights.items():
+        initializer = numpy_helper.from_array(weight, key)
+        detach(initializer)
+        graph.initializer.append(initializer)
+    graph.node.append(helper.make_node("Gemm", [ends[0], *weights], [ends[1]], name=name, transB=1))
     return weights

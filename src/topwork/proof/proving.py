@@ -80,7 +80,7 @@ class Case:
 
     def scores(self) -> dict[str, Array]:
         """Return the model's scores ``[n_test, k]`` of the test rows."""
-        return {name: self.after.test_features @ h.weight.T + h.bias for name, h in self.fitted.heads.items()}
+        return {name: h.scores(self.after.test_features) for name, h in self.fitted.heads.items()}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -219,6 +219,8 @@ def _look(case: Case, parts: _Parts) -> bool:
         if looker is None or not case.order.options.keep_training_data:
             continue
         head = case.fitted.heads[name]
+        if not head.is_linear:  # then no place has a share of the score
+            continue
         drawn = tuple(
             looker.over(one, head, labels) if isinstance(one, Gallery) else one
             for one in parts.targets[name].sections
@@ -231,7 +233,7 @@ def _cut(case: Case, parts: _Parts) -> bool:
     """Cut out what drives each class, where the network shows where it looks."""
     looker = Looker.of(case.order, case.preparation, case.graph)
     if looker is not None:
-        for name in case.classed:
+        for name in (one for one in case.classed if case.fitted.heads[one].is_linear):
             most_labels = max(1, MOST_LABELS // len(case.classed))
             parts.add(name, regions_of(looker, case.after, name, case.fitted.heads[name], most_labels))
     return True

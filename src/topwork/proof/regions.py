@@ -85,7 +85,7 @@ def _held_out(rows: Rows, head: LinearHead) -> tuple[list[int], Array]:
     """Return the rows of validation and test, and their scores ``[n, k]``."""
     valid = np.sort(rows.split.valid)
     features = np.concatenate([rows.fit_features[np.searchsorted(rows.fit_rows, valid)], rows.test_features])
-    return [*valid.tolist(), *rows.split.test.tolist()], features @ head.weight.T + head.bias
+    return [*valid.tolist(), *rows.split.test.tolist()], head.scores(features)
 
 
 def _wanted(rows: Rows, head: LinearHead, labels: list[int]) -> dict[int, list[int]]:

@@ -86,7 +86,7 @@ def blind(rows: Rows) -> Rival:
 
 def frozen(rows: Rows, probe: Fitted, seconds: float) -> Rival:
     """Score the probe: the pretrained network as it came, only a linear head fitted."""
-    scores = {name: rows.test_features @ head.weight.T + head.bias for name, head in probe.heads.items()}
+    scores = {name: head.scores(rows.test_features) for name, head in probe.heads.items()}
     how = "The same pretrained network left as it came, with a linear head."
     return Rival("frozen network", how, scores, seconds)
 
@@ -113,7 +113,7 @@ def classical(order: Order, rows: Rows) -> Rival | None:
     fitted, tested = order.modality.tabulate(described[:n], described[n:])
     if isinstance(fitted, np.ndarray):
         probe = PROBE(_job(order, replace(rows, fit_features=fitted), Budget(clock)))
-        scores = {name: tested @ head.weight.T + head.bias for name, head in probe.heads.items()}
+        scores = {name: head.scores(tested) for name, head in probe.heads.items()}
     else:
         goals = rows.goals()
         scores = {name: fit_sparse(fitted, goal, rows.folds)(tested) for name, goal in goals.items()}
@@ -156,7 +156,7 @@ def from_scratch(
     graph = preparation.graph()
     trained = replace(graph, weights={**graph.weights, **fitted.weights})
     features = features_of(preparation, trained, order, rows.split.test)
-    scores = {name: features @ head.weight.T + head.bias for name, head in fitted.heads.items()}
+    scores = {name: head.scores(features) for name, head in fitted.heads.items()}
     ended = f"; {', '.join(rung.notes)}" if rung.notes else ""
     how = (
         f"The same network from random weights, trained for {took_s:.0f} s ({rung.n_steps} steps in fp32{ended}); "

@@ -132,7 +132,7 @@ def _scores_of(order: Order, rows: Rows, preparation: Preparation, fitted: Fitte
     found = {}
     for name, target in rows.targets.items():
         if _n_test(rows, name):
-            scores = features @ fitted.heads[name].weight.T + fitted.heads[name].bias
+            scores = fitted.heads[name].scores(features)
             metrics = target.evaluate(rows.truth[name][rows.split.test], scores, 0)
             found[name] = metrics[target.main_metric].value
     return found

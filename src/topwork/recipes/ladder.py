@@ -25,7 +25,6 @@ import numpy as np
 from topwork.contracts import (
     Array,
     Budget,
-    Estimate,
     FitJob,
     Fitted,
     Fold,
@@ -39,6 +38,7 @@ from topwork.contracts import (
 from topwork.errors import UsageError
 from topwork.evaluation.comparison import one_standard_error_choice
 from topwork.recipes.probe import PROBE
+from topwork.recipes.stretch import mean_of, probe_heads
 from topwork.training.fingerprint import digest, versions_of
 from topwork.training.forecasts import peak_bytes, range_of
 from topwork.training.judging import loss_name, losses_of_rows, mean_score, of_rows
@@ -52,7 +52,6 @@ from topwork.training.plan import (
     plan_rungs,
     rung_s,
 )
-from topwork.training.probe import Axes
 from topwork.training.unfinished import Unfinished
 
 if TYPE_CHECKING:
@@ -136,7 +135,7 @@ class _Candidate:
             seconds,
             mean_score(of_rows(job.goals, valid), scores),
             probe.notes,
-            log_loss=_mean(losses),
+            log_loss=mean_of(losses),
             trained_share=0.0,
             loss_name=loss_name(job.goals),
         )
@@ -162,7 +161,7 @@ class _Climber:
         self.bf16, self.device = resources.has_fast_bf16, resources.device
         self.network: Any = self.material.network().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.heads = {
-            name: head.to(self.device) for name, head in _start_heads(job, self.fold, strengths).items()
+            name: head.to(self.device) for name, head in probe_heads(job, self.fold, strengths).items()
         }
         sides = self.fold.train, self.fold.valid
         self.feed = RawFeed(self.material, *sides, job.seed, resources.n_threads, self.device)
@@ -389,8 +388,8 @@ class _Climber:
             seconds=seconds,
             validation=mean_score(of_rows(self.job.goals, self.fold.valid), scores),
             notes=() if outcome.ended == "done" else (f"{outcome.ended} after {outcome.n_steps} steps",),
-            log_loss=_mean(losses),
-            gain=_mean(best.losses - losses),
+            log_loss=mean_of(losses),
+            gain=mean_of(best.losses - losses),
             trained_share=n_trained / n_all,
             n_steps=outcome.n_steps,
             loss_name=loss_name(self.job.goals),
@@ -482,28 +481,6 @@ def choose(losses: list[Array]) -> int:
 
 def _cut_of(n_stages: int) -> int:
     return 0 if n_stages < 3 else round(n_stages * _TOP_PART)
-
-
-def _start_heads(job: FitJob, fold: Fold, strengths: Mapping[str, float]) -> dict[str, torch.nn.Linear]:
-    """Return the probe's heads as they are when the validation rows are left out."""
-    import torch
-
-    axes = Axes.of(job.features[fold.train])
-    heads = {}
-    for name, goal in of_rows(job.goals, fold.train).items():
-        found = solver_of(goal.link).head(axes, goal, strengths[name])
-        layer = torch.nn.Linear(found.weight.shape[1], found.weight.shape[0])
-        with torch.no_grad():
-            layer.weight.copy_(torch.from_numpy(found.weight))
-            layer.bias.copy_(torch.from_numpy(found.bias))
-        heads[name] = layer
-    return heads
-
-
-def _mean(rows: Array) -> Estimate:
-    """Return the mean of values by row, with the interval of a normal approximation."""
-    error = 1.96 * rows.std(ddof=1) / np.sqrt(len(rows)) if len(rows) > 1 else float("inf")
-    return Estimate(float(rows.mean()), float(rows.mean() - error), float(rows.mean() + error))
 
 
 def _because(outcome: Outcome | None) -> str:

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     import jinja2
 
-__all__ = ["render_html"]
+    from topwork.contracts import Chart
+
+__all__ = ["render_charts", "render_html"]
 
 _MOST_REJECTED = 1000
 """Rejected inputs that are listed; a page must open on a phone even if a million files were broken."""
@@ -55,6 +57,19 @@ def render_html(record: FitRecord) -> str:
         cautions=words.cautions(record),
         rejected=record.data.rejected[:_MOST_REJECTED],
     )
+
+
+def render_charts(title: str, drawn: Sequence[Chart]) -> str:
+    """Render charts alone as one self-contained page; every text in them is taken for untrusted.
+
+    Raises
+    ------
+    MissingExtraError
+        Jinja2 is not installed.
+    """
+    style, script = _resource("report.css"), _resource("report.js")
+    page = _environment().get_template("sheet.html")
+    return page.render(title=title, charts=drawn, style=style, script=script, policy=_policy(style, script))
 
 
 def _policy(style: str, script: str) -> str:

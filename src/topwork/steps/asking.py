@@ -17,6 +17,7 @@ from topwork.steps.goldens import require_goldens
 from topwork.steps.onward import trunk_of
 from topwork.steps.options import FitOptions, Surroundings
 from topwork.steps.order import Order
+from topwork.steps.settings import with_settings
 from topwork.tasks.numbers import is_number
 from topwork.trunks import DEFAULTS, resolve
 
@@ -36,7 +37,8 @@ def look_up(
     around: Surroundings,
 ) -> Order:
     """Turn names into objects and say what the data set was taken for."""
-    found_recipe, task = plugins.recipe(recipe), plugins.task(options.task)
+    found_recipe = with_settings(plugins.recipe(recipe), options.recipe_settings)
+    task = plugins.task(options.task)
     # A trunk that is named is found before the data are read, which may take long; the default depends on them.
     found_trunk = None if trunk is None and options.onward is None else _trunk(trunk, options)
     dataset = read(data, options.reading())

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -16,6 +16,7 @@ from topwork.contracts import Clock, Progress
 from topwork.data.reading import Layout, ReadOptions
 from topwork.engines.machine import DeviceName
 from topwork.errors import UsageError
+from topwork.steps.settings import Value
 
 __all__ = [
     "DEFAULT_RECIPE",
@@ -68,6 +69,8 @@ class FitOptions:
         A table of corrected labels, as a fit leaves it beside its bundle and the user has edited it.
     error_cost
         What a wrong answer costs, in units of having a person answer; gives the probability to answer from.
+    recipe_settings
+        The recipe's own settings by name, in place of their defaults; words are read as what the setting is.
     """
 
     input: str | None = None
@@ -86,6 +89,7 @@ class FitOptions:
     onward: Path | None = None
     labels: Path | None = None
     error_cost: float | None = None
+    recipe_settings: Mapping[str, Value] = field(default_factory=dict)
 
     def reading(self) -> ReadOptions:
         """Return the part that readers of data need."""

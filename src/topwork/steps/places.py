@@ -12,7 +12,7 @@ from tempfile import mkdtemp
 from topwork.errors import StorageError, UsageError
 from topwork.storage import TEMPORARY_SUFFIX, explain, write_atomically
 
-__all__ = ["SUFFIX", "Place", "TemporaryFolder", "default_bundle"]
+__all__ = ["SUFFIX", "Place", "TemporaryFolder", "default_bundle", "default_plot", "require_file_place"]
 
 SUFFIX = ".topwork"
 
@@ -70,6 +70,29 @@ class Place:
 def default_bundle(data: Path) -> Path:
     """Return where the command writes when it is not told: the current folder, under the data's name."""
     return Path(f"{_stem(data)}{SUFFIX}")
+
+
+def require_file_place(file: Path) -> None:
+    """Refuse a folder and a place that cannot be written, before any work is done.
+
+    Raises
+    ------
+    UsageError
+        It is a folder.
+    StorageError
+        Nothing can be written there.
+    """
+    if file.is_dir():
+        raise UsageError(
+            f"{file} is a folder; expected the name of a file to write.",
+            next_step=f"Give a name in it, such as {file / 'plot.html'}.",
+        )
+    _require_writable(file.parent)
+
+
+def default_plot(data: Path) -> Path:
+    """Return where the command draws a sweep when it is not told: the current folder, under the data's name."""
+    return Path(f"{_stem(data)}.rates.html")
 
 
 def _stem(data: Path) -> str:

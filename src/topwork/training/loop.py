@@ -7,7 +7,7 @@ killed goes on to exactly the weights of one that was not. It knows no architect
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -19,12 +19,25 @@ from topwork.training.checkpoint import Checkpoint
 from topwork.training.folding import precision_of
 from topwork.training.judging import of_rows
 from topwork.training.losses import loss_of
+from topwork.training.mixing import Part, parts_of
 from topwork.training.plan import RungPlan
-from topwork.training.schedules import averaging, one_cycle
+from topwork.training.schedules import averaging, one_cycle, stepped
 
-__all__ = ["Check", "Feed", "Outcome", "Trainee", "order_of", "train"]
+__all__ = [
+    "Check",
+    "Control",
+    "Feed",
+    "Outcome",
+    "Trainee",
+    "loss_of_part",
+    "optimiser_of",
+    "order_of",
+    "train",
+]
 
-_LARGEST_GRADIENT = 1.0
+_MOMENTUM = 0.9
+_MOMENTS = {"exp_avg": "first", "exp_avg_sq": "second", "momentum_buffer": "momentum"}
+"""What an optimiser keeps of a weight, and its name in a checkpoint."""
 _WORST, _SMALL = 3.0, 0.5
 """A validation loss this many times the one at the start is no noise: the run diverges.
 
@@ -43,7 +56,7 @@ class Trainee:
     stages
         Trained parameters of each stage by their names in the network's state, lowest stage first.
     heads
-        A linear layer per target.
+        Layers per target, from features to scores; mostly a single linear one.
     moving
         Tensors that change without a gradient, such as the statistics of a normalisation that is not frozen.
     set_training
@@ -53,7 +66,7 @@ class Trainee:
 
     features: Callable[[torch.Tensor], torch.Tensor]
     stages: tuple[Mapping[str, torch.nn.Parameter], ...]
-    heads: Mapping[str, torch.nn.Linear]
+    heads: Mapping[str, torch.nn.Module]
     moving: Mapping[str, torch.Tensor] = field(default_factory=dict)
     set_training: Callable[[bool], object] = bool
 
@@ -150,7 +163,7 @@ def train(
         Of the fit, and the number of the rung.
     """
     state = trainee.state()
-    optimiser = _optimiser(rung, trainee)
+    optimiser = optimiser_of(rung, trainee)
     average = {name: tensor.detach().clone() for name, tensor in state.items()}
     best = _Best()
     start = _restore(control.found, trainee, average, optimiser, best)
@@ -163,7 +176,8 @@ def train(
             ended = "stopped"
             break
         _set_rates(optimiser, rung, step)
-        if not _step(rung, trainee, optimiser, rows, tensors, goals[0], control.bf16):
+        parts = parts_of(tensors, rows, rung, (*seed, step))
+        if not _step(rung, trainee, optimiser, parts, goals[0], control.bf16):
             ended = "diverged"
             break
         _fold_in(average, state, averaging(step, rung.average_decay))
@@ -230,16 +244,20 @@ def order_of(rung: RungPlan, n_train: int, start: int, seed: tuple[int, int]) ->
 # --- one step ---------------------------------------------------------------------------------------------
 
 
-def _optimiser(rung: RungPlan, trainee: Trainee) -> torch.optim.AdamW:
+def optimiser_of(rung: RungPlan, trainee: Trainee) -> torch.optim.Optimizer:
+    """Return the optimiser of a rung, a group for each stage and one for the heads, each with its ``peak`` rate."""
     groups = [
         {"params": list(group.values()), "lr": rate, "peak": rate}
         for group, rate in zip(trainee.groups(), rung.rates, strict=True)
     ]
+    if rung.optimiser == "sgd":
+        return torch.optim.SGD(groups, momentum=_MOMENTUM, weight_decay=rung.weight_decay)
     return torch.optim.AdamW(groups, weight_decay=rung.weight_decay)
 
 
 def _set_rates(optimiser: torch.optim.Optimizer, rung: RungPlan, step: int) -> None:
-    share = one_cycle(step / rung.n_steps)
+    done = step / rung.n_steps
+    share = stepped(step, rung.milestones) if rung.milestones else one_cycle(done, warmup=rung.warmup)
     for group in optimiser.param_groups:
         group["lr"] = group["peak"] * share
 
@@ -248,39 +266,48 @@ def _step(
     rung: RungPlan,
     trainee: Trainee,
     optimiser: torch.optim.Optimizer,
-    rows: Array,
-    tensors: torch.Tensor,
+    parts: Iterable[Part],
     goals: Mapping[str, Goal],
     bf16: bool,
 ) -> bool:
     """Take one step; False where the loss or its gradient is no number, and nothing was changed."""
     optimiser.zero_grad(set_to_none=True)
     finite = True
-    for part in np.array_split(np.arange(len(rows)), min(rung.n_parts, len(rows))):
-        loss = _loss(
-            trainee, tensors[torch.from_numpy(part)], (rows[part], rows), goals, rung.smoothing, bf16
-        )
+    for part in parts:
+        loss = loss_of_part(trainee, part, goals, rung.smoothing, bf16)
         loss.backward()  # type: ignore[no-untyped-call]
         finite = finite and bool(torch.isfinite(loss))
-    norm = torch.nn.utils.clip_grad_norm_(list(trainee.named().values()), _LARGEST_GRADIENT)
+    norm = torch.nn.utils.clip_grad_norm_(
+        list(trainee.named().values()), rung.largest_gradient or float("inf")
+    )
     if not (finite and bool(torch.isfinite(norm))):
         return False
     optimiser.step()
     return True
 
 
+def loss_of_part(
+    trainee: Trainee, part: Part, goals: Mapping[str, Goal], smoothing: float, bf16: bool
+) -> torch.Tensor:
+    """Return what a part of a step adds to its loss."""
+    with precision_of(bf16=bf16, device=part.tensors.device.type):
+        features = trainee.features(part.tensors)
+    features = features.float()
+    own = _loss(trainee, features, (part.rows, part.whole), goals, smoothing)
+    if part.partners is None:
+        return own
+    other = _loss(trainee, features, (part.partners, part.whole), goals, smoothing)
+    return part.share * own + (1 - part.share) * other
+
+
 def _loss(
     trainee: Trainee,
-    tensors: torch.Tensor,
+    features: torch.Tensor,
     rows: tuple[Array, Array],
     goals: Mapping[str, Goal],
     smoothing: float,
-    bf16: bool,
 ) -> torch.Tensor:
-    """Return what a part of a step adds to its loss; ``rows`` are those of the part and of the step."""
-    with precision_of(bf16=bf16, device=tensors.device.type):
-        features = trainee.features(tensors)
-    features = features.float()
+    """Return what rows add to the loss of a step; ``rows`` are those of the part and of the step."""
     truth = {name: torch.from_numpy(goal.truth[rows[0]]).to(features.device) for name, goal in goals.items()}
     losses = [
         loss_of(goal.link, trainee.heads[name](features), truth[name], smoothing) * _share(goal, *rows)
@@ -398,7 +425,7 @@ def _checkpoint(
     for name, p in trainee.named().items():
         if not (moments := optimiser.state[p]):
             continue  # it takes no part in what is trained, and never had a gradient
-        tensors |= {f"first.{name}": moments["exp_avg"], f"second.{name}": moments["exp_avg_sq"]}
+        tensors |= {f"{short}.{name}": moments[own] for own, short in _MOMENTS.items() if own in moments}
     tensors |= {f"best.{name}": tensor for name, tensor in best.weights.items()}
     if best.check is not None:
         tensors |= {f"scores.{name}": torch.from_numpy(scores) for name, scores in best.check.scores.items()}
@@ -419,12 +446,12 @@ def _restore(
     _put(trainee.state(), {name: found.tensors[f"own.{name}"] for name in average})
     _put(average, {name: found.tensors[f"average.{name}"] for name in average})
     for name, p in trainee.named().items():
-        if f"first.{name}" not in found.tensors:
+        if not any(f"{short}.{name}" in found.tensors for short in _MOMENTS.values()):
             continue
+        kept = {own: found.tensors.get(f"{short}.{name}") for own, short in _MOMENTS.items()}
         optimiser.state[p] = {
             "step": torch.tensor(float(n_steps)),
-            "exp_avg": _like(p, found.tensors[f"first.{name}"]),
-            "exp_avg_sq": _like(p, found.tensors[f"second.{name}"]),
+            **{own: _like(p, tensor) for own, tensor in kept.items() if tensor is not None},
         }
     best.loss = float(found.values["best_loss"])
     best.weights = found.under("best.")

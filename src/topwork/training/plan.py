@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from math import ceil
+from typing import Literal
 
 from topwork.contracts import Rates
 from topwork.training.schedules import stage_rates
@@ -32,6 +33,7 @@ MOST_VARIANTS = 8
 _EPOCHS = {"top": 10, "all": 10, "longer": 20}
 _LEAST_STEPS = 100
 _MOST_STEPS = 20_000
+_OPTIMISERS = {"adamw": "AdamW", "sgd": "SGD"}
 _WORTH_STEPS = 10
 """A rung that the budget allows fewer steps than this is not begun."""
 _LEAST_LOOKS = 5
@@ -63,6 +65,17 @@ class RungPlan:
         With frozen stages: how many variants of each example are kept at the cut.
     smoothing
         Label smoothing.
+    warmup
+        Share of the steps in which the rates of one cycle go up.
+    milestones
+        Where rates go by steps in place of one cycle: the step at which they are up, and those after which they
+        fall to a tenth; see `topwork.training.schedules.stepped`.
+    optimiser
+        ``adamw``, or ``sgd`` with a momentum of 0.9.
+    mixup
+        Both parameters of the beta distribution that examples are mixed by; 0 for no mixing.
+    largest_gradient
+        A longer gradient is cut to this length; 0 for never.
     check_every
         Steps between two looks at validation.
     n_looked
@@ -82,6 +95,11 @@ class RungPlan:
     smoothing: float = 0.1
     weight_decay: float = 0.01
     average_decay: float = 0.98
+    warmup: float = 0.2
+    milestones: tuple[int, ...] = ()
+    optimiser: Literal["adamw", "sgd"] = "adamw"
+    mixup: float = 0.0
+    largest_gradient: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,8 +268,11 @@ def plan_from_json(text: str) -> Plan:
     fields = json.loads(text)
     if not isinstance(fields, dict):
         raise TypeError(f"A plan is an object of JSON, not a {type(fields).__name__}.")
-    rungs = tuple(RungPlan(**{**rung, "rates": tuple(rung["rates"])}) for rung in fields.pop("rungs"))
-    return replace(Plan(**fields, rungs=()), rungs=rungs)
+    lists = (
+        {"rates": tuple(one["rates"]), "milestones": tuple(one["milestones"])} for one in fields["rungs"]
+    )
+    rungs = tuple(RungPlan(**{**rung, **some}) for rung, some in zip(fields["rungs"], lists, strict=True))
+    return replace(Plan(**{**fields, "rungs": ()}), rungs=rungs)
 
 
 def describe_plan(plan: Plan) -> dict[str, str]:
@@ -275,7 +296,9 @@ def _describe(rung: RungPlan) -> str:
         if rung.n_below
         else ""
     )
+    course = "falling by tenths" if rung.milestones else "one cycle"
     return (
-        f"{rung.n_steps} steps of {rung.batch}, AdamW, one cycle, peak rates {rates}; weight decay "
-        f"{rung.weight_decay:g}, label smoothing {rung.smoothing:g}, weights averaged with {rung.average_decay:g}{kept}"
+        f"{rung.n_steps} steps of {rung.batch}, {_OPTIMISERS[rung.optimiser]}, {course}, peak rates {rates}; "
+        f"weight decay {rung.weight_decay:g}, label smoothing {rung.smoothing:g}, "
+        f"weights averaged with {rung.average_decay:g}{kept}"
     )

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeAlias
 
@@ -310,9 +310,10 @@ class Calibration:
 
     def fold_into(self, head: LinearHead) -> LinearHead:
         """Return a head whose scores are already calibrated."""
-        return LinearHead(
-            (head.weight * np.reshape(self.scale, (-1, 1))).astype(np.float32),
-            (head.bias * self.scale + self.shift).astype(np.float32),
+        return replace(
+            head,
+            weight=(head.weight * np.reshape(self.scale, (-1, 1))).astype(np.float32),
+            bias=(head.bias * self.scale + self.shift).astype(np.float32),
         )
 
 

@@ -5,9 +5,10 @@ They know no optimiser. Everything is relative: 1 is the peak.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import cos, pi, sqrt
 
-__all__ = ["averaging", "one_cycle", "stage_rates"]
+__all__ = ["averaging", "exponential", "one_cycle", "stage_rates", "stepped"]
 
 _LOWEST = 0.01
 
@@ -21,6 +22,32 @@ def one_cycle(done: float, *, warmup: float = 0.2) -> float:
     if done < warmup:
         return _LOWEST + (1 - _LOWEST) * (1 - cos(pi * done / warmup)) / 2
     return _LOWEST + (1 - _LOWEST) * (1 + cos(pi * (done - warmup) / (1 - warmup))) / 2
+
+
+def stepped(step: int, milestones: Sequence[int]) -> float:
+    """Return the learning rate's share of its peak at ``step`` (from 0): up along a line, then down by tenths.
+
+    Parameters
+    ----------
+    milestones
+        The step at which the peak is reached, and those after which the rate falls to a tenth of what it was.
+
+    This is the course of Kolesnikov et al., *Big Transfer*, arXiv 1912.11370; at a milestone itself the rate is still
+    the one before it, as in the authors' program.
+    """
+    warm, *falls = milestones
+    if step < warm:
+        return step / warm
+    return 0.1 ** sum(step > one for one in falls)
+
+
+def exponential(done: float, lowest: float, highest: float) -> float:
+    """Return the rate of a sweep when ``done`` (0 to 1) of it is behind: by an equal factor at every step.
+
+    Smith, *Cyclical Learning Rates for Training Neural Networks*, arXiv 1506.01186, section 3.3, sweeps along a line;
+    along an exponential each power of ten has as many steps as any other.
+    """
+    return float(lowest * (highest / lowest) ** done)
 
 
 def stage_rates(n_stages: int, lowest: float, highest: float) -> tuple[float, ...]:

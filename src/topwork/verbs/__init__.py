@@ -9,6 +9,7 @@ from topwork.verbs.checking import DataCheck, check
 from topwork.verbs.comparing import BundleComparison, compare
 from topwork.verbs.estimating import FitEstimate, estimate
 from topwork.verbs.evaluating import evaluate
+from topwork.verbs.finding import RateSearch, find_rate
 from topwork.verbs.fitting import fit
 from topwork.verbs.model import Model, Prediction
 from topwork.verbs.predicting import load, predict
@@ -21,11 +22,13 @@ __all__ = [
     "FitOptions",
     "Model",
     "Prediction",
+    "RateSearch",
     "Surroundings",
     "check",
     "compare",
     "estimate",
     "evaluate",
+    "find_rate",
     "fit",
     "load",
     "predict",

@@ -27,7 +27,6 @@ from topwork.contracts import (
     Fitted,
     Fold,
     Graph,
-    LinearHead,
     Metrics,
     Rung,
     Side,
@@ -81,7 +80,7 @@ from topwork.training.reading import Reading, Runner, partition, read_features
 from topwork.training.statistics import describe
 from topwork.verbs.model import Model
 
-__all__ = ["fit"]
+__all__ = ["assign", "fit", "job_of", "read_rows"]
 
 _ALMOST_ALL = 0.9
 """Part of the test rows that must stand alone for their intervals to be taken at their word."""
@@ -153,10 +152,10 @@ def fit(
     sweep(place.unfinished, older_than_s=_MINUTE_S, now_s=around.wall_clock())
     order = look_up(data, trunk, recipe, seed, budget, options or FitOptions(), around)
     preparation = Preparation(order.trunk, order.modality, around)
-    reading = _read(order, preparation)
-    rows = replace(_assign(order, reading), row_s=row_s_of(reading))
+    reading = read_rows(order, preparation)
+    rows = replace(assign(order, reading), row_s=row_s_of(reading))
     workplace = Workplace(place.unfinished, order.options.resume, around.should_stop)
-    job = _job(order, rows, preparation, workplace, deadline)
+    job = job_of(order, rows, preparation, workplace, deadline)
     climbed = _climb(order, rows, job, began_s)
     rows = replace(rows, targets=_calibrated(rows, climbed.fitted))
     trunk_graph, tuned = _transferred(order, rows, preparation, climbed.fitted)
@@ -236,7 +235,7 @@ def _proven(case: Case, record: FitRecord) -> tuple[FitRecord, Path | None]:
 # --- reading ------------------------------------------------------------------------------------------
 
 
-def _read(order: Order, preparation: Preparation) -> Reading:
+def read_rows(order: Order, preparation: Preparation) -> Reading:
     """Read every row; features come out of the cache, or from the engine once it is ready."""
     cache = open_cache(order.around)
     outputs = {"features": order.trunk.card.n_features}
@@ -255,7 +254,7 @@ def _read(order: Order, preparation: Preparation) -> Reading:
     return reading
 
 
-def _assign(order: Order, reading: Reading) -> Rows:
+def assign(order: Order, reading: Reading) -> Rows:
     """Check the data, and give every usable row its side and its labels."""
     dataset = order.dataset
     pairs = near_pairs(reading, order.modality)
@@ -305,7 +304,7 @@ def _assign(order: Order, reading: Reading) -> Rows:
 # --- fitting and judging ------------------------------------------------------------------------------
 
 
-def _job(
+def job_of(
     order: Order, rows: Rows, preparation: Preparation, workplace: Workplace, deadline: Budget
 ) -> FitJob:
     """Put together what a recipe may use: the rows of training and validation alone."""
@@ -403,7 +402,7 @@ def _validation(rows: Rows, fitted: Fitted, target: str) -> Metrics:
 def _judge_targets(order: Order, rows: Rows, climbed: _Climbed) -> dict[str, TargetResult]:
     """Evaluate every target on the test rows, which nothing was chosen on."""
     judged = {
-        name: Judged(rows.split.test, rows.truth[name][rows.split.test], _scores(rows.test_features, head))
+        name: Judged(rows.split.test, rows.truth[name][rows.split.test], head.scores(rows.test_features))
         for name, head in climbed.fitted.heads.items()
     }
     return {name: _judge_target(order, rows, climbed, name, one) for name, one in judged.items()}
@@ -415,10 +414,6 @@ def _judge_target(order: Order, rows: Rows, climbed: _Climbed, name: str, judged
     gallery = worst(target, judged, order.dataset, order.modality, with_pictures=keep)
     baselines = target.baselines(rows.truth[name][rows.fit_rows], judged.truth, order.seed)
     return judge(target, judged, gallery, climbed.validation[name], baselines)
-
-
-def _scores(features: Array, head: LinearHead) -> Array:
-    return features @ head.weight.T + head.bias
 
 
 def _cautions(order: Order, rows: Rows) -> Iterator[str]:
@@ -449,6 +444,7 @@ def _settings(order: Order, preparation: Preparation) -> dict[str, str]:
         "preprocessing": order.trunk.preprocessing.describe(),
         "trunk identity": order.trunk.identity,
         "packages": packages(),
+        **{f"recipe's {name}": str(value) for name, value in order.options.recipe_settings.items()},
         **platform_settings(),
     }
 

@@ -1,0 +1,126 @@
+"""Full fine-tuning: every layer, for a number of epochs, from the probe's head.
+
+One cycle of the learning rate (Smith, arXiv 1803.09820), each stage at a rate of its own (Howard and Ruder,
+arXiv 1801.06146), the head first fitted on frozen features so that it does not spoil the layers below it (Kumar et al.,
+*Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution*, arXiv 2202.10054). The weights are
+those that validation liked best on the way. It sees no test row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from topwork.contracts import Budget, FitJob, Fitted, Material, Rates
+from topwork.errors import UsageError
+from topwork.recipes.probe import PROBE
+from topwork.recipes.stretch import (
+    Stretch,
+    calibrated,
+    check_every,
+    material_of,
+    probe_heads,
+    probe_rung,
+    steps_within,
+    stretch_of,
+    train_stretch,
+)
+from topwork.training.plan import BATCH, RungPlan
+from topwork.training.schedules import stage_rates
+
+__all__ = ["FULL", "FullRecipe", "FullSettings", "full_rung"]
+
+
+@dataclass(frozen=True, slots=True)
+class FullSettings:
+    """How long and how gently.
+
+    Attributes
+    ----------
+    epochs
+        Passes over the training rows.
+    warmup
+        Share of the steps in which the rates go up.
+    weight_decay
+        Of AdamW.
+    smoothing
+        Label smoothing.
+    rate
+        Peak rate of the head, as `lr-find` suggests it; the stages keep their ratios to it. None takes the trunk's.
+    """
+
+    epochs: int = 10
+    warmup: float = 0.2
+    weight_decay: float = 0.01
+    smoothing: float = 0.1
+    rate: float | None = None
+
+    def __post_init__(self) -> None:
+        allowed = {
+            "epochs": (self.epochs >= 1, "1 or more"),
+            "warmup": (0 <= self.warmup < 1, "0 or more and less than 1"),
+            "weight_decay": (self.weight_decay >= 0, "0 or more"),
+            "smoothing": (0 <= self.smoothing < 1, "0 or more and less than 1"),
+            "rate": (self.rate is None or self.rate > 0, "more than 0"),
+        }
+        for name, (is_right, expected) in allowed.items():
+            if not is_right:
+                raise UsageError(f"The setting {name} is {getattr(self, name)}; expected {expected}.")
+
+
+@dataclass(frozen=True, slots=True)
+class FullRecipe:
+    """All layers at once."""
+
+    settings: FullSettings = field(default_factory=FullSettings)
+    name: str = "full"
+    requires: frozenset[str] = frozenset({"pooled"})
+
+    def __call__(self, job: FitJob) -> Fitted:
+        """Train every layer, and give back what validation liked best; the probe where there was no time."""
+        from topwork.training.devices import at_work
+
+        material, clock = material_of(job, self.name), job.budget.clock
+        began_s = clock()
+        # Where steps are asked for, what is fitted must not depend on how long anything takes.
+        probe, strengths = PROBE.fit(job if job.n_steps is None else replace(job, budget=Budget(clock)))
+        first, losses = probe_rung(probe, job, clock() - began_s)
+        with at_work(material.resources.device):
+            stretch = stretch_of(job, probe_heads(job, job.folds[0], strengths))
+            rung, kept_back_s = self._plan(stretch, material)
+            outcome, history = train_stretch(stretch, rung, kept_back_s)
+        if not outcome.weights:
+            note = f"{self.name} {outcome.ended} after {outcome.n_steps} steps; the model is the probe."
+            return replace(probe, rungs=(replace(first, chosen=True),), notes=(*probe.notes, note))
+        fitted = calibrated(job, outcome, self.name, clock() - began_s - first.seconds, losses)
+        return replace(fitted, rungs=(first, *fitted.rungs), notes=probe.notes, history=history)
+
+    def _plan(self, stretch: Stretch, material: Material) -> tuple[RungPlan, float]:
+        """Return all epochs, or the steps that are asked for or that there is time for; and the time to keep back."""
+        n_train = stretch.feed.n_train
+        batch = min(BATCH, n_train)
+        per_epoch = max(1, n_train // batch)
+        wanted = stretch.job.n_steps or self.settings.epochs * per_epoch
+        every = check_every(wanted, per_epoch)
+        n_steps, kept_back_s = steps_within(stretch, wanted, batch, check_every=every)
+        rung = full_rung(self.settings, material.rates, len(stretch.trainee.stages), batch)
+        return replace(rung, n_steps=n_steps, check_every=check_every(n_steps, per_epoch)), kept_back_s
+
+
+def full_rung(settings: FullSettings, rates: Rates, n_stages: int, batch: int) -> RungPlan:
+    """Return one step of the stretch; whoever trains says how many there are."""
+    factor = 1.0 if settings.rate is None else settings.rate / rates.head
+    peaks = (*stage_rates(n_stages, rates.lowest, rates.highest), rates.head)
+    return RungPlan(
+        name="full",
+        n_below=0,
+        n_steps=1,
+        batch=batch,
+        rates=tuple(factor * one for one in peaks),
+        check_every=1,
+        smoothing=settings.smoothing,
+        weight_decay=settings.weight_decay,
+        warmup=settings.warmup,
+    )
+
+
+FULL = FullRecipe()

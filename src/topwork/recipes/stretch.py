@@ -1,0 +1,334 @@
+"""One stretch of training of a whole network: what the recipes share that train every layer at once.
+
+It makes network, heads and feed ready, finds out how many steps the time allows, trains, and calibrates what came
+out. It knows no recipe: what is trained for how long stands in a `RungPlan`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from topwork.contracts import (
+    Array,
+    Estimate,
+    FitJob,
+    Fitted,
+    Fold,
+    LinearHead,
+    Material,
+    Moment,
+    Rung,
+    padded,
+)
+from topwork.errors import UsageError
+from topwork.training.judging import loss_name, losses_of_rows, mean_score, of_rows
+from topwork.training.links import solver_of
+from topwork.training.plan import MOST_LOOKED, RungPlan
+from topwork.training.probe import Axes
+
+if TYPE_CHECKING:
+    import torch
+
+    from topwork.training.feeds import RawFeed
+    from topwork.training.loop import Check, Feed, Outcome, Trainee
+
+__all__ = [
+    "Stretch",
+    "calibrated",
+    "check_every",
+    "in_parts",
+    "linear_head",
+    "material_of",
+    "mean_of",
+    "probe_heads",
+    "probe_rung",
+    "refuse_resume",
+    "run",
+    "step_seconds",
+    "steps_within",
+    "stretch_of",
+    "train_stretch",
+    "zero_heads",
+]
+
+_RESERVE_S = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Stretch:
+    """A network with heads, every layer of it to be trained, and where its batches come from."""
+
+    job: FitJob
+    trainee: Trainee
+    feed: RawFeed
+    bf16: bool
+
+    @property
+    def fold(self) -> Fold:
+        """Return the training rows, and those that validate."""
+        return self.job.folds[0]
+
+
+def material_of(job: FitJob, recipe: str) -> Material:
+    """Return what a recipe trains with.
+
+    Raises
+    ------
+    UsageError
+        There is no network in the job, or it is to go on with a run that this recipe keeps nothing of.
+    """
+    if job.material is None:
+        raise UsageError(
+            f"The recipe {recipe} trains the network itself; this job holds only its features.",
+            next_step="Use the recipe probe.",
+        )
+    refuse_resume(job, recipe)
+    return job.material
+
+
+def refuse_resume(job: FitJob, recipe: str) -> None:
+    """Refuse to go on with a run that a recipe has kept nothing of.
+
+    Raises
+    ------
+    UsageError
+        It is asked for.
+    """
+    if job.workplace is not None and job.workplace.resume:
+        raise UsageError(
+            f"The recipe {recipe} keeps no state that a run could go on from; --resume is for the recipe ladder.",
+            next_step="Leave --resume out, or fit with the ladder.",
+        )
+
+
+def stretch_of(job: FitJob, heads: Mapping[str, torch.nn.Linear]) -> Stretch:
+    """Make the pretrained network ready to be trained with these heads; its normalisation stays frozen."""
+    import torch
+
+    from topwork.training.feeds import RawFeed
+    from topwork.training.folding import fold
+    from topwork.training.loop import Trainee
+
+    assert job.material is not None
+    material, rows, resources = job.material, job.folds[0], job.material.resources
+    torch.set_num_threads(resources.n_threads)
+    network: Any = material.network().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    fold(network, _examples(job, 2), bf16=resources.has_fast_bf16, device=resources.device)
+    network.to(resources.device)
+    names = {id(p): name for name, p in network.named_parameters()}
+    stages = tuple(
+        {names[id(p)]: p for module in stage.modules for p in module.parameters()}
+        for stage in material.stages(network)
+    )
+    for p in network.parameters():
+        p.requires_grad_()
+    on_device = {name: head.to(resources.device) for name, head in heads.items()}
+    feed = RawFeed(material, rows.train, rows.valid, job.seed, resources.n_threads, resources.device)
+    return Stretch(job, Trainee(network, stages, on_device), feed, resources.has_fast_bf16)
+
+
+def _examples(job: FitJob, n: int) -> torch.Tensor:
+    import torch
+
+    assert job.material is not None
+    return torch.from_numpy(padded(job.material.example(int(row)) for row in job.folds[0].train[:n]))
+
+
+def probe_heads(job: FitJob, fold: Fold, strengths: Mapping[str, float]) -> dict[str, torch.nn.Linear]:
+    """Return the probe's heads as they are when the validation rows are left out."""
+    import torch
+
+    axes = Axes.of(job.features[fold.train])
+    heads = {}
+    for name, goal in of_rows(job.goals, fold.train).items():
+        found = solver_of(goal.link).head(axes, goal, strengths[name])
+        layer = torch.nn.Linear(found.weight.shape[1], found.weight.shape[0])
+        with torch.no_grad():
+            layer.weight.copy_(torch.from_numpy(found.weight))
+            layer.bias.copy_(torch.from_numpy(found.bias))
+        heads[name] = layer
+    return heads
+
+
+def zero_heads(job: FitJob) -> dict[str, torch.nn.Linear]:
+    """Return heads that say the same of every input."""
+    import torch
+
+    heads = {name: torch.nn.Linear(job.features.shape[1], goal.n_outputs) for name, goal in job.goals.items()}
+    for head in heads.values():
+        torch.nn.init.zeros_(head.weight)
+        torch.nn.init.zeros_(head.bias)
+    return heads
+
+
+# --- time -----------------------------------------------------------------------------------------------
+
+
+def step_seconds(stretch: Stretch, batch: int) -> float:
+    """Time a step on a few rows; it changes no weight."""
+    from topwork.training.folding import precision_of
+    from topwork.training.surveying import trial_rows
+    from topwork.training.trial import seconds_of
+
+    trainee, device = stretch.trainee, stretch.feed.device
+    tensors = _examples(stretch.job, min(batch, trial_rows(device), stretch.feed.n_train)).to(device)
+
+    def step() -> None:
+        with precision_of(bf16=stretch.bf16, device=tensors.device.type):
+            features = trainee.features(tensors)
+        features.float().square().mean().backward()  # type: ignore[no-untyped-call]
+        for p in trainee.named().values():
+            p.grad = None
+
+    return seconds_of(step, tensors.device) / len(tensors) * batch
+
+
+def in_parts(stretch: Stretch, rung: RungPlan) -> RungPlan:
+    """Return the rung with its steps in as many parts as memory asks for, one example at a time in the worst case."""
+    from topwork.training.devices import free_bytes
+    from topwork.training.trial import kept_bytes, parts_of
+
+    assert stretch.job.material is not None
+    device = stretch.feed.device
+    memory = free_bytes(device, stretch.job.material.resources.memory_bytes)
+    tensors = _examples(stretch.job, 2).to(device)
+    n_parts, _ = parts_of(rung.batch, kept_bytes(stretch.trainee, tensors), memory)
+    return replace(rung, n_parts=n_parts)
+
+
+def steps_within(
+    stretch: Stretch, wanted: int, batch: int, *, check_every: int, looked: int = MOST_LOOKED
+) -> tuple[int, float]:
+    """Return how many of the wanted steps the budget has time for, and the seconds of it to keep back.
+
+    Kept back are one look at validation, one more at all rows, and what follows the recipe. Steps that the job asks
+    for are never fewer.
+    """
+    job = stretch.job
+    if job.n_steps is not None or job.budget.remaining_s() == float("inf"):
+        return wanted, 0.0
+    step_s = step_seconds(stretch, batch)
+    n_valid, row_s = len(stretch.fold.valid), step_s / batch
+    look_s = min(n_valid, looked) * row_s
+    kept_back_s = _RESERVE_S + look_s + n_valid * row_s + job.afterwards.seconds(row_s)
+    left_s = job.budget.remaining_s() - kept_back_s - look_s
+    return max(0, min(wanted, int(left_s / (step_s + look_s / check_every)))), kept_back_s
+
+
+def check_every(n_steps: int, per_epoch: int) -> int:
+    """Return the steps between two looks at validation: one look in an epoch, and five at least."""
+    return max(1, min(per_epoch, ceil(n_steps / 5)))
+
+
+# --- training -------------------------------------------------------------------------------------------
+
+
+def train_stretch(stretch: Stretch, rung: RungPlan, kept_back_s: float) -> tuple[Outcome, tuple[Moment, ...]]:
+    """Train the network as planned, in as many parts as memory asks for; see `run`."""
+    trained = stretch.trainee, stretch.feed
+    return run(stretch.job, trained, in_parts(stretch, rung), kept_back_s, bf16=stretch.bf16)
+
+
+def run(
+    job: FitJob, trained: tuple[Trainee, Feed], rung: RungPlan, kept_back_s: float, *, bf16: bool
+) -> tuple[Outcome, tuple[Moment, ...]]:
+    """Train as planned, or until time is up or the user wants the best so far; tell what validation said on the way."""
+    from topwork.training.loop import Control, train
+
+    clock, history = job.budget.clock, list[Moment]()
+    began_s = clock()
+    goals = of_rows(job.goals, job.folds[0].train), of_rows(job.goals, job.folds[0].valid)
+
+    def saw(n_steps: int, check: Check) -> None:
+        score = mean_score(check.seen(goals[1]), check.scores)
+        history.append(Moment(clock() - began_s, n_steps, rung.name, check.loss, score))
+
+    def should_stop() -> bool:
+        late = job.n_steps is None and job.budget.remaining_s() <= kept_back_s
+        return late or (job.workplace is not None and job.workplace.should_stop())
+
+    with job.progress.track(f"Training {rung.name}", rung.n_steps * rung.batch, "examples") as advance:
+        control = Control(
+            should_stop=should_stop,
+            advance=lambda n: advance(n * rung.batch),
+            keep=lambda _: None,
+            saw=saw,
+            bf16=bf16,
+        )
+        outcome = train(rung, *trained, goals, control, seed=(job.seed, 1))
+    return outcome, tuple(history)
+
+
+# --- what came of it --------------------------------------------------------------------------------------
+
+
+def probe_rung(probe: Fitted, job: FitJob, seconds: float) -> tuple[Rung, Array]:
+    """Return the probe as the first rung, and its losses on the validation rows."""
+    valid = job.folds[0].valid
+    goals = of_rows(job.goals, valid)
+    scores = {name: held[valid] for name, held in probe.held_out.items()}
+    losses = losses_of_rows(goals, scores)
+    score = mean_score(goals, scores)
+    rung = Rung("probe", seconds, score, probe.notes, mean_of(losses), trained_share=0.0)
+    return replace(rung, loss_name=loss_name(job.goals)), losses
+
+
+def linear_head(weights: Mapping[str, torch.Tensor], target: str) -> LinearHead:
+    """Return the head of a target out of what was trained, where it is a single layer."""
+    return LinearHead(weights[f"heads.{target}.weight"].numpy(), weights[f"heads.{target}.bias"].numpy())
+
+
+def calibrated(
+    job: FitJob,
+    outcome: Outcome,
+    name: str,
+    seconds: float,
+    before: Array | None = None,
+    *,
+    head_of: Callable[[Mapping[str, torch.Tensor], str], LinearHead] = linear_head,
+) -> Fitted:
+    """Calibrate what was trained on the validation rows, and hand on scores that were calibrated by other rows.
+
+    Parameters
+    ----------
+    before
+        Losses of the validation rows before the training; the gain is told against them.
+    head_of
+        Takes a target's head out of the weights that were trained.
+    """
+    heads: dict[str, LinearHead] = {}
+    held_out: dict[str, Array] = {}
+    valid = job.folds[0].valid
+    for target, raw in outcome.check.scores.items():
+        goal = job.goals[target]
+        truth, solver = goal.truth[valid], solver_of(goal.link)
+        heads[target] = solver.calibrate(truth, raw).fold_into(head_of(outcome.weights, target))
+        held_out[target] = np.full((len(goal.truth), goal.n_outputs), np.nan)
+        held_out[target][valid] = solver.cross_calibrate(truth, raw, seed=job.seed)
+    weights = {key: value.numpy() for key, value in outcome.weights.items() if not key.startswith("heads.")}
+    goals, kept = of_rows(job.goals, valid), {target: held[valid] for target, held in held_out.items()}
+    losses = losses_of_rows(goals, kept)
+    rung = Rung(
+        name,
+        seconds,
+        mean_score(goals, kept),
+        () if outcome.ended == "done" else (f"{outcome.ended} after {outcome.n_steps} steps",),
+        log_loss=mean_of(losses),
+        gain=None if before is None else mean_of(before - losses),
+        trained_share=1.0,
+        n_steps=outcome.n_steps,
+        chosen=True,
+        loss_name=loss_name(job.goals),
+    )
+    return Fitted(heads, held_out, weights=weights, rungs=(rung,))
+
+
+def mean_of(rows: Array) -> Estimate:
+    """Return the mean of values by row, with the interval of a normal approximation."""
+    error = 1.96 * rows.std(ddof=1) / np.sqrt(len(rows)) if len(rows) > 1 else float("inf")
+    return Estimate(float(rows.mean()), float(rows.mean() - error), float(rows.mean() + error))
