@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -146,10 +145,9 @@ def test_a_cache_that_cannot_be_a_folder_is_told_of(photos: Path, tiny_trunk: Pa
 
 
 @pytest.mark.parametrize("damage", [slow("no database"), slow("cut"), "flipped"])
-def test_a_damaged_cache_is_begun_anew(
-    damage: str, photos: Path, tiny_trunk: Path, around: Surroundings, fitted: Model, tmp_path: Path
-) -> None:
-    cache = shutil.copytree(around.cache_dir, tmp_path / "cache")
+def test_a_damaged_cache_is_begun_anew(damage: str, photos: Path, tiny_trunk: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    fit(photos, tmp_path / "model", trunk=str(tiny_trunk), around=noting(cache))
     [base], [graph, *_] = cache.glob("*.sqlite"), cache.glob("graphs/*")
     for path in (base, graph):
         content = bytearray(path.read_bytes())

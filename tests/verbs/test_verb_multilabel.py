@@ -119,7 +119,7 @@ def test_the_proof_compares_label_by_label_and_leaves_out_what_is_about_single_c
         "What pretraining brought here",
     } <= set(titles)
     assert "Each label, against: classical baseline" in titles
-    assert not {"Labels that look wrong", "Typical of each class", "Groups", "Confusion matrix"} & set(titles)
+    assert not {"Labels that look wrong", "Typical of each class", "Confusion matrix"} & set(titles)
     assert climbed.labels is None
     assert not [note for note in record.notes if "could not be made" in note]
     assert {rung.loss_name for rung in record.rungs} == {"log loss per label"}

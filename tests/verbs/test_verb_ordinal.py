@@ -104,7 +104,7 @@ def test_the_proof_compares_ranks_and_leaves_out_what_scores_classes(
         "Largest mistakes",
         "What pretraining brought here",
     } <= titles
-    assert not {"Labels that look wrong", "Typical of each class", "Groups"} & titles
+    assert not {"Labels that look wrong", "Typical of each class"} & titles
     assert not [note for note in record.notes if "could not be made" in note]
     assert {rung.loss_name for rung in record.rungs} == {"log loss per threshold"}
     for told in (render_html(record), render_markdown(record)):

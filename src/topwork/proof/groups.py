@@ -16,6 +16,8 @@ from topwork.tasks.numbers import spelled
 
 __all__ = ["gaps_of", "order_alike"]
 
+_ERRORS = {"identity": "MAE", "sigmoid": "Hamming loss", "cumulative": "rank error"}
+"""What the mean of `Target.errors` is called, by the link."""
 _ALIKE = 0.97
 """Rank correlation of two facts from which on they say the same of a row, as do the words and the tokens of a text."""
 _MOST_OF_ONE = 20
@@ -96,7 +98,11 @@ def _by_error(
     for one in slices:
         each = [one.models[model] for model in scores]
         gaps = tuple(_signed(model.gap, model.error_rest.value) for model in each)
-        found.append(_Gaps("MAE", one.name, one.n, tuple(model.error for model in each), gaps))
+        found.append(
+            _Gaps(
+                _ERRORS.get(target.link, "error"), one.name, one.n, tuple(model.error for model in each), gaps
+            )
+        )
     return found, notes
 
 

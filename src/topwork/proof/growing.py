@@ -27,6 +27,7 @@ from topwork.training.probe import Axes
 
 __all__ = ["Grown", "growth_of"]
 
+_GROWING = frozenset({"softmax", "identity"})
 _SHARES = (0.125, 0.1768, 0.25, 0.3536, 0.5, 0.7071, 1.0)
 _N_RUNS = 4
 _LEAST_ROWS = 20
@@ -62,9 +63,11 @@ def growth_of(order: Order, rows: Rows, strengths: dict[str, float], name: str) 
 
     Returns
     -------
-    None where there are too few rows for three sizes.
+    None where there are too few rows for three sizes, and for links whose parts cannot be drawn in proportion yet.
     """
     goal, target = rows.goals()[name], rows.targets[name]
+    if target.link not in _GROWING:
+        return None
     n_now = int(known_rows(goal.truth).sum())
     n_test = int(known_rows(rows.truth[name][rows.split.test]).sum())
     sizes = _sizes(n_now, goal.n_outputs)
