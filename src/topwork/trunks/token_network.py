@@ -7,12 +7,9 @@ imports torch: import it inside the function that builds a network.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 import torch
-
-if TYPE_CHECKING:
-    from topwork.trunks.encoders import Pooling
 
 __all__ = ["TokenNetwork"]
 
@@ -32,7 +29,7 @@ class TokenNetwork(torch.nn.Module):
         ``mean`` over all tokens of a text, or of the ``first`` token of its windows.
     """
 
-    def __init__(self, trunk: torch.nn.Module, pooling: Pooling) -> None:
+    def __init__(self, trunk: torch.nn.Module, pooling: Literal["mean", "first"]) -> None:
         super().__init__()
         self.trunk = trunk
         self.pooling = pooling
