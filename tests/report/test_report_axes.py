@@ -98,3 +98,10 @@ def test_round_numbers_are_one_two_five() -> None:
     found = [round_up(v) for v in (0.7, 1.0, 1.1, 2.0, 4.0, 51.0, 0.0021)]
     assert all(map(isclose, found, [1.0, 1.0, 2.0, 2.0, 5.0, 100.0, 0.005]))
     assert round_up(0.0) == round_up(-3.0) == round_up(NAN) == 1.0
+
+
+def test_tiny_values_are_written_with_a_power_of_ten() -> None:
+    told = [tick.text for tick in axis_of("number", [1e-7, 0.3], log=True).ticks]
+    assert told[0] == "1e−7"
+    assert "0.001" in told
+    assert len(set(told)) == len(told)

@@ -36,6 +36,8 @@ _LOG_STEPS = (
 )
 _WHOLE_SHARE = 0.5
 _NEAR_ZERO = 0.15
+_TINY = 1e-4
+"""Values below it are written with a power of ten: such as learning rates."""
 _NEARLY = 1e-9
 
 
@@ -175,7 +177,10 @@ def _text(kind: Kind, value: float, step: float) -> str:
     if kind == "seconds":
         return _seconds(value, step).replace("-", "−")
     scaled, size = (100 * value, 100 * step) if kind == "share" else (value, step)
-    text = f"{scaled:.2e}" if abs(scaled) >= 1e7 else f"{scaled:,.{_decimals(size)}f}"
+    if 0 < abs(scaled) < _TINY:
+        text = f"{scaled:.3g}".replace("e-0", "e-")
+    else:
+        text = f"{scaled:.2e}" if abs(scaled) >= 1e7 else f"{scaled:,.{_decimals(size)}f}"
     return text.replace("-", "−") + ("\u00a0%" if kind == "share" else "")
 
 
