@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import re
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -56,21 +58,29 @@ def write_text_folders(root: Path, n: int = 60, seed: int = 0) -> Path:
 @cache
 def toy_tokenizer(vocabulary: int = 300) -> str:
     """Return the content of a ``tokenizer.json``: WordPiece over the words of toy texts, with [CLS] and [SEP]."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer = Tokenizer(models.WordPiece(vocab=_vocabulary(vocabulary), unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=vocabulary, special_tokens=list(SPECIAL), show_progress=False
-    )
-    tokenizer.train_from_iterator(toy_texts(400, seed=1)[0], trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
         special_tokens=[(name, SPECIAL.index(name)) for name in ("[CLS]", "[SEP]")],
     )
     return str(tokenizer.to_str())
+
+
+def _vocabulary(size: int) -> dict[str, int]:
+    """Return the pieces and their numbers: characters, then the most frequent words.
+
+    The library's own trainer breaks ties at random, so that each process would have another tokeniser.
+    """
+    words = Counter(re.findall(r"\w+|[^\w\s]", " ".join(toy_texts(400, seed=1)[0]).lower()))
+    characters = sorted(set("".join(words)))
+    pieces = [*SPECIAL, *characters, *(f"##{one}" for one in characters if one.isalnum())]
+    by_count = sorted((word for word in words if len(word) > 1), key=lambda word: (-words[word], word))
+    return {piece: i for i, piece in enumerate([*pieces, *by_count][:size])}
 
 
 def _text(draw: random.Random, label: str) -> str:
