@@ -22,6 +22,8 @@ NAMES = (
     "hotdogs",
     "epoch",
     "estimates",
+    "imdb",
+    "fewshot",
 )
 
 

@@ -5,14 +5,12 @@ It says where fastai comes from and which of its settings are tried; `fastai_sid
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
+from benchmarks.environments import interpreter
 from benchmarks.place import Place
-from benchmarks.processes import run
 from benchmarks.splits import PhotoSplit
 from benchmarks.training_peers import Peer, Timed
 from benchmarks.training_sides import Fitting
@@ -32,19 +30,7 @@ _FAST = partial(Fitting, is_bf16=True, is_channels_last=True)
 
 def peer(place: Place, network: dict[str, object]) -> Peer:
     """Return fastai in a virtual environment of its own, made where it is not there yet."""
-    return Peer("fastai_side", network, place, str(_interpreter(place.cache / "fastai")))
-
-
-def _interpreter(folder: Path) -> Path:
-    marker, wanted = folder / "requirements.txt", "\n".join(REQUIREMENTS)
-    python = folder / "bin" / "python"
-    if not marker.exists() or marker.read_text(encoding="utf-8") != wanted:
-        print(f"Installing {', '.join(REQUIREMENTS)} into {folder}", file=sys.stderr, flush=True)
-        run([sys.executable, "-m", "venv", "--clear", str(folder)])
-        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        run([*pip, *REQUIREMENTS])
-        marker.write_text(wanted, encoding="utf-8")
-    return python
+    return Peer("fastai_side", network, place, str(interpreter(place.cache / "fastai", REQUIREMENTS)))
 
 
 def speeds(fastai: Peer, split: PhotoSplit) -> list[Timed]:

@@ -63,6 +63,10 @@ class TinyMaterial:
     def rates(self) -> Rates:
         return Rates(1e-4, 1e-3, 3e-3)
 
+    @property
+    def is_ragged(self) -> bool:
+        return False
+
     def network(self) -> torch.nn.Module:
         return ChainNetwork(self.seed)
 

@@ -108,6 +108,8 @@ def test_filling_computes_every_variant_once(n_variants: int) -> None:
 
     kept = fill(one, below, n_variants, advance, lambda: False)
     assert kept is not None
+    assert isinstance(kept.train, torch.Tensor)
+    assert isinstance(kept.valid, torch.Tensor)
     assert told == n_variants * N_TRAIN == len(material_of(one).asked)
     assert set(Counter(material_of(one).asked).values()) == {n_variants}
     assert kept.train.shape == (n_variants, N_TRAIN, 3)

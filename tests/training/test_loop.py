@@ -219,6 +219,7 @@ class OneRow:
     """A feed of one example."""
 
     n_train = 1
+    train_sizes = None
 
     def batches(self, order: Iterator[tuple[int, Array]]) -> Iterator[tuple[Array, torch.Tensor]]:
         for _, rows in order:
@@ -270,6 +271,67 @@ def test_an_order_goes_on_where_it_was_left(n_train: int) -> None:
     for start in (1, 5, 23, 24):
         rest = list(order_of(rung, n_train, start, (3, 1)))
         assert [(e, rows.tolist()) for e, rows in rest] == [(e, rows.tolist()) for e, rows in whole[start:]]
+
+
+def lengths(n: int) -> Array:
+    return np.random.default_rng(3).integers(5, 300, n)
+
+
+@pytest.mark.parametrize("n_train", [7, 16, 41, 2000])
+def test_rows_of_like_size_go_together_and_still_every_row_comes(n_train: int) -> None:
+    rung = replace(RUNG, batch=min(8, n_train), n_steps=2 * (n_train // min(8, n_train)))
+    sizes = lengths(n_train)
+    pairs = list(order_of(rung, n_train, 0, (0, 1), sizes=sizes))
+    plain = list(order_of(rung, n_train, 0, (0, 1)))
+    for epoch in range(2):
+        rows = np.concatenate([rows for e, rows in pairs if e == epoch])
+        assert len(np.unique(rows)) == len(rows) == n_train // rung.batch * rung.batch
+    assert all(len(rows) == rung.batch for _, rows in pairs)
+    if n_train >= 41:
+        spread, before = (np.mean([np.ptp(sizes[rows]) for _, rows in some]) for some in (pairs, plain))
+        assert spread < before / 3
+        means = [sizes[rows].mean() for _, rows in pairs]
+        assert means != sorted(means), "short steps come before long ones"
+
+
+def test_an_order_by_size_goes_on_where_it_was_left() -> None:
+    sizes = lengths(300)
+    whole = list(order_of(replace(RUNG, n_steps=40), 300, 0, (3, 1), sizes=sizes))
+    for start in (1, 17, 39):
+        rest = list(order_of(replace(RUNG, n_steps=40), 300, start, (3, 1), sizes=sizes))
+        assert [(e, rows.tolist()) for e, rows in rest] == [(e, rows.tolist()) for e, rows in whole[start:]]
+
+
+@dataclass(frozen=True)
+class Disordered:
+    """Another feed, whose looks at validation come in an order of its own."""
+
+    feed: RawFeed
+
+    @property
+    def n_train(self) -> int:
+        return self.feed.n_train
+
+    @property
+    def train_sizes(self) -> Array | None:
+        return None
+
+    def batches(self, order: Iterator[tuple[int, Array]]) -> Iterator[tuple[Array, torch.Tensor]]:
+        yield from self.feed.batches(order)
+
+    def validation(self, rows: Array | None = None) -> Iterator[tuple[Array, torch.Tensor]]:
+        seen = list(self.feed.validation(rows))
+        every, tensors = np.concatenate([one for one, _ in seen]), torch.cat([one for _, one in seen])
+        for part in np.array_split(np.random.default_rng(0).permutation(len(every)), 3):
+            yield every[part], tensors[part]
+
+
+@pytest.mark.parametrize("n_looked", [10, 1000])
+def test_the_order_of_a_look_does_not_matter(n_looked: int) -> None:
+    rung = replace(RUNG, n_looked=n_looked)
+    one, other = run(Listener(), rung), run(Listener(), rung, feed=Disordered(data()[0]))
+    assert np.allclose(one.check.scores["pattern"], other.check.scores["pattern"], atol=1e-5)
+    assert one.check.loss == pytest.approx(other.check.loss, abs=1e-6)
 
 
 def test_seed_and_rung_change_the_order() -> None:
@@ -342,6 +404,10 @@ class Poisoned:
     @property
     def n_train(self) -> int:
         return self.feed.n_train
+
+    @property
+    def train_sizes(self) -> Array | None:
+        return self.feed.train_sizes
 
     def batches(self, order: Iterator[tuple[int, Array]]) -> Iterator[tuple[Array, torch.Tensor]]:
         for step, (rows, tensors) in enumerate(self.feed.batches(order)):

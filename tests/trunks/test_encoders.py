@@ -9,7 +9,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from topwork.contracts import Stage
 from topwork.errors import UsageError, WeightsError
+from topwork.training.cutting import cut
 from topwork.trunks.encoders import Encoder, build, fill, measure, stages
 from topwork.trunks.token_network import TokenNetwork
 
@@ -181,3 +183,104 @@ def test_a_network_that_looks_at_padding_is_refused(tmp_path: Path) -> None:
     network = Blind()
     with pytest.raises(UsageError, match="looks at padding"):
         fill(network, BERT, saved(network, tmp_path / "w.safetensors"))
+
+
+# --- in two parts ---------------------------------------------------------------------------------------
+
+
+def several() -> torch.Tensor:
+    """Return three texts of several windows of several lengths, one of them with a gap."""
+    batch = torch.zeros(3, 3, 9, dtype=torch.int32)
+    draw = torch.Generator().manual_seed(2)
+    for text, lengths in enumerate([(4,), (9, 7), (3, 3, 8)]):
+        for window, n in enumerate(lengths):
+            batch[text, window, :n] = torch.randint(1, 50, (n,), generator=draw, dtype=torch.int32)
+    batch[1, 0, 3:5] = 0
+    return batch
+
+
+def patched(network: torch.nn.Module) -> list[str]:
+    return [
+        name
+        for name, module in network.named_modules()
+        if "forward" in module.__dict__ or module._forward_pre_hooks
+    ]
+
+
+@pytest.mark.parametrize("n_below", [1, 2, 3])
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_parts_give_what_the_whole_gives(kind: str, n_below: int, tmp_path: Path) -> None:
+    network = trained(KINDS[kind], tmp_path / "w.safetensors")
+    found = stages(network.trunk)
+    parts = cut(network, found, n_below, several()[:2])
+    assert parts is not None
+    below, above = parts
+    with torch.no_grad():
+        whole, states = network(several()), below(several())
+    assert states.shape == (*several().shape, 16)
+    assert torch.equal(states.ne(0).any(-1), several() > 0)
+    torch.testing.assert_close(above(states), whole, rtol=1e-5, atol=1e-5)
+    filled = torch.nn.functional.pad(states, (0, 0, 0, 5, 0, 1))
+    torch.testing.assert_close(above(filled), whole, rtol=1e-5, atol=1e-5)
+    assert patched(network) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_above_the_cut_are_those_of_the_whole(kind: str, tmp_path: Path) -> None:
+    network = trained(KINDS[kind], tmp_path / "w.safetensors")
+    found = stages(network.trunk)
+    parts = cut(network, found, 2, several()[:2])
+    assert parts is not None
+    own = {name for name, p in network.named_parameters() if any(p is q for m in found[2:] for q in _all(m))}
+    with torch.no_grad():
+        states = parts[0](several())
+    parts[1](states).square().mean().backward()
+    above = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
+    assert above.keys() == own
+    network.zero_grad(set_to_none=True)
+    network(several()).square().mean().backward()
+    for name, p in network.named_parameters():
+        if (
+            name in above and p.grad is not None and "relative_attention_bias" not in name
+        ):  # the lower layers' too
+            torch.testing.assert_close(p.grad, above[name], rtol=1e-4, atol=1e-6)
+
+
+def _all(stage: Stage) -> list[torch.nn.Parameter]:
+    return [p for module in stage.modules for p in module.parameters()]
+
+
+def test_an_error_above_the_cut_leaves_the_network_whole(tmp_path: Path) -> None:
+    network = trained(BERT, tmp_path / "w.safetensors")
+    parts = cut(network, stages(network.trunk), 2, several()[:2])
+    assert parts is not None
+    with pytest.raises(RuntimeError):
+        parts[1](torch.ones(2, 1, 3, 7))
+    assert patched(network) == []
+
+
+def test_states_are_kept_in_the_precision_of_the_layers(tmp_path: Path) -> None:
+    network = trained(BERT, tmp_path / "w.safetensors")
+    parts = cut(network, stages(network.trunk), 2, several()[:2])
+    assert parts is not None
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        states = parts[0](several())
+        assert states.dtype == torch.bfloat16
+        near = parts[1](states)
+        whole = network(several())
+    torch.testing.assert_close(near, whole, rtol=0.05, atol=0.05 * float(whole.abs().max()))
+
+
+@pytest.mark.parametrize("longest", [1, 5, 300])
+def test_only_so_many_tokens_are_computed_at_once(longest: int, tmp_path: Path) -> None:
+    """Windows whose first token alone is long enough go singly."""
+    config = Encoder({**BERT.config, "max_position_embeddings": 512})
+    network = trained(config, tmp_path / "w.safetensors")
+    seen: list[tuple[int, int]] = []
+    network.trunk.embeddings.register_forward_hook(lambda *args: seen.append(args[2].shape[:2]))  # type: ignore[union-attr]
+    batch = torch.ones(40, 1, longest, dtype=torch.int32)
+    with torch.no_grad():
+        network(batch)
+    assert sum(n for n, _ in seen) == 40
+    assert all(n * w <= 2048 for n, w in seen)
+    assert len(seen) == -(-40 // min(40, 2048 // longest))

@@ -34,6 +34,7 @@ from topwork.contracts.fitting import (
 )
 from topwork.contracts.inputs import Decoded, Modality, Preprocessing, Shown, Wire
 from topwork.contracts.networks import (
+    Divisible,
     Engine,
     Exportable,
     Graph,
@@ -80,6 +81,7 @@ __all__ = [
     "DataSummary",
     "Dataset",
     "Decoded",
+    "Divisible",
     "Engine",
     "Estimate",
     "Exportable",

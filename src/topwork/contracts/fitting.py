@@ -241,6 +241,11 @@ class Material(Protocol):
         """Learning rates that suit the network."""
         ...
 
+    @property
+    def is_ragged(self) -> bool:
+        """Whether inputs come in several sizes, so that what is short is filled up with zeros in a batch."""
+        ...
+
     def network(self) -> torch.nn.Module:
         """Return the pretrained network, a copy of its own, in evaluation mode; raw batch to ``[n, n_features]``."""
         ...

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
 from topwork.contracts.inputs import Preprocessing
 from topwork.contracts.values import Array, Progress
@@ -13,7 +13,18 @@ from topwork.contracts.values import Array, Progress
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Engine", "Exportable", "Graph", "LinearHead", "Precision", "Rates", "Stage", "Trunk", "TrunkCard"]
+__all__ = [
+    "Divisible",
+    "Engine",
+    "Exportable",
+    "Graph",
+    "LinearHead",
+    "Precision",
+    "Rates",
+    "Stage",
+    "Trunk",
+    "TrunkCard",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +57,25 @@ class Stage:
 
     name: str
     modules: tuple[torch.nn.Module, ...]
+
+
+@runtime_checkable
+class Divisible(Protocol):
+    """A network that can be computed in two parts, where watching it from outside would not do.
+
+    What it takes comes in several sizes: a state ``[d]`` belongs to each place of an input, and is 0 where the input
+    is filled up.
+    """
+
+    def below(self, batch: torch.Tensor, first: torch.nn.Module) -> torch.Tensor:
+        """Map a raw batch to what the module ``first`` is given; its leading axes are those of the batch."""
+        ...
+
+    def above(
+        self, states: torch.Tensor, first: torch.nn.Module, lower: Sequence[torch.nn.Module]
+    ) -> torch.Tensor:
+        """Map what `below` gave to features ``[n, n_features]``; ``lower`` are the modules before ``first``."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,7 +32,6 @@ from topwork.contracts import (
     Moment,
     Rung,
     Stage,
-    padded,
 )
 from topwork.errors import UsageError
 from topwork.evaluation.comparison import one_standard_error_choice
@@ -45,6 +43,7 @@ from topwork.training.judging import loss_name, losses_of_rows, mean_score, of_r
 from topwork.training.links import solver_of
 from topwork.training.plan import (
     BATCH,
+    MOST_VARIANTS,
     Plan,
     RungPlan,
     Subject,
@@ -150,8 +149,9 @@ class _Climber:
     ) -> None:
         import torch
 
-        from topwork.training.feeds import RawFeed
+        from topwork.training.feeds import feed_of
         from topwork.training.folding import fold
+        from topwork.training.specimens import Specimens
 
         assert job.material is not None
         self.job, self.material, self.settings, self.began_s = job, job.material, settings, began_s
@@ -163,10 +163,11 @@ class _Climber:
         self.heads = {
             name: head.to(self.device) for name, head in probe_heads(job, self.fold, strengths).items()
         }
-        sides = self.fold.train, self.fold.valid
-        self.feed = RawFeed(self.material, *sides, job.seed, resources.n_threads, self.device)
+        self.specimens = Specimens(self.material, self.fold.train, self.device)
+        self.decode_s = self.specimens.decode_s()
+        self.feed = feed_of(self.material, self.fold, job.seed)
 
-        fold(self.network, self.example(2).cpu(), bf16=self.bf16, device=self.device)
+        fold(self.network, self.specimens.first(2).cpu(), bf16=self.bf16, device=self.device)
         self.network.to(self.device)
         self.stages = self.material.stages(self.network)
         self.n_below = _cut_of(len(self.stages))
@@ -186,17 +187,12 @@ class _Climber:
             self.notes.append(note)
             self.job.progress.say(note)
 
-    def example(self, n: int) -> torch.Tensor:
-        """Return a small batch of training rows."""
-        import torch
-
-        rows = [int(row) for row in self.fold.train[:n]]
-        return torch.from_numpy(padded(self.material.example(row) for row in rows)).to(self.device)
-
     def _cut(self) -> tuple[Below, Above] | None:
         from topwork.training.cutting import cut
 
-        found = cut(self.network, self.stages, self.n_below, self.example(2)) if self.n_below else None
+        found = (
+            cut(self.network, self.stages, self.n_below, self.specimens.first(2)) if self.n_below else None
+        )
         if found is None:
             self.n_below = 0
         return found
@@ -238,28 +234,24 @@ class _Climber:
             rungs=(),
         )
 
-    def _decode_s(self) -> float:
-        """Time decoding on a few rows."""
-        rows = self.fold.train[-4:].tolist()
-        began_s = perf_counter()
-        for row in rows:
-            self.material.example(row)
-        return (perf_counter() - began_s) / len(rows) / self.material.resources.n_threads
-
     def survey(self, n_train: int, n_valid: int) -> Survey:
         """Time and measure steps of either kind on a few rows, for so many."""
         from topwork.training import surveying
         from topwork.training.devices import free_bytes
 
+        sizes = self.feed.train_sizes
+        n_decoded = 0 if sizes is None else len(sizes)
         subject = surveying.Subject(
             network=self.network,
-            batch=self.example(min(surveying.trial_rows(self.device), self.feed.n_train)),
+            batch=self.specimens.typical(surveying.trial_rows(self.device), sizes),
+            largest=self.specimens.largest(sizes),
+            most_variants=MOST_VARIANTS if self.specimens.varies() else 1,
             parts=self.parts,
             trainee=self._trainee,
             n_below=self.n_below,
             n_train=n_train,
             n_valid=n_valid,
-            decode_s=self._decode_s(),
+            decode_s=self.decode_s * (1 - n_decoded / n_train),
             bf16=self.bf16,
             memory_bytes=free_bytes(self.device, self.material.resources.memory_bytes),
         )
@@ -326,17 +318,11 @@ class _Climber:
 
     def _trainee(self, n_below: int) -> Trainee:
         from topwork.training.loop import Trainee
+        from topwork.training.trained import trained_stages
 
-        names = {id(p): name for name, p in self.network.named_parameters()}
-        stages = []
-        for level, stage in enumerate(self.stages):
-            own = {names[id(p)]: p for module in stage.modules for p in module.parameters()}
-            for p in own.values():
-                p.requires_grad_(level >= n_below)
-            if level >= n_below:
-                stages.append(own)
+        stages = trained_stages(self.network, self.stages, n_below)
         features = self.parts[1] if n_below and self.parts else self.network
-        return Trainee(features, tuple(stages), self.heads)
+        return Trainee(features, stages, self.heads)
 
     def _control(self, number: int, rung: RungPlan, advance: Callable[[int], None]) -> Control:
         from topwork.training.loop import Control

@@ -110,9 +110,10 @@ def stretch_of(job: FitJob, heads: Mapping[str, torch.nn.Linear]) -> Stretch:
     """Make the pretrained network ready to be trained with these heads; its normalisation stays frozen."""
     import torch
 
-    from topwork.training.feeds import RawFeed
+    from topwork.training.feeds import feed_of
     from topwork.training.folding import fold
     from topwork.training.loop import Trainee
+    from topwork.training.trained import trained_stages
 
     assert job.material is not None
     material, rows, resources = job.material, job.folds[0], job.material.resources
@@ -120,15 +121,9 @@ def stretch_of(job: FitJob, heads: Mapping[str, torch.nn.Linear]) -> Stretch:
     network: Any = material.network().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     fold(network, _examples(job, 2), bf16=resources.has_fast_bf16, device=resources.device)
     network.to(resources.device)
-    names = {id(p): name for name, p in network.named_parameters()}
-    stages = tuple(
-        {names[id(p)]: p for module in stage.modules for p in module.parameters()}
-        for stage in material.stages(network)
-    )
-    for p in network.parameters():
-        p.requires_grad_()
+    stages = trained_stages(network, material.stages(network))
     on_device = {name: head.to(resources.device) for name, head in heads.items()}
-    feed = RawFeed(material, rows.train, rows.valid, job.seed, resources.n_threads, resources.device)
+    feed = feed_of(material, rows, job.seed)
     return Stretch(job, Trainee(network, stages, on_device), feed, resources.has_fast_bf16)
 
 
@@ -172,11 +167,13 @@ def zero_heads(job: FitJob) -> dict[str, torch.nn.Linear]:
 def step_seconds(stretch: Stretch, batch: int) -> float:
     """Time a step on a few rows; it changes no weight."""
     from topwork.training.folding import precision_of
+    from topwork.training.specimens import Specimens
     from topwork.training.surveying import trial_rows
     from topwork.training.trial import seconds_of
 
-    trainee, device = stretch.trainee, stretch.feed.device
-    tensors = _examples(stretch.job, min(batch, trial_rows(device), stretch.feed.n_train)).to(device)
+    trainee, feed = stretch.trainee, stretch.feed
+    specimens = Specimens(feed.material, feed.train, feed.device)
+    tensors = specimens.typical(min(batch, trial_rows(feed.device)), feed.train_sizes)
 
     def step() -> None:
         with precision_of(bf16=stretch.bf16, device=tensors.device.type):
@@ -191,12 +188,12 @@ def step_seconds(stretch: Stretch, batch: int) -> float:
 def in_parts(stretch: Stretch, rung: RungPlan) -> RungPlan:
     """Return the rung with its steps in as many parts as memory asks for, one example at a time in the worst case."""
     from topwork.training.devices import free_bytes
+    from topwork.training.specimens import Specimens
     from topwork.training.trial import kept_bytes, parts_of
 
-    assert stretch.job.material is not None
-    device = stretch.feed.device
-    memory = free_bytes(device, stretch.job.material.resources.memory_bytes)
-    tensors = _examples(stretch.job, 2).to(device)
+    feed = stretch.feed
+    memory = free_bytes(feed.device, feed.material.resources.memory_bytes)
+    tensors = Specimens(feed.material, feed.train, feed.device).largest(feed.train_sizes)
     n_parts, _ = parts_of(rung.batch, kept_bytes(stretch.trainee, tensors), memory)
     return replace(rung, n_parts=n_parts)
 

@@ -62,17 +62,30 @@ class TrunkMaterial:
         """Cut it into the trunk's stages."""
         return self.trunk.stages(network)
 
+    @property
+    def is_ragged(self) -> bool:
+        """Whether inputs come in several sizes, as two of nobody's show that differ in length."""
+        short, long = self.modality.synthetic(2, seed=0)
+        shapes = {self.modality.decode(one, self.trunk.preprocessing).tensor.shape for one in (short, long)}
+        return len(shapes) > 1
+
     def example(self, row: int) -> Array:
-        """Decode a row as serving does."""
-        return self._decode(row, self.trunk.preprocessing)
+        """Decode a row as serving does, once where memory allows if it is never varied."""
+        preprocessing = self.trunk.preprocessing
+        if self.modality.canvas(preprocessing) == preprocessing:
+            return self._canvas(row)
+        return self._decode(row, preprocessing)
 
     def variant(self, row: int, draw: np.random.Generator) -> Array:
         """Vary a row; what it is cut from is decoded once where memory allows."""
+        return self.modality.vary(self._canvas(row), self.trunk.preprocessing, draw)
+
+    def _canvas(self, row: int) -> Array:
         canvas = self._canvases.get(row)
         if canvas is None:
             canvas = self._decode(row, self.modality.canvas(self.trunk.preprocessing))
             self._keep(row, canvas)
-        return self.modality.vary(canvas, self.trunk.preprocessing, draw)
+        return canvas
 
     def held_bytes(self, n_rows: int) -> int:
         """Return the most memory that what is decoded once may take."""

@@ -1,8 +1,8 @@
 """A network in two: what is frozen below a cut, and what is trained above it.
 
 `Below` gives the activation at the cut, so that it can be computed once and kept; `Above` goes on from there.
-Neither knows an architecture: both watch the whole network, and `cut` compares the two parts with the whole before
-anybody relies on them.
+Neither knows an architecture: both watch the whole network, or ask it where it is `Divisible`, and `cut` compares the
+two parts with the whole before anybody relies on them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+
+from topwork.contracts import Divisible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,13 +40,16 @@ class Below(nn.Module):
 
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
         """Map a raw batch to the activation at the cut."""
+        network = self._network[0]
+        if isinstance(network, Divisible):
+            return network.below(batch, self._first)
 
         def leave(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
             raise _ReachedError(inputs[0])
 
         hook = self._first.register_forward_pre_hook(leave)
         try:
-            self._network[0](batch)
+            network(batch)
         except _ReachedError as reached:
             return reached.activation
         finally:
@@ -64,6 +69,9 @@ class Above(nn.Module):
 
     def forward(self, activation: torch.Tensor) -> torch.Tensor:
         """Map the activation at the cut to features ``[n, n_features]``."""
+        network = self._network[0]
+        if isinstance(network, Divisible):
+            return network.above(activation, self._first, self._below)
 
         def enter(_: nn.Module, __: Any) -> tuple[torch.Tensor]:
             return (activation,)
@@ -73,7 +81,7 @@ class Above(nn.Module):
         for module in self._below:
             module.__dict__["forward"] = _same
         try:
-            features: torch.Tensor = self._network[0](self._like)
+            features: torch.Tensor = network(self._like)
             return features
         finally:
             hook.remove()

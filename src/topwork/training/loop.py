@@ -38,6 +38,8 @@ __all__ = [
 _MOMENTUM = 0.9
 _MOMENTS = {"exp_avg": "first", "exp_avg_sq": "second", "momentum_buffer": "momentum"}
 """What an optimiser keeps of a weight, and its name in a checkpoint."""
+_ALIKE = 16
+"""Steps whose rows are dealt to them by size."""
 _WORST, _SMALL = 3.0, 0.5
 """A validation loss this many times the one at the start is no noise: the run diverges.
 
@@ -94,12 +96,17 @@ class Feed(Protocol):
         """Return the number of training rows."""
         ...
 
+    @property
+    def train_sizes(self) -> Array | None:
+        """Return how large each training row is, where inputs come in several sizes; steps take rows of like size."""
+        ...
+
     def batches(self, order: Iterator[tuple[int, Array]]) -> Iterator[tuple[Array, torch.Tensor]]:
         """Yield rows and their tensors for each (epoch, rows) of ``order``."""
         ...
 
     def validation(self, rows: Array | None = None) -> Iterator[tuple[Array, torch.Tensor]]:
-        """Yield validation rows as the network will be given them when it serves: all in their order, or these."""
+        """Yield validation rows as the network will be given them when it serves: all or these, in any order."""
         ...
 
 
@@ -169,7 +176,7 @@ def train(
     start = _restore(control.found, trainee, average, optimiser, best)
     sight = _Sight.of(rung, feed, goals[1], seed, control.bf16)
     first_loss = sight.look(trainee).loss if start == 0 else float(control.found_value("first_loss"))
-    order = order_of(rung, feed.n_train, start, seed)
+    order = order_of(rung, feed.n_train, start, seed, sizes=feed.train_sizes)
     ended, n_done = "done", start
     for step, (rows, tensors) in zip(range(start, rung.n_steps), feed.batches(order), strict=False):
         if control.should_stop():
@@ -230,15 +237,36 @@ class Control:
         return float(self.found.values[name]) if self.found else float("nan")
 
 
-def order_of(rung: RungPlan, n_train: int, start: int, seed: tuple[int, int]) -> Iterator[tuple[int, Array]]:
-    """Yield epoch and rows of every step from ``start`` on; each epoch is a shuffle of its own."""
+def order_of(
+    rung: RungPlan, n_train: int, start: int, seed: tuple[int, int], *, sizes: Array | None = None
+) -> Iterator[tuple[int, Array]]:
+    """Yield epoch and rows of every step from ``start`` on; each epoch is a shuffle of its own.
+
+    Where rows differ in ``sizes [n_train]``, those of a step are of like size, as far as a few steps' rows allow.
+    """
     per_epoch = max(1, n_train // rung.batch)
     shuffled, shuffled_for = np.arange(0), -1
     for step in range(start, rung.n_steps):
         epoch, place = divmod(step, per_epoch)
         if epoch != shuffled_for:  # a million rows take as long to shuffle as a step takes
-            shuffled, shuffled_for = np.random.default_rng([*seed, epoch]).permutation(n_train), epoch
+            shuffled, shuffled_for = _shuffled(n_train, rung.batch, [*seed, epoch], sizes), epoch
         yield epoch, shuffled[place * rung.batch : (place + 1) * rung.batch]
+
+
+def _shuffled(n_train: int, batch: int, seed: list[int], sizes: Array | None) -> Array:
+    """Shuffle the rows of an epoch, and where they differ in size put those of a few steps in order of it.
+
+    The steps are shuffled once more, so that short rows do not come before long ones.
+    """
+    draw = np.random.default_rng(seed)
+    rows = draw.permutation(n_train)
+    n_steps = n_train // batch
+    if sizes is None or n_steps < 2:
+        return rows
+    cuts = np.arange(_ALIKE, n_steps, _ALIKE) * batch
+    pools = np.split(rows[: n_steps * batch], cuts)
+    sorted_pools = [pool[np.argsort(sizes[pool], kind="stable")] for pool in pools]
+    return np.concatenate(sorted_pools).reshape(n_steps, batch)[draw.permutation(n_steps)].ravel()
 
 
 # --- one step ---------------------------------------------------------------------------------------------
@@ -252,7 +280,9 @@ def optimiser_of(rung: RungPlan, trainee: Trainee) -> torch.optim.Optimizer:
     ]
     if rung.optimiser == "sgd":
         return torch.optim.SGD(groups, momentum=_MOMENTUM, weight_decay=rung.weight_decay)
-    return torch.optim.AdamW(groups, weight_decay=rung.weight_decay)
+    # On a processor one pass over a weight and its moments takes a fraction of the time that one operation each takes.
+    on_processor = all(p.device.type == "cpu" for p in trainee.named().values())
+    return torch.optim.AdamW(groups, weight_decay=rung.weight_decay, fused=on_processor or None)
 
 
 def _set_rates(optimiser: torch.optim.Optimizer, rung: RungPlan, step: int) -> None:
@@ -356,15 +386,18 @@ class _Sight:
     def look(self, trainee: Trainee) -> Check:
         """Score the rows with the weights as they are."""
         scores: dict[str, list[Array]] = {name: [] for name in self.goals}
+        seen: list[Array] = []
         trainee.set_training(False)
         with torch.no_grad():
-            for _, tensors in self.feed.validation(self.rows):
+            for rows, tensors in self.feed.validation(self.rows):
+                seen.append(rows)
                 with precision_of(bf16=self.bf16, device=tensors.device.type):
                     features = trainee.features(tensors)
                 for name, head in trainee.heads.items():
                     scores[name].append(head(features.float()).cpu().numpy())
         trainee.set_training(True)
-        whole = {name: np.concatenate(parts) for name, parts in scores.items()}
+        order = np.argsort(np.concatenate(seen))
+        whole = {name: np.concatenate(parts)[order] for name, parts in scores.items()}
         losses = [
             float(loss_of(goal.link, torch.from_numpy(whole[name]), torch.from_numpy(goal.truth), 0.0))
             for name, goal in self.goals.items()

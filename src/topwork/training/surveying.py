@@ -42,6 +42,11 @@ class Subject:
         What is trained above so many frozen stages.
     n_train, n_valid
         Rows of the whole job.
+    largest
+        The row that takes the most memory, as a batch of its own, where rows differ in size; ``batch`` then has rows
+        of about the mean size.
+    most_variants
+        How many variants of a row differ at most.
     decode_s
         Seconds that decoding one row takes of all threads together.
     memory_bytes
@@ -58,6 +63,8 @@ class Subject:
     bf16: bool
     memory_bytes: int
     decode_s: float = 0.0
+    largest: torch.Tensor | None = None
+    most_variants: int = MOST_VARIANTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,18 +122,19 @@ def survey(subject: Subject) -> Survey:
         seconds = seconds_of(lambda: subject.network(batch), device)
     look_s = (seconds * per_row + subject.decode_s) * subject.n_valid
     state = _COPIES * sum(p.numel() * p.element_size() for p in subject.network.parameters())
-    all_s, kept, whole = _step(subject, 0, batch, state)
+    largest = batch[:1] if subject.largest is None else subject.largest
+    all_s, kept, whole = _step(subject, 0, (batch, largest), state)
     decode_s = subject.decode_s * subject.n_train
     if subject.parts is None:
         speed = Speed(all_s, 0.0, 0.0, look_s, n_valid=subject.n_valid, decode_s=decode_s)
         return Survey(speed, whole, None, kept, 0, state)
     below = subject.parts[0]
     fill_s = seconds_of(lambda: at_cut(below, batch, bf16=subject.bf16), device) * per_row * subject.n_train
-    activation = at_cut(below, batch, bf16=subject.bf16)
-    top_s, _, upper = _step(subject, subject.n_below, activation, state)
+    activation, most = (at_cut(below, one, bf16=subject.bf16) for one in (batch, largest))
+    top_s, _, upper = _step(subject, subject.n_below, (activation, most), state)
     cut_bytes = activation[0].numel() * activation.element_size()
     of_train, of_valid = cut_bytes * subject.n_train, cut_bytes * subject.n_valid
-    n_variants = variants_of(MOST_VARIANTS, of_train, of_valid, subject.memory_bytes)
+    n_variants = variants_of(subject.most_variants, of_train, of_valid, subject.memory_bytes)
     speed = Speed(all_s, top_s, fill_s, look_s, n_variants, subject.n_valid, decode_s)
     return Survey(speed, whole, upper, kept, cut_bytes, state)
 
@@ -138,14 +146,16 @@ def at_cut(below: Callable[[torch.Tensor], Any], batch: torch.Tensor, *, bf16: b
     return activation
 
 
-def _step(subject: Subject, n_below: int, batch: torch.Tensor, state_bytes: int) -> tuple[float, int, Shape]:
+def _step(
+    subject: Subject, n_below: int, batches: tuple[torch.Tensor, torch.Tensor], state_bytes: int
+) -> tuple[float, int, Shape]:
     """Return seconds of a whole step, bytes kept of an example, and the shape of steps that this asks for.
 
-    One example shows what is kept of it before several are tried at once. Where that is too much for a GPU after all,
-    half as many are tried.
+    The largest example shows what is kept of it before several are tried at once. Where that is too much for a GPU
+    after all, half as many are tried.
     """
-    trainee = subject.trainee(n_below)
-    kept = kept_bytes(trainee, batch[:1])
+    (batch, largest), trainee = batches, subject.trainee(n_below)
+    kept = kept_bytes(trainee, largest)
     left_bytes = max(1, subject.memory_bytes - state_bytes) if subject.memory_bytes else 0
     shape = Shape(*parts_of(BATCH, kept, left_bytes))
     while True:

@@ -83,7 +83,7 @@ def sweep(
     mean, ended = 0.0, "done"
     with weights_kept(trainee):
         optimiser = optimiser_of(rung, trainee)
-        batches = feed.batches(order_of(rung, feed.n_train, 0, (settings.seed, 0)))
+        batches = feed.batches(order_of(rung, feed.n_train, 0, (settings.seed, 0), sizes=feed.train_sizes))
         for step, (rows, tensors) in enumerate(batches):
             if control.should_stop():
                 ended = "stopped"
