@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-
 setfit: Any = import_module("setfit")
 datasets: Any = import_module("datasets")
 

@@ -87,7 +87,7 @@ def _fit(split: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
     before_s = time.time() - asked["began_s"]
     trainer.train()
     trainer.evaluate()
-    answers = np.argmax(trainer.predict(Texts(split["test"], labels, tokenizer)).predictions, axis=1)  # type: ignore[arg-type]
+    answers = np.argmax(trainer.predict(Texts(split["test"], labels, tokenizer)).predictions, axis=1)
     return {
         "moments": watch.moments,
         "answers": {str(number): labels[int(answer)] for number, answer in enumerate(answers)},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tiny_text_material import TinyTextMaterial, tiny_text_job, with_memory
-from topwork.contracts import FitJob, Fitted, Workplace, padded
+from topwork.contracts import FitJob, Fitted, Resources, Workplace, padded
 from topwork.recipes.full import FULL
 from topwork.recipes.ladder import LADDER
 
@@ -117,3 +117,23 @@ def test_every_layer_at_once_takes_texts_of_like_size_too() -> None:
     one, other = FULL(job), FULL(tiny_text_job(n_steps=40))
     assert_same_model(one, other)
     assert one.rungs[-1].validation > 0.7
+
+
+@dataclass(eq=False)
+class InBf16(TinyTextMaterial):
+    """The same on a processor that computes in bf16."""
+
+    @property
+    def resources(self) -> Resources:
+        return Resources("cpu", 1, self.memory_bytes, has_fast_bf16=True)
+
+
+def test_in_bf16_it_climbs_as_well_and_comes_out_the_same_again() -> None:
+    fits = []
+    for _ in range(2):
+        job = tiny_text_job(n_steps=N_STEPS)
+        assert isinstance(job.material, TinyTextMaterial)
+        fits.append(LADDER(replace(job, material=InBf16(job.material.texts))))
+    assert [rung.name for rung in fits[0].rungs] == ["probe", "top", "all"]
+    assert fits[0].rungs[-1].chosen
+    assert_same_model(*fits)

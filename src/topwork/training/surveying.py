@@ -155,7 +155,7 @@ def _step(
     after all, half as many are tried.
     """
     (batch, largest), trainee = batches, subject.trainee(n_below)
-    kept = kept_bytes(trainee, largest)
+    kept = kept_bytes(trainee, largest.float() if largest.is_floating_point() else largest)
     left_bytes = max(1, subject.memory_bytes - state_bytes) if subject.memory_bytes else 0
     shape = Shape(*parts_of(BATCH, kept, left_bytes))
     while True:
