@@ -9,7 +9,15 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-__all__ = ["LABELS", "SPECIAL", "TELLING", "toy_texts", "toy_tokenizer", "write_text_folders", "write_text_table"]
+__all__ = [
+    "LABELS",
+    "SPECIAL",
+    "TELLING",
+    "toy_texts",
+    "toy_tokenizer",
+    "write_text_folders",
+    "write_text_table",
+]
 
 LABELS = ("complaint", "praise")
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")

@@ -19,10 +19,10 @@ from topwork.data.columns import IN_MEMORY, LABEL, TEXT, Columns, table_of_colum
 from topwork.data.folders import class_folders, looks_split, split_folders, unwrap
 from topwork.data.kinds import by_suffix, kind_of, left_aside
 from topwork.data.queries import QUERY_SUFFIX, run_query
+from topwork.data.split_tables import join, sides_by_name
 from topwork.data.table_layout import names_files, table_dataset
 from topwork.data.table_roles import Roles
 from topwork.data.table_texts import find_texts, text_dataset
-from topwork.data.split_tables import join, sides_by_name
 from topwork.data.tables import TABLE_SUFFIXES, Table, parse_table
 from topwork.data.trees import Tree, folder_tree, read_path
 from topwork.errors import DataError, DecodeError

@@ -22,9 +22,9 @@ SPLIT = "split"
 
 
 def sides_by_name(names: Sequence[str]) -> Mapping[str, Side] | None:
-    """Return the side of each table, training first, by the only word of its name that names one; None where they are no such set.
+    """Return the side of each table, training first, by the only word of its name that names one.
 
-    Every table must name one side, training among them and another one as well. ``train-00000-of-00002.parquet`` and
+    None where they are no such set: every table must name one side, training among them and another one as well. ``train-00000-of-00002.parquet`` and
     its fellows are parts of one side.
     """
     found: dict[str, Side] = {}
@@ -60,7 +60,10 @@ def join(tables: Mapping[str, Table], sides: Mapping[str, Side]) -> Table:
         notes=(
             f"Taken together, each for the side that its name says: {', '.join(kept)}; the path of one of them "
             "takes it alone.",
-            *(f"{name} has no column of the training table, and was left out." for name in tables.keys() - kept),
+            *(
+                f"{name} has no column of the training table, and was left out."
+                for name in tables.keys() - kept
+            ),
             *(note for table in kept.values() for note in table.notes),
         ),
         rejected=tuple(one for table in kept.values() for one in table.rejected),

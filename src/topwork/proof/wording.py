@@ -21,9 +21,7 @@ _PER_LABEL = 8
 """Words shown of each class, and texts looked at for it."""
 
 
-def words_of(
-    occluder: Occluder, rows: Rows, name: str, head: LinearHead, most_labels: int
-) -> Table | None:
+def words_of(occluder: Occluder, rows: Rows, name: str, head: LinearHead, most_labels: int) -> Table | None:
     """List the words that speak most for each label of a target, in validation and test texts.
 
     Returns
@@ -65,7 +63,9 @@ def telling_words(texts: Iterable[Sequence[Piece]]) -> list[tuple[str, int]]:
         for word, heat in _over_its_text(text).items():
             warmer[word].append(heat)
     total = {word: sum(heats) for word, heats in warmer.items()}
-    return [(word, len(warmer[word])) for word in sorted(total, key=lambda w: (-total[w], w)) if total[word] > 0]
+    return [
+        (word, len(warmer[word])) for word in sorted(total, key=lambda w: (-total[w], w)) if total[word] > 0
+    ]
 
 
 def _over_its_text(text: Sequence[Piece]) -> Mapping[str, float]:
