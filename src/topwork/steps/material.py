@@ -94,5 +94,5 @@ class TrunkMaterial:
         try:
             return self.modality.decode(self.dataset.read(int(self.rows[row])), preprocessing).tensor
         except DecodeError:
-            stand_in = self.modality.synthetic(1, seed=row)[0]
+            stand_in = self.modality.synthetic(1, row, preprocessing)[0]
             return self.modality.decode(stand_in, preprocessing).tensor
