@@ -62,7 +62,8 @@ def test_rows_of_numbers_are_no_items(inputs: Any) -> None:
     assert items_of(inputs) is None
     rows = rows_of(inputs)
     assert rows is not None
-    assert (rows.dtype, rows.shape) == (np.float64, (2, 2))
+    assert rows.dtype == np.float64
+    assert rows.shape == (2, 2)
 
 
 @pytest.mark.parametrize("inputs", [[], "one text", 5, {"a": 1}, [1.0, 2.0], ["text"]])

@@ -12,7 +12,8 @@ import pytest
 from topwork.contracts import Array
 from topwork.errors import DecodeError, UsageError
 from topwork.inputs import TEXT, VECTOR, VectorPreprocessing, modality
-from topwork.inputs.vector_opening import MOST_NUMBERS, npy_of, opened
+from topwork.inputs.vector_opening import npy_of, opened
+from topwork.inputs.vector_preprocessing import MOST_NUMBERS
 
 ANY = VECTOR.inspection_preprocessing()
 
@@ -39,7 +40,7 @@ def test_a_specification_comes_back_from_json_and_a_wrong_one_is_refused() -> No
     )
     for wrong in ({"n_numbers": -1}, {"n_numbers": True}, {"n_numbers": 2.0}, {"n_numbers": 10**9}):
         with pytest.raises(UsageError, match=r"expected 0 to 1000000"):
-            VECTOR.preprocessing(wrong)  # type: ignore[arg-type]
+            VECTOR.preprocessing(wrong)
     with pytest.raises(UsageError, match=r"exactly this one: n_numbers"):
         VECTOR.preprocessing({"length": 3})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 import topwork
 from quick import fit_probe
+from told import Told
 from topwork import DataError, DecodeError, FitOptions, Model, Surroundings, UsageError
 from topwork.contracts import Array
 from topwork.serving.bodies import reader_for
@@ -120,16 +122,21 @@ def test_numbers_are_predicted_without_a_test_too(around: Surroundings) -> None:
 def test_what_cannot_work_is_refused(around: Surroundings) -> None:
     with pytest.raises(UsageError, match="a proof needs rows that were not"):
         fit_probe(clouds(), options=FitOptions(test_fraction=0.0), around=around)
-    with pytest.raises(
-        UsageError, match=r"needs stages of a trunk; 'identity' offers pooled[\s\S]*such as probe"
-    ):
-        topwork.fit(clouds(), options=ALL_ROWS, around=around)
+    with pytest.raises(UsageError, match=r"'identity/4' has no weights that could be trained"):
+        topwork.fit(clouds(), recipe="full", options=ALL_ROWS, around=around)
     with pytest.raises(UsageError, match="takes inputs of the kind 'vector'"):
         fit_probe((["late", "soon"] * 10, ["a", "b"] * 10), trunk="identity", around=around)
     with pytest.raises(DataError, match="None of 20 vectors can be read"):
         fit_probe((np.full((20, 2), np.nan), ["a", "b"] * 10), around=around)
     with pytest.raises(UsageError, match="Leave one of them out"):
         fit_probe(clouds(), options=FitOptions(proof="none", test_fraction=0.0, time="when"), around=around)
+
+
+def test_the_ladder_ends_with_the_probe_where_nothing_can_be_trained(around: Surroundings) -> None:
+    told = Told()
+    found = topwork.fit(clouds(), options=ALL_ROWS, around=replace(around, progress=told))
+    assert found.record.recipe == "probe"
+    assert "The trunk identity/4 has no weights to train, so the probe is fitted and no more." in told.lines
 
 
 def test_a_bundle_of_vectors_is_gone_on_from(model: Model, around: Surroundings) -> None:

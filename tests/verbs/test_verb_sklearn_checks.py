@@ -15,7 +15,7 @@ EXEMPT: dict[str, str] = {}
 
 
 @pytest.mark.filterwarnings("default")  # the checks provoke warnings, and judge some of them
-@parametrize_with_checks(list(ESTIMATORS), expected_failed_checks=lambda _: EXEMPT)
+@parametrize_with_checks(list(ESTIMATORS), expected_failed_checks=lambda _: EXEMPT)  # type: ignore[untyped-decorator]
 def test_it_is_an_estimator(estimator: Any, check: Any) -> None:
     check(estimator)
 

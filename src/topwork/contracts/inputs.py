@@ -68,8 +68,8 @@ class Shown:
 class Wire:
     """How one input travels over HTTP and what the form shows; a server needs nothing else of a modality.
 
-    ``in_json`` says how the bytes stand in JSON: as a string of ``base64`` or, for plain UTF-8, of ``text``, or as ``numbers``:
-    the bytes are then the list that JSON has.
+    ``in_json`` says how the bytes stand in JSON: as a string of ``base64`` or, for plain UTF-8, of ``text``; with
+    ``numbers`` they are the list of numbers that stands there.
     """
 
     in_json: Literal["base64", "text", "numbers"]

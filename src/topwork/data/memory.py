@@ -27,7 +27,7 @@ __all__ = ["dataset_of", "dataset_of_pair", "items_of", "kind_of_items", "rows_o
 class _ItemReader:
     """Encodes an item when it is its turn."""
 
-    items: Sequence[object]
+    items: Sequence[object] | Array
     modality: Modality
 
     def __call__(self, row: int) -> bytes:
@@ -138,9 +138,9 @@ def dataset_of_pair(inputs: object, labels: Sequence[object] | Array, target: st
     DataError
         It is not clear what the inputs are, or there are more or fewer labels.
     """
-    items: Sequence[object] | Array | None = items_of(inputs)
-    kind = modality("vector") if items is None else kind_of_items(items)
-    items = rows_of(inputs) if items is None else items
+    alone = items_of(inputs)
+    kind = modality("vector") if alone is None else kind_of_items(alone)
+    items = rows_of(inputs) if alone is None else alone
     if items is None or (kind.name == "text" and isinstance(items[0], str)):
         return None
     raw = [label_of(value) for value in table_of({target: labels}).column(target)]

@@ -16,7 +16,7 @@ from topwork.errors import DataError, DecodeError, UsageError
 from topwork.inputs import modality as modality_named
 from topwork.steps.goldens import require_goldens
 from topwork.steps.onward import trunk_of
-from topwork.steps.options import FitOptions, Surroundings
+from topwork.steps.options import DEFAULT_RECIPE, FitOptions, Surroundings
 from topwork.steps.order import Order
 from topwork.steps.settings import with_settings
 from topwork.tasks.numbers import is_number
@@ -47,6 +47,7 @@ def look_up(
     _require_fit(found_trunk, found_recipe, task)
     _require_kind(found_trunk, dataset)
     found_trunk = _as_long_as(found_trunk, dataset)
+    found_recipe = _recipe_for(found_trunk, found_recipe, around)
     if options.labels is not None:
         dataset = apply(dataset, read_corrections(options.labels))
     dataset = replace(dataset, understood=(*dataset.understood, *_numbers(dataset, task)))
@@ -102,6 +103,16 @@ def _as_long_as(trunk: Trunk, dataset: Dataset) -> Trunk:
     )
 
 
+def _recipe_for(trunk: Trunk, recipe: Recipe, around: Surroundings) -> Recipe:
+    """Return the recipe; in place of the default one its first rung, where a trunk has no weights to go on with."""
+    if trunk.card.n_parameters or recipe.name != DEFAULT_RECIPE:
+        return recipe
+    around.progress.say(
+        f"The trunk {trunk.card.name} has no weights to train, so the probe is fitted and no more."
+    )
+    return plugins.recipe("probe")
+
+
 def _require_fit(trunk: Trunk, recipe: Recipe, task: Task) -> None:
     """Refuse a trunk that lacks what recipe or task need."""
     for what, needs in ((f"recipe {recipe.name!r}", recipe.requires), (f"task {task.name!r}", task.needs)):
@@ -109,7 +120,7 @@ def _require_fit(trunk: Trunk, recipe: Recipe, task: Task) -> None:
             raise UsageError(
                 f"The {what} needs {', '.join(sorted(missing))} of a trunk; {trunk.card.name!r} offers "
                 f"{', '.join(sorted(trunk.card.offers)) or 'nothing'}.",
-                next_step="Choose another trunk (`topwork trunks list`), or a recipe that trains none, such as probe.",
+                next_step="Choose another trunk: `topwork trunks list`.",
             )
 
 

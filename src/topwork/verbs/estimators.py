@@ -101,7 +101,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn comes wit
     def _given(self, X: Any, y: Any) -> _Given:
         """Take inputs and truth; scikit-learn itself holds rows of numbers against its rules."""
         for name in ("n_features_in_", "feature_names_in_"):  # of an earlier fit on rows of numbers
-            vars(self).pop(name, None)
+            self.__dict__.pop(name, None)
         items = items_of(X)
         if items is None:
             numeric = isinstance(self, RegressorMixin)
