@@ -132,6 +132,11 @@ def test_what_cannot_work_is_refused(around: Surroundings) -> None:
         fit_probe(clouds(), options=FitOptions(proof="none", test_fraction=0.0, time="when"), around=around)
 
 
+def test_numbers_are_not_kept_as_features_of_themselves(around: Surroundings, tmp_path: Path) -> None:
+    fit_probe(clouds(150), options=ALL_ROWS, around=replace(around, cache_dir=tmp_path / "cache"))
+    assert not (tmp_path / "cache").exists()
+
+
 def test_the_ladder_ends_with_the_probe_where_nothing_can_be_trained(around: Surroundings) -> None:
     told = Told()
     found = topwork.fit(clouds(), options=ALL_ROWS, around=replace(around, progress=told))
