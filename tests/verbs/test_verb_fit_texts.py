@@ -29,7 +29,7 @@ def trunk(tmp_path_factory: pytest.TempPathFactory) -> str:
 def model(trunk: str, around: Surroundings, tmp_path_factory: pytest.TempPathFactory) -> Model:
     """A ladder of a few steps with its proof, on texts of several lengths."""
     folder = tmp_path_factory.mktemp("texts")
-    texts, labels = toy_texts(160)
+    texts, labels = toy_texts(240)
     texts = [f"{text} {text}" if i % 5 == 0 else text for i, text in enumerate(texts)]
     options = FitOptions(steps=30, proof="quick")
     return topwork.fit(

@@ -24,8 +24,8 @@ SPLIT = "split"
 def sides_by_name(names: Sequence[str]) -> Mapping[str, Side] | None:
     """Return the side of each table, training first, by the only word of its name that names one.
 
-    None where they are no such set: every table must name one side, training among them and another one as well. ``train-00000-of-00002.parquet`` and
-    its fellows are parts of one side.
+    None where they are no such set: every table must name one side, training among them and another one as well.
+    ``train-00000-of-00002.parquet`` and its fellows are parts of one side.
     """
     found: dict[str, Side] = {}
     for name in names:
