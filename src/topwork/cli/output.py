@@ -312,7 +312,8 @@ def _problem(one: Prediction) -> str:
 
 def show_server(url: str, wire: Wire) -> None:
     """Tell where the server is and how to talk to it."""
-    sent = """--json '{"input": "A TEXT"}'""" if wire.in_json == "text" else "-F file=@FILE"
+    sample = {"text": '"A TEXT"', "numbers": "[0.1, 2]"}.get(wire.in_json)
+    sent = f"""--json '{{"input": {sample}}}'""" if sample else "-F file=@FILE"
     say(f"Ready at {url}")
     say(f"  page   {url}/")
     say(f"  API    {url}/docs")

@@ -14,6 +14,7 @@ from typing import Literal
 from topwork import progress
 from topwork.contracts import Clock, Progress
 from topwork.data.reading import Layout, ReadOptions
+from topwork.data.split import SplitOptions
 from topwork.engines.machine import DeviceName
 from topwork.errors import UsageError
 from topwork.steps.settings import Value
@@ -53,6 +54,9 @@ class FitOptions:
         What the targets are: a task's name.
     n_folds
         Folds of cross-validation where there is no validation side.
+    test_fraction
+        Part of the rows that is held out as the test where the data bring none of their own; 0 fits on all rows, so
+        that there is no test, nor a proof.
     steps
         Optimiser steps of training, in place of a length that the budget decides.
     resume
@@ -82,6 +86,7 @@ class FitOptions:
     golden: Path | None = None
     task: str = DEFAULT_TASK
     n_folds: int = 5
+    test_fraction: float = 0.2
     steps: int | None = None
     resume: bool = False
     proof: ProofLevel = "standard"
@@ -94,6 +99,10 @@ class FitOptions:
     def reading(self) -> ReadOptions:
         """Return the part that readers of data need."""
         return ReadOptions(self.input, self.target, self.group, self.time, self.layout)
+
+    def splitting(self, seed: int) -> SplitOptions:
+        """Return the part that splits need."""
+        return SplitOptions(seed, self.group, self.time, self.test_fraction, self.n_folds)
 
 
 def _cache_dir() -> Path:

@@ -11,7 +11,7 @@ from topwork.contracts import Dataset, Split, has_one_label
 from topwork.data.check import Findings, examine, require_enough
 from topwork.data.columns import Columns
 from topwork.data.reading import read
-from topwork.data.split import SplitOptions, make_split
+from topwork.data.split import make_split
 from topwork.engines.machine import survey
 from topwork.errors import DataError
 from topwork.inputs import modality as modality_named
@@ -75,5 +75,5 @@ def _split(
     """Split as a fit would, and say how the first target was read."""
     first = next(iter(dataset.targets.values()))
     target = plugins.task(options.task).learn([first[row] for row in findings.usable])
-    how = SplitOptions(seed, options.group, options.time)
+    how = options.splitting(seed)
     return make_split(dataset, findings, target.encode(first), how), target.understood

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
-from topwork.bundle.model import BundleModel
+from topwork.bundle.model import BundleModel, open_model
 from topwork.contracts import FitRecord, Json
 from topwork.errors import DecodeError
 from topwork.steps.places import TemporaryFolder
@@ -86,7 +86,7 @@ class Prediction:
 
 
 class Model:
-    """A bundle that is open for predictions.
+    """A bundle that is open for predictions. Pickled, it travels as the bundle, which is proven where it arrives.
 
     Parameters
     ----------
@@ -125,6 +125,9 @@ class Model:
     def record(self) -> FitRecord:
         """Everything about the fit: data, metrics with intervals, settings."""
         return self.servable.bundle.record()
+
+    def __reduce__(self) -> tuple[Callable[[bytes, str], Model], tuple[bytes, str]]:
+        return _arrived, (self.path.read_bytes(), self.path.name)
 
     def prove(self) -> None:
         """Replay the golden examples; raises `ProofError` when the network answers otherwise than at its fit."""
@@ -169,6 +172,16 @@ class Model:
         target = Path(path)
         write_atomically(target, self.path.read_bytes())
         return target
+
+
+def _arrived(content: bytes, name: str) -> Model:
+    """Open a bundle that came as bytes; it lives as long as the model."""
+    folder = TemporaryFolder()
+    path = folder.path / name
+    write_atomically(path, content)
+    model = Model(open_model(path), folder)
+    model.prove()
+    return model
 
 
 class _Named:
