@@ -113,7 +113,9 @@ def test_a_task_keeps_its_contract(name: str) -> None:
     assert np.array_equal(truth, target.encode(raw), equal_nan=truth.dtype.kind == "f")
     assert known_rows(truth).tolist() == [True, True, False, True, True]
     assert target.link == task.link
-    n_labels = {"identity": 0, "hazard": 0, "cumulative": target.n_outputs + 1}.get(target.link, target.n_outputs)
+    n_labels = {"identity": 0, "hazard": 0, "cumulative": target.n_outputs + 1}.get(
+        target.link, target.n_outputs
+    )
     assert len(target.labels) == n_labels
     assert all(target.understood)
 

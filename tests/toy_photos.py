@@ -80,7 +80,9 @@ def write_graded(folder: Path, n: int = 80, *, seed: int = 0) -> Path:
     return folder / "grades.csv"
 
 
-def write_followed(folder: Path, n: int = 160, *, seed: int = 0, told: tuple[str, str] = ("no", "yes")) -> Path:
+def write_followed(
+    folder: Path, n: int = 160, *, seed: int = 0, told: tuple[str, str] = ("no", "yes")
+) -> Path:
     """Write ``n`` photos between blue and red, and a table of when each broke: the redder, the sooner.
 
     The hazard is exp(4 · redness − 2) in 100 days. Some two fifths are looked at for a while without a break. Columns

@@ -18,6 +18,8 @@ from topwork.evaluation.survival import (
     survival_metrics,
 )
 
+pytestmark = pytest.mark.filterwarnings("ignore:Starting with pandas version 4")  # lifelines asks for it
+
 
 def made(n: int, seed: int, *, tied: bool = True, strength: float = 1.0) -> tuple[Array, Array]:
     """Return truth ``[n, 2]`` and a score ``[n]`` that tells; a third is censored, and few times are different."""
@@ -101,7 +103,10 @@ def test_a_row_is_told_by_what_the_whole_would_be_without_it() -> None:
     truth, score = made(400, 5, tied=False)
     losses, whole = cox_losses(truth, score[:, None]), cox_losses(truth, score[:, None]).sum()
     without = np.array(
-        [cox_losses(np.delete(truth, i, axis=0), np.delete(score, i)[:, None]).sum() for i in range(0, 400, 8)]
+        [
+            cox_losses(np.delete(truth, i, axis=0), np.delete(score, i)[:, None]).sum()
+            for i in range(0, 400, 8)
+        ]
     )
     gone = whole - without
     told = losses[::8] + truth[:, 1].mean()

@@ -13,7 +13,7 @@ from topwork.tasks.durations import joined, parse
 def data(times: tuple[str | None, ...], events: tuple[str, ...]) -> Dataset:
     keys = tuple(f"{i}.jpg" for i in range(len(times)))
     columns = {"died": events, "site": ("a",) * len(times)}
-    return Dataset("image", keys, lambda row: b"", {"days": times}, columns=columns)
+    return Dataset("image", keys, lambda _: b"", {"days": times}, columns=columns)
 
 
 def test_a_plus_says_that_no_event_was_seen() -> None:
@@ -24,10 +24,18 @@ def test_a_plus_says_that_no_event_was_seen() -> None:
 
 @pytest.mark.parametrize(
     ("cell", "told"),
-    [("-1", "lies before 0"), ("-1+", "lies before 0"), ("1,5", "no time"), ("3 d", "no time"), ("+", "no time")],
+    [
+        ("-1", "lies before 0"),
+        ("-1+", "lies before 0"),
+        ("1,5", "no time"),
+        ("3 d", "no time"),
+        ("+", "no time"),
+    ],
 )
 def test_what_is_no_time_is_refused(cell: str, told: str) -> None:
-    with pytest.raises(DataError, match=f"1 of 3 values are none, such as '{cell[:2]}.*{told}".replace("+", r"\+")):
+    with pytest.raises(
+        DataError, match=f"1 of 3 values are none, such as '{cell[:2]}.*{told}".replace("+", r"\+")
+    ):
         parse(["1", cell, None])
 
 
@@ -56,6 +64,6 @@ def test_events_that_are_told_twice_or_nowhere_are_refused() -> None:
 
 
 def test_one_column_of_events_belongs_to_one_of_times() -> None:
-    several = Dataset("image", ("a",), lambda row: b"", {"a": ("1",), "b": ("2",)}, columns={"died": ("1",)})
+    several = Dataset("image", ("a",), lambda _: b"", {"a": ("1",), "b": ("2",)}, columns={"died": ("1",)})
     with pytest.raises(UsageError, match="there are 2 targets"):
         joined(several, "died")

@@ -22,6 +22,8 @@ from topwork.training.losses import loss_of
 from topwork.training.probe import Axes
 from topwork.training.sparse import fit_sparse
 
+pytestmark = pytest.mark.filterwarnings("ignore:Starting with pandas version 4")  # lifelines asks for it
+
 
 def problem(n: int, d: int, seed: int = 0) -> tuple[Array, Array]:
     rng = np.random.default_rng(seed)

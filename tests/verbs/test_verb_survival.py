@@ -61,7 +61,9 @@ def fits(value: Any, schema: Mapping[str, Any]) -> bool:
         return set(value) == set(schema["required"]) and all(fits(value[k], properties[k]) for k in value)
     if schema["type"] == "array":
         n = len(value)
-        return schema["minItems"] <= n <= schema["maxItems"] and all(fits(one, schema["items"]) for one in value)
+        return schema["minItems"] <= n <= schema["maxItems"] and all(
+            fits(one, schema["items"]) for one in value
+        )
     if schema["type"] == "string":
         return value in schema["enum"]
     return isinstance(value, float) and schema["minimum"] <= value <= schema.get("maximum", float("inf"))
@@ -220,7 +222,9 @@ def test_texts_have_risks_and_a_baseline_of_words(tmp_path: Path, around: Surrou
     (told,) = model.servable.explain([b"The parcel was broken."])
     assert told.value is not None
     assert told.value["answer"] == model.predict("The parcel was broken.").answer
-    again = fit_probe(columns, options=replace(options, proof="none", onward=path), trunk=trunk, around=around)
+    again = fit_probe(
+        columns, options=replace(options, proof="none", onward=path), trunk=trunk, around=around
+    )
     assert again.record.targets["stay"].test["concordance"].value > 0.5
 
 

@@ -62,8 +62,8 @@ def make_split(dataset: Dataset, findings: Findings, y: Array | None, options: S
     ----------
     y
         The first target's truth as `Target.encode` gives it, to stratify by: ``int64 [n]`` by label, ``int8 [n, k]`` by
-        the rarest label of a row, ``float64 [n, 2]`` by whether there was an event (`strata_of`). None or ``float64 [n]``
-        where there is nothing to stratify by.
+        the rarest label of a row, ``float64 [n, 2]`` by whether there was an event (`strata_of`). None or
+        ``float64 [n]`` where there is nothing to stratify by.
 
     Raises
     ------

@@ -25,7 +25,20 @@ _HAPPENED: Final = frozenset(
     | {"failed", "failure", "relapse", "relapsed", "recurred", "progressed"}
 )
 _DID_NOT: Final = frozenset(
-    {"false", "f", "no", "n", "censored", "none", "no event", "alive", "living", "lost", "survived", "healthy"}
+    {
+        "false",
+        "f",
+        "no",
+        "n",
+        "censored",
+        "none",
+        "no event",
+        "alive",
+        "living",
+        "lost",
+        "survived",
+        "healthy",
+    }
 )
 _MISSING: Final = frozenset({"", "nan"})
 _N_SHOWN: Final = 3
@@ -64,8 +77,8 @@ def _refusal(wrong: Sequence[str], n: int) -> DataError:
     what = "it lies before 0, where watching began" if is_negative else "that is no time"
     return DataError(
         f"Survival needs times from 0 on; {len(wrong):,} of {n:,} values are none, such as {shown}{more}: {what}.",
-        next_step="Write plain numbers in one unit, such as 12.5, and 12.5+ where no event was seen until then; or name "
-        "the column that says where there was one with --event.",
+        next_step="Write plain numbers in one unit, such as 12.5, and 12.5+ where no event was seen until then; or "
+        "name the column that says where there was one with --event.",
     )
 
 
@@ -98,12 +111,12 @@ def joined(dataset: Dataset, event: str) -> Dataset:
     labels = tuple(_label(time, happened) for time, happened in zip(times, cells, strict=True))
     n_lost = sum(one is not None and label is None for one, label in zip(times, labels, strict=True))
     told = f"Column {event!r} says whether the event happened at {name!r}" + (
-        f"; {n_lost:,} {'row' if n_lost == 1 else 'rows'} without a word of it have no label." if n_lost else "."
+        f"; {n_lost:,} {'row' if n_lost == 1 else 'rows'} without a word of it have no label."
+        if n_lost
+        else "."
     )
     others = {column: values for column, values in dataset.columns.items() if column != event}
-    return replace(
-        dataset, targets={name: labels}, columns=others, understood=(*dataset.understood, told)
-    )
+    return replace(dataset, targets={name: labels}, columns=others, understood=(*dataset.understood, told))
 
 
 def _no_column(dataset: Dataset, target: str, event: str) -> DataError:

@@ -285,7 +285,8 @@ class SurvivalTarget:
         wrong = pairs - in_order
         order = [row for row in np.argsort(-wrong, kind="stable")[:limit] if wrong[row] > 0]
         return tuple(
-            self._mistake(int(row), truth[row], float(scores[row, 0]), (wrong[row], pairs[row])) for row in order
+            self._mistake(int(row), truth[row], float(scores[row, 0]), (wrong[row], pairs[row]))
+            for row in order
         )
 
     def _mistake(self, row: int, truth: Array, score: float, counts: tuple[float, float]) -> Mistake:
@@ -293,7 +294,9 @@ class SurvivalTarget:
         risk, is_ = self._risk(score), self.spell(truth)
         band = self._band(score)
         told = f"{band} risk" if band else f"risk {risk:.2f}"
-        return Mistake(row, f"{is_}; {told}, {wrong / pairs:.0%} of its {pairs:,.0f} pairs in the wrong order", is_, told)
+        return Mistake(
+            row, f"{is_}; {told}, {wrong / pairs:.0%} of its {pairs:,.0f} pairs in the wrong order", is_, told
+        )
 
     # --- what a client sees -----------------------------------------------------------------------------
 
@@ -372,8 +375,8 @@ def _curves_chart(curves: Mapping[str, Survival]) -> Chart:
         "time",
         "share without the event",
         tuple(Series(f"{name} risk", _steps(one)) for name, one in curves.items()),
-        "Test rows by the band that they are given, with 95 % bands (Greenwood's, on the scale of log(−log)). Curves that "
-        "lie apart in the order of the bands show that the bands mean something.",
+        "Test rows by the band that they are given, with 95 % intervals (Greenwood's, on the scale of log(−log)). "
+        "Curves that lie apart in the order of the bands show that these mean something.",
         y_kind="share",
     )
 
@@ -395,14 +398,14 @@ def _apart(truth: Array, bands: Mapping[str, Array]) -> str:
     """Say how far the outer bands are apart."""
     if len(bands) < 2:
         return "All test rows lie in one band."
-    low, high = list(bands)[0], list(bands)[-1]
+    (low, *_, high) = bands
     rows = row_numbers(bands[low] | bands[high])
     found = hazard_ratio(truth[rows], bands[high][rows])
     if not found.is_known:
         return f"Too few events to tell how far the bands {high} and {low} are apart."
     return (
-        f"In the band {high} the event happens {found.value:.2f} times as often as in the band {low} ({found.low:.2f} to "
-        f"{found.high:.2f}, a Cox regression's hazard ratio); where that holds 1, nothing is shown."
+        f"In the band {high} the event happens {found.value:.2f} times as often as in the band {low} "
+        f"({found.low:.2f} to {found.high:.2f}, a Cox regression's hazard ratio); where that holds 1, nothing is shown."
     )
 
 

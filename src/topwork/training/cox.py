@@ -121,9 +121,7 @@ def cross_calibrate_hazards(truth: Array, scores: Array, *, seed: int) -> Array:
     if np.isnan(scores).all():
         return np.asarray(scores, np.float64)
     centred = scores - np.nanmean(scores, axis=0)
-    return cross_calibrate_by(
-        lambda t, s: Calibration(_scale(t, s), np.zeros(1)), truth, centred, seed=seed
-    )
+    return cross_calibrate_by(lambda t, s: Calibration(_scale(t, s), np.zeros(1)), truth, centred, seed=seed)
 
 
 def _scale(truth: Array, scores: Array) -> float:
