@@ -268,7 +268,7 @@ def _ability(result: TargetResult) -> Iterator[str]:
         yield f"An answer is {spell('mae', result.test['mae'].value)} off on average."
     if "concordance" in result.test:
         share = percent(result.test["concordance"].value)
-        yield f"Where it is known which of two inputs had the event first, it gives that one the higher risk in {share}."
+        yield f"Where it is known which of two had the event first, it gives that one the higher risk in {share}."
     if "coverage" in result.test:
         share = spell("coverage", result.test["coverage"].value)
         yield f"Of the true values {share} lay within the interval of their answer."
