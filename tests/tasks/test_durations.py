@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from topwork.contracts import Dataset
-from topwork.errors import DataError, UsageError
+from topwork.errors import DataError
 from topwork.tasks.durations import joined, parse
 
 
@@ -42,28 +42,22 @@ def test_what_is_no_time_is_refused(cell: str, told: str) -> None:
 def test_two_columns_become_one() -> None:
     words = ("1", "0", "Yes", "no", "dead", "ALIVE", "1.0", "censored", "")
     times: tuple[str | None, ...] = ("1", "2", "3", "4", "5", "6", "7", None, "9")
-    found = joined(data(times, words), "died")
+    found = joined(data(times, words), "died", "days")
     assert found.targets == {"days": ("1", "2+", "3", "4+", "5", "6+", "7", None, None)}
     assert list(found.columns) == ["site"]
     assert "1 row without a word of it have no label" in found.understood[-1]
-    assert "1 row" not in joined(data(("1", "2"), ("1", "0")), "died").understood[-1]
+    assert "1 row" not in joined(data(("1", "2"), ("1", "0")), "died", "days").understood[-1]
 
 
 def test_an_unclear_word_is_named_with_its_row() -> None:
     with pytest.raises(DataError, match=r"1\.jpg has '2' in the column 'died'"):
-        joined(data(("1", "2"), ("1", "2")), "died")
+        joined(data(("1", "2"), ("1", "2")), "died", "days")
 
 
 def test_events_that_are_told_twice_or_nowhere_are_refused() -> None:
     with pytest.raises(DataError, match="says it again"):
-        joined(data(("1+", "2"), ("0", "1")), "died")
+        joined(data(("1+", "2"), ("0", "1")), "died", "days")
     with pytest.raises(DataError, match="no column 'event' of events; there are: died, site"):
-        joined(data(("1", "2"), ("0", "1")), "event")
+        joined(data(("1", "2"), ("0", "1")), "event", "days")
     with pytest.raises(DataError, match="taken for the times"):
-        joined(data(("1", "2"), ("0", "1")), "days")
-
-
-def test_one_column_of_events_belongs_to_one_of_times() -> None:
-    several = Dataset("image", ("a",), lambda _: b"", {"a": ("1",), "b": ("2",)}, columns={"died": ("1",)})
-    with pytest.raises(UsageError, match="there are 2 targets"):
-        joined(several, "died")
+        joined(data(("1", "2"), ("0", "1")), "days", "days")

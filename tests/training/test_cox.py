@@ -109,6 +109,8 @@ def test_a_row_has_no_say_in_its_own_calibration() -> None:
     after = solver.cross_calibrate(truth, scores, seed=0)
     assert after[row] == pytest.approx(before[row])
     assert not np.allclose(after, before)
+    shifted = solver.cross_calibrate(truth, scores + 100, seed=0)
+    assert shifted == pytest.approx(after)
 
 
 def test_what_training_minimises_is_that_loss_with_its_slopes() -> None:

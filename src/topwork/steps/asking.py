@@ -42,7 +42,8 @@ def look_up(
     task = plugins.task(options.task)
     # A trunk that is named is found before the data are read, which may take long; the default depends on them.
     found_trunk = None if trunk is None and options.onward is None else _trunk(trunk, options)
-    dataset = with_events(read(data, options.reading()), options.event, task)
+    dataset = read(data, options.reading())
+    dataset = with_events(dataset, options.event, dict.fromkeys(dataset.targets, task))
     found_trunk = found_trunk or _trunk(DEFAULTS[dataset.modality], options)
     _require_fit(found_trunk, found_recipe, task)
     _require_kind(found_trunk, dataset)

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from topwork.contracts import Array, Dataset
-from topwork.errors import DataError, UsageError
+from topwork.errors import DataError
 from topwork.tasks.numbers import is_number
 
 __all__ = ["CENSORED", "joined", "parse"]
@@ -82,8 +82,8 @@ def _refusal(wrong: Sequence[str], n: int) -> DataError:
     )
 
 
-def joined(dataset: Dataset, event: str) -> Dataset:
-    """Return the data set with its times and a column that says whether the event happened as one column of targets.
+def joined(dataset: Dataset, event: str, target: str) -> Dataset:
+    """Return the data set with a target of times and a column that says whether the event happened as one.
 
     Rows without a time or without an event have no label.
 
@@ -91,32 +91,31 @@ def joined(dataset: Dataset, event: str) -> Dataset:
     ------
     DataError
         There is no such column, a value of it is unclear, or the times say themselves where an event was seen.
-    UsageError
-        There are several targets.
     """
-    if len(dataset.targets) != 1:
-        raise UsageError(
-            f"The column {event!r} tells events of one column of times; there are {len(dataset.targets)} targets.",
-            next_step="Name one column of times with --target.",
-        )
-    ((name, times),) = dataset.targets.items()
+    times = dataset.targets[target]
     if event not in dataset.columns:
-        raise _no_column(dataset, name, event)
+        raise _no_column(dataset, target, event)
     if any(one is not None and one.strip().endswith(CENSORED) for one in times):
         raise DataError(
-            f"Column {name!r} says itself, by a {CENSORED!r}, where no event was seen; column {event!r} says it again.",
+            f"Column {target!r} says itself, by a {CENSORED!r}, where no event was seen, and column {event!r} "
+            "says it again.",
             next_step=f"Leave --event out, or take the {CENSORED!r} out of the times.",
         )
     cells = [_is_event(dataset, row, event) for row in range(len(dataset))]
     labels = tuple(_label(time, happened) for time, happened in zip(times, cells, strict=True))
     n_lost = sum(one is not None and label is None for one, label in zip(times, labels, strict=True))
-    told = f"Column {event!r} says whether the event happened at {name!r}" + (
+    told = f"Column {event!r} says whether the event happened at {target!r}" + (
         f"; {n_lost:,} {'row' if n_lost == 1 else 'rows'} without a word of it have no label."
         if n_lost
         else "."
     )
     others = {column: values for column, values in dataset.columns.items() if column != event}
-    return replace(dataset, targets={name: labels}, columns=others, understood=(*dataset.understood, told))
+    return replace(
+        dataset,
+        targets={**dataset.targets, target: labels},
+        columns=others,
+        understood=(*dataset.understood, told),
+    )
 
 
 def _no_column(dataset: Dataset, target: str, event: str) -> DataError:

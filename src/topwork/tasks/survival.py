@@ -246,7 +246,10 @@ class SurvivalTarget:
                 *(
                     ()
                     if time is None
-                    else (_share(curves[name].at(time)), f"{self._left(time, scores[own]).mean():.1%}")
+                    else (
+                        _share(curves[name].at(time)),
+                        f"{100 * self._left(time, scores[own]).mean():.1f} %",
+                    )
                 ),
             )
             for name, own in bands.items()

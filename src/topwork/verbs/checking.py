@@ -57,7 +57,8 @@ def check(
     """
     options, around = options or FitOptions(), around or Surroundings()
     task = plugins.task(options.task)
-    dataset = with_events(read(data, options.reading()), options.event, task)
+    dataset = read(data, options.reading())
+    dataset = with_events(dataset, options.event, dict.fromkeys(dataset.targets, task))
     modality = modality_named(dataset.modality)
     decode = partial(modality.decode, preprocessing=modality.inspection_preprocessing())
     seen = inspect(dataset, decode, n_threads=survey().n_cores, progress=around.progress)

@@ -142,7 +142,7 @@ def compare(
     began_s = around.clock() if around.began_s is None else around.began_s
     models = load(a, around=around), load(b, around=around)
     dataset = read(Path(data), options.reading())
-    dataset = with_events_again(dataset, options.event, *(model.record for model in models))
+    dataset = with_events_again(dataset, options.event, [model.servable for model in models])
     for model in models:
         require_modality(model, dataset)
     pairs, notes = _pairs(models, dataset)

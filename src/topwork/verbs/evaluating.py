@@ -138,7 +138,7 @@ def _renderer(report: Path) -> Callable[[FitRecord], str]:
 
 def _score(model: Model, data: str | Path | Columns, options: FitOptions, around: Surroundings) -> _Judgeable:
     """Read the data, score every row, and leave out what the model was fitted on."""
-    dataset = with_events_again(read(data, options.reading()), options.event, model.record)
+    dataset = with_events_again(read(data, options.reading()), options.event, [model.servable])
     dataset = _named_as(model, dataset)
     for line in (dataset.layout, *dataset.understood):
         around.progress.say(line)
