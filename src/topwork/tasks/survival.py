@@ -94,10 +94,14 @@ class SurvivalTarget:
     @property
     def understood(self) -> tuple[str, ...]:
         """Say how many events there are to learn from."""
-        few = "; so few say little of what makes it likely" if self.n_events < _FEW_EVENTS else ""
+        note = "; so few say little of what makes it likely" if self.n_events < _FEW_EVENTS else ""
+        if not self.n_censored:
+            note += (
+                "; if some are not, write their times as 12.5+, or name the column that says it with --event"
+            )
         span = f"{self._spelled(self.first)} to {self._spelled(self.last)}"
         return (
-            f"Times from {span}, of which {self.n_events:,} are events and {self.n_censored:,} are not{few}.",
+            f"Times from {span}, of which {self.n_events:,} are events and {self.n_censored:,} are not{note}.",
         )
 
     @property
