@@ -67,7 +67,8 @@ def make_split(dataset: Dataset, findings: Findings, y: Array | None, options: S
     ----------
     y
         The first target's truth as `Target.encode` gives it, to stratify by: ``int64 [n]`` by label, ``int8 [n, k]`` by
-        the rarest label of a row (`strata_of`). None or floats where there is nothing to stratify by.
+        the rarest label of a row, ``float64 [n, 2]`` by whether there was an event (`strata_of`). None or
+        ``float64 [n]`` where there is nothing to stratify by.
 
     Raises
     ------
@@ -145,7 +146,7 @@ def _column(dataset: Dataset, name: str) -> Sequence[str | None]:
 
 
 def _is_stratified(y: Array | None) -> bool:
-    return y is not None and y.dtype.kind in "iu"
+    return y is not None and (y.dtype.kind in "iu" or y.ndim > 1)
 
 
 def _strata(y: Array | None, n: int) -> Array:

@@ -14,6 +14,7 @@ from topwork.data.corrections import apply, read_corrections
 from topwork.data.reading import read
 from topwork.errors import DataError, DecodeError, UsageError
 from topwork.inputs import modality as modality_named
+from topwork.steps.events import with_events
 from topwork.steps.goldens import require_goldens
 from topwork.steps.onward import trunk_of
 from topwork.steps.options import DEFAULT_RECIPE, FitOptions, Surroundings
@@ -43,6 +44,7 @@ def look_up(
     # A trunk that is named is found before the data are read, which may take long; the default depends on them.
     found_trunk = None if trunk is None and options.onward is None else _trunk(trunk, options)
     dataset = read(data, options.reading())
+    dataset = with_events(dataset, options.event, dict.fromkeys(dataset.targets, task))
     found_trunk = found_trunk or _trunk(DEFAULTS[dataset.modality], options)
     _require_fit(found_trunk, found_recipe, task)
     _require_kind(found_trunk, dataset)

@@ -75,6 +75,8 @@ class FitOptions:
         What a wrong answer costs, in units of having a person answer; gives the probability to answer from.
     recipe_settings
         The recipe's own settings by name, in place of their defaults; words are read as what the setting is.
+    event
+        Column that says whether the event happened at the time of its row, where the target is a column of times.
     """
 
     input: str | None = None
@@ -95,6 +97,7 @@ class FitOptions:
     labels: Path | None = None
     error_cost: float | None = None
     recipe_settings: Mapping[str, Value] = field(default_factory=dict)
+    event: str | None = None
 
     def reading(self) -> ReadOptions:
         """Return the part that readers of data need."""

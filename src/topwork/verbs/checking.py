@@ -16,6 +16,7 @@ from topwork.engines.machine import survey
 from topwork.errors import DataError
 from topwork.inputs import modality as modality_named
 from topwork.steps.duplicates import near_pairs
+from topwork.steps.events import with_events
 from topwork.steps.options import FitOptions, Surroundings
 from topwork.training.reading import inspect
 
@@ -55,11 +56,13 @@ def check(
         The layout cannot be understood at all.
     """
     options, around = options or FitOptions(), around or Surroundings()
+    task = plugins.task(options.task)
     dataset = read(data, options.reading())
+    dataset = with_events(dataset, options.event, dict.fromkeys(dataset.targets, task))
     modality = modality_named(dataset.modality)
     decode = partial(modality.decode, preprocessing=modality.inspection_preprocessing())
     seen = inspect(dataset, decode, n_threads=survey().n_cores, progress=around.progress)
-    numeric = () if has_one_label(plugins.task(options.task).link) else tuple(dataset.targets)
+    numeric = () if has_one_label(task.link) else tuple(dataset.targets)
     findings = examine(dataset, seen.inspections, near_pairs(seen, modality), numeric)
     try:
         require_enough(findings, dataset)

@@ -48,6 +48,7 @@ from topwork.proof.proving import Case, prove
 from topwork.report.html import render_html
 from topwork.steps.asking import look_up
 from topwork.steps.duplicates import near_pairs
+from topwork.steps.events import EVENT_SETTING
 from topwork.steps.goldens import golden_inputs
 from topwork.steps.languages import foreign
 from topwork.steps.material import TrunkMaterial, resources_of
@@ -448,6 +449,7 @@ def _settings(order: Order, preparation: Preparation) -> dict[str, str]:
         "trunk identity": order.trunk.identity,
         "packages": packages(),
         **{f"recipe's {name}": str(value) for name, value in order.options.recipe_settings.items()},
+        **({} if order.options.event is None else {EVENT_SETTING: order.options.event}),
         **platform_settings(),
     }
 

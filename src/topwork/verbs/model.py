@@ -28,8 +28,8 @@ class Prediction:
         Name of the input: its path, the beginning of a text, or its number.
     answer
         For a classification ``{"label": …, "probabilities": {…}}``, for several labels at once ``{"labels": […],
-        "probabilities": {…}}``, for a regression ``{"value": …, "low": …, "high": …}``; None where it
-        could not be read.
+        "probabilities": {…}}``, for a regression ``{"value": …, "low": …, "high": …}``, for survival
+        ``{"risk": …, "band": …, "survival": […]}``; None where it could not be read.
     problem
         Why it could not be read; None where it could.
     """
@@ -74,6 +74,25 @@ class Prediction:
     def high(self) -> float | None:
         """Where the number's interval ends, where it has one."""
         return self._number("high")
+
+    @property
+    def risk(self) -> float | None:
+        """How many times as often as of the average input the event is to be expected, where the answer says it."""
+        return self._number("risk")
+
+    @property
+    def band(self) -> str | None:
+        """The band of that risk, where it has one."""
+        found = (self.answer or {}).get("band")
+        return found if isinstance(found, str) else None
+
+    @property
+    def survival(self) -> Mapping[float, float]:
+        """Time to the share of such inputs that is left without the event then; empty where the answer says none."""
+        found = (self.answer or {}).get("survival")
+        rows = [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
+        pairs = ((one.get("time"), one.get("probability")) for one in rows)
+        return {time: share for time, share in pairs if isinstance(time, float) and isinstance(share, float)}
 
     @property
     def is_bounded(self) -> bool:
