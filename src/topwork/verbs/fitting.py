@@ -40,7 +40,7 @@ from topwork.data.check import examine, require_enough
 from topwork.data.columns import Columns
 from topwork.data.corrections import free_name, write_suspects
 from topwork.data.reading import name_of, spelled
-from topwork.data.split import SplitOptions, make_folds, make_split
+from topwork.data.split import make_folds, make_split
 from topwork.engines.choice import build, reference
 from topwork.engines.grafting import graft
 from topwork.errors import DataError
@@ -48,6 +48,7 @@ from topwork.proof.proving import Case, prove
 from topwork.report.html import render_html
 from topwork.steps.asking import look_up
 from topwork.steps.duplicates import near_pairs
+from topwork.steps.events import EVENT_SETTING
 from topwork.steps.goldens import golden_inputs
 from topwork.steps.languages import foreign
 from topwork.steps.material import TrunkMaterial, resources_of
@@ -239,12 +240,15 @@ def read_rows(order: Order, preparation: Preparation) -> Reading:
     """Read every row; features come out of the cache, or from the engine once it is ready."""
     cache = open_cache(order.around)
     outputs = {"features": order.trunk.card.n_features}
-    runner = Runner(preparation.engine, outputs, (cache, preparation.key()))
+    # What costs nothing to compute is not kept.
+    store = (cache, preparation.key()) if order.trunk.card.n_parameters else None
+    runner = Runner(preparation.engine, outputs, store)
     decode = partial(order.modality.decode, preprocessing=order.trunk.preprocessing)
     reading = read_features(
         order.dataset, decode, runner, n_threads=preparation.machine.n_cores, progress=order.around.progress
     )
-    remember_speed(reading, order.trunk.card.name, preparation, order.around)
+    if store is not None:
+        remember_speed(reading, order.trunk.card.name, preparation, order.around)
     if reading.n_cached:
         order.around.progress.say(
             f"Features of {reading.n_cached} of {len(order.dataset)} inputs were cached."
@@ -263,7 +267,7 @@ def assign(order: Order, reading: Reading) -> Rows:
     for line in findings.lines:
         order.around.progress.say(line)
     require_enough(findings, dataset)
-    how = SplitOptions(order.seed, order.options.group, order.options.time, n_folds=order.options.n_folds)
+    how = order.options.splitting(order.seed)
     first = next(iter(dataset.targets.values()))
     coarse = order.task.learn([first[row] for row in findings.usable]).encode(first)
     split = make_split(dataset, findings, coarse, how)
@@ -445,6 +449,7 @@ def _settings(order: Order, preparation: Preparation) -> dict[str, str]:
         "trunk identity": order.trunk.identity,
         "packages": packages(),
         **{f"recipe's {name}": str(value) for name, value in order.options.recipe_settings.items()},
+        **({} if order.options.event is None else {EVENT_SETTING: order.options.event}),
         **platform_settings(),
     }
 
@@ -464,7 +469,7 @@ def _call(
 def _contents(order: Order, rows: Rows, fitted: Fitted, graph: Graph, record: FitRecord) -> Contents:
     """Put together what goes into the bundle, the golden examples answered in fp32."""
     engine = build(reference(), graph, n_threads=1, n_streams=1)
-    inputs = golden_inputs(order.dataset, rows.split.train, rows.inspections, order.modality, order.options)
+    inputs = golden_inputs(order, rows.split.train, rows.inspections)
     return Contents(
         name=record.name,
         graph=graph,
