@@ -6,10 +6,11 @@ Run as a process of its own: ``python -m benchmarks.encoder_side JSON`` prints h
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
+
+from safetensors.torch import load_file, save_file
 
 from benchmarks.text_sides import TRUNK
 from topwork import plugins
@@ -42,7 +43,10 @@ def main() -> None:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(json.dumps(content), encoding="utf-8")
     (folder / "tokenizer.json").write_text(trunk.tokenizer(), encoding="utf-8")
-    shutil.copyfile(trunk.fetch(Path(asked["cache"]), Quiet()), folder / "model.safetensors")
+    tensors = load_file(trunk.fetch(Path(asked["cache"]), Quiet()))
+    save_file(
+        tensors, folder / "model.safetensors", {"format": "pt"}
+    )  # transformers reads no file without it
     print(json.dumps({"window": window}))
 
 

@@ -76,7 +76,7 @@ class TrunkMaterial:
     @property
     def is_ragged(self) -> bool:
         """Whether inputs come in several sizes, as two of nobody's show that differ in length."""
-        short, long = self.modality.synthetic(2, seed=0)
+        short, long = self.modality.synthetic(2, 0, self.trunk.preprocessing)
         shapes = {self.modality.decode(one, self.trunk.preprocessing).tensor.shape for one in (short, long)}
         return len(shapes) > 1
 

@@ -55,7 +55,7 @@ class EncoderTrunk:
     @property
     def rates(self) -> Rates:
         """Return the peak rates at which AdamW tunes it without losing what it knows."""
-        return Rates(lowest=2e-5, highest=1e-4, head=1e-3)
+        return Rates(lowest=5e-5, highest=2e-4, head=1e-3)
 
     def fetch(self, cache_dir: Path, progress: Progress) -> Path:
         """Bring the weights here; see `WeightSource.fetch`."""
