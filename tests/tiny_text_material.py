@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from tiny_material import accuracy
-from topwork.contracts import Array, Budget, FitJob, Fold, Goal, Rates, Resources, Stage, padded
+from topwork.contracts import Array, Budget, FitJob, Fold, Goal, Rates, Resources, Stage, Words, padded
 from topwork.progress import Quiet
 from topwork.trunks.encoders import Encoder, build, stages
 from topwork.trunks.token_network import TokenNetwork
@@ -71,6 +71,10 @@ class TinyTextMaterial:
     def variant(self, row: int, draw: np.random.Generator) -> Array:
         del draw
         return self.example(row)
+
+    def words(self, network: torch.nn.Module) -> Words | None:
+        del network
+        return None
 
 
 def windows(n: int, seed: int = 0) -> tuple[list[Array], Array]:

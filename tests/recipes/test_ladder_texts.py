@@ -129,7 +129,7 @@ class InBf16(TinyTextMaterial):
 
 
 def test_in_bf16_it_climbs_as_well_and_comes_out_the_same_again() -> None:
-    fits = []
+    fits: list[Fitted] = []
     for _ in range(2):
         job = tiny_text_job(n_steps=N_STEPS)
         assert isinstance(job.material, TinyTextMaterial)

@@ -21,8 +21,13 @@ _TOGETHER = 2048
 _ATTENTION = "_attn_implementation"
 """Where transformers looks up how a network attends."""
 
-Summed: TypeAlias = tuple[torch.Tensor, torch.Tensor]
-"""The sum over the tokens of each window ``[n, d]`` that are pooled, and their number ``[n, 1]``."""
+_LOWEST = torch.finfo(torch.bfloat16).min
+
+Summed: TypeAlias = tuple[torch.Tensor, ...]
+"""The sum over the tokens of each window ``[n, d]`` that are pooled, and their number ``[n, 1]``.
+
+With ``concat`` the same of the first token follow, and the maximum over all tokens ``[n, d]``.
+"""
 
 
 class _ReachedError(Exception):
@@ -41,10 +46,11 @@ class TokenNetwork(torch.nn.Module):
         Maps ``input_ids`` and a mask ``[n, 1, 1, w]`` (0 for tokens, far below for padding) to
         ``last_hidden_state [n, w, d]``.
     pooling
-        ``mean`` over all tokens of a text, or of the ``first`` token of its windows.
+        ``mean`` over all tokens of a text, or of the ``first`` token of its windows; ``concat`` puts side by side the
+        first token, the maximum over all tokens, and their mean.
     """
 
-    def __init__(self, trunk: torch.nn.Module, pooling: Literal["mean", "first"]) -> None:
+    def __init__(self, trunk: torch.nn.Module, pooling: Literal["mean", "first", "concat"]) -> None:
         super().__init__()
         self.trunk = trunk
         self.pooling = pooling
@@ -53,13 +59,13 @@ class TokenNetwork(torch.nn.Module):
         """Map ``int32 [n, k, w]`` (token id + 1, 0 where nothing is) to features ``float [n, d]``."""
         windows = tokens.flatten(0, 1)
         if torch.onnx.is_in_onnx_export():
-            return _of_texts(self.summed(windows), tokens.shape[0], tokens.shape[1])
+            return self._of_texts(self.summed(windows), tokens.shape[0], tokens.shape[1])
         found = _in_turn(windows > 0, lambda some, longest: self.summed(windows[some, :longest]))
-        return _of_texts(found, tokens.shape[0], tokens.shape[1])
+        return self._of_texts(found, tokens.shape[0], tokens.shape[1])
 
     def summed(self, windows: torch.Tensor) -> Summed:
         """Return what windows ``[n, w]`` come to, before windows of one text are put together."""
-        return self._pooled(self._hidden(windows), windows > 0)
+        return self._pooled(self.states(windows), windows > 0)
 
     def below(self, tokens: torch.Tensor, first: torch.nn.Module) -> torch.Tensor:
         """Return what the layer ``first`` is given for each token, ``[n, k, w, d]``; 0 where nothing is."""
@@ -84,9 +90,9 @@ class TokenNetwork(torch.nn.Module):
         def summed(some: torch.Tensor, longest: int) -> Summed:
             there = here[some, :longest]
             with _entering(first, lower, windows[some, :longest]):
-                return self._pooled(self._hidden(there.int()), there)
+                return self._pooled(self.states(there.int()), there)
 
-        return _of_texts(_in_turn(here, summed), states.shape[0], states.shape[1])
+        return self._of_texts(_in_turn(here, summed), states.shape[0], states.shape[1])
 
     def _states_at(self, first: torch.nn.Module, windows: torch.Tensor) -> torch.Tensor:
         def leave(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
@@ -94,22 +100,20 @@ class TokenNetwork(torch.nn.Module):
 
         hook = first.register_forward_pre_hook(leave)
         try:
-            self._hidden(windows)
+            self.states(windows)
         except _ReachedError as reached:
             return reached.states
         finally:
             hook.remove()
         raise RuntimeError("The network never came to that layer.")
 
-    def _hidden(self, windows: torch.Tensor) -> torch.Tensor:
-        """Return the last states ``[n, w, d]`` of windows of tokens ``[n, w]``."""
+    def states(self, windows: torch.Tensor) -> torch.Tensor:
+        """Map windows ``int32 [n, w]`` to the states of their tokens ``float [n, w, d]``."""
         here = windows > 0
         # A window of nothing would leave its tokens no other to look at, and they would become NaN.
         seen = here | (torch.arange(windows.shape[1], device=windows.device) == 0)
         # Added to the scores of attention: the one form that every kind of network takes, and that exports.
-        mask = torch.zeros(windows.shape, device=windows.device).masked_fill(
-            ~seen, torch.finfo(torch.bfloat16).min
-        )
+        mask = torch.zeros(windows.shape, device=windows.device).masked_fill(~seen, _LOWEST)
         ids = (windows - 1).clamp(min=0).long()
         with _attending(self.trunk, here.device.type):
             answer: Any = self.trunk(input_ids=ids, attention_mask=mask[:, None, None, :])
@@ -119,16 +123,27 @@ class TokenNetwork(torch.nn.Module):
     def _pooled(self, hidden: torch.Tensor, here: torch.Tensor) -> Summed:
         if hidden.dtype != torch.float32:
             hidden = hidden.float()  # bf16 cannot even count to 257
+        there = here[:, :1].to(hidden.dtype)
+        first = hidden[:, 0] * there, there
         if self.pooling == "first":
-            there = here[:, :1].to(hidden.dtype)
-            return hidden[:, 0] * there, there
+            return first
         weight = here[..., None].to(hidden.dtype)
-        return (hidden * weight).sum(1), weight.sum(1)
+        every = (hidden * weight).sum(1), weight.sum(1)
+        if self.pooling == "mean":
+            return every
+        return *every, *first, hidden.masked_fill(~here[..., None], _LOWEST).amax(1)
+
+    def _of_texts(self, parts: Summed, n: int, k: int) -> torch.Tensor:
+        """Put the k windows of each of n texts together."""
+        mean = _mean(parts[0], parts[1], n, k)
+        if self.pooling != "concat":
+            return mean
+        most = parts[4].reshape(n, k, mean.shape[1]).amax(1)
+        return torch.cat([_mean(parts[2], parts[3], n, k), most, mean], dim=1)
 
 
-def _of_texts(found: Summed, n: int, k: int) -> torch.Tensor:
-    """Put the windows of each of ``n`` texts together."""
-    total, count = found
+def _mean(total: torch.Tensor, count: torch.Tensor, n: int, k: int) -> torch.Tensor:
+    """Return the mean over the k windows of each of n texts."""
     of_text = count.reshape(n, k, 1).sum(1)
     return total.reshape(n, k, total.shape[1]).sum(1) / of_text.clamp(min=1)
 
@@ -137,11 +152,13 @@ def _in_turn(here: torch.Tensor, summed: Callable[[torch.Tensor, int], Summed]) 
     """Compute windows of like length together, and empty ones not at all."""
     groups = list(_groups(here))
     done = [summed(some, longest) for some, longest in groups]
-    totals, counts = (torch.cat(several) for several in zip(*done, strict=True))
+    parts = (torch.cat(several) for several in zip(*done, strict=True))
     order = torch.cat([some for some, _ in groups])
-    total = totals.new_zeros(len(here), totals.shape[1]).index_copy(0, order, totals)
-    count = counts.new_zeros(len(here), 1).index_copy(0, order, counts)
-    return total, count
+    blanks = (0.0, 0.0, 0.0, 0.0, _LOWEST)  # what an empty window adds to sums, and to a maximum
+    return tuple(
+        one.new_full((len(here), one.shape[1]), blank).index_copy(0, order, one)
+        for one, blank in zip(parts, blanks, strict=False)
+    )
 
 
 def _groups(here: torch.Tensor) -> Iterator[tuple[torch.Tensor, int]]:
