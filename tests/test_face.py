@@ -31,6 +31,7 @@ FACE = {
     "evaluate",
     "find_rate",
     "fit",
+    "keep",
     "load",
     "predict",
     "serve",

@@ -7,7 +7,7 @@ into an answer. Memory is bounded by the few chunks that are under way, however 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -292,6 +292,7 @@ def open_model(
     n_threads: int | None = None,
     n_streams: int | None = None,
     restore: Restore | None = None,
+    only: Collection[str] = (),
 ) -> BundleModel:
     """Open a bundle and compile its graph in the engine that suits this machine.
 
@@ -308,13 +309,15 @@ def open_model(
         stream over all threads answers a single input soonest.
     restore
         Makes the targets; by default the installed tasks do.
+    only
+        Targets to answer for; the heads of the others are not computed. Empty for all of them.
 
     Raises
     ------
     BundleError
         The bundle is damaged, tampered with or too new.
     UsageError
-        There is no such file, or no such engine.
+        There is no such file, no such engine, or no such target.
     """
     from topwork import inputs
     from topwork.engines import build, choose, survey
@@ -322,6 +325,7 @@ def open_model(
     here = survey()
     chosen = _choose(engine, choose(replace(here, has_cuda=False)))
     bundle = open_bundle(path, restore)
+    bundle = bundle.only(only) if only else bundle
     modality = inputs.modality(bundle.manifest.modality)
     graph = bundle.graph()
     n_threads = n_threads or here.n_cores

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from topwork.cli.lines import number, one_line, put, put_json, put_table, say
+from topwork.cli.sources import asked_again
 from topwork.errors import UsageError
 
 if TYPE_CHECKING:
     from topwork.contracts import FitRecord, TargetResult, Wire
-    from topwork.verbs import FitEstimate, Model, Prediction, RateSearch
+    from topwork.verbs import FitEstimate, FitOptions, Model, Prediction, RateSearch
 
 __all__ = [
     "breakable",
@@ -100,7 +101,7 @@ def _example(record: FitRecord) -> str:
     return '"A TEXT"' if modality(record.trunk.modality).wire.in_json == "text" else "FILE"
 
 
-def show_estimate(found: FitEstimate, data: Path, *, as_json: bool) -> None:
+def show_estimate(found: FitEstimate, data: Path, options: FitOptions, *, as_json: bool) -> None:
     """Tell what a fit would take."""
     if as_json:
         ranges = [{"name": f.name, "unit": f.unit, "low": f.low, "high": f.high} for f in found.forecasts]
@@ -121,10 +122,12 @@ def show_estimate(found: FitEstimate, data: Path, *, as_json: bool) -> None:
     put("The rung longer is climbed only where the one before was a gain; the proof takes its own time.")
     say()
     say("Next:")
-    say(f"  topwork fit {shlex.quote(str(data))} --budget TIME   never longer than that")
+    say(
+        f"  topwork fit {shlex.quote(str(data))}{asked_again(options)} --budget TIME   never longer than that"
+    )
 
 
-def show_rates(found: RateSearch, data: Path, *, as_json: bool) -> None:
+def show_rates(found: RateSearch, data: Path, options: FitOptions, *, as_json: bool) -> None:
     """Tell what a sweep of the learning rate suggests, and where its curve is drawn."""
     plot = None if found.plot is None else str(found.plot)
     if as_json:
@@ -140,7 +143,8 @@ def show_rates(found: RateSearch, data: Path, *, as_json: bool) -> None:
     say()
     say("Next:")
     valley = found.suggestions["valley"]
-    say(f"  topwork fit {shlex.quote(str(data))} --recipe full --set rate={valley:.1e}")
+    words = f"{shlex.quote(str(data))}{asked_again(options)}"
+    say(f"  topwork fit {words} --recipe full --set rate={valley:.1e}")
 
 
 def _span(seconds: float) -> str:
@@ -238,14 +242,17 @@ def _named(model: Model, inputs: Sequence[object]) -> Iterator[Prediction]:
 
 
 def _write_text(predictions: Iterable[Prediction], model: Model) -> int:
-    del model
+    names = list(model.servable.targets)
     n_good = 0
     for one in predictions:
         if one.answer is None:
             say(f"{one.input}: {_problem(one)}")
             continue
         n_good += 1
-        put(f"{one.input}\t{_in_words(one)}")
+        told = (
+            [f"{name}: {_in_words(one.of(name))}" for name in names] if len(names) > 1 else [_in_words(one)]
+        )
+        put(f"{one.input}\t{'; '.join(told)}")
     return n_good
 
 
@@ -275,7 +282,10 @@ def _write_jsonl(predictions: Iterable[Prediction], model: Model) -> int:
 def _write_csv(predictions: Iterable[Prediction], model: Model) -> int:
     labels = {name: target.labels for name, target in model.servable.targets.items()}
     if len(labels) != 1:
-        raise UsageError("CSV holds one target; this model has several.", next_step="Use --format jsonl.")
+        raise UsageError(
+            "CSV holds one target; this model has several.",
+            next_step="Name one with --only, or use --format jsonl.",
+        )
     names = next(iter(labels.values()))
     table = csv.writer(sys.stdout, lineterminator="\n")
     if not names:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from topwork.data.reading import read
 from topwork.errors import UsageError
 from topwork.inputs import modality as modality_named
 from topwork.steps.goldens import require_goldens
+from topwork.steps.kinds import require_tasks, tasks_of
 from topwork.steps.onward import trunk_of
 from topwork.steps.options import FitOptions, Surroundings
 from topwork.steps.order import Order
@@ -38,35 +39,38 @@ def look_up(
 ) -> Order:
     """Turn names into objects and say what the data set was taken for."""
     found_recipe = with_settings(plugins.recipe(recipe), options.recipe_settings)
-    task = plugins.task(options.task)
+    require_tasks(options.task)
     # A trunk that is named is found before the data are read, which may take long; the default depends on them.
     found_trunk = None if trunk is None and options.onward is None else _trunk(trunk, options)
     dataset = read(data, options.reading())
     found_trunk = found_trunk or _trunk(DEFAULTS[dataset.modality], options)
-    _require_fit(found_trunk, found_recipe, task)
+    tasks = tasks_of(options.task, dataset.targets)
+    _require_fit(found_trunk, found_recipe, tasks)
     _require_kind(found_trunk, dataset)
     if options.labels is not None:
         dataset = apply(dataset, read_corrections(options.labels))
-    dataset = replace(dataset, understood=(*dataset.understood, *_numbers(dataset, task)))
+    dataset = replace(dataset, understood=(*dataset.understood, *_numbers(dataset, tasks)))
     for line in (dataset.layout, *dataset.understood):
         around.progress.say(line)
     modality = modality_named(dataset.modality)
     require_goldens(options, modality)
-    order = Order(dataset, modality, found_trunk, found_recipe, task, seed, budget, options, around)
+    order = Order(dataset, modality, found_trunk, found_recipe, tasks, seed, budget, options, around)
     _require_slices(order)
     _require_cost(order)
     return order
 
 
-def _numbers(dataset: Dataset, task: Task) -> Iterator[str]:
+def _numbers(dataset: Dataset, tasks: Mapping[str, Task]) -> Iterator[str]:
     """Say which targets look like numbers to be predicted, where they are taken for labels."""
-    for name, raw in dataset.targets.items() if has_classes(task.link) else ():
+    for name, raw in dataset.targets.items():
+        if not has_classes(tasks[name].link):
+            continue
         values = [one for one in raw if one is not None]
         n_different = len(set(values))
         if n_different > max(_MANY, len(values) // _MANY) and all(map(is_number, values)):
             yield (
                 f"Column {name!r} holds {n_different:,} different numbers, and each is taken for a label of its own; "
-                "`--task regression` predicts the number."
+                f"`--task {f'{name}=' if len(tasks) > 1 else ''}regression` predicts the number."
             )
 
 
@@ -78,9 +82,10 @@ def _trunk(name: str | None, options: FitOptions) -> Trunk:
     return trunk_of(options.onward, name)
 
 
-def _require_fit(trunk: Trunk, recipe: Recipe, task: Task) -> None:
+def _require_fit(trunk: Trunk, recipe: Recipe, tasks: Mapping[str, Task]) -> None:
     """Refuse a trunk that lacks what recipe or task need."""
-    for what, needs in ((f"recipe {recipe.name!r}", recipe.requires), (f"task {task.name!r}", task.needs)):
+    asked = [(f"task {task.name!r}", task.needs) for task in tasks.values()]
+    for what, needs in ((f"recipe {recipe.name!r}", recipe.requires), *asked):
         if missing := needs - trunk.card.offers:
             raise UsageError(
                 f"The {what} needs {', '.join(sorted(missing))} of a trunk; {trunk.card.name!r} offers "
@@ -130,9 +135,10 @@ def _require_cost(order: Order) -> None:
         It is negative, infinite or no number, or answers are neither right nor wrong.
     """
     cost = order.options.error_cost
-    if cost is not None and not has_classes(order.task.link):
+    if cost is not None and not any(has_classes(task.link) for task in order.tasks.values()):
+        names = ", ".join(dict.fromkeys(repr(task.name) for task in order.tasks.values()))
         raise UsageError(
-            f"Got a cost of errors, {cost:g}; the task {order.task.name!r} has no answers that are right or wrong.",
+            f"Got a cost of errors, {cost:g}; the task {names} has no answers that are right or wrong.",
             next_step="Leave --error-cost out; what an answer is worth is told by its interval.",
         )
     if cost is not None and not 0 <= cost < float("inf"):

@@ -54,8 +54,7 @@ def _from_training(
     dataset: Dataset, train: Array, seen: Sequence[Inspection], modality: Modality
 ) -> list[tuple[str, bytes]]:
     """Take small files of as many labels as there are, so that the bundle stays small."""
-    labels = next(iter(dataset.targets.values()))
-    found: dict[str | None, tuple[str, bytes]] = {}
+    found: dict[tuple[str, str] | None, tuple[str, bytes]] = {}
     spare: list[tuple[str, bytes]] = []
     step = max(1, len(train) // _LOOK_AT)
     for row in train[::step]:
@@ -63,12 +62,19 @@ def _from_training(
             encoded = dataset.read(int(row))
             if len(encoded) <= _LARGEST_BYTES and sha256(encoded).digest() == seen[int(row)].content:
                 one = (dataset.keys[int(row)], encoded)
-                spare.append(one) if labels[int(row)] in found else found.setdefault(labels[int(row)], one)
+                label = _label_of(dataset, int(row))
+                spare.append(one) if label in found else found.setdefault(label, one)
         if len(found) >= _N:
             break
     chosen = [*found.values(), *spare][:_N]
     missing = max(0, 2 - len(chosen))
     return chosen + [(f"synthetic {i}", one) for i, one in enumerate(modality.synthetic(missing, seed=0))]
+
+
+def _label_of(dataset: Dataset, row: int) -> tuple[str, str] | None:
+    """Return the first target that a row has a label of, and the label."""
+    there = ((name, label) for name, raw in dataset.targets.items() if (label := raw[row]) is not None)
+    return next(there, None)
 
 
 def _from_folder(folder: Path, modality: Modality) -> list[tuple[str, bytes]]:

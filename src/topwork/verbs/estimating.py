@@ -17,6 +17,7 @@ from topwork.progress import Quiet
 from topwork.recipes.ladder import Outlook, outlook
 from topwork.recipes.probe import PROBE
 from topwork.steps.asking import look_up
+from topwork.steps.kinds import encoded, learned
 from topwork.steps.material import TrunkMaterial, resources_of
 from topwork.steps.options import DEFAULT_BUDGET, FitOptions, Surroundings, duration_s
 from topwork.steps.order import Order
@@ -185,10 +186,9 @@ def _job(order: Order, features: Array, rows: Array) -> FitJob:
     """Put together a job of these rows, every fifth of them for validation."""
     place = np.arange(len(rows))
     folds = tuple(Fold(place[place % 5 != i], place[place % 5 == i]) for i in range(min(5, len(rows))))
-    goals = {}
-    for name, raw in order.dataset.targets.items():
-        target = order.task.learn(list(raw))
-        goals[name] = Goal(target.encode([raw[row] for row in rows]), target.link, target.n_outputs)
+    targets = learned(order.tasks, order.dataset.targets, np.arange(len(order.dataset)))
+    truth = encoded(targets, order.dataset.targets)
+    goals = {name: Goal(truth[name][rows], one.link, one.n_outputs) for name, one in targets.items()}
     return FitJob(features, goals, folds, order.seed, Budget(order.around.clock), order.around.progress)
 
 

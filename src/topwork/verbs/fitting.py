@@ -34,7 +34,6 @@ from topwork.contracts import (
     TargetResult,
     Trunk,
     Workplace,
-    has_one_label,
 )
 from topwork.data.check import examine, require_enough
 from topwork.data.columns import Columns
@@ -49,6 +48,7 @@ from topwork.report.html import render_html
 from topwork.steps.asking import look_up
 from topwork.steps.duplicates import near_pairs
 from topwork.steps.goldens import golden_inputs
+from topwork.steps.kinds import encoded, learned, strata_for, uncounted, understood
 from topwork.steps.languages import foreign
 from topwork.steps.material import TrunkMaterial, resources_of
 from topwork.steps.onward import BundleTrunk, forgotten, keep_sides
@@ -75,7 +75,7 @@ from topwork.steps.recording import (
 from topwork.steps.speeds import DELIVERY_S, remember_speed, row_s_of
 from topwork.steps.transfer import Preparation, open_cache, packages, read_part
 from topwork.storage import sweep, write_atomically
-from topwork.training.judging import loss_name
+from topwork.training.judging import loss_name, skill
 from topwork.training.reading import Reading, Runner, partition, read_features
 from topwork.training.statistics import describe
 from topwork.verbs.model import Model
@@ -165,7 +165,7 @@ def fit(
         name=place.bundle.stem,
         created=moment(around.wall_clock()),
         topwork=__version__,
-        command=around.command or _call(data, out, trunk, recipe, seed),
+        command=around.command or _call(data, out, trunk, order),
         data=summarise_data(name_of(data).name, order.dataset, rows.findings),
         split=summarise_split(rows.split, tuple(_cautions(order, rows))),
         trunk=order.trunk.card,
@@ -179,7 +179,7 @@ def fit(
         notes=climbed.fitted.notes,
         plan=climbed.fitted.plan,
         forecasts=climbed.fitted.forecasts,
-        sections=told_on_the_way(climbed.fitted),
+        sections=told_on_the_way(climbed.fitted, {one.main_metric for one in rows.targets.values()}),
     )
     contents = _contents(order, tuned, climbed.fitted, graft(trunk_graph, climbed.fitted.heads), record)
     model = _deliver(place, contents)
@@ -258,32 +258,29 @@ def assign(order: Order, reading: Reading) -> Rows:
     """Check the data, and give every usable row its side and its labels."""
     dataset = order.dataset
     pairs = near_pairs(reading, order.modality)
-    numeric = () if has_one_label(order.task.link) else tuple(dataset.targets)
-    findings = examine(dataset, reading.inspections, pairs, numeric)
+    findings = examine(dataset, reading.inspections, pairs, uncounted(order.tasks))
     for line in findings.lines:
         order.around.progress.say(line)
     require_enough(findings, dataset)
     how = SplitOptions(order.seed, order.options.group, order.options.time, n_folds=order.options.n_folds)
-    first = next(iter(dataset.targets.values()))
-    coarse = order.task.learn([first[row] for row in findings.usable]).encode(first)
-    split = make_split(dataset, findings, coarse, how)
+    coarse = learned(order.tasks, dataset.targets, findings.usable)
+    strata = strata_for(encoded(coarse, dataset.targets))
+    split = make_split(dataset, findings, strata, how)
     if isinstance(order.trunk, BundleTrunk):
         split = keep_sides(split, reading.inspections, order.trunk.bundle)
     fit_rows = np.sort(np.concatenate([split.train, split.valid]))
-    targets = {
-        name: order.task.learn([raw[row] for row in fit_rows]) for name, raw in dataset.targets.items()
-    }
-    told = tuple(line for target in targets.values() for line in target.understood)
+    targets = learned(order.tasks, dataset.targets, fit_rows)
+    told = understood(targets)
     for line in told:
         order.around.progress.say(line)
     findings = replace(findings, lines=(*findings.lines, *told))
     if isinstance(order.trunk, BundleTrunk):
         for line in forgotten(order.trunk.bundle, targets):
             order.around.progress.say(line)
-    truth = {name: targets[name].encode(raw) for name, raw in dataset.targets.items()}
+    truth = encoded(targets, dataset.targets)
     folds = tuple(
         Fold(np.searchsorted(fit_rows, fold.train), np.searchsorted(fit_rows, fold.valid))
-        for fold in make_folds(split, coarse, how)
+        for fold in make_folds(split, strata, how)
     )
     features = partition(reading.features, fit_rows, split.test)
     return Rows(
@@ -339,10 +336,17 @@ def _climb(order: Order, rows: Rows, job: FitJob, began_s: float) -> _Climbed:
     # A fit that was resumed trained before, too.
     training_s = max([took_s, *(moment.seconds for moment in fitted.history)])
     validation = {name: _validation(rows, fitted, name) for name in rows.targets}
-    score = float(np.mean([validation[name][one.main_metric].value for name, one in rows.targets.items()]))
+    score = _score(rows, job, fitted, validation)
     alone = Rung(order.recipe.name, took_s, score, fitted.notes, chosen=True, loss_name=loss_name(job.goals))
     rungs = fitted.rungs or (alone,)
     return _Climbed(fitted, validation, rungs, started_s + rungs[0].seconds - began_s, training_s)
+
+
+def _score(rows: Rows, job: FitJob, fitted: Fitted, validation: Mapping[str, Metrics]) -> float:
+    """Return the main metric of held-out rows, averaged over the targets; the skill where they have several metrics."""
+    if len({one.main_metric for one in rows.targets.values()}) > 1:
+        return skill(job.goals, fitted.held_out)
+    return float(np.mean([validation[name][one.main_metric].value for name, one in rows.targets.items()]))
 
 
 def _material(order: Order, rows: Rows, preparation: Preparation) -> TrunkMaterial:
@@ -449,13 +453,15 @@ def _settings(order: Order, preparation: Preparation) -> dict[str, str]:
     }
 
 
-def _call(
-    data: str | Path | Columns, out: str | Path | None, trunk: str | None, recipe: str, seed: int
-) -> str:
-    """Write the call as one would in Python."""
+def _call(data: str | Path | Columns, out: str | Path | None, trunk: str | None, order: Order) -> str:
+    """Write the call as one would in Python; of the options, what decides which columns are predicted, and how."""
     where = "" if out is None else f", {str(out)!r}"
     named = "" if trunk is None else f", trunk={trunk!r}"
-    return f"topwork.fit({spelled(data)}{where}{named}, recipe={recipe!r}, seed={seed})"
+    given, usual = order.options, FitOptions()
+    words = {"target": given.target, "task": given.task if isinstance(given.task, str) else dict(given.task)}
+    told = [f"{name}={value!r}" for name, value in words.items() if value != getattr(usual, name)]
+    options = f", options=topwork.FitOptions({', '.join(told)})" if told else ""
+    return f"topwork.fit({spelled(data)}{where}{named}, recipe={order.recipe.name!r}, seed={order.seed}{options})"
 
 
 # --- the bundle ---------------------------------------------------------------------------------------
