@@ -9,7 +9,7 @@ import pytest
 
 from topwork.contracts import Array, Goal, known_rows
 from topwork.evaluation.links import losses_of
-from topwork.training.judging import blind_loss, loss_name, losses_of_rows, mean_score, skill
+from topwork.training.judging import blind_loss, loss_name, losses_of_rows, mean_score, shares_of, skill
 from topwork.training.links import solver_of
 
 RNG = np.random.default_rng(0)
@@ -62,6 +62,17 @@ def test_a_unit_makes_no_difference() -> None:
     larger = goals | {"number": replace(number, scale=blind_loss(number))}
     found = losses_of_rows(larger, scores | {"number": 1000 * scores["number"]})
     assert found == pytest.approx(losses_of_rows(goals, scores))
+
+
+def test_a_target_that_a_handful_of_rows_has_does_not_decide_for_all() -> None:
+    """Six rows count a fifth of the thirty that are enough."""
+    number = np.where(np.arange(N) < 6, RNG.normal(size=N), np.nan)
+    goals = {"number": Goal(number, "identity", 1), "ranks": GOALS["ranks"]}
+    assert shares_of(goals) == pytest.approx([1 / 6, 5 / 6])
+    scores = {name: some_scores()[name] for name in goals}
+    each = [losses_of_rows({name: goal}, {name: scores[name]}).mean() for name, goal in goals.items()]
+    assert losses_of_rows(goals, scores).mean() == pytest.approx(each[0] / 6 + each[1] * 5 / 6)
+    assert shares_of({"ranks": GOALS["ranks"]}).tolist() == [1.0]
 
 
 def test_rows_without_any_truth_are_left_out() -> None:

@@ -1,7 +1,7 @@
 """What validation rows say of scores, over all targets at once. It knows no network and no schedule.
 
 Losses of several targets are put together in units of what ignoring the input costs, `Goal.scale`: 1 is as good as
-knowing nothing, 0 is perfect. Every target counts the same, however many rows have a truth of it.
+knowing nothing, 0 is perfect. Every target counts the same, save those that hardly any row has a truth of.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from topwork.contracts import Array, Goal, known_rows
 from topwork.evaluation.links import LOSS_NAMES, RELATIVE_LOSS, losses_of
 from topwork.training.links import solver_of
 
-__all__ = ["blind_loss", "loss_name", "losses_of_rows", "mean_score", "of_rows", "skill"]
+__all__ = ["blind_loss", "loss_name", "losses_of_rows", "mean_score", "of_rows", "shares_of", "skill"]
 
+_ENOUGH: Final = 30
+"""From so many validation rows on a target counts in full."""
 _LEAST: Final = 1e-6
 """A scale is not below this: nothing is divided by zero where all rows have one truth."""
 
@@ -40,7 +42,7 @@ def losses_of_rows(goals: Mapping[str, Goal], scores: Mapping[str, Array]) -> Ar
     """Return what each row costs: of one target its loss by `losses_of`, of several the mean of their relative losses.
 
     A target that few rows have a truth of counts on each of these for as much more, so that the mean over the rows is
-    the mean over the targets.
+    the mean over the targets by `shares_of`.
 
     Parameters
     ----------
@@ -52,9 +54,22 @@ def losses_of_rows(goals: Mapping[str, Goal], scores: Mapping[str, Array]) -> Ar
         known = known_rows(goal.truth) & ~np.isnan(scores[name][:, 0])
         losses[i, known] = losses_of(goal.link, goal.truth[known], scores[name][known]) / goal.scale
     some = ~np.isnan(losses).all(axis=0)
-    told = losses[~np.isnan(losses).all(axis=1)][:, some]
-    n_known = (~np.isnan(told)).sum(axis=1, keepdims=True)
-    return np.asarray(np.nansum(told * (told.shape[1] / n_known), axis=0) / max(1, len(told)))
+    n_known = (~np.isnan(losses)).sum(axis=1)
+    weights = _shares(n_known) * some.sum() / np.maximum(1, n_known)
+    return np.asarray(np.nansum(losses[:, some] * weights[:, None], axis=0))
+
+
+def shares_of(goals: Mapping[str, Goal]) -> Array:
+    """Return how much each target counts, ``float64 [t]``, in all 1: the same, but less by as much as rows are too few.
+
+    The mean of a handful of rows is mostly chance, and would decide for all the others.
+    """
+    return _shares(np.array([known_rows(goal.truth).sum() for goal in goals.values()]))
+
+
+def _shares(n_known: Array) -> Array:
+    evidence = np.minimum(n_known, _ENOUGH)
+    return np.asarray(evidence / max(1, evidence.sum()))
 
 
 def loss_name(goals: Mapping[str, Goal]) -> str:

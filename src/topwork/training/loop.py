@@ -18,7 +18,7 @@ from topwork.contracts import Array, Goal, known_rows
 from topwork.training.balancing import Balance
 from topwork.training.checkpoint import Checkpoint
 from topwork.training.folding import precision_of
-from topwork.training.judging import of_rows
+from topwork.training.judging import of_rows, shares_of
 from topwork.training.losses import loss_of
 from topwork.training.mixing import Part, parts_of
 from topwork.training.plan import RungPlan
@@ -397,7 +397,8 @@ class _Sight:
                     scores[name].append(head(features.float()).cpu().numpy())
         trainee.set_training(True)
         whole = {name: np.concatenate(parts) for name, parts in scores.items()}
-        return Check(whole, float(np.mean(_relative_losses(self.goals, whole))), self.rows)
+        losses = _relative_losses(self.goals, whole)
+        return Check(whole, float(np.dot(shares_of(self.goals), losses)), self.rows)
 
 
 def _relative_losses(goals: Mapping[str, Goal], scores: Mapping[str, Array]) -> list[float]:
