@@ -67,7 +67,7 @@ Task = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME",
-        help="What the targets are: classification, multilabel, ordinal, regression, a plugin's; of one TARGET=NAME.",
+        help="What the targets are: classification, multilabel, ordinal, regression, survival; of one TARGET=NAME.",
         show_default="classification",
     ),
 ]
@@ -81,6 +81,10 @@ Seed = Annotated[
 Input = Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of a table that names the files.")]
 Target = Annotated[
     list[str] | None, typer.Option(metavar="COLUMN", help="Column to predict; may be given several times.")
+]
+Event = Annotated[
+    str | None,
+    typer.Option(metavar="COLUMN", help="Column that says whether the event happened, of times to survive."),
 ]
 Group = Annotated[
     str | None,
@@ -155,6 +159,7 @@ def fit(
     seed: Seed = 0,
     input: Input = None,  # noqa: A002 - the option's name
     target: Target = None,
+    event: Event = None,
     group: Group = None,
     time: Time = None,
     layout: LayoutOption = "auto",
@@ -211,7 +216,7 @@ def fit(
     from topwork.verbs.tracking import require_tracker, track
 
     options = _options(input, target, group, time, layout, keep=not no_training_data, golden=golden)
-    options = replace(options, task=tasks_of(task), steps=steps, resume=resume, proof=proof)
+    options = replace(options, task=tasks_of(task), steps=steps, resume=resume, proof=proof, event=event)
     options = replace(options, slices=tuple(slice or ()), labels=labels, error_cost=error_cost, onward=onward)
     options = replace(
         options,
@@ -244,6 +249,7 @@ def estimate(
     seed: Seed = 0,
     input: Input = None,  # noqa: A002 - the option's name
     target: Target = None,
+    event: Event = None,
     layout: LayoutOption = "auto",
     task: Task = None,
     device: Device = "auto",
@@ -257,7 +263,7 @@ def estimate(
     from topwork.cli.output import show_estimate
     from topwork.cli.sources import tasks_of
 
-    options = replace(_options(input, target, None, None, layout), task=tasks_of(task))
+    options = replace(_options(input, target, None, None, layout, event=event), task=tasks_of(task))
     around = replace(_around(context, "auto", quiet=quiet), device=device)
     found = verbs.estimate(data, trunk=trunk, budget=budget, seed=seed, options=options, around=around)
     show_estimate(found, data, options, as_json=json)
@@ -283,6 +289,7 @@ def lr_find(
     seed: Seed = 0,
     input: Input = None,  # noqa: A002 - the option's name
     target: Target = None,
+    event: Event = None,
     group: Group = None,
     time: Time = None,
     layout: LayoutOption = "auto",
@@ -299,7 +306,8 @@ def lr_find(
     from topwork.cli.sources import tasks_of
     from topwork.steps.places import default_plot
 
-    options = replace(_options(input, target, group, time, layout), task=tasks_of(task), steps=steps)
+    options = replace(_options(input, target, group, time, layout, event=event), task=tasks_of(task))
+    options = replace(options, steps=steps)
     around = replace(_around(context, quiet=quiet), device=device, should_stop=stop_asked)
     found = verbs.find_rate(
         data, out or default_plot(data), trunk=trunk, seed=seed, options=options, around=around
@@ -318,6 +326,7 @@ def evaluate(
     ] = None,
     input: Input = None,  # noqa: A002 - the option's name
     target: Target = None,
+    event: Event = None,
     layout: LayoutOption = "auto",
     engine: BundleEngine = "auto",
     quiet: Quiet = False,
@@ -327,7 +336,7 @@ def evaluate(
     from topwork import verbs
     from topwork.cli.output import show_evaluation
 
-    options = _options(input, target, None, None, layout)
+    options = _options(input, target, None, None, layout, event=event)
     around = _around(context, engine, quiet=quiet)
     record = verbs.evaluate(bundle, data, report=report, options=options, around=around)
     show_evaluation(record, bundle, report, as_json=json)
@@ -390,6 +399,7 @@ def data_check(
     seed: Seed = 0,
     input: Input = None,  # noqa: A002 - the option's name
     target: Target = None,
+    event: Event = None,
     group: Group = None,
     time: Time = None,
     layout: LayoutOption = "auto",
@@ -404,7 +414,7 @@ def data_check(
     from topwork.cli.listings import show_check
     from topwork.cli.sources import tasks_of
 
-    options = replace(_options(input, target, group, time, layout), task=tasks_of(task))
+    options = replace(_options(input, target, group, time, layout, event=event), task=tasks_of(task))
     found = verbs.check(data, seed=seed, options=options, around=_around(context, quiet=quiet))
     raise typer.Exit(show_check(found, as_json=json))
 
@@ -463,6 +473,7 @@ def bundle_compare(
     data: Data,
     input: Input = None,  # noqa: A002 - the option's name
     target: Target = None,
+    event: Event = None,
     layout: LayoutOption = "auto",
     engine: BundleEngine = "auto",
     quiet: Quiet = False,
@@ -472,7 +483,7 @@ def bundle_compare(
     from topwork import verbs
     from topwork.cli.listings import show_comparison
 
-    options = _options(input, target, None, None, layout)
+    options = _options(input, target, None, None, layout, event=event)
     found = verbs.compare(a, b, data, options=options, around=_around(context, engine, quiet=quiet))
     show_comparison(found, as_json=json)
 
@@ -501,6 +512,7 @@ def _options(
     time: str | None,
     layout: LayoutWord,
     *,
+    event: str | None = None,
     keep: bool = True,
     golden: Path | None = None,
 ) -> FitOptions:
@@ -514,6 +526,7 @@ def _options(
         layout=layout,
         keep_training_data=keep,
         golden=golden,
+        event=event,
     )
 
 

@@ -104,6 +104,7 @@ def asked_again(options: FitOptions) -> str:
         words += [] if options.task == DEFAULT_TASK else ["--task", options.task]
     else:
         words += [part for name, task in options.task.items() for part in ("--task", f"{name}={task}")]
+    words += [] if options.event is None else ["--event", options.event]
     return "".join(f" {shlex.quote(word)}" for word in words)
 
 

@@ -35,7 +35,7 @@ class SplitOptions:
     time
         Column by which the last rows are the test.
     test_fraction
-        Part of the rows that is held out, above 0 and below 1.
+        Part of the rows that is held out, from 0, for no test at all, to below 1.
     n_folds
         Folds of cross-validation, from 2.
     """
@@ -47,8 +47,13 @@ class SplitOptions:
     n_folds: int = 5
 
     def __post_init__(self) -> None:
-        if not 0 < self.test_fraction < 1:
-            raise UsageError(f"test_fraction is {self.test_fraction}; expected a number between 0 and 1.")
+        if not 0 <= self.test_fraction < 1:
+            raise UsageError(f"test_fraction is {self.test_fraction}; expected a number from 0 to below 1.")
+        if not self.test_fraction and self.time is not None:
+            raise UsageError(
+                f"test_fraction is 0, and column {self.time!r} is to say which rows are the test.",
+                next_step="Leave one of them out.",
+            )
         if self.n_folds < 2:
             raise UsageError(f"n_folds is {self.n_folds}; expected 2 or more.")
         if self.seed < 0:
@@ -61,9 +66,10 @@ def make_split(dataset: Dataset, findings: Findings, y: Array | None, options: S
     Parameters
     ----------
     y
-        What to stratify by: the truth of a single target as `Target.encode` gives it, ``int64 [n]`` by label or
-        ``int8 [n, k]`` by the rarest label of a row (`strata_of`); of several targets their `joint_strata`. None,
-        floats or a single stratum where there is nothing to stratify by.
+        What to stratify by: the truth of a single target as `Target.encode` gives it, ``int64 [n]`` by label,
+        ``int8 [n, k]`` by the rarest label of a row, ``float64 [n, 2]`` by whether there was an event (`strata_of`); of
+        several targets their `joint_strata`. None, ``float64 [n]`` or a single stratum where there is nothing to
+        stratify by.
 
     Raises
     ------
@@ -73,6 +79,9 @@ def make_split(dataset: Dataset, findings: Findings, y: Array | None, options: S
     units, grouped = _units(dataset, findings, options)
     if dataset.given is not None and any(dataset.given):
         return _given(dataset, findings.usable, units, options)
+    if not options.test_fraction:
+        method = f"No test: every row is fitted on, and validation is by folds, seed {options.seed}{grouped}."
+        return Split(findings.usable, _no_rows(), _no_rows(), units, method, options.seed)
     if options.time is not None:
         return _by_time(dataset, findings.usable, units, options)
     strata = _strata(y, len(dataset))
@@ -138,7 +147,8 @@ def _column(dataset: Dataset, name: str) -> Sequence[str | None]:
 
 
 def _is_stratified(y: Array | None) -> bool:
-    return y is not None and y.dtype.kind in "iu" and len(np.unique(strata_of(y))) > 1
+    told = y is not None and (y.dtype.kind in "iu" or y.ndim > 1)
+    return told and len(np.unique(strata_of(y))) > 1
 
 
 def _strata(y: Array | None, n: int) -> Array:

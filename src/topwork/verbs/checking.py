@@ -16,6 +16,7 @@ from topwork.engines.machine import survey
 from topwork.errors import DataError
 from topwork.inputs import modality as modality_named
 from topwork.steps.duplicates import near_pairs
+from topwork.steps.events import with_events
 from topwork.steps.kinds import (
     encoded,
     learned,
@@ -67,13 +68,14 @@ def check(
     require_tasks(options.task)
     dataset = read(data, options.reading())
     tasks = tasks_of(options.task, dataset.targets)
+    dataset = with_events(dataset, options.event, tasks)
     modality = modality_named(dataset.modality)
     decode = partial(modality.decode, preprocessing=modality.inspection_preprocessing())
     seen = inspect(dataset, decode, n_threads=survey().n_cores, progress=around.progress)
     findings = examine(dataset, seen.inspections, near_pairs(seen, modality), uncounted(tasks))
     try:
         require_enough(findings, dataset)
-        split, told = _split(dataset, tasks, findings, SplitOptions(seed, options.group, options.time))
+        split, told = _split(dataset, tasks, findings, options.splitting(seed))
         return DataCheck(dataset, replace(findings, lines=(*findings.lines, *told)), split, None)
     except DataError as error:
         return DataCheck(dataset, findings, None, error.problem)

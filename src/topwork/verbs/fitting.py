@@ -39,7 +39,7 @@ from topwork.data.check import examine, require_enough
 from topwork.data.columns import Columns
 from topwork.data.corrections import free_name, write_suspects
 from topwork.data.reading import name_of, spelled
-from topwork.data.split import SplitOptions, make_folds, make_split
+from topwork.data.split import make_folds, make_split
 from topwork.engines.choice import build, reference
 from topwork.engines.grafting import graft
 from topwork.errors import DataError
@@ -47,6 +47,7 @@ from topwork.proof.proving import Case, prove
 from topwork.report.html import render_html
 from topwork.steps.asking import look_up
 from topwork.steps.duplicates import near_pairs
+from topwork.steps.events import EVENT_SETTING
 from topwork.steps.goldens import golden_inputs
 from topwork.steps.kinds import encoded, learned, strata_for, uncounted, understood
 from topwork.steps.languages import foreign
@@ -239,12 +240,15 @@ def read_rows(order: Order, preparation: Preparation) -> Reading:
     """Read every row; features come out of the cache, or from the engine once it is ready."""
     cache = open_cache(order.around)
     outputs = {"features": order.trunk.card.n_features}
-    runner = Runner(preparation.engine, outputs, (cache, preparation.key()))
+    # What costs nothing to compute is not kept.
+    store = (cache, preparation.key()) if order.trunk.card.n_parameters else None
+    runner = Runner(preparation.engine, outputs, store)
     decode = partial(order.modality.decode, preprocessing=order.trunk.preprocessing)
     reading = read_features(
         order.dataset, decode, runner, n_threads=preparation.machine.n_cores, progress=order.around.progress
     )
-    remember_speed(reading, order.trunk.card.name, preparation, order.around)
+    if store is not None:
+        remember_speed(reading, order.trunk.card.name, preparation, order.around)
     if reading.n_cached:
         order.around.progress.say(
             f"Features of {reading.n_cached} of {len(order.dataset)} inputs were cached."
@@ -262,7 +266,7 @@ def assign(order: Order, reading: Reading) -> Rows:
     for line in findings.lines:
         order.around.progress.say(line)
     require_enough(findings, dataset)
-    how = SplitOptions(order.seed, order.options.group, order.options.time, n_folds=order.options.n_folds)
+    how = order.options.splitting(order.seed)
     coarse = learned(order.tasks, dataset.targets, findings.usable)
     strata = strata_for(encoded(coarse, dataset.targets))
     split = make_split(dataset, findings, strata, how)
@@ -449,6 +453,7 @@ def _settings(order: Order, preparation: Preparation) -> dict[str, str]:
         "trunk identity": order.trunk.identity,
         "packages": packages(),
         **{f"recipe's {name}": str(value) for name, value in order.options.recipe_settings.items()},
+        **({} if order.options.event is None else {EVENT_SETTING: order.options.event}),
         **platform_settings(),
     }
 
@@ -458,7 +463,8 @@ def _call(data: str | Path | Columns, out: str | Path | None, trunk: str | None,
     where = "" if out is None else f", {str(out)!r}"
     named = "" if trunk is None else f", trunk={trunk!r}"
     given, usual = order.options, FitOptions()
-    words = {"target": given.target, "task": given.task if isinstance(given.task, str) else dict(given.task)}
+    task = given.task if isinstance(given.task, str) else dict(given.task)
+    words = {"target": given.target, "task": task, "event": given.event}
     told = [f"{name}={value!r}" for name, value in words.items() if value != getattr(usual, name)]
     options = f", options=topwork.FitOptions({', '.join(told)})" if told else ""
     return f"topwork.fit({spelled(data)}{where}{named}, recipe={order.recipe.name!r}, seed={order.seed}{options})"
@@ -470,7 +476,7 @@ def _call(data: str | Path | Columns, out: str | Path | None, trunk: str | None,
 def _contents(order: Order, rows: Rows, fitted: Fitted, graph: Graph, record: FitRecord) -> Contents:
     """Put together what goes into the bundle, the golden examples answered in fp32."""
     engine = build(reference(), graph, n_threads=1, n_streams=1)
-    inputs = golden_inputs(order.dataset, rows.split.train, rows.inspections, order.modality, order.options)
+    inputs = golden_inputs(order, rows.split.train, rows.inspections)
     return Contents(
         name=record.name,
         graph=graph,
