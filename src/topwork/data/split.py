@@ -147,8 +147,7 @@ def _column(dataset: Dataset, name: str) -> Sequence[str | None]:
 
 
 def _is_stratified(y: Array | None) -> bool:
-    told = y is not None and (y.dtype.kind in "iu" or y.ndim > 1)
-    return told and len(np.unique(strata_of(y))) > 1
+    return y is not None and (y.dtype.kind in "iu" or y.ndim > 1) and len(np.unique(strata_of(y))) > 1
 
 
 def _strata(y: Array | None, n: int) -> Array:
