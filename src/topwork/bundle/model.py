@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 
 from topwork.bundle.archive import naming
+from topwork.bundle.base import FindTrunk, find_trunk
 from topwork.bundle.contents import Bundle, Restore, open_bundle
 from topwork.bundle.goldens import Golden, replay
 from topwork.bundle.structure import to_json
@@ -293,6 +294,7 @@ def open_model(
     n_streams: int | None = None,
     restore: Restore | None = None,
     only: Collection[str] = (),
+    find: FindTrunk = find_trunk,
 ) -> BundleModel:
     """Open a bundle and compile its graph in the engine that suits this machine.
 
@@ -311,6 +313,8 @@ def open_model(
         Makes the targets; by default the installed tasks do.
     only
         Targets to answer for; the heads of the others are not computed. Empty for all of them.
+    find
+        Finds the trunk that a bundle takes weights from; by default among those known here and beside the bundle.
 
     Raises
     ------
@@ -324,7 +328,7 @@ def open_model(
 
     here = survey()
     chosen = _choose(engine, choose(replace(here, has_cuda=False)))
-    bundle = open_bundle(path, restore)
+    bundle = open_bundle(path, restore, find)
     bundle = bundle.only(only) if only else bundle
     modality = inputs.modality(bundle.manifest.modality)
     graph = bundle.graph()

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from topwork import __version__
+from topwork.bundle.base import find_trunk
 from topwork.bundle.contents import Contents, save
 from topwork.bundle.goldens import make_goldens
 from topwork.bundle.model import open_model
@@ -51,7 +52,8 @@ from topwork.steps.events import EVENT_SETTING
 from topwork.steps.goldens import golden_inputs
 from topwork.steps.kinds import encoded, learned, strata_for, uncounted, understood
 from topwork.steps.languages import foreign
-from topwork.steps.material import TrunkMaterial, resources_of
+from topwork.steps.material import TrunkMaterial, resources_of, unlabelled
+from topwork.steps.omission import omission_of
 from topwork.steps.onward import BundleTrunk, forgotten, keep_sides
 from topwork.steps.options import (
     DEFAULT_BUDGET,
@@ -183,6 +185,7 @@ def fit(
         sections=told_on_the_way(climbed.fitted, {one.main_metric for one in rows.targets.values()}),
     )
     contents = _contents(order, tuned, climbed.fitted, graft(trunk_graph, climbed.fitted.heads), record)
+    contents = replace(contents, omitted=omission_of(order, preparation.graph(), climbed.fitted))
     model = _deliver(place, contents)
     if order.options.proof == "none":
         return model
@@ -208,7 +211,9 @@ def _deliver(place: Place, contents: Contents) -> Model:
     save(place.bundle, contents)
     write_atomically(place.report, render_html(contents.record).encode("utf-8"))
     shutil.rmtree(place.unfinished, ignore_errors=True)
-    model = Model(open_model(place.bundle), place.folder)
+    base = contents.omitted  # its trunk is in hand, and need not be found by its name
+    find = find_trunk if base is None else lambda _name, _folder: base.trunk
+    model = Model(open_model(place.bundle, find=find), place.folder)
     model.prove()
     return model
 
@@ -361,6 +366,7 @@ def _material(order: Order, rows: Rows, preparation: Preparation) -> TrunkMateri
         modality=order.modality,
         rows=rows.fit_rows,
         resources=resources_of(preparation.machine, order.around.device),
+        further=unlabelled(order.dataset, rows),
     )
 
 

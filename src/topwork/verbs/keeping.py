@@ -26,7 +26,8 @@ def keep(
     """Write a bundle of some targets of another: the heads of the others, and what is told of them, are left out.
 
     Targets that were only trained along to help the others go so before a model is served. The network, its inputs and
-    its golden examples stay as they are, so that what is kept answers as before.
+    its golden examples stay as they are, so that what is kept answers as before. Of a bundle that takes weights from a
+    trunk, the smaller one holds them all.
 
     Parameters
     ----------
