@@ -51,6 +51,8 @@ from topwork.contracts.record import (
     Growth,
     SplitSummary,
     TargetResult,
+    TriedTrunk,
+    TrunkChoice,
 )
 from topwork.contracts.regions import CutsRegions
 from topwork.contracts.sections import Chart, Gallery, Matrix, Picture, Piece, Point, Section, Series, Table
@@ -125,8 +127,10 @@ __all__ = [
     "Target",
     "TargetResult",
     "Task",
+    "TriedTrunk",
     "Trunk",
     "TrunkCard",
+    "TrunkChoice",
     "Wire",
     "Workplace",
     "by_shape",

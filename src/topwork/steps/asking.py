@@ -13,6 +13,7 @@ from topwork.data.corrections import apply, read_corrections
 from topwork.data.reading import read
 from topwork.errors import UsageError
 from topwork.inputs import modality as modality_named
+from topwork.steps.candidates import candidates, is_auto, named_with
 from topwork.steps.goldens import require_goldens
 from topwork.steps.onward import trunk_of
 from topwork.steps.options import FitOptions, Surroundings
@@ -40,7 +41,10 @@ def look_up(
     found_recipe = with_settings(plugins.recipe(recipe), options.recipe_settings)
     task = plugins.task(options.task)
     # A trunk that is named is found before the data are read, which may take long; the default depends on them.
-    found_trunk = None if trunk is None and options.onward is None else _trunk(trunk, options)
+    named = () if trunk is None or not is_auto(trunk) else _named(trunk, options)
+    found_trunk = (
+        None if (trunk is None or is_auto(trunk)) and options.onward is None else _trunk(trunk, options)
+    )
     dataset = read(data, options.reading())
     found_trunk = found_trunk or _trunk(DEFAULTS[dataset.modality], options)
     _require_fit(found_trunk, found_recipe, task)
@@ -55,7 +59,39 @@ def look_up(
     order = Order(dataset, modality, found_trunk, found_recipe, task, seed, budget, options, around)
     _require_slices(order)
     _require_cost(order)
-    return order
+    return _with_candidates(order, named) if is_auto(trunk) else order
+
+
+def _with_candidates(order: Order, named: tuple[Trunk, ...]) -> Order:
+    """Return the order with what its trunk is to be chosen from; its own, the default, is one where it is here.
+
+    Raises
+    ------
+    UsageError
+        A trunk that is named takes something else than the data hold, or lacks what recipe or task need.
+    """
+    for one in named:
+        _require_fit(one, order.recipe, order.task)
+        _require_kind(one, order.dataset)
+    needs = order.recipe.requires | order.task.needs
+    found = candidates(order.trunk, named, needs, order.around.cache_dir)
+    return replace(order, trunk=found[0], candidates=found)
+
+
+def _named(trunk: str, options: FitOptions) -> tuple[Trunk, ...]:
+    """Return the trunks that are named beside those that are here.
+
+    Raises
+    ------
+    UsageError
+        There is a bundle to go on from.
+    """
+    if options.onward is not None:
+        raise UsageError(
+            f"A fit that goes on from {options.onward} has its trunk; there is none to choose.",
+            next_step="Leave --trunk out, or fit without --from.",
+        )
+    return named_with(trunk)
 
 
 def _numbers(dataset: Dataset, task: Task) -> Iterator[str]:

@@ -11,13 +11,15 @@ from typing import Any, Literal
 
 import torch
 
+from topwork.trunks.network import LoadedNetwork
+
 __all__ = ["TokenNetwork"]
 
 _TOGETHER = 8
 """Windows that are computed at once in training, those of like length together."""
 
 
-class TokenNetwork(torch.nn.Module):
+class TokenNetwork(LoadedNetwork):
     """An encoder of the transformers library that takes windows of tokens.
 
     Parameters
