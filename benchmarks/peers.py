@@ -237,13 +237,22 @@ def notes_of(place: Place, contests: Sequence[_Contest]) -> tuple[str, ...]:
         f"Ours is `topwork fit {' '.join(ladder.words(place))}`, nothing of the photos cached.",
         "Seconds count from the start of the process. Validation is the same fold of the same split on every side; "
         "a peer's time is that to its own best validation accuracy, ours that to one at least as good (`inf`: never).",
-        f"fastai: `lr_find` (valley), then `fine_tune({fastai_peer.N_EPOCHS})`, its last weights. Finding the rate "
-        f"took {', '.join(searches)}; it was done in the first round and counts in every one.",
+        *_notes_of_search(searches),
         f"Plain PyTorch: up to {plain_peer.N_EPOCHS} epochs, none begun after {plain_peer.LIMIT_S:.0f} s; the weights "
         "of its best epoch.",
         f"Peers run with `GLIBC_TUNABLES={MALLOC_TUNED['GLIBC_TUNABLES']}`, in the settings that trained fastest. Bold "
         "is what was best in the first round, by validation; only that went on.",
         "The interval is of the difference over all splits: a bootstrap that draws photos with all of their answers.",
+    )
+
+
+def _notes_of_search(searches: Sequence[str]) -> tuple[str, ...]:
+    """Say what finding fastai's rate took; nothing where fastai has no part in the contest."""
+    if not searches:
+        return ()
+    return (
+        f"fastai: `lr_find` (valley), then `fine_tune({fastai_peer.N_EPOCHS})`, its last weights. Finding the rate "
+        f"took {', '.join(searches)}; it was done in the first round and counts in every one.",
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -57,13 +58,26 @@ def split_photos(photos: Path, seed: int) -> PhotoSplit:
     def rows(numbers: Array) -> tuple[Row, ...]:
         return tuple((str(photos / found.dataset.keys[row]), str(raw[row])) for row in numbers.tolist())
 
-    return PhotoSplit(photos, seed, target.labels, rows(fold.train), rows(fold.valid), rows(found.split.test))
+    train, valid = rows(fold.train), rows(fold.valid)
+    return PhotoSplit(
+        photos, seed, target.labels, train, valid, _unseen(rows(found.split.test), train + valid)
+    )
+
+
+def _unseen(test: Sequence[Row], fitted: Sequence[Row]) -> tuple[Row, ...]:
+    """Leave out photos of which a copy is trained or validated on: data sets with a test folder have some."""
+    seen = {_content(path) for path, _ in fitted}
+    return tuple(row for row in test if _content(row[0]) not in seen)
+
+
+def _content(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def require_same_test(split: PhotoSplit, bundle: Path) -> None:
     """Raise RuntimeError where a bundle was tested on other photos than the split says."""
     tested = {content for content, side in open_bundle(bundle).sides().items() if side == "test"}
-    ours = {hashlib.sha256(Path(path).read_bytes()).hexdigest() for path, _ in split.test}
+    ours = {_content(path) for path, _ in split.test}
     if tested != ours:
         raise RuntimeError(
             f"{bundle.name} was tested on {len(tested)} photos, the split has {len(ours)}, and "

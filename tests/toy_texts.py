@@ -9,17 +9,26 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-__all__ = ["LABELS", "SPECIAL", "toy_texts", "toy_tokenizer", "write_text_folders", "write_text_table"]
+__all__ = [
+    "LABELS",
+    "SPECIAL",
+    "TELLING",
+    "toy_texts",
+    "toy_tokenizer",
+    "write_text_folders",
+    "write_text_table",
+]
 
 LABELS = ("complaint", "praise")
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 """Special tokens of the toy tokeniser, numbered from 0."""
 
 _THINGS = ("parcel", "chair", "lamp", "ticket", "meal", "room", "phone", "answer", "driver", "garden")
-_TELLING = {
+TELLING = {
     "complaint": ("broken", "late", "awful", "cold", "rude", "missing"),
     "praise": ("lovely", "quick", "perfect", "warm", "friendly", "bright"),
 }
+"""One of these words stands in every text of a label."""
 _FRAMES = (
     "The {0} from {3} was {1} and the {2} too.",
     "My {0}: {1}! I told {3} about the {2}.",
@@ -86,7 +95,7 @@ def _vocabulary(size: int) -> dict[str, int]:
 def _text(draw: random.Random, label: str) -> str:
     parts = (
         draw.choice(_THINGS),
-        draw.choice(_TELLING[label]),
+        draw.choice(TELLING[label]),
         draw.choice(_THINGS),
         draw.choice(_NAMES),
         draw.randint(2, 99),

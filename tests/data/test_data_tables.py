@@ -11,6 +11,7 @@ import pytest
 
 from pictures import file_of, photo
 from topwork.data import ReadOptions, read
+from topwork.data.split_tables import sides_by_name
 from topwork.data.tables import parse_table
 from topwork.errors import DataError
 
@@ -285,6 +286,37 @@ def test_class_folders_with_some_other_table_remain_class_folders(tmp_path: Path
     assert any("sizes.csv was not used" in line and "--layout table" in line for line in dataset.understood)
     with pytest.raises(DataError, match=r"No column of sizes\.csv names files"):
         read(tmp_path, ReadOptions(layout="table"))
+
+
+def test_a_table_for_each_side_is_one_table(tmp_path: Path) -> None:
+    pictures(tmp_path, *(f"{name}.png" for name in "12345"))
+    (tmp_path / "train.csv").write_text("file,label\n1.png,a\n2.png,b\n3.png,a\n")
+    (tmp_path / "pieces-test.csv").write_text("id,file,label\n7,4.png,b\n8,5.png,\n")
+    found = read(tmp_path)
+    assert found.keys == ("1.png", "2.png", "3.png", "4.png")
+    assert found.given == ("train", "train", "train", "test")
+    assert found.targets == {"label": ("a", "b", "a", "b")}
+    assert found.columns["id"] == ("", "", "", "7")
+    assert [one.key for one in found.rejected] == ["row 5 (5.png)"]
+    assert any("train.csv" in line and "pieces-test.csv" in line for line in found.understood)
+    assert read(tmp_path / "train.csv").given is None
+
+
+def test_tables_of_sides_may_be_in_parts_and_hold_texts(tmp_path: Path) -> None:
+    rows = [f"the parcel number {n} came late again" for n in range(6)]
+    for n, name in enumerate(("train-00000-of-00002", "train-00001-of-00002", "validation-00000-of-00001")):
+        lines = "".join(f'{{"text": "{one}", "label": "{"ab"[n % 2]}"}}\n' for one in rows[2 * n : 2 * n + 2])
+        (tmp_path / f"{name}.jsonl").write_text(lines)
+    found = read(tmp_path)
+    assert found.modality == "text"
+    assert found.given == ("train",) * 4 + ("valid",) * 2
+
+
+@pytest.mark.parametrize(
+    "names", [("train", "labels"), ("test", "valid"), ("train", "train_test"), ("train-1", "train-2")]
+)
+def test_other_tables_are_not_taken_together(names: tuple[str, ...]) -> None:
+    assert sides_by_name([f"{name}.csv" for name in names]) is None
 
 
 def test_several_tables_ask_for_one(tmp_path: Path) -> None:

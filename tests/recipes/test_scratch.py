@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+
+import pytest
 
 from tiny_material import tiny_job
-from topwork.contracts import Afterwards, Budget
+from topwork.contracts import Afterwards, Budget, Workplace
+from topwork.errors import UsageError
 from topwork.recipes.scratch import SCRATCH
 
 
@@ -18,3 +22,10 @@ def test_time_for_what_follows_is_kept_back() -> None:
     assert nothing.notes == ("stopped after 0 steps",)
     (asked,) = SCRATCH(replace(job, afterwards=Afterwards(delivery_s=2.0), n_steps=3)).rungs
     assert asked.n_steps == 3
+
+
+def test_it_refuses_to_go_on_and_to_train_without_a_network() -> None:
+    with pytest.raises(UsageError, match="keeps no state"):
+        SCRATCH(replace(tiny_job(), workplace=Workplace(Path("nowhere"), resume=True)))
+    with pytest.raises(UsageError, match="holds only its features"):
+        SCRATCH(replace(tiny_job(), material=None))

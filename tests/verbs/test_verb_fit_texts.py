@@ -13,9 +13,9 @@ import topwork
 from quick import fit_probe
 from tiny_text_trunk import N_FEATURES, WINDOW, write_tiny_text_trunk
 from topwork import DecodeError, FitOptions, Model, Surroundings, UsageError, load
-from topwork.contracts import Gallery
+from topwork.contracts import Gallery, Table
 from topwork.inputs import TEXT
-from toy_texts import LABELS, toy_texts, write_text_folders, write_text_table
+from toy_texts import LABELS, TELLING, toy_texts, write_text_folders, write_text_table
 
 pytestmark = pytest.mark.filterwarnings("ignore:The number of unique classes:UserWarning")
 
@@ -29,7 +29,7 @@ def trunk(tmp_path_factory: pytest.TempPathFactory) -> str:
 def model(trunk: str, around: Surroundings, tmp_path_factory: pytest.TempPathFactory) -> Model:
     """A ladder of a few steps with its proof, on texts of several lengths."""
     folder = tmp_path_factory.mktemp("texts")
-    texts, labels = toy_texts(160)
+    texts, labels = toy_texts(240)
     texts = [f"{text} {text}" if i % 5 == 0 else text for i, text in enumerate(texts)]
     options = FitOptions(steps=30, proof="quick")
     return topwork.fit(
@@ -61,6 +61,15 @@ def test_the_report_shows_words_with_heat_and_no_empty_picture(model: Model) -> 
         assert max(np.abs(heats)) == pytest.approx(1)
         assert not one.jpeg_base64
     assert "underlined" in typical.caption
+
+
+def test_the_report_lists_the_words_that_drive_each_class(model: Model) -> None:
+    sections = model.record.targets["label"].sections
+    (table,) = (one for one in sections if isinstance(one, Table) and one.title == "What drives each class")
+    told = {str(label): str(words).split(", ") for label, words in table.rows}
+    for label, telling in TELLING.items():
+        first = {one.split(" (")[0] for one in told[label][:4]}
+        assert len(first & set(telling)) >= 2, (label, told[label])
 
 
 def test_a_second_process_would_say_the_same(model: Model, tmp_path: Path) -> None:

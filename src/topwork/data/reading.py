@@ -19,6 +19,7 @@ from topwork.data.columns import IN_MEMORY, LABEL, TEXT, Columns, table_of_colum
 from topwork.data.folders import class_folders, looks_split, split_folders, unwrap
 from topwork.data.kinds import by_suffix, kind_of, left_aside
 from topwork.data.queries import QUERY_SUFFIX, run_query
+from topwork.data.split_tables import join, sides_by_name
 from topwork.data.table_layout import names_files, table_dataset
 from topwork.data.table_roles import Roles
 from topwork.data.table_texts import find_texts, text_dataset
@@ -135,8 +136,10 @@ def _from_tree(tree: Tree, options: ReadOptions, modality: Modality | None) -> D
     kind = modality or kind_of(tree)
     prefix = unwrap(tree, kind)
     tables = _tables(tree)
-    if options.layout == "table" or options.columns():
-        return _from_table(tree, _only_table(tree, tables), options, modality)
+    is_meant = options.layout == "table" or bool(options.columns())
+    if is_meant or (options.layout == "auto" and len(tables) > 1 and sides_by_name(tables)):
+        _refuse_folders(options)
+        return _of_table(_together(tree, tables), _title(tables), lambda: tree, options, modality)
     if options.layout == "auto" and len(tables) == 1 and not looks_split(tree, prefix, kind):
         return _table_or_folders(tree, tables[0], prefix, modality)
     return _from_folders(tree, prefix, options.layout, kind)
@@ -172,9 +175,18 @@ def _from_folders(tree: Tree, prefix: str, layout: Layout, modality: Modality) -
 # --- tables ---------------------------------------------------------------------------------------------
 
 
-def _from_table(tree: Tree, name: str, options: ReadOptions, modality: Modality | None) -> Dataset:
-    _refuse_folders(options)
-    return _of_table(parse_table(name, _content(name, tree.read)), name, lambda: tree, options, modality)
+def _together(tree: Tree, names: list[str]) -> Table:
+    """Return the only table, or all of them as one where each is a side."""
+    sides = sides_by_name(names)
+    wanted = [_only_table(tree, names)] if sides is None else list(sides)
+    tables = {name: parse_table(name, _content(name, tree.read)) for name in wanted}
+    return tables[wanted[0]] if sides is None else join(tables, sides)
+
+
+def _title(names: list[str]) -> str:
+    """Return the name of a table, or of several that are one, below the folder that they all stand in."""
+    folder = names[0].rpartition("/")[0] if names else ""
+    return "/".join(part for part in (folder, " + ".join(PurePosixPath(one).name for one in names)) if part)
 
 
 def _from_table_file(path: Path, options: ReadOptions, modality: Modality | None) -> Dataset:

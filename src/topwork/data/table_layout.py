@@ -209,7 +209,7 @@ def _locate(table: Table, values: Sequence[str], labels: Sequence[bool], files: 
     for row, value in enumerate(values):
         place = _place(value, files) if labels[row] else _Refused("it has no label")
         if isinstance(place, _Refused):
-            key = f"line {table.numbers[row]}" + (f" ({value})" if value else "")
+            key = f"{table.unit} {table.numbers[row]}" + (f" ({value})" if value else "")
             rejected.append(Rejected(key, place.reason))
         else:
             places.append(place)

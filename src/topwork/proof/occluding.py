@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from topwork.contracts import Array, Engine, Gallery, Graph, LinearHead, Modality, Picture, Shown
+from topwork.contracts import Array, Engine, Gallery, Graph, LinearHead, Modality, Picture, Piece, Shown
 from topwork.errors import DecodeError
 from topwork.steps.order import Order
 from topwork.steps.recording import THUMBNAIL_PX
@@ -54,15 +54,25 @@ class Occluder:
         return replace(gallery, pictures=tuple(drawn), caption=caption)
 
     def _warmed(self, one: Picture, row: int, weights: Array) -> Picture:
-        modality: Modality = self.order.modality
-        spec = self.order.trunk.preprocessing
         try:
-            encoded = self.order.dataset.read(row)
-            tensor = modality.decode(encoded, spec).tensor
-            parts = modality.parts(tensor)
-            assert parts is not None
-            heat = warmth(lambda batch: self.engine.run(batch)["features"] @ weights, tensor, parts)
-            shown: Shown = modality.overlay(encoded, heat, spec, THUMBNAIL_PX)
+            shown = self._shown(row, weights)
         except DecodeError:
             return one
         return replace(one, heat_base64=shown.jpeg_base64, pieces=shown.pieces)
+
+    def pieces(self, row: int, weights: Array) -> tuple[Piece, ...]:
+        """Return an input piece by piece with the heat of each for ``weights [d]``; nothing where it is gone."""
+        try:
+            return self._shown(row, weights).pieces
+        except DecodeError:
+            return ()
+
+    def _shown(self, row: int, weights: Array) -> Shown:
+        modality: Modality = self.order.modality
+        spec = self.order.trunk.preprocessing
+        encoded = self.order.dataset.read(row)
+        tensor = modality.decode(encoded, spec).tensor
+        parts = modality.parts(tensor)
+        assert parts is not None
+        heat = warmth(lambda batch: self.engine.run(batch)["features"] @ weights, tensor, parts)
+        return modality.overlay(encoded, heat, spec, THUMBNAIL_PX)

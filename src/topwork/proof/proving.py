@@ -35,6 +35,7 @@ from topwork.proof.rivals import Rival, blind, classical, compared, from_scratch
 from topwork.proof.seeds import brittleness, in_times
 from topwork.proof.suspects import Suspicion, gallery_of_outliers, gallery_of_suspects, suspicions
 from topwork.proof.thresholds import threshold_of
+from topwork.proof.wording import words_of
 from topwork.recipes.probe import PROBE
 from topwork.recipes.scratch import SCRATCH
 from topwork.report.quantities import is_share
@@ -230,12 +231,17 @@ def _look(case: Case, parts: _Parts) -> bool:
 
 
 def _cut(case: Case, parts: _Parts) -> bool:
-    """Cut out what drives each class, where the network shows where it looks."""
-    looker = Looker.of(case.order, case.preparation, case.graph)
-    if looker is not None:
-        for name in (one for one in case.classed if case.fitted.heads[one].is_linear):
-            most_labels = max(1, MOST_LABELS // len(case.classed))
-            parts.add(name, regions_of(looker, case.after, name, case.fitted.heads[name], most_labels))
+    """Find what drives each class: parts of pictures where the network shows where it looks, words of texts."""
+    case_of = (case.order, case.preparation, case.graph)
+    looker = Looker.of(*case_of)
+    occluder = Occluder.of(*case_of) if looker is None else None
+    most_labels = max(1, MOST_LABELS // max(1, len(case.classed)))
+    for name in (one for one in case.classed if case.fitted.heads[one].is_linear):
+        asked = (case.after, name, case.fitted.heads[name], most_labels)
+        if looker is not None:
+            parts.add(name, regions_of(looker, *asked))
+        elif occluder is not None:
+            parts.add(name, words_of(occluder, *asked))
     return True
 
 

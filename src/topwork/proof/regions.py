@@ -19,7 +19,7 @@ from topwork.proof.looking import Looker
 from topwork.steps.order import Order, Rows
 from topwork.training.heatmaps import Peak, contrast, peak
 
-__all__ = ["MOST_LABELS", "TITLE", "regions_of"]
+__all__ = ["MOST_LABELS", "TITLE", "most_frequent", "regions_of", "wanted"]
 
 TITLE = "What drives each class"
 MOST_LABELS = 12
@@ -56,8 +56,8 @@ def regions_of(looker: Looker, rows: Rows, name: str, head: LinearHead, most_lab
     order = looker.order
     if not order.options.keep_training_data or not isinstance(order.modality, CutsRegions):
         return None
-    labels = _most_frequent(rows.truth[name], most_labels)
-    found = _strongest(looker, _wanted(rows, head, labels), head)
+    labels = most_frequent(rows.truth[name], most_labels)
+    found = _strongest(looker, wanted(rows, head, labels, _LOOKED_AT), head)
     scores = dict(zip(*_held_out(rows, head), strict=True))
     pictures = [_picture(order, order.modality, rows, name, scores[one.row], one) for one in found]
     shown = tuple(one for one in pictures if one is not None)
@@ -74,7 +74,7 @@ _CAPTION = (
 )
 
 
-def _most_frequent(truth: Array, n: int) -> list[int]:
+def most_frequent(truth: Array, n: int) -> list[int]:
     """Return the labels with most rows, ascending."""
     counts = np.bincount(truth[truth >= 0])
     order = np.argsort(-counts, kind="stable")[:n]
@@ -88,15 +88,18 @@ def _held_out(rows: Rows, head: LinearHead) -> tuple[list[int], Array]:
     return [*valid.tolist(), *rows.split.test.tolist()], head.scores(features)
 
 
-def _wanted(rows: Rows, head: LinearHead, labels: list[int]) -> dict[int, list[int]]:
-    """Return the inputs to look at, and for which labels: those that a label is furthest ahead in."""
+def wanted(rows: Rows, head: LinearHead, labels: list[int], n: int) -> dict[int, list[int]]:
+    """Return the inputs to look at, and for which labels: ``n`` of each label that it is furthest ahead in.
+
+    They are rows of validation and test.
+    """
     numbers, scores = _held_out(rows, head)
-    wanted: dict[int, list[int]] = {}
+    found: dict[int, list[int]] = {}
     for label in labels:
         ahead = scores[:, label] - np.delete(scores, label, axis=1).mean(axis=1)
-        for place in np.argsort(-ahead, kind="stable")[:_LOOKED_AT]:
-            wanted.setdefault(numbers[place], []).append(label)
-    return wanted
+        for place in np.argsort(-ahead, kind="stable")[:n]:
+            found.setdefault(numbers[place], []).append(label)
+    return found
 
 
 def _strongest(looker: Looker, wanted: Mapping[int, list[int]], head: LinearHead) -> list[_Found]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from topwork.contracts import FitJob, Fitted, LinearHead, Material, Moment, Resources, Rung, padded
-from topwork.errors import UsageError
+from topwork.recipes.stretch import material_of
 from topwork.training.judging import loss_name, mean_score, of_rows
 from topwork.training.links import solver_of
 from topwork.training.plan import BATCH, RungPlan
@@ -45,10 +45,9 @@ class ScratchRecipe:
         """Train until the time is used up, and give back the best of the looks at validation."""
         from topwork.training.devices import at_work
 
-        if job.material is None:
-            raise UsageError("Training from scratch needs the network; this job holds only its features.")
-        with at_work(job.material.resources.device):
-            return self._train(job, job.material)
+        material = material_of(job, self.name)
+        with at_work(material.resources.device):
+            return self._train(job, material)
 
     def _train(self, job: FitJob, material: Material) -> Fitted:
         import torch
