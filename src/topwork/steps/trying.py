@@ -35,6 +35,7 @@ from topwork.steps.reading import read_rows, require_still_there
 from topwork.steps.speeds import speed_of
 from topwork.steps.transfer import Preparation
 from topwork.training.judging import loss_name, losses_of_rows, mean_score, of_rows
+from topwork.training.probe import quiet_blas
 from topwork.training.transferability import h_score_of, log_me_of
 
 __all__ = ["PUT_BACK", "SHARE", "best_few", "choose", "drawn", "folds_of", "n_sampled"]
@@ -181,7 +182,8 @@ def _scored(order: Order, features: Array | None, sample: _Sample, began_s: floa
     told = TriedTrunk(card.name, card.n_parameters, 0.0)
     if features is None:
         return _Tried(order.trunk, replace(told, note="no time for it"))
-    log_me, h_score = log_me_of(features, sample.goals), h_score_of(features, sample.goals)
+    with quiet_blas(features):
+        log_me, h_score = log_me_of(features, sample.goals), h_score_of(features, sample.goals)
     seconds = order.around.clock() - began_s
     told = replace(told, log_me=_known(log_me), h_score=_known(h_score), seconds=seconds)
     return _Tried(order.trunk, told, features)
