@@ -24,7 +24,7 @@ def entry(name: str, value: str, group: str = "topwork.tasks") -> EntryPoint:
 
 def test_the_built_in_ones_are_found_by_discovery() -> None:
     found = {kind: set(plugins.discover(kind)) for kind in plugins.GROUPS}
-    assert found["tasks"] >= {"classification", "multilabel", "ordinal", "regression"}
+    assert found["tasks"] >= {"classification", "multilabel", "ordinal", "regression", "survival"}
     assert found["recipes"] >= {"probe"}
     assert found["trunks"] >= {
         "efficientnet-lite0",
@@ -78,6 +78,8 @@ def raw_for(task: Task, letters: str) -> list[str | None]:
         return [{"a": "x;y", "b": "z", "c": ";"}[one] for one in letters]
     if task.link == "cumulative":
         return [f"{ord(one) - 96}" for one in letters]
+    if task.link == "hazard":
+        return [f"{ord(one) - 96}" for one in letters]
     return [*letters] if has_classes(task.link) else [f"{ord(one) - 96}.5" for one in letters]
 
 
@@ -93,6 +95,8 @@ def better(target: Target, truth: Array, draw: Generator) -> Array:
         return np.asarray(scores + 3 * (truth > 0) - 1.5)
     if target.link == "cumulative":
         return np.asarray(scores + 3 * (truth[:, None] > np.arange(target.n_outputs)) - 1.5)
+    if target.link == "hazard":
+        return np.asarray(scores / 4 - np.nan_to_num(truth)[:, :1])
     return np.asarray(scores / 4 + np.nan_to_num(truth)[:, None])
 
 
@@ -109,7 +113,9 @@ def test_a_task_keeps_its_contract(name: str) -> None:
     assert np.array_equal(truth, target.encode(raw), equal_nan=truth.dtype.kind == "f")
     assert known_rows(truth).tolist() == [True, True, False, True, True]
     assert target.link == task.link
-    n_labels = {"identity": 0, "cumulative": target.n_outputs + 1}.get(target.link, target.n_outputs)
+    n_labels = {"identity": 0, "hazard": 0, "cumulative": target.n_outputs + 1}.get(
+        target.link, target.n_outputs
+    )
     assert len(target.labels) == n_labels
     assert all(target.understood)
 

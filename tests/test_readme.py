@@ -181,7 +181,7 @@ def test_its_commands_and_its_python_run(desk: Desk) -> None:
         elif not text.startswith("make "):
             check_tables(text, desk.shell(text))
         n_run[block.language] += 1
-    assert n_run == {"sh": 4, "python": 3, "server": 1}
+    assert n_run == {"sh": 4, "python": 4, "server": 1}
     check_files(desk.folder)
 
 

@@ -133,7 +133,7 @@ class TinyModality:
     def show(self, encoded: bytes, side_px: int) -> Shown:
         return Shown()
 
-    def synthetic(self, n: int, seed: int) -> tuple[bytes, ...]:
+    def synthetic(self, n: int, seed: int, preprocessing: Preprocessing | None = None) -> tuple[bytes, ...]:
         rng = np.random.default_rng(seed)
         return tuple(rng.integers(0, 200, N_BYTES, np.uint8).tobytes() for _ in range(n))
 

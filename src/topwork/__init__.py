@@ -27,7 +27,9 @@ __all__ = [
     "ProofError",
     "StorageError",
     "Surroundings",
+    "TopworkClassifier",
     "TopworkError",
+    "TopworkRegressor",
     "UsageError",
     "WeightsError",
     "__version__",
@@ -70,10 +72,13 @@ if TYPE_CHECKING:
         predict,
         serve,
     )
+    from topwork.verbs.estimators import TopworkClassifier, TopworkRegressor
 
+_ESTIMATORS = ("TopworkClassifier", "TopworkRegressor")
 _ROOMS = {
     "topwork.errors": tuple(name for name in __all__ if name.endswith("Error")),
-    "topwork.verbs": tuple(name for name in __all__ if not name.endswith(("Error", "__"))),
+    "topwork.verbs.estimators": _ESTIMATORS,
+    "topwork.verbs": tuple(name for name in __all__ if not name.endswith(("Error", "__", *_ESTIMATORS))),
 }
 
 

@@ -20,5 +20,7 @@ def test_a_row_of_several_columns_is_known_where_all_are() -> None:
 def test_the_stratum_of_a_row_is_its_class_or_its_rarest_label() -> None:
     assert strata_of(np.array([2, -1, 0])).tolist() == [2, -1, 0]
     assert strata_of(np.array([0.5, np.nan])).tolist() == [0, -1]
+    times = np.array([[3.5, 1], [2.0, 0], [np.nan, np.nan]])
+    assert strata_of(times).tolist() == [1, 0, -1]
     truth = np.array([[1, 0, 0], [1, 1, 0], [1, 1, 1], [0, 0, 0], [-1, -1, -1], [0, 1, 0]], np.int8)
     assert strata_of(truth).tolist() == [0, 0, 2, 3, -1, 1]

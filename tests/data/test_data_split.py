@@ -110,6 +110,7 @@ def test_classes_keep_their_shares_to_within_rounding(
 @given(problems())
 def test_the_seed_decides_and_nothing_else(problem: tuple[Array, Array, int]) -> None:
     y, units, seed = problem
+    assume(n_units_of_the_largest_class(y, units) > 2)
     data, found = dataset(len(y)), findings(units)
     one, again = (make_split(data, found, y, SplitOptions(seed)) for _ in range(2))
     assert np.array_equal(one.test, again.test)
@@ -212,11 +213,24 @@ def test_a_split_that_cannot_be_made_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"test_fraction": 0.0}, {"test_fraction": 1.0}, {"n_folds": 1}, {"seed": -1}]
+    "wrong", [{"test_fraction": -0.1}, {"test_fraction": 1.0}, {"n_folds": 1}, {"seed": -1}]
 )
 def test_options_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="expected"):
         SplitOptions(**wrong)
+
+
+def test_without_a_test_every_usable_row_is_trained_on() -> None:
+    y, usable = np.arange(40) % 2, np.arange(3, 40)
+    options = SplitOptions(0, test_fraction=0.0)
+    split = make_split(dataset(40), findings(range(40), usable.tolist()), y, options)
+    assert np.array_equal(split.train, usable)
+    assert (len(split.valid), len(split.test)) == (0, 0)
+    assert split.method.startswith("No test")
+    held_out = np.sort(np.concatenate([fold.valid for fold in make_folds(split, y, options)]))
+    assert np.array_equal(held_out, usable)
+    with pytest.raises(UsageError, match="column 'day'"):
+        SplitOptions(0, time="day", test_fraction=0.0)
 
 
 @pytest.mark.slow

@@ -27,8 +27,8 @@ def opened(encoded: bytes) -> Image.Image:
 
 def test_modalities_are_found_by_name() -> None:
     visited = [modality(one.name) is one for one in modalities()]
-    assert visited == [True, True]
-    with pytest.raises(UsageError, match=r"no modality 'smell'\.\nKnown are: image, text"):
+    assert visited == [True, True, True]
+    with pytest.raises(UsageError, match=r"no modality 'smell'\.\nKnown are: image, text, vector"):
         modality("smell")
 
 

@@ -16,6 +16,7 @@ from topwork.serving.bodies import Input, Unreadable, reader_for
 from topwork.serving.refusals import Refusal
 
 FORM = "multipart/form-data; boundary=cut"
+NUMBERS = Wire("numbers", ("text/csv",), "textarea", 1000, "vector")
 
 
 def read(
@@ -80,6 +81,14 @@ def test_json_takes_base64_with_line_breaks_and_as_a_data_url() -> None:
 
 def test_json_takes_text_as_it_is() -> None:
     assert as_json({"inputs": ["Grüße", ""]}, TEXT) == ("Grüße".encode(), b"")
+
+
+def test_json_takes_numbers_as_lists() -> None:
+    assert as_json({"input": [0.1, 2]}, NUMBERS) == (b"[0.1, 2]",)
+    assert as_json({"inputs": [[1], []]}, NUMBERS) == (b"[1]", b"[]")
+    refusal = refused(json.dumps({"inputs": [[1], "2"]}).encode(), "application/json", NUMBERS)
+    assert (refusal.status, refusal.problem) == (422, "Input 1 must be a list of numbers, got a string.")
+    assert refusal.next_step == 'Send {"input": [0.1, 2, …]} or {"inputs": [[0.1, 2, …], …]}.'
 
 
 def test_one_bad_string_does_not_spoil_the_others() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -128,6 +129,10 @@ def test_it_says_what_the_wire_says() -> None:
     text = api(wire=TEXT)["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert "contentEncoding" not in text["oneOf"][0]["properties"]["input"]
     assert text["oneOf"][1]["properties"]["inputs"]["maxItems"] == Limits().max_inputs
+    wire = replace(TEXT, in_json="numbers")
+    body = api(wire=wire)["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    numbers = body["oneOf"][0]["properties"]["input"]
+    assert (numbers["type"], numbers["items"]) == ("array", {"type": "number"})
 
 
 def test_real_answers_are_as_described() -> None:

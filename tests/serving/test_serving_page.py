@@ -173,6 +173,36 @@ def test_a_number_is_told_with_its_bounds_and_without_bars(browser: Browser) -> 
         page.close()
 
 
+class Risky(FakeServable):
+    """Answers risks: with a band and what is left, and without."""
+
+    def _answers(self, index: int, given: bytes) -> Iterator[Answer]:
+        left: list[Json] = [{"time": 12.5, "probability": 0.9}, {"time": 100, "probability": 0.25}]
+        told: dict[bytes, Mapping[str, Json]] = {
+            b"banded": {"risk": 2.31415, "band": "high", "survival": left},
+            b"bare": {"risk": 0.5, "band": None, "survival": []},
+        }
+        yield Answer(index, told[given])
+
+
+def test_a_risk_is_told_with_its_band_and_what_is_left_at_each_time(browser: Browser) -> None:
+    with serving(Risky(wire=TEXT)) as here:
+        page = browser.new_page()
+        page.goto(here)
+        for words, head, bars in (
+            ("banded", "high risk", ["at 12.590.0 %", "at 10025.0 %"]),
+            ("bare", "0.5 times the average risk", []),
+        ):
+            page.get_by_label("One sentence").fill(words)
+            page.get_by_role("button", name="Ask the model").click()
+            said = page.locator(".result[data-state=answered]", has_text=words).first
+            expect(said.locator(".headline")).to_have_text(head)
+            expect(said.locator(".bars li")).to_have_text(bars)
+        banded = page.locator(".result", has_text="banded")
+        expect(banded.locator("p.small")).to_have_text("2.314 times the average risk")
+        page.close()
+
+
 def test_a_text_is_asked_what_drove_its_answer(browser: Browser) -> None:
     with serving(FakeServable(wire=TEXT)) as here:
         page = browser.new_page()

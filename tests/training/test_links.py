@@ -17,6 +17,8 @@ from topwork.training.probe import Axes
 from topwork.training.statistics import describe, seen_truth
 
 LINKS: tuple[Link, ...] = get_args(Link)
+LEFT = {"hazard": 0.95}
+"""Part of the blind loss that a good model may leave, where that is not the half: of orders of 80 rows."""
 
 
 def goal(link: Link, n: int = 80) -> tuple[Array, Goal]:
@@ -29,6 +31,10 @@ def goal(link: Link, n: int = 80) -> tuple[Array, Goal]:
     if link == "cumulative":
         ranks = np.digitize(number, [-0.5, 0.5])
         return features, Goal(np.where(np.arange(n) % 9 == 0, -1, ranks), link, 2)
+    if link == "hazard":
+        truth = np.stack([np.exp(-3 * number), np.arange(n) % 5 > 0], axis=1)
+        truth[np.arange(n) % 9 == 0] = np.nan
+        return features, Goal(truth, link, 1)
     if link == "sigmoid":
         truth = np.stack([number > 0, features[:, 1] > 0.5, features[:, 2] > 0], axis=1).astype(np.int8)
         truth[np.arange(n) % 9 == 0] = -1
@@ -46,10 +52,10 @@ def test_a_solver_finds_what_tells_and_holds_out_every_row(link: Link) -> None:
     assert np.isfinite(scores).all()
     blind = np.tile(solver.blind_scores(one), (80, 1))
     calibrated = solver.cross_calibrate(one.truth, scores, seed=0)
-    assert solver.loss(one.truth, calibrated) < 0.5 * solver.loss(one.truth, blind)
+    assert solver.loss(one.truth, calibrated) < LEFT.get(link, 0.5) * solver.loss(one.truth, blind)
     for head in (solver.head(axes, one, 0.3), solver.finished_head(axes, one, 0.3)):
         found = features @ head.weight.T + head.bias
-        assert solver.loss(one.truth, found) < 0.5 * solver.loss(one.truth, blind)
+        assert solver.loss(one.truth, found) < LEFT.get(link, 0.5) * solver.loss(one.truth, blind)
 
 
 @pytest.mark.parametrize("link", LINKS)
@@ -106,3 +112,15 @@ def test_statistics_of_label_sets_give_each_label_its_share_back() -> None:
     known = one.truth[one.truth[:, 0] >= 0]
     assert truth.shape == known.shape
     assert truth.mean(axis=0) == pytest.approx(known.mean(axis=0))
+
+
+def test_statistics_of_times_give_events_and_their_times_back() -> None:
+    features, one = goal("hazard")
+    found = describe(features, {"a": one}, {"a": np.zeros((80, 1))})
+    truth, known = seen_truth(found, "a"), one.truth[~np.isnan(one.truth[:, 0])]
+    assert truth.shape == known.shape
+    assert truth[:, 1].mean() == known[:, 1].mean()
+    for event in (0, 1):
+        there, were = (np.sort(rows[rows[:, 1] == event, 0]) for rows in (truth, known))
+        assert np.median(there) == pytest.approx(np.median(were), rel=0.02)
+        assert there[[0, -1]] == pytest.approx(were[[0, -1]])

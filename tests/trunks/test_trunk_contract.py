@@ -15,16 +15,22 @@ import torch
 from told import Told
 from topwork.contracts import Trunk, padded
 from topwork.inputs import modalities, modality
-from topwork.trunks import DEFAULTS
+from topwork.trunks import DEFAULTS, resolve
 from topwork.trunks.folder import open_folder
 
 TRUNKS: dict[str, Trunk] = {entry.name: entry.load() for entry in entry_points(group="topwork.trunks")}
 
 
 def test_the_built_in_trunks_are_found() -> None:
-    assert {*DEFAULTS.values(), "efficientnet-lite1", "efficientnet-lite2", "mobilenet-v2"} <= set(TRUNKS)
+    assert {
+        DEFAULTS["image"],
+        DEFAULTS["text"],
+        "efficientnet-lite1",
+        "efficientnet-lite2",
+        "mobilenet-v2",
+    } <= set(TRUNKS)
     assert set(DEFAULTS) == {one.name for one in modalities()}
-    assert all(TRUNKS[name].card.modality == kind for kind, name in DEFAULTS.items())
+    assert all(resolve(name, TRUNKS).card.modality == kind for kind, name in DEFAULTS.items())
 
 
 @pytest.mark.parametrize("name", TRUNKS)

@@ -67,7 +67,7 @@ Task = Annotated[
     str,
     typer.Option(
         metavar="NAME",
-        help="What the targets are: classification, multilabel, ordinal, regression, a plugin's.",
+        help="What the targets are: classification, multilabel, ordinal, regression, survival, ...",
     ),
 ]
 Seed = Annotated[
@@ -76,6 +76,10 @@ Seed = Annotated[
 Input = Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of a table that names the files.")]
 Target = Annotated[
     list[str] | None, typer.Option(metavar="COLUMN", help="Column to predict; may be given several times.")
+]
+Event = Annotated[
+    str | None,
+    typer.Option(metavar="COLUMN", help="Column that says whether the event happened, of times to survive."),
 ]
 Group = Annotated[
     str | None,
@@ -150,6 +154,7 @@ def fit(
     seed: Seed = 0,
     input: Input = None,  # noqa: A002 - the option's name
     target: Target = None,
+    event: Event = None,
     group: Group = None,
     time: Time = None,
     layout: LayoutOption = "auto",
@@ -207,7 +212,7 @@ def fit(
 
     options = _options(input, target, group, time, layout, keep=not no_training_data, golden=golden)
     options = replace(options, task=task, steps=steps, resume=resume, proof=proof, slices=tuple(slice or ()))
-    options = replace(options, labels=labels, error_cost=error_cost, onward=onward)
+    options = replace(options, labels=labels, error_cost=error_cost, onward=onward, event=event)
     options = replace(
         options,
         recipe_settings=settings_of([*(set or ()), *([] if hidden is None else [f"hidden={hidden}"])]),
@@ -239,6 +244,7 @@ def estimate(
     seed: Seed = 0,
     input: Input = None,  # noqa: A002 - the option's name
     target: Target = None,
+    event: Event = None,
     layout: LayoutOption = "auto",
     task: Task = "classification",
     device: Device = "auto",
@@ -251,7 +257,7 @@ def estimate(
     from topwork import verbs
     from topwork.cli.output import show_estimate
 
-    options = replace(_options(input, target, None, None, layout), task=task)
+    options = replace(_options(input, target, None, None, layout, event=event), task=task)
     around = replace(_around(context, "auto", quiet=quiet), device=device)
     found = verbs.estimate(data, trunk=trunk, budget=budget, seed=seed, options=options, around=around)
     show_estimate(found, data, as_json=json)
@@ -277,6 +283,7 @@ def lr_find(
     seed: Seed = 0,
     input: Input = None,  # noqa: A002 - the option's name
     target: Target = None,
+    event: Event = None,
     group: Group = None,
     time: Time = None,
     layout: LayoutOption = "auto",
@@ -292,7 +299,7 @@ def lr_find(
     from topwork.cli.output import show_rates
     from topwork.steps.places import default_plot
 
-    options = replace(_options(input, target, group, time, layout), task=task, steps=steps)
+    options = replace(_options(input, target, group, time, layout, event=event), task=task, steps=steps)
     around = replace(_around(context, quiet=quiet), device=device, should_stop=stop_asked)
     found = verbs.find_rate(
         data, out or default_plot(data), trunk=trunk, seed=seed, options=options, around=around
@@ -311,6 +318,7 @@ def evaluate(
     ] = None,
     input: Input = None,  # noqa: A002 - the option's name
     target: Target = None,
+    event: Event = None,
     layout: LayoutOption = "auto",
     engine: BundleEngine = "auto",
     quiet: Quiet = False,
@@ -320,7 +328,7 @@ def evaluate(
     from topwork import verbs
     from topwork.cli.output import show_evaluation
 
-    options = _options(input, target, None, None, layout)
+    options = _options(input, target, None, None, layout, event=event)
     around = _around(context, engine, quiet=quiet)
     record = verbs.evaluate(bundle, data, report=report, options=options, around=around)
     show_evaluation(record, bundle, report, as_json=json)
@@ -380,6 +388,7 @@ def data_check(
     seed: Seed = 0,
     input: Input = None,  # noqa: A002 - the option's name
     target: Target = None,
+    event: Event = None,
     group: Group = None,
     time: Time = None,
     layout: LayoutOption = "auto",
@@ -393,7 +402,7 @@ def data_check(
     from topwork import verbs
     from topwork.cli.listings import show_check
 
-    options = replace(_options(input, target, group, time, layout), task=task)
+    options = replace(_options(input, target, group, time, layout, event=event), task=task)
     found = verbs.check(data, seed=seed, options=options, around=_around(context, quiet=quiet))
     raise typer.Exit(show_check(found, as_json=json))
 
@@ -435,6 +444,7 @@ def bundle_compare(
     data: Data,
     input: Input = None,  # noqa: A002 - the option's name
     target: Target = None,
+    event: Event = None,
     layout: LayoutOption = "auto",
     engine: BundleEngine = "auto",
     quiet: Quiet = False,
@@ -444,7 +454,7 @@ def bundle_compare(
     from topwork import verbs
     from topwork.cli.listings import show_comparison
 
-    options = _options(input, target, None, None, layout)
+    options = _options(input, target, None, None, layout, event=event)
     found = verbs.compare(a, b, data, options=options, around=_around(context, engine, quiet=quiet))
     show_comparison(found, as_json=json)
 
@@ -473,6 +483,7 @@ def _options(
     time: str | None,
     layout: LayoutWord,
     *,
+    event: str | None = None,
     keep: bool = True,
     golden: Path | None = None,
 ) -> FitOptions:
@@ -486,6 +497,7 @@ def _options(
         layout=layout,
         keep_training_data=keep,
         golden=golden,
+        event=event,
     )
 
 

@@ -283,6 +283,10 @@ def _in_words(one: Prediction) -> str:
         return (
             ", ".join(f"{name} {one.probabilities[name]:.1%}" for name in one.labels) or "none of the labels"
         )
+    if one.risk is not None:
+        left = ", ".join(f"{share:.1%} left at {number(time)}" for time, share in one.survival.items())
+        band = f"{one.band} risk, " if one.band else ""
+        return f"{band}{number(one.risk)} times the average" + (f"   ({left})" if left else "")
     if one.label is None:
         return json.dumps(one.answer, ensure_ascii=False)
     others = [f"{name} {value:.1%}" for name, value in one.probabilities.items() if name != one.label][:2]
@@ -306,7 +310,8 @@ def _write_csv(predictions: Iterable[Prediction], model: Model) -> int:
     names = next(iter(labels.values()))
     table = csv.writer(sys.stdout, lineterminator="\n")
     if not names:
-        return _write_values(predictions, table)
+        (target,) = model.servable.targets.values()
+        return _write_values(predictions, table, list(target.answer_schema()["properties"]))  # type: ignore[arg-type]
     several = next(iter(model.servable.targets.values())).link == "sigmoid"
     table.writerow(["input", "labels" if several else "label", "error", *names])
     n_good = 0
@@ -319,15 +324,21 @@ def _write_csv(predictions: Iterable[Prediction], model: Model) -> int:
     return n_good
 
 
-def _write_values(predictions: Iterable[Prediction], table: Any) -> int:
-    """Write what has no classes: a number and its bounds, with all digits that they have."""
-    table.writerow(["input", "value", "low", "high", "error"])
+def _write_values(predictions: Iterable[Prediction], table: Any, names: Sequence[str]) -> int:
+    """Write what has no classes, such as a number and its bounds: numbers with all their digits, lists as JSON."""
+    table.writerow(["input", *names, "error"])
     n_good = 0
     for one in predictions:
         n_good += one.answer is not None
-        cells = ("" if found is None else repr(found) for found in (one.value, one.low, one.high))
-        table.writerow([one.input, *cells, _problem(one)])
+        cells = ((one.answer or {}).get(name) for name in names)
+        table.writerow([one.input, *map(_cell, cells), _problem(one)])
     return n_good
+
+
+def _cell(found: object) -> str:
+    if found is None or isinstance(found, str):
+        return found or ""
+    return repr(found) if isinstance(found, float) else json.dumps(found, ensure_ascii=False)
 
 
 def _problem(one: Prediction) -> str:
@@ -339,7 +350,8 @@ def _problem(one: Prediction) -> str:
 
 def show_server(url: str, wire: Wire) -> None:
     """Tell where the server is and how to talk to it."""
-    sent = """--json '{"input": "A TEXT"}'""" if wire.in_json == "text" else "-F file=@FILE"
+    sample = {"text": '"A TEXT"', "numbers": "[0.1, 2]"}.get(wire.in_json)
+    sent = f"""--json '{{"input": {sample}}}'""" if sample else "-F file=@FILE"
     say(f"Ready at {url}")
     say(f"  page   {url}/")
     say(f"  API    {url}/docs")

@@ -37,13 +37,14 @@ __all__ = [
     "has_one_label",
 ]
 
-Link: TypeAlias = Literal["softmax", "identity", "sigmoid", "cumulative"]
+Link: TypeAlias = Literal["softmax", "identity", "sigmoid", "cumulative", "hazard"]
 """How scores become predictions; it grows with the tasks that need one.
 
 ``softmax``: the scores of k classes, whose truth is a class number. ``identity``: the score is the prediction itself,
 in units of the training data's standard deviation from their mean. ``sigmoid``: the log odds of each of k labels, of
 which a row may have any number; truth is 0 or 1 for each of them. ``cumulative``: the log odds of being above each of
-k - 1 thresholds between k ordered classes, whose truth is a rank.
+k - 1 thresholds between k ordered classes, whose truth is a rank. ``hazard``: the log of how many times as often as on
+average an event happens, whose truth is a time and whether it happened then.
 """
 
 
@@ -104,7 +105,8 @@ class Target(Protocol):
         """Turn raw labels into what the loss takes.
 
         ``int64 [n]`` with -1, or ``float64 [n]`` with NaN, where missing; of several labels per row ``int8 [n, k]`` of
-        0 and 1, a missing row -1 throughout.
+        0 and 1, a missing row -1 throughout; of what takes time ``float64 [n, 2]``, the time and 1 where the event
+        happened then.
         `known_rows` tells which rows have a truth. What is missing is None, or a label that training never saw.
         """
         ...

@@ -68,10 +68,11 @@ class Shown:
 class Wire:
     """How one input travels over HTTP and what the form shows; a server needs nothing else of a modality.
 
-    ``in_json`` says how the bytes stand in a JSON string: ``base64``, or ``text`` for plain UTF-8.
+    ``in_json`` says how the bytes stand in JSON: as a string of ``base64`` or, for plain UTF-8, of ``text``; with
+    ``numbers`` they are the list of numbers that stands there.
     """
 
-    in_json: Literal["base64", "text"]
+    in_json: Literal["base64", "text", "numbers"]
     media_types: tuple[str, ...]
     widget: Literal["file", "textarea"]
     max_bytes: int
@@ -187,6 +188,9 @@ class Modality(Protocol):
         """
         ...
 
-    def synthetic(self, n: int, seed: int) -> tuple[bytes, ...]:
-        """Make ``n`` encoded inputs out of nobody's data, for proofs that may hold no training data."""
+    def synthetic(self, n: int, seed: int, preprocessing: Preprocessing | None = None) -> tuple[bytes, ...]:
+        """Make ``n`` encoded inputs out of nobody's data, for proofs that may hold no training data.
+
+        ``preprocessing`` is what will decode them, for inputs that must have a size of its own.
+        """
         ...

@@ -108,11 +108,12 @@ def strata_of(truth: Array) -> Array:
     truth
         ``int [n]``: a class, which is its own stratum; ``int [n, m]``: 1 where a row has a label and 0 where not, whose
         stratum is the rarest label that the row has, and m where it has none; ``float [n]``: all rows are one
-        stratum. The rarest label counts because it is the one that a careless split would leave without any row.
+        stratum; ``float [n, 2]``: a time, and 1 where an event happened then and 0 where not, which is the stratum. The
+        rarest label counts because it is the one that a careless split would leave without any row.
     """
     known = known_rows(truth)
     if truth.dtype.kind not in "iu":
-        return np.where(known, 0, -1)
+        return np.where(known, np.nan_to_num(truth[:, 1]) if truth.ndim > 1 else 0, -1).astype(np.int64)
     if truth.ndim == 1:
         return np.where(known, truth, -1)
     n_labels = truth.shape[1]

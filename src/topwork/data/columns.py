@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
-from topwork.contracts import Array
+from topwork.contracts import Array, Dataset
 from topwork.data.tables import Table, table_of
 from topwork.errors import DataError
 
@@ -17,8 +17,8 @@ __all__ = ["IN_MEMORY", "LABEL", "TEXT", "Column", "Columns", "table_of_columns"
 Column: TypeAlias = Sequence[object] | Array
 """Values of one column: a list, an array, or anything else with a length that can be gone through."""
 
-Columns: TypeAlias = Mapping[str, Column] | tuple[Column, Column]
-"""Columns by name, or texts and their labels."""
+Columns: TypeAlias = Mapping[str, Column] | tuple[Column, Column] | Dataset
+"""Columns of texts by name; texts or other inputs and their labels; or a data set that somebody has made."""
 
 IN_MEMORY = "in-memory"
 """What such data are called where others have the name of a file."""
@@ -27,7 +27,7 @@ TEXT, LABEL = "text", "label"
 """Names of the columns of a pair."""
 
 
-def table_of_columns(columns: Columns) -> Table:
+def table_of_columns(columns: Mapping[str, Column] | tuple[Column, Column]) -> Table:
     """Return columns as a table of text; None and NaN are missing values.
 
     Raises

@@ -18,6 +18,7 @@ from topwork.data.archives import zip_tree
 from topwork.data.columns import IN_MEMORY, LABEL, TEXT, Columns, table_of_columns
 from topwork.data.folders import class_folders, looks_split, split_folders, unwrap
 from topwork.data.kinds import by_suffix, kind_of, left_aside
+from topwork.data.memory import dataset_of_pair
 from topwork.data.queries import QUERY_SUFFIX, run_query
 from topwork.data.split_tables import join, sides_by_name
 from topwork.data.table_layout import names_files, table_dataset
@@ -74,7 +75,7 @@ def read(
     ----------
     data
         A path: a folder, a table, a zip archive of either, or a file of SQL. Or what is in memory: a mapping of
-        names to columns, or a pair of texts and labels.
+        names to columns, a pair of inputs and labels, or a data set, which comes back as it is.
     modality
         What the inputs are; None to find it.
 
@@ -115,15 +116,23 @@ def spelled(data: str | Path | Columns) -> str:
     """Return a data set as it stands in a call: its path, or what holds it in memory, but not the data."""
     if isinstance(data, str | Path):
         return repr(str(data))
+    if isinstance(data, Dataset):
+        return "dataset"
     return (
-        "(texts, labels)"
+        "(inputs, labels)"
         if isinstance(data, tuple)
         else "{" + ", ".join(f"{name!r}: …" for name in data) + "}"
     )
 
 
 def _from_columns(columns: Columns, options: ReadOptions) -> Dataset:
+    if isinstance(columns, Dataset):
+        return columns
     roles = options.roles()
+    if isinstance(columns, tuple) and len(columns) == 2:
+        found = dataset_of_pair(*columns, (*options.target, LABEL)[0])
+        if found is not None:
+            return found
     if isinstance(columns, tuple):
         roles = replace(roles, input=roles.input or TEXT, target=roles.target or (LABEL,))
     return text_dataset(table_of_columns(columns), "the data in memory", roles, roles.input)

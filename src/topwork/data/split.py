@@ -35,7 +35,7 @@ class SplitOptions:
     time
         Column by which the last rows are the test.
     test_fraction
-        Part of the rows that is held out, above 0 and below 1.
+        Part of the rows that is held out, from 0, for no test at all, to below 1.
     n_folds
         Folds of cross-validation, from 2.
     """
@@ -47,8 +47,13 @@ class SplitOptions:
     n_folds: int = 5
 
     def __post_init__(self) -> None:
-        if not 0 < self.test_fraction < 1:
-            raise UsageError(f"test_fraction is {self.test_fraction}; expected a number between 0 and 1.")
+        if not 0 <= self.test_fraction < 1:
+            raise UsageError(f"test_fraction is {self.test_fraction}; expected a number from 0 to below 1.")
+        if not self.test_fraction and self.time is not None:
+            raise UsageError(
+                f"test_fraction is 0, and column {self.time!r} is to say which rows are the test.",
+                next_step="Leave one of them out.",
+            )
         if self.n_folds < 2:
             raise UsageError(f"n_folds is {self.n_folds}; expected 2 or more.")
         if self.seed < 0:
@@ -62,7 +67,8 @@ def make_split(dataset: Dataset, findings: Findings, y: Array | None, options: S
     ----------
     y
         The first target's truth as `Target.encode` gives it, to stratify by: ``int64 [n]`` by label, ``int8 [n, k]`` by
-        the rarest label of a row (`strata_of`). None or floats where there is nothing to stratify by.
+        the rarest label of a row, ``float64 [n, 2]`` by whether there was an event (`strata_of`). None or
+        ``float64 [n]`` where there is nothing to stratify by.
 
     Raises
     ------
@@ -72,6 +78,9 @@ def make_split(dataset: Dataset, findings: Findings, y: Array | None, options: S
     units, grouped = _units(dataset, findings, options)
     if dataset.given is not None and any(dataset.given):
         return _given(dataset, findings.usable, units, options)
+    if not options.test_fraction:
+        method = f"No test: every row is fitted on, and validation is by folds, seed {options.seed}{grouped}."
+        return Split(findings.usable, _no_rows(), _no_rows(), units, method, options.seed)
     if options.time is not None:
         return _by_time(dataset, findings.usable, units, options)
     strata = _strata(y, len(dataset))
@@ -137,7 +146,7 @@ def _column(dataset: Dataset, name: str) -> Sequence[str | None]:
 
 
 def _is_stratified(y: Array | None) -> bool:
-    return y is not None and y.dtype.kind in "iu"
+    return y is not None and (y.dtype.kind in "iu" or y.ndim > 1)
 
 
 def _strata(y: Array | None, n: int) -> Array:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from topwork.contracts import Engine, Graph, Precision
+from topwork.engines.linear import LinearEngine
 from topwork.engines.machine import Machine, installed
 from topwork.errors import MissingExtraError, UsageError
 
@@ -70,6 +71,8 @@ def reference() -> EngineChoice:
 def build(choice: EngineChoice, graph: Graph, *, n_threads: int, n_streams: int) -> Engine:
     """Start an engine on a graph; torch does not run graphs, see `topwork.engines.torch.TorchEngine`.
 
+    A graph of linear layers on its input alone is run by NumPy, whatever the choice.
+
     Raises
     ------
     UsageError
@@ -77,6 +80,8 @@ def build(choice: EngineChoice, graph: Graph, *, n_threads: int, n_streams: int)
     MissingExtraError
         The engine is not installed.
     """
+    if (linear := LinearEngine.of(graph, n_streams=n_streams)) is not None:
+        return linear
     if choice.name == "openvino":
         from topwork.engines.openvino import OpenVinoEngine
 

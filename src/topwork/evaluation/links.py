@@ -15,6 +15,7 @@ import numpy as np
 from topwork.contracts import Array, Link
 from topwork.evaluation.classification import row_losses, softmax
 from topwork.evaluation.ordinal import exceeded
+from topwork.evaluation.survival import cox_losses
 
 __all__ = ["LOSS_NAMES", "losses_of"]
 
@@ -37,7 +38,7 @@ def losses_of(link: Link, truth: Array, scores: Array) -> Array:
         squared error in units of the training variance: 1 is what always answering the mean costs, whatever was
         measured, so that targets of different units can be averaged. A Gaussian log-likelihood would add a variance
         that has to be fitted on the rows that choose, and orders models no differently where it is common to all
-        rows.
+        rows. Of ``hazard`` minus the log partial likelihood in nats, each row told by what it adds to it.
     """
     return _LOSSES[link](truth, scores)
 
@@ -66,6 +67,7 @@ _LOSSES: Final[Mapping[Link, Callable[[Array, Array], Array]]] = MappingProxyTyp
         "identity": _squared_errors,
         "sigmoid": _binary_log_losses,
         "cumulative": _threshold_losses,
+        "hazard": cox_losses,
     }
 )
 LOSS_NAMES: Final[Mapping[Link, str]] = MappingProxyType(
@@ -74,6 +76,7 @@ LOSS_NAMES: Final[Mapping[Link, str]] = MappingProxyType(
         "identity": "squared error",
         "sigmoid": "log loss per label",
         "cumulative": "log loss per threshold",
+        "hazard": "Cox loss",
     }
 )
 """What a person calls the losses of `losses_of`."""

@@ -12,13 +12,24 @@ from topwork.inputs.image import IMAGE
 from topwork.inputs.image_preprocessing import ImagePreprocessing
 from topwork.inputs.text import TEXT
 from topwork.inputs.text_preprocessing import TextPreprocessing
+from topwork.inputs.vector import VECTOR
+from topwork.inputs.vector_preprocessing import VectorPreprocessing
 
-__all__ = ["IMAGE", "TEXT", "ImagePreprocessing", "TextPreprocessing", "modalities", "modality"]
+__all__ = [
+    "IMAGE",
+    "TEXT",
+    "VECTOR",
+    "ImagePreprocessing",
+    "TextPreprocessing",
+    "VectorPreprocessing",
+    "modalities",
+    "modality",
+]
 
 
 def modalities() -> tuple[Modality, ...]:
     """Return every modality."""
-    return (IMAGE, TEXT)
+    return (IMAGE, TEXT, VECTOR)
 
 
 def modality(name: str) -> Modality:

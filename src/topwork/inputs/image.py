@@ -205,7 +205,7 @@ class ImageModality:
         """Return None: where a part of a photo is black, something black is there."""
         return
 
-    def synthetic(self, n: int, seed: int) -> tuple[bytes, ...]:
+    def synthetic(self, n: int, seed: int, preprocessing: Preprocessing | None = None) -> tuple[bytes, ...]:  # noqa: ARG002
         """Make ``n`` PNG files of gradients, smooth noise and shapes; the same for the same seed."""
         return image_synthesis.pictures(n, seed)
 

@@ -210,7 +210,7 @@ class TextModality:
         """
         return text_excerpt.stretches(tensor, _MOST_PARTS)
 
-    def synthetic(self, n: int, seed: int) -> tuple[bytes, ...]:
+    def synthetic(self, n: int, seed: int, preprocessing: Preprocessing | None = None) -> tuple[bytes, ...]:  # noqa: ARG002
         """Make ``n`` texts of made-up sentences, the second of them long; the same for the same seed."""
         return text_synthesis.texts(n, seed)
 

@@ -16,7 +16,12 @@ from topwork.tasks.numbers import spelled
 
 __all__ = ["gaps_of", "order_alike"]
 
-_ERRORS = {"identity": "MAE", "sigmoid": "Hamming loss", "cumulative": "rank error"}
+_ERRORS = {
+    "identity": "MAE",
+    "sigmoid": "Hamming loss",
+    "cumulative": "rank error",
+    "hazard": "share of pairs in the wrong order",
+}
 """What the mean of `Target.errors` is called, by the link."""
 _ALIKE = 0.97
 """Rank correlation of two facts from which on they say the same of a row, as do the words and the tokens of a text."""

@@ -27,7 +27,7 @@ from topwork.training.probe import Axes
 
 __all__ = ["Grown", "growth_of"]
 
-_GROWING = frozenset({"softmax", "identity"})
+_GROWING = frozenset({"softmax", "identity", "hazard"})
 _SHARES = (0.125, 0.1768, 0.25, 0.3536, 0.5, 0.7071, 1.0)
 _N_RUNS = 4
 _LEAST_ROWS = 20

@@ -31,7 +31,7 @@ class Occluder:
     @classmethod
     def of(cls, order: Order, preparation: Preparation, graph: Graph) -> Occluder | None:
         """Start an engine on the trunk as it is now."""
-        example = order.modality.synthetic(1, seed=0)[0]
+        example = order.modality.synthetic(1, 0, order.trunk.preprocessing)[0]
         tensor = order.modality.decode(example, order.trunk.preprocessing).tensor
         if order.modality.parts(tensor) is None:
             return None

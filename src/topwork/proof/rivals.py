@@ -32,6 +32,7 @@ _BLIND: Final[Mapping[Link, tuple[str, str]]] = {
     ),
     "cumulative": ("median", "Always answers the middle class of the training rows."),
     "identity": ("mean", "Always answers the mean of the training rows."),
+    "hazard": ("same risk", "Gives every input the same risk."),
 }
 """What a model is called that ignores its input, and what it does."""
 

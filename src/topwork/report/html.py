@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -90,6 +91,7 @@ def _resource(name: str) -> str:
     return text.replace("\r\n", "\n")
 
 
+@cache
 def _environment() -> jinja2.Environment:
     try:
         import jinja2

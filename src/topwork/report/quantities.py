@@ -61,6 +61,7 @@ _SPELT = {
     "rmse": "RMSE",
     "mae": "MAE",
     "hamming_loss": "Hamming loss",
+    "cox_loss": "Cox loss",
     "coverage": "coverage of the intervals",
     "interval_width": "width of the intervals",
 }

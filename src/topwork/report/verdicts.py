@@ -52,6 +52,7 @@ BLIND = {
     "same labels": "always giving the same labels",
     "mean": "always answering the mean",
     "median": "always answering the median",
+    "same risk": "giving every input the same risk",
 }
 """Models that ignore their input, and what they do."""
 

@@ -58,9 +58,11 @@ CONFUSIONS = "most frequent confusions"
 often, and of how many."""
 
 _COUNT_FIRST = re.compile(r"(\d{1,9}|\d{1,3}(?:,\d{3})+) labels?\b", re.ASCII)
+_JACKKNIFE = "the infinitesimal jackknife"
 _METHODS = {
     **dict.fromkeys(("accuracy", "balanced_accuracy", "coverage", "exact_match"), "Wilson's interval"),
     **dict.fromkeys(("r2", "rmse", "mae", "hamming_loss", "rank_error"), "Student's interval"),
+    **dict.fromkeys(("concordance", "cox_loss"), _JACKKNIFE),
 }
 """How the intervals of metrics are found that have no bootstrap."""
 _LONGEST_LABEL = 60
@@ -264,6 +266,9 @@ def _ability(result: TargetResult) -> Iterator[str]:
     yield f"On examples it did not learn from, {lead}" + (f"; {against}." if against else ".")
     if "mae" in result.test:
         yield f"An answer is {spell('mae', result.test['mae'].value)} off on average."
+    if "concordance" in result.test:
+        share = percent(result.test["concordance"].value)
+        yield f"Where it is known which of two had the event first, it gives that one the higher risk in {share}."
     if "coverage" in result.test:
         share = spell("coverage", result.test["coverage"].value)
         yield f"Of the true values {share} lay within the interval of their answer."
@@ -271,6 +276,8 @@ def _ability(result: TargetResult) -> Iterator[str]:
 
 def methods(result: TargetResult) -> str:
     """Say how the intervals of a target's metrics are found."""
+    if _METHODS.get(result.main_metric) == _JACKKNIFE:
+        return f"Student’s, by {_JACKKNIFE}"
     if _METHODS.get(result.main_metric) == "Student's interval":
         return "Student’s for errors, Wilson’s for shares of examples"
     return "Wilson’s for shares of examples, a bootstrap for what is no share of examples"

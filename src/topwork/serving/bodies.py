@@ -12,12 +12,13 @@ import binascii
 import json
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from topwork.serving.refusals import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from topwork.contracts import Wire
 
@@ -104,17 +105,17 @@ def _bounded(content: bytes, wire: Wire) -> Input:
 
 
 def read_json(content: bytes, *, wire: Wire, max_inputs: int) -> tuple[Input, ...]:
-    """Take ``{"input": "…"}`` or ``{"inputs": ["…", …]}``.
+    """Take ``{"input": "…"}`` or ``{"inputs": ["…", …]}``; of numbers ``{"input": [0.1, …]}`` or a list of such lists.
 
     Raises
     ------
     Refusal
         400 where it is not JSON, 422 where it is other JSON than this.
     """
-    texts = _texts(_parse(content), f"base64 of the {wire.noun}" if wire.in_json == "base64" else wire.noun)
-    _check_count(len(texts), max_inputs)
-    decode = _from_base64 if wire.in_json == "base64" else _from_text
-    return tuple(_bounded(one, wire) if isinstance(one, bytes) else one for one in map(decode, texts))
+    found = _found(_parse(content), wire)
+    _check_count(len(found), max_inputs)
+    decode = _DECODERS[wire.in_json]
+    return tuple(_bounded(one, wire) if isinstance(one, bytes) else one for one in map(decode, found))
 
 
 def _parse(content: bytes) -> object:
@@ -129,8 +130,9 @@ def _parse(content: bytes) -> object:
         ) from None
 
 
-def _texts(value: object, expected: str) -> list[str]:
-    step = f'Send {{"input": "<{expected}>"}} or {{"inputs": ["<{expected}>", …]}}.'
+def _found(value: object, wire: Wire) -> list[Any]:
+    expected = _EXPECTED[wire.in_json].format(noun=wire.noun)
+    step = f'Send {{"input": {expected}}} or {{"inputs": [{expected}, …]}}.'
     if not isinstance(value, dict) or set(value) not in ({"input"}, {"inputs"}):
         got = (
             f"an object with the keys {str(sorted(value)[:8])[:200]}"
@@ -138,13 +140,14 @@ def _texts(value: object, expected: str) -> list[str]:
             else _kind(value)
         )
         raise Refusal("bad_input", f'Expected an object with "input" or "inputs", got {got}.', next_step=step)
-    texts = [value["input"]] if "input" in value else value["inputs"]
-    if not isinstance(texts, list):
-        raise Refusal("bad_input", f'"inputs" must be a list, got {_kind(texts)}.', next_step=step)
-    for index, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise Refusal("bad_input", f"Input {index} must be a string, got {_kind(text)}.", next_step=step)
-    return texts
+    found = [value["input"]] if "input" in value else value["inputs"]
+    if not isinstance(found, list):
+        raise Refusal("bad_input", f'"inputs" must be a list, got {_kind(found)}.', next_step=step)
+    kind, words = (list, "a list of numbers") if wire.in_json == "numbers" else (str, "a string")
+    for index, one in enumerate(found):
+        if not isinstance(one, kind):
+            raise Refusal("bad_input", f"Input {index} must be {words}, got {_kind(one)}.", next_step=step)
+    return found
 
 
 def _kind(value: object) -> str:
@@ -168,6 +171,18 @@ def _from_text(text: str) -> Input:
         return text.encode("utf-8")
     except UnicodeEncodeError:
         return Unreadable("This string holds half of a surrogate pair, which is no text.")
+
+
+def _from_numbers(numbers: list[Any]) -> Input:
+    return json.dumps(numbers).encode("ascii")  # what is no number among them is found when they are decoded
+
+
+_DECODERS: Final[Mapping[str, Callable[[Any], Input]]] = MappingProxyType(
+    {"base64": _from_base64, "text": _from_text, "numbers": _from_numbers}
+)
+_EXPECTED: Final[Mapping[str, str]] = MappingProxyType(
+    {"base64": '"<base64 of the {noun}>"', "text": '"<{noun}>"', "numbers": "[0.1, 2, …]"}
+)
 
 
 def _check_count(n_inputs: int, max_inputs: int) -> None:

@@ -223,6 +223,13 @@ def _form_schema(limits: Limits) -> Object:
 
 def _json_schema(wire: Wire, limits: Limits) -> Object:
     text: Object = {"type": "string", "description": f"The {wire.noun}."}
+    if wire.in_json == "numbers":
+        text = {
+            "type": "array",
+            "items": {"type": "number"},
+            "minItems": 1,
+            "description": f"The {wire.noun}.",
+        }
     if wire.in_json == "base64":
         text["contentEncoding"] = "base64"
         text["description"] = f"The {wire.noun}, its bytes in base64."

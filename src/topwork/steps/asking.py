@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,16 +12,17 @@ from topwork.contracts import Dataset, Recipe, Task, Trunk, has_classes
 from topwork.data.columns import Columns
 from topwork.data.corrections import apply, read_corrections
 from topwork.data.reading import read
-from topwork.errors import UsageError
+from topwork.errors import DataError, DecodeError, UsageError
 from topwork.inputs import modality as modality_named
 from topwork.steps.candidates import candidates, is_auto, named_with
+from topwork.steps.events import with_events
 from topwork.steps.goldens import require_goldens
 from topwork.steps.onward import trunk_of
-from topwork.steps.options import FitOptions, Surroundings
+from topwork.steps.options import DEFAULT_RECIPE, FitOptions, Surroundings
 from topwork.steps.order import Order
 from topwork.steps.settings import with_settings
 from topwork.tasks.numbers import is_number
-from topwork.trunks import DEFAULTS, resolve
+from topwork.trunks import DEFAULTS, IdentityTrunk, resolve
 
 __all__ = ["look_up"]
 
@@ -46,9 +48,12 @@ def look_up(
         None if (trunk is None or is_auto(trunk)) and options.onward is None else _trunk(trunk, options)
     )
     dataset = read(data, options.reading())
+    dataset = with_events(dataset, options.event, dict.fromkeys(dataset.targets, task))
     found_trunk = found_trunk or _trunk(DEFAULTS[dataset.modality], options)
     _require_fit(found_trunk, found_recipe, task)
     _require_kind(found_trunk, dataset)
+    found_trunk = _as_long_as(found_trunk, dataset)
+    found_recipe = _recipe_for(found_trunk, found_recipe, around)
     if options.labels is not None:
         dataset = apply(dataset, read_corrections(options.labels))
     dataset = replace(dataset, understood=(*dataset.understood, *_numbers(dataset, task)))
@@ -59,6 +64,7 @@ def look_up(
     order = Order(dataset, modality, found_trunk, found_recipe, task, seed, budget, options, around)
     _require_slices(order)
     _require_cost(order)
+    _require_test(order)
     return _with_candidates(order, named) if is_auto(trunk) else order
 
 
@@ -114,6 +120,37 @@ def _trunk(name: str | None, options: FitOptions) -> Trunk:
     return trunk_of(options.onward, name)
 
 
+def _as_long_as(trunk: Trunk, dataset: Dataset) -> Trunk:
+    """Return the trunk for inputs as long as the first of the data, where it leaves that to them.
+
+    Raises
+    ------
+    DataError
+        No input can be read.
+    """
+    if not isinstance(trunk, IdentityTrunk):
+        return trunk
+    kind = modality_named(dataset.modality)
+    for row in range(len(dataset)):
+        with suppress(DecodeError):
+            return trunk.of_length(
+                len(kind.decode(dataset.read(row), kind.inspection_preprocessing()).tensor)
+            )
+    raise DataError(
+        f"None of {len(dataset):,} {kind.wire.noun}s can be read.", next_step="`topwork data check` says why."
+    )
+
+
+def _recipe_for(trunk: Trunk, recipe: Recipe, around: Surroundings) -> Recipe:
+    """Return the recipe; in place of the default one its first rung, where a trunk has no weights to go on with."""
+    if trunk.card.n_parameters or recipe.name != DEFAULT_RECIPE:
+        return recipe
+    around.progress.say(
+        f"The trunk {trunk.card.name} has no weights to train, so the probe is fitted and no more."
+    )
+    return plugins.recipe("probe")
+
+
 def _require_fit(trunk: Trunk, recipe: Recipe, task: Task) -> None:
     """Refuse a trunk that lacks what recipe or task need."""
     for what, needs in ((f"recipe {recipe.name!r}", recipe.requires), (f"task {task.name!r}", task.needs)):
@@ -154,6 +191,22 @@ def _require_slices(order: Order) -> None:
         raise UsageError(
             f"The data have no column {missing[0]!r} to slice by; they have {there}.",
             next_step="Name a column of the table, or leave --slice out.",
+        )
+
+
+def _require_test(order: Order) -> None:
+    """Refuse a proof where no row is held out to prove anything on.
+
+    Raises
+    ------
+    UsageError
+        All rows are to be fitted on, and there is to be a proof.
+    """
+    has_sides = order.dataset.given is not None and any(order.dataset.given)
+    if not order.options.test_fraction and order.options.proof != "none" and not has_sides:
+        raise UsageError(
+            "All rows are to be fitted on (test_fraction is 0), and a proof needs rows that were not.",
+            next_step="Ask for no proof, or hold rows out.",
         )
 
 

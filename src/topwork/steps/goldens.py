@@ -11,6 +11,7 @@ from pathlib import Path
 from topwork.contracts import Array, Dataset, Inspection, Modality
 from topwork.errors import DataError, DecodeError
 from topwork.steps.options import FitOptions
+from topwork.steps.order import Order
 
 __all__ = ["golden_inputs", "require_goldens"]
 
@@ -31,9 +32,7 @@ def require_goldens(options: FitOptions, modality: Modality) -> None:
         _from_folder(options.golden, modality)
 
 
-def golden_inputs(
-    dataset: Dataset, train: Array, seen: Sequence[Inspection], modality: Modality, options: FitOptions
-) -> list[tuple[str, bytes]]:
+def golden_inputs(order: Order, train: Array, seen: Sequence[Inspection]) -> list[tuple[str, bytes]]:
     """Return named encoded inputs: the user's own, training examples, or pictures of nothing.
 
     ``seen`` is what reading each row of the data set showed; a file that has changed since is no example.
@@ -43,16 +42,20 @@ def golden_inputs(
     DataError
         The user's folder holds fewer than two inputs that can be read.
     """
-    if options.golden is not None:
-        return _from_folder(options.golden, modality)
-    if not options.keep_training_data:
-        return [(f"synthetic {i}", one) for i, one in enumerate(modality.synthetic(_N, seed=0))]
-    return _from_training(dataset, train, seen, modality)
+    if order.options.golden is not None:
+        return _from_folder(order.options.golden, order.modality)
+    if not order.options.keep_training_data:
+        return _synthetic(order, _N)
+    chosen = _from_training(order.dataset, train, seen)
+    return chosen + _synthetic(order, max(0, 2 - len(chosen)))
 
 
-def _from_training(
-    dataset: Dataset, train: Array, seen: Sequence[Inspection], modality: Modality
-) -> list[tuple[str, bytes]]:
+def _synthetic(order: Order, n: int) -> list[tuple[str, bytes]]:
+    made = order.modality.synthetic(n, 0, order.trunk.preprocessing)
+    return [(f"synthetic {i}", one) for i, one in enumerate(made)]
+
+
+def _from_training(dataset: Dataset, train: Array, seen: Sequence[Inspection]) -> list[tuple[str, bytes]]:
     """Take small files of as many labels as there are, so that the bundle stays small."""
     labels = next(iter(dataset.targets.values()))
     found: dict[str | None, tuple[str, bytes]] = {}
@@ -66,9 +69,7 @@ def _from_training(
                 spare.append(one) if labels[int(row)] in found else found.setdefault(labels[int(row)], one)
         if len(found) >= _N:
             break
-    chosen = [*found.values(), *spare][:_N]
-    missing = max(0, 2 - len(chosen))
-    return chosen + [(f"synthetic {i}", one) for i, one in enumerate(modality.synthetic(missing, seed=0))]
+    return [*found.values(), *spare][:_N]
 
 
 def _from_folder(folder: Path, modality: Modality) -> list[tuple[str, bytes]]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from topwork.contracts import Array, Dataset, Modality, Preprocessing, Rates, Resources, Stage, Trunk
 from topwork.engines.machine import DeviceName, Machine
-from topwork.errors import DecodeError
+from topwork.errors import DecodeError, UsageError
 from topwork.steps.options import Surroundings
 
 if TYPE_CHECKING:
@@ -55,7 +55,18 @@ class TrunkMaterial:
         return self.trunk.rates
 
     def network(self) -> torch.nn.Module:
-        """Load the pretrained network."""
+        """Load the pretrained network.
+
+        Raises
+        ------
+        UsageError
+            There is nothing in it that could be trained.
+        """
+        if not self.trunk.card.n_parameters:
+            raise UsageError(
+                f"The trunk {self.trunk.card.name!r} has no weights that could be trained.",
+                next_step="Use a recipe that fits a head alone: probe or head.",
+            )
         return self.trunk.load(self.trunk.fetch(self.around.cache_dir, self.around.progress))
 
     def stages(self, network: torch.nn.Module) -> tuple[Stage, ...]:
@@ -94,5 +105,5 @@ class TrunkMaterial:
         try:
             return self.modality.decode(self.dataset.read(int(self.rows[row])), preprocessing).tensor
         except DecodeError:
-            stand_in = self.modality.synthetic(1, seed=row)[0]
+            stand_in = self.modality.synthetic(1, row, preprocessing)[0]
             return self.modality.decode(stand_in, preprocessing).tensor

@@ -14,6 +14,7 @@ from typing import Literal
 from topwork import progress
 from topwork.contracts import Clock, Progress
 from topwork.data.reading import Layout, ReadOptions
+from topwork.data.split import SplitOptions
 from topwork.engines.machine import DeviceName
 from topwork.errors import UsageError
 from topwork.steps.settings import Value
@@ -53,6 +54,9 @@ class FitOptions:
         What the targets are: a task's name.
     n_folds
         Folds of cross-validation where there is no validation side.
+    test_fraction
+        Part of the rows that is held out as the test where the data bring none of their own; 0 fits on all rows, so
+        that there is no test, nor a proof.
     steps
         Optimiser steps of training, in place of a length that the budget decides.
     resume
@@ -71,6 +75,8 @@ class FitOptions:
         What a wrong answer costs, in units of having a person answer; gives the probability to answer from.
     recipe_settings
         The recipe's own settings by name, in place of their defaults; words are read as what the setting is.
+    event
+        Column that says whether the event happened at the time of its row, where the target is a column of times.
     """
 
     input: str | None = None
@@ -82,6 +88,7 @@ class FitOptions:
     golden: Path | None = None
     task: str = DEFAULT_TASK
     n_folds: int = 5
+    test_fraction: float = 0.2
     steps: int | None = None
     resume: bool = False
     proof: ProofLevel = "standard"
@@ -90,10 +97,15 @@ class FitOptions:
     labels: Path | None = None
     error_cost: float | None = None
     recipe_settings: Mapping[str, Value] = field(default_factory=dict)
+    event: str | None = None
 
     def reading(self) -> ReadOptions:
         """Return the part that readers of data need."""
         return ReadOptions(self.input, self.target, self.group, self.time, self.layout)
+
+    def splitting(self, seed: int) -> SplitOptions:
+        """Return the part that splits need."""
+        return SplitOptions(seed, self.group, self.time, self.test_fraction, self.n_folds)
 
 
 def _cache_dir() -> Path:

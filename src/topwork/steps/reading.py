@@ -19,12 +19,15 @@ def read_rows(order: Order, preparation: Preparation, rows: Array | None = None)
     source = order.dataset if rows is None else Part(order.dataset, rows)
     cache = open_cache(order.around)
     outputs = {"features": order.trunk.card.n_features}
-    runner = Runner(preparation.engine, outputs, (cache, preparation.key()))
+    # What costs nothing to compute is not kept.
+    store = (cache, preparation.key()) if order.trunk.card.n_parameters else None
+    runner = Runner(preparation.engine, outputs, store)
     decode = partial(order.modality.decode, preprocessing=order.trunk.preprocessing)
     reading = read_features(
         source, decode, runner, n_threads=preparation.machine.n_cores, progress=order.around.progress
     )
-    remember_speed(reading, order.trunk.card.name, preparation, order.around)
+    if store is not None:
+        remember_speed(reading, order.trunk.card.name, preparation, order.around)
     if reading.n_cached and rows is None:
         order.around.progress.say(f"Features of {reading.n_cached} of {len(source)} inputs were cached.")
     if cache.trouble:

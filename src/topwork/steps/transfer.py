@@ -22,6 +22,7 @@ import numpy as np
 from topwork.contracts import Array, Dataset, Engine, Exportable, Graph, Modality, Trunk, padded
 from topwork.engines.choice import EngineChoice, build, choose, reference
 from topwork.engines.export import export
+from topwork.engines.linear import LinearEngine
 from topwork.engines.machine import Machine, limited_to, survey
 from topwork.errors import StorageError, UsageError
 from topwork.steps.options import Surroundings
@@ -98,7 +99,7 @@ def load_graph(trunk: Trunk, modality: Modality, around: Surroundings) -> Graph:
 
 def exportable_of(trunk: Trunk, modality: Modality, weights: Path) -> Exportable:
     """Load a trunk, with an example batch."""
-    examples = modality.synthetic(4, seed=0)
+    examples = modality.synthetic(4, 0, trunk.preprocessing)
     tensors = [modality.decode(one, trunk.preprocessing).tensor for one in examples]
     batch = padded(tensors)
     return Exportable(
@@ -146,7 +147,7 @@ def start_engine(
     graph: Graph, choice: EngineChoice, machine: Machine, module: Callable[[], Exportable]
 ) -> Engine:
     """Compile a graph, or give the module itself to torch, which runs no graphs."""
-    if choice.name != "torch":
+    if choice.name != "torch" or LinearEngine.of(graph) is not None:
         return build(choice, graph, n_threads=machine.n_cores, n_streams=machine.n_cores)
     from topwork.engines.torch import TorchEngine
 

@@ -16,6 +16,7 @@ import numpy as np
 from topwork.contracts import Array, Fold, Goal, LinearHead, Link, known_rows
 from topwork.evaluation.ordinal import exceeded
 from topwork.training import probe, ridge, sigmoid
+from topwork.training.cox import HazardSolver
 from topwork.training.probe import Axes, Calibration, Solution
 
 __all__ = ["CumulativeSolver", "IdentitySolver", "SigmoidSolver", "SoftmaxSolver", "Solver", "solver_of"]
@@ -225,6 +226,7 @@ _SOLVERS: Final[Mapping[Link, Solver]] = MappingProxyType(
         "identity": IdentitySolver(),
         "sigmoid": SigmoidSolver(),
         "cumulative": CumulativeSolver(),
+        "hazard": HazardSolver(),
     }
 )
 

@@ -18,6 +18,7 @@ from topwork.contracts import Array, Fold, Goal, Link, known_rows
 from topwork.errors import MissingExtraError
 from topwork.evaluation.links import losses_of
 from topwork.evaluation.ordinal import exceeded
+from topwork.training.cox import weights_of_columns
 
 __all__ = ["fit_sparse"]
 
@@ -29,8 +30,8 @@ _UNSEEN: Final = -30.0
 def fit_sparse(features: Any, goal: Goal, folds: Sequence[Fold]) -> Callable[[Any], Array]:
     """Fit multinomial logistic regression on sparse features, or what the goal's link asks for in its place.
 
-    That is ridge regression where a number is predicted, and a logistic regression for each label where rows may have
-    several, or for each threshold between ordered classes.
+    That is ridge regression where a number is predicted, Cox regression where it is a risk, and a
+    logistic regression for each label where rows may have several, or for each threshold between ordered classes.
 
     Parameters
     ----------
@@ -111,6 +112,13 @@ def _of_numbers(features: Any, truth: Array, strength: float, n_outputs: int) ->
     return lambda other: np.asarray(model.predict(other)).reshape(-1, 1)
 
 
+def _of_times(features: Any, truth: Array, strength: float, n_outputs: int) -> Callable[[Any], Array]:
+    del n_outputs
+    weights = weights_of_columns(features, truth, strength)
+    average = float((features @ weights).mean())
+    return lambda other: (other @ weights - average).reshape(-1, 1)
+
+
 def _spread(scores: Array, classes: Array, n_outputs: int) -> Array:
     """Put the scores of the classes that were seen among those of all."""
     every = np.full((len(scores), n_outputs), _UNSEEN)
@@ -119,5 +127,11 @@ def _spread(scores: Array, classes: Array, n_outputs: int) -> Array:
 
 
 _FITS: Final[Mapping[Link, Callable[[Any, Array, float, int], Callable[[Any], Array]]]] = MappingProxyType(
-    {"softmax": _of_classes, "identity": _of_numbers, "sigmoid": _of_label_sets, "cumulative": _of_ranks}
+    {
+        "softmax": _of_classes,
+        "identity": _of_numbers,
+        "sigmoid": _of_label_sets,
+        "cumulative": _of_ranks,
+        "hazard": _of_times,
+    }
 )

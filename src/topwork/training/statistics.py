@@ -31,7 +31,8 @@ def describe(features: Array, goals: Mapping[str, Goal], held_out: Mapping[str, 
         on rows that were held out; for each target of numbers ``NAME.values float32 [101]``, percentiles of the
         truth, and ``NAME.errors float32 [101]``, those of the errors of held-out rows; for each target of several
         labels a row ``NAME.label_counts int64 [k + 1]``, rows with each label and all rows; of ordered classes only
-        ``NAME.class_counts``.
+        ``NAME.class_counts``; of times ``NAME.event_counts int64 [2]``, rows without and with an event, and
+        ``NAME.times float32 [101, 2]``, percentiles of the times of each.
     """
     mean, deviation = moments(features)
     found: dict[str, Array] = {
@@ -48,6 +49,8 @@ def seen_truth(statistics: Mapping[str, Array], target: str) -> Array:
     """Return truth that is distributed as that of the training rows was, encoded as it was."""
     if (counts := statistics.get(f"{target}.class_counts")) is not None:
         return np.repeat(np.arange(len(counts)), counts)
+    if (n_events := statistics.get(f"{target}.event_counts")) is not None:
+        return _seen_times(statistics[f"{target}.times"], n_events)
     if (counts := statistics.get(f"{target}.label_counts")) is not None:
         # Labels that go together cannot be told from counts; each label's share is as it was.
         return (np.arange(counts[-1])[:, None] < counts[:-1]).astype(np.int8)
@@ -80,8 +83,34 @@ def _of_label_sets(goal: Goal, held_out: Array) -> dict[str, Array]:
     return {"label_counts": np.append((seen > 0).sum(axis=0), len(seen)).astype(np.int64)}
 
 
+def _of_times(goal: Goal, held_out: Array) -> dict[str, Array]:
+    del held_out
+    seen = goal.truth[known_rows(goal.truth)]
+    each = [seen[seen[:, 1] == event, 0] for event in (0, 1)]
+    times = [_percentiles(one if len(one) else np.zeros(1)) for one in each]
+    return {
+        "event_counts": np.array([len(one) for one in each], np.int64),
+        "times": np.stack(times, axis=1).astype(np.float32),
+    }
+
+
+def _seen_times(times: Array, n_events: Array) -> Array:
+    """Return as many times without and with an event as there were, spread over their percentiles."""
+    parts = []
+    for event, n in enumerate(n_events.tolist()):
+        spread = np.interp(np.linspace(0, 1, n), _QUANTILES, times[:, event]) if n else np.zeros(0)
+        parts.append(np.stack([spread, np.full(n, float(event))], axis=1))
+    return np.concatenate(parts)
+
+
 _ABOUT: Final[Mapping[Link, Callable[[Goal, Array], dict[str, Array]]]] = MappingProxyType(
-    {"softmax": _of_classes, "identity": _of_numbers, "sigmoid": _of_label_sets, "cumulative": _of_ranks}
+    {
+        "softmax": _of_classes,
+        "identity": _of_numbers,
+        "sigmoid": _of_label_sets,
+        "cumulative": _of_ranks,
+        "hazard": _of_times,
+    }
 )
 
 

@@ -14,16 +14,17 @@ from types import MappingProxyType
 
 from topwork.contracts import Trunk, TrunkCard
 from topwork.errors import UsageError
+from topwork.trunks.identity import IDENTITY, IdentityTrunk, identity_trunk
 from topwork.trunks.speeds import recall, remember
 
-__all__ = ["DEFAULTS", "is_here", "recall", "remember", "resolve"]
+__all__ = ["DEFAULTS", "IdentityTrunk", "is_here", "recall", "remember", "resolve"]
 
-DEFAULTS = MappingProxyType({"image": "efficientnet-lite0", "text": "all-minilm-l6-v2"})
+DEFAULTS = MappingProxyType({"image": "efficientnet-lite0", "text": "all-minilm-l6-v2", "vector": IDENTITY})
 """Name of the trunk that is taken where none is asked for, by the modality of the data."""
 
 
 def resolve(name: str, catalogue: Mapping[str, Trunk]) -> Trunk:
-    """Find a trunk by its name in the catalogue, ``timm/NAME``, ``hf/OWNER/NAME``, or a folder's path.
+    """Find a trunk by its name in the catalogue, ``timm/NAME``, ``hf/OWNER/NAME``, ``identity/N``, or a path.
 
     Raises
     ------
@@ -34,6 +35,8 @@ def resolve(name: str, catalogue: Mapping[str, Trunk]) -> Trunk:
     """
     if name in catalogue:
         return catalogue[name]
+    if name.partition("/")[0] == IDENTITY:
+        return identity_trunk(name)
     repository = _repository(name)
     if repository:
         from topwork.trunks.hub import Hub, open_repository

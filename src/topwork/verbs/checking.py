@@ -11,11 +11,12 @@ from topwork.contracts import Dataset, Split, has_one_label
 from topwork.data.check import Findings, examine, require_enough
 from topwork.data.columns import Columns
 from topwork.data.reading import read
-from topwork.data.split import SplitOptions, make_split
+from topwork.data.split import make_split
 from topwork.engines.machine import survey
 from topwork.errors import DataError
 from topwork.inputs import modality as modality_named
 from topwork.steps.duplicates import near_pairs
+from topwork.steps.events import with_events
 from topwork.steps.options import FitOptions, Surroundings
 from topwork.training.reading import inspect
 
@@ -55,11 +56,13 @@ def check(
         The layout cannot be understood at all.
     """
     options, around = options or FitOptions(), around or Surroundings()
+    task = plugins.task(options.task)
     dataset = read(data, options.reading())
+    dataset = with_events(dataset, options.event, dict.fromkeys(dataset.targets, task))
     modality = modality_named(dataset.modality)
     decode = partial(modality.decode, preprocessing=modality.inspection_preprocessing())
     seen = inspect(dataset, decode, n_threads=survey().n_cores, progress=around.progress)
-    numeric = () if has_one_label(plugins.task(options.task).link) else tuple(dataset.targets)
+    numeric = () if has_one_label(task.link) else tuple(dataset.targets)
     findings = examine(dataset, seen.inspections, near_pairs(seen, modality), numeric)
     try:
         require_enough(findings, dataset)
@@ -75,5 +78,5 @@ def _split(
     """Split as a fit would, and say how the first target was read."""
     first = next(iter(dataset.targets.values()))
     target = plugins.task(options.task).learn([first[row] for row in findings.usable])
-    how = SplitOptions(seed, options.group, options.time)
+    how = options.splitting(seed)
     return make_split(dataset, findings, target.encode(first), how), target.understood

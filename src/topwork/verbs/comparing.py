@@ -26,6 +26,7 @@ from topwork.data.check import Findings, examine
 from topwork.data.reading import read
 from topwork.errors import DataError, UsageError
 from topwork.steps.duplicates import near_pairs
+from topwork.steps.events import with_events_again
 from topwork.steps.options import FitOptions, Surroundings
 from topwork.verbs.model import Model
 from topwork.verbs.predicting import load
@@ -141,6 +142,7 @@ def compare(
     began_s = around.clock() if around.began_s is None else around.began_s
     models = load(a, around=around), load(b, around=around)
     dataset = read(Path(data), options.reading())
+    dataset = with_events_again(dataset, options.event, [model.servable for model in models])
     for model in models:
         require_modality(model, dataset)
     pairs, notes = _pairs(models, dataset)
@@ -308,13 +310,13 @@ def _by_label(joint: Target, keys: Sequence[str], truth: Array, a: Array, b: Arr
 
 def _by_distance(joint: Target, keys: Sequence[str], truth: Array, a: Array, b: Array) -> dict[str, Any]:
     """Name the rows whose two numbers are furthest apart."""
-    apart = np.abs(a[:, 0] - b[:, 0])
+    apart, said_a, said_b = np.abs(a[:, 0] - b[:, 0]), joint.said(a), joint.said(b)
     furthest = np.argsort(-apart, kind="stable")[:_N_DISAGREEMENTS]
     return {
         **dict.fromkeys(("n_both_right", "n_only_a_right", "n_only_b_right", "n_both_wrong"), 0),
         "n_disagreements": int((apart > 0).sum()),
         "disagreements": tuple(
-            Disagreement(keys[row], *(joint.spell(one) for one in (truth[row], a[row, 0], b[row, 0])))
+            Disagreement(keys[row], *(joint.spell(one) for one in (truth[row], said_a[row], said_b[row])))
             for row in furthest
             if apart[row] > 0
         ),

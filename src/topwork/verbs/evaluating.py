@@ -23,6 +23,7 @@ from topwork.data.reading import name_of, read, spelled
 from topwork.errors import DataError, UsageError
 from topwork.report.forms import FORMS
 from topwork.steps.duplicates import near_pairs
+from topwork.steps.events import with_events_again
 from topwork.steps.options import FitOptions, Surroundings
 from topwork.steps.recording import (
     Judged,
@@ -137,7 +138,8 @@ def _renderer(report: Path) -> Callable[[FitRecord], str]:
 
 def _score(model: Model, data: str | Path | Columns, options: FitOptions, around: Surroundings) -> _Judgeable:
     """Read the data, score every row, and leave out what the model was fitted on."""
-    dataset = _named_as(model, read(data, options.reading()))
+    dataset = with_events_again(read(data, options.reading()), options.event, [model.servable])
+    dataset = _named_as(model, dataset)
     for line in (dataset.layout, *dataset.understood):
         around.progress.say(line)
     scored = score(model, dataset, around)

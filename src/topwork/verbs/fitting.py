@@ -40,7 +40,7 @@ from topwork.data.check import examine, require_enough
 from topwork.data.columns import Columns
 from topwork.data.corrections import free_name, write_suspects
 from topwork.data.reading import name_of, spelled
-from topwork.data.split import SplitOptions, make_folds, make_split
+from topwork.data.split import make_folds, make_split
 from topwork.engines.choice import build, reference
 from topwork.engines.grafting import graft
 from topwork.proof.proving import Case, prove
@@ -48,6 +48,7 @@ from topwork.report.html import render_html
 from topwork.steps.asking import look_up
 from topwork.steps.choosing import settle, told_of
 from topwork.steps.duplicates import near_pairs
+from topwork.steps.events import EVENT_SETTING
 from topwork.steps.goldens import golden_inputs
 from topwork.steps.languages import foreign
 from topwork.steps.material import TrunkMaterial, resources_of
@@ -254,7 +255,7 @@ def assign(order: Order, reading: Reading) -> Rows:
     for line in findings.lines:
         order.around.progress.say(line)
     require_enough(findings, dataset)
-    how = SplitOptions(order.seed, order.options.group, order.options.time, n_folds=order.options.n_folds)
+    how = order.options.splitting(order.seed)
     first = next(iter(dataset.targets.values()))
     coarse = order.task.learn([first[row] for row in findings.usable]).encode(first)
     split = make_split(dataset, findings, coarse, how)
@@ -414,6 +415,7 @@ def _settings(order: Order, preparation: Preparation) -> dict[str, str]:
         "trunk identity": order.trunk.identity,
         "packages": packages(),
         **{f"recipe's {name}": str(value) for name, value in order.options.recipe_settings.items()},
+        **({} if order.options.event is None else {EVENT_SETTING: order.options.event}),
         **platform_settings(),
     }
 
@@ -433,7 +435,7 @@ def _call(
 def _contents(order: Order, rows: Rows, fitted: Fitted, graph: Graph, record: FitRecord) -> Contents:
     """Put together what goes into the bundle, the golden examples answered in fp32."""
     engine = build(reference(), graph, n_threads=1, n_streams=1)
-    inputs = golden_inputs(order.dataset, rows.split.train, rows.inspections, order.modality, order.options)
+    inputs = golden_inputs(order, rows.split.train, rows.inspections)
     return Contents(
         name=record.name,
         graph=graph,

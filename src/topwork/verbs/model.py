@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
-from topwork.bundle.model import BundleModel
+from topwork.bundle.model import BundleModel, open_model
 from topwork.contracts import FitRecord, Json
 from topwork.errors import DecodeError
 from topwork.steps.places import TemporaryFolder
@@ -28,8 +28,8 @@ class Prediction:
         Name of the input: its path, the beginning of a text, or its number.
     answer
         For a classification ``{"label": …, "probabilities": {…}}``, for several labels at once ``{"labels": […],
-        "probabilities": {…}}``, for a regression ``{"value": …, "low": …, "high": …}``; None where it
-        could not be read.
+        "probabilities": {…}}``, for a regression ``{"value": …, "low": …, "high": …}``, for survival
+        ``{"risk": …, "band": …, "survival": […]}``; None where it could not be read.
     problem
         Why it could not be read; None where it could.
     """
@@ -76,6 +76,25 @@ class Prediction:
         return self._number("high")
 
     @property
+    def risk(self) -> float | None:
+        """How many times as often as of the average input the event is to be expected, where the answer says it."""
+        return self._number("risk")
+
+    @property
+    def band(self) -> str | None:
+        """The band of that risk, where it has one."""
+        found = (self.answer or {}).get("band")
+        return found if isinstance(found, str) else None
+
+    @property
+    def survival(self) -> Mapping[float, float]:
+        """Time to the share of such inputs that is left without the event then; empty where the answer says none."""
+        found = (self.answer or {}).get("survival")
+        rows = [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
+        pairs = ((one.get("time"), one.get("probability")) for one in rows)
+        return {time: share for time, share in pairs if isinstance(time, float) and isinstance(share, float)}
+
+    @property
     def is_bounded(self) -> bool:
         """Whether the number has an interval."""
         return self.low is not None and self.high is not None
@@ -86,7 +105,7 @@ class Prediction:
 
 
 class Model:
-    """A bundle that is open for predictions.
+    """A bundle that is open for predictions. Pickled, it travels as the bundle, which is proven where it arrives.
 
     Parameters
     ----------
@@ -125,6 +144,9 @@ class Model:
     def record(self) -> FitRecord:
         """Everything about the fit: data, metrics with intervals, settings."""
         return self.servable.bundle.record()
+
+    def __reduce__(self) -> tuple[Callable[[bytes, str], Model], tuple[bytes, str]]:
+        return _arrived, (self.path.read_bytes(), self.path.name)
 
     def prove(self) -> None:
         """Replay the golden examples; raises `ProofError` when the network answers otherwise than at its fit."""
@@ -169,6 +191,16 @@ class Model:
         target = Path(path)
         write_atomically(target, self.path.read_bytes())
         return target
+
+
+def _arrived(content: bytes, name: str) -> Model:
+    """Open a bundle that came as bytes; it lives as long as the model."""
+    folder = TemporaryFolder()
+    path = folder.path / name
+    write_atomically(path, content)
+    model = Model(open_model(path), folder)
+    model.prove()
+    return model
 
 
 class _Named:
