@@ -12,7 +12,7 @@ from topwork.contracts import Fold
 from topwork.errors import UsageError, WeightsError
 from topwork.steps.candidates import candidates, is_auto, named_with
 from topwork.steps.trying import best_few, drawn, folds_of, n_sampled
-from topwork.trunks import DEFAULTS
+from topwork.trunks import DEFAULTS, resolve
 from topwork.trunks.wheels import kept_at
 
 POOLED = frozenset({"pooled"})
@@ -79,7 +79,7 @@ def names(*, here: tuple[str, ...], word: str, modality: str, cache_dir: Path) -
         kept = kept_at(cache_dir, plugins.trunk(name).card.weights_sha256)
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.touch()
-    default = plugins.trunk(DEFAULTS[modality])
+    default = resolve(DEFAULTS[modality], plugins.trunks())
     return [one.card.name for one in candidates(default, named_with(word), POOLED, cache_dir)]
 
 

@@ -27,7 +27,7 @@ from topwork.steps.reading import read_rows
 from topwork.steps.transfer import Preparation, choice_for
 from topwork.trunks import speeds
 from topwork.verbs.fitting import assign
-from toy_photos import write_measured, write_photos
+from toy_photos import write_followed, write_measured, write_photos
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -172,6 +172,14 @@ def test_numbers_are_chosen_by_their_squared_error(
     assert (choice.chosen, choice.loss_name) == ("b-seeing", "squared error")
     assert [one.h_score for one in choice.tried] == [None, None]
     assert (choice.tried[0].log_me or 0) > (choice.tried[1].log_me or 0)
+
+
+def test_times_are_left_to_the_referee(word: str, own_cache: Surroundings, tmp_path: Path) -> None:
+    table = write_followed(tmp_path / "followed")
+    options = FitOptions(task="survival", target=("days",), event="broke", proof="none")
+    choice = choice_of(fit(table, trunk=word, around=own_cache, options=options))
+    assert (choice.chosen, choice.loss_name) == ("b-seeing", "Cox loss")
+    assert [(one.log_me, one.h_score) for one in choice.tried] == [(None, None)] * 2
 
 
 # --- equals, time and a single one ----------------------------------------------------------------------
