@@ -245,7 +245,7 @@ def test_a_recipe_keeps_its_contract(name: str) -> None:
     assert np.array_equal(again.heads["a"].weight, head.weight)
 
 
-@pytest.mark.parametrize("name", ["probe", "ladder", "scratch", "full", "head"])
+@pytest.mark.parametrize("name", ["probe", "ladder", "scratch", "full", "gradual", "head", "lora"])
 def test_a_built_in_recipe_fits_numbers(name: str) -> None:
     """How red a picture is; half of the mean's error is gone on rows that were held out."""
     import time

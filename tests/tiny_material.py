@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from topwork.contracts import Array, Budget, FitJob, Fold, Goal, Rates, Resources, Stage
+from topwork.contracts import Array, Budget, FitJob, Fold, Goal, Rates, Resources, Stage, Words
 from topwork.progress import Quiet
 
 SIDE = 8
@@ -82,6 +82,9 @@ class TinyMaterial:
         turned = picture[:, ::-1] if draw.random() < 0.5 else picture
         noisy = turned + draw.normal(0, 4, picture.shape)
         return np.asarray(np.clip(noisy, 0, 255), dtype=np.uint8)
+
+    def words(self, network: torch.nn.Module) -> Words | None:
+        return None
 
 
 def stripes(n: int, seed: int = 0) -> tuple[Array, Array]:

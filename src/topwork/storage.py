@@ -2,7 +2,7 @@
 
 Everything that topwork leaves on a disk goes through here: a file is written beside its final name,
 flushed to the disk and then renamed, so that a kill, a full disk or a lost connection leaves either the
-old file or the new one. It knows nothing of what is in a file.
+old file or the new one. It knows where the cache stands, and nothing of what is in a file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import IO
 
 from topwork.errors import StorageError, TopworkError
 
-__all__ = ["TEMPORARY_SUFFIX", "atomic_file", "explain", "sweep", "write_atomically"]
+__all__ = ["TEMPORARY_SUFFIX", "atomic_file", "cache_folder", "explain", "sweep", "write_atomically"]
 
 TEMPORARY_SUFFIX = ".topwork-part"
 """Ends the name of every file that is not finished; `sweep` removes what a kill left behind."""
@@ -38,6 +38,14 @@ _REASONS = {
     errno.EISDIR: ("it is a folder", "Give the name of a file."),
     errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter name."),
 }
+
+
+def cache_folder() -> Path:
+    """Return the folder for weights, graphs and features: the user's own, or ``TOPWORK_CACHE``."""
+    import platformdirs
+
+    chosen = os.environ.get("TOPWORK_CACHE")
+    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("topwork"))
 
 
 def explain(error: OSError, path: Path, *, doing: str = "write") -> StorageError:

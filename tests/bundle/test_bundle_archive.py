@@ -22,6 +22,7 @@ from topwork.bundle.archive import Archive, write_archive
 from topwork.bundle.manifest import (
     FORMAT,
     MANIFEST,
+    WHOLE,
     Manifest,
     StoredTarget,
     describe_parts,
@@ -35,7 +36,7 @@ PARTS = {name: f"content of {name} ".encode() * 20 for name in part_names(2)}
 
 def manifest(parts: dict[str, bytes] = PARTS) -> Manifest:
     return Manifest(
-        format=FORMAT,
+        format=WHOLE,
         topwork="0.1.0",
         name="trees",
         created="2026-01-02T03:04:05Z",
@@ -297,11 +298,11 @@ def edited(change: Callable[[dict[str, object]], object]) -> bytes:
 
 def test_a_newer_format_says_who_wrote_it_and_what_to_do(tmp_path: Path) -> None:
     def newer(value: dict[str, object]) -> None:
-        value.update(format=2, topwork="7.0.0", surprise=[1])
+        value.update(format=FORMAT + 1, topwork="7.0.0", surprise=[1])
 
     words = refused(tmp_path / "x.topwork", edited(newer))
-    assert "written by topwork 7.0.0 in format 2" in words
-    assert "reads formats up to 1" in words
+    assert "written by topwork 7.0.0 in format 3" in words
+    assert "reads formats up to 2" in words
     assert "pip install --upgrade topwork" in words
 
 

@@ -288,3 +288,18 @@ def test_the_help_names_the_default_trunk(topwork: Command) -> None:
     for verb in ("fit", "estimate"):
         told = " ".join(topwork(verb, "--help").out.split())
         assert all(name in told for name in DEFAULTS.values())
+
+
+def test_a_bundle_may_leave_its_base_out(
+    topwork: Command, photos: Path, tiny_trunk: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_trunk, tmp_path / "base")
+    told = topwork("fit", photos, "--out", "small", "--trunk", "./base", "--adapter-only", *PROBE_WORDS)
+    assert told.status == 0
+    words = ("predict", "small.topwork", photos / "green" / "05.jpg", "--json")
+    assert topwork(*words).json["label"] == "green"
+    (tmp_path / "base").rename(tmp_path / "another")
+    told = topwork(*words)
+    assert (told.status, told.out) == (1, "")
+    assert "its base 'base'" in told.err
+    assert "beside the bundle" in told.err

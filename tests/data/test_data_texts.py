@@ -430,3 +430,13 @@ def test_the_check_takes_columns_in_memory() -> None:
     result = check(toy_texts(30))
     assert result.obstacle is None
     assert len(result.findings.usable) == 30
+
+
+def test_texts_without_a_label_are_kept_aside_unless_they_are_meant_to_test(tmp_path: Path) -> None:
+    sides = ("train", "test", "", "valid")
+    rows = [(text, "" if i >= 4 else label, sides[i % 4]) for i, (text, label) in enumerate(ROWS)]
+    found = read(write(tmp_path / "t.csv", ("text", "label", "split"), [*rows, ("", "", "train")]))
+    assert len(found) == 4
+    assert [one.decode() for one in found.unlabelled] == [TEXTS[4], TEXTS[6]]
+    without = read(write(tmp_path / "u.csv", ("text", "label"), [row[:2] for row in rows]))
+    assert [one.decode() for one in without.unlabelled] == TEXTS[4:]

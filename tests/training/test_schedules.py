@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 
 from markdown_blocks import ROOT
-from topwork.training.schedules import averaging, exponential, one_cycle, stage_rates, stepped
+from topwork.training.schedules import (
+    averaging,
+    discriminative,
+    exponential,
+    one_cycle,
+    stage_rates,
+    stepped,
+)
 
 
 def test_one_cycle_rises_to_its_peak_and_falls_to_almost_nothing() -> None:
@@ -38,6 +45,11 @@ def test_stages_grow_by_a_constant_factor_between_the_ends() -> None:
     assert rates[-1] == pytest.approx(1e-2)
     assert np.ptp(np.diff(np.log(rates))) < 1e-9
     assert stage_rates(1, 1e-4, 1e-2) == pytest.approx((1e-3,))
+
+
+def test_each_stage_has_a_multiple_of_the_rate_below_it() -> None:
+    assert discriminative(3, 1e-2, 2.6) == pytest.approx((1e-2 / 6.76, 1e-2 / 2.6, 1e-2))
+    assert discriminative(1, 1e-2, 2.6) == (1e-2,)
 
 
 def test_averages_forget_the_beginning() -> None:

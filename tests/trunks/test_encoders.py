@@ -181,3 +181,17 @@ def test_a_network_that_looks_at_padding_is_refused(tmp_path: Path) -> None:
     network = Blind()
     with pytest.raises(UsageError, match="looks at padding"):
         fill(network, BERT, saved(network, tmp_path / "w.safetensors"))
+
+
+def test_first_maximum_and_mean_stand_side_by_side_over_all_windows(tmp_path: Path) -> None:
+    network = trained(BERT, tmp_path / "w.safetensors")
+    network.pooling = "concat"
+    long, short = [7, 8, 9, 10, 11, 12], [5, 6]
+    with torch.inference_mode():
+        states = [network.states(torch.tensor([one], dtype=torch.int32))[0] for one in (long, short)]
+        found = network(torch.cat([tokens(long, short), tokens(short, [])]))
+    first = (states[0][0] + states[1][0]) / 2
+    every = torch.cat(states)
+    expected = torch.cat([first, every.amax(0), every.mean(0)])
+    alone = torch.cat([states[1][0], states[1].amax(0), states[1].mean(0)])
+    torch.testing.assert_close(found, torch.stack([expected, alone]), rtol=1e-5, atol=1e-5)

@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias, cast, get_args
 
 from topwork.bundle.archive import Archive, naming, write_archive
+from topwork.bundle.base import FindTrunk, Omission, complete, find_trunk, trunk_for
 from topwork.bundle.card import CARD, render_card
 from topwork.bundle.goldens import GOLDENS, Golden, decode_goldens, encode_goldens
 from topwork.bundle.jsontext import decode_object, encode_json
 from topwork.bundle.manifest import (
+    ADAPTER,
     FORMAT,
+    WHOLE,
+    Base,
     Manifest,
     StoredTarget,
     decode_manifest,
@@ -53,6 +57,8 @@ class Contents:
         Named arrays that describe the training data, for later comparison.
     goldens
         At least two.
+    omitted
+        What is not written, because a trunk has it; None to write every weight.
     """
 
     name: str
@@ -64,6 +70,7 @@ class Contents:
     statistics: Mapping[str, Array]
     record: FitRecord
     goldens: tuple[Golden, ...]
+    omitted: Omission | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,6 +79,7 @@ class Bundle:
 
     archive: Archive
     targets: Mapping[str, Target]
+    find: FindTrunk = find_trunk
 
     @property
     def path(self) -> Path:
@@ -89,12 +97,24 @@ class Bundle:
         return self.archive.manifest
 
     def graph(self) -> Graph:
-        """Return the network."""
+        """Return the network, completed from its base where the bundle does not hold that.
+
+        Raises
+        ------
+        WeightsError
+            The base cannot be had, or is another one than the bundle was made on.
+        """
         with naming(self.path):
             weights = decode_arrays(self.archive.read(WEIGHTS), WEIGHTS)
             graph = Graph(self.archive.read(TOPOLOGY), weights, self.manifest.outputs)
+            if (base := self.manifest.base) is not None:
+                graph = self._completed(graph, base)
             check_graph(graph)
             return graph
+
+    def _completed(self, graph: Graph, base: Base) -> Graph:
+        adapter = decode_arrays(self.archive.read(ADAPTER), ADAPTER)
+        return complete(graph, adapter, base, trunk_for(base, self.path.parent, self.find))
 
     def record(self) -> FitRecord:
         """Return the record of the fit."""
@@ -138,7 +158,7 @@ def save(path: Path, contents: Contents) -> str:
     return write_archive(path, parts, manifest)
 
 
-def open_bundle(path: Path, restore: Restore | None = None) -> Bundle:
+def open_bundle(path: Path, restore: Restore | None = None, find: FindTrunk = find_trunk) -> Bundle:
     """Open a bundle after checking every byte of it.
 
     Parameters
@@ -147,6 +167,8 @@ def open_bundle(path: Path, restore: Restore | None = None) -> Bundle:
         The file.
     restore
         Makes the targets; by default the installed tasks do.
+    find
+        Finds the trunk that a bundle takes weights from; by default among those known here and beside the bundle.
 
     Raises
     ------
@@ -159,7 +181,7 @@ def open_bundle(path: Path, restore: Restore | None = None) -> Bundle:
     """
     archive = Archive.open(path)
     with naming(path):
-        return Bundle(archive, _restore_all(archive.manifest, restore or restore_target))
+        return Bundle(archive, _restore_all(archive.manifest, restore or restore_target), find)
 
 
 def restore_target(task: str, state: Mapping[str, Json]) -> Target:
@@ -173,15 +195,16 @@ def restore_target(task: str, state: Mapping[str, Json]) -> Target:
 
 
 def _parts(contents: Contents) -> dict[str, bytes]:
-    card = render_card(contents.name, contents.record)
+    card, omitted = render_card(contents.name, contents.record), contents.omitted
     return {
-        WEIGHTS: encode_arrays(contents.graph.weights),
+        WEIGHTS: encode_arrays(omitted.kept(contents.graph) if omitted else contents.graph.weights),
         TOPOLOGY: contents.graph.topology,
         RECORD: encode_json(record_to_json(contents.record)),
         SPLIT: _encode_sides(contents.sides),
         STATISTICS: encode_arrays(contents.statistics),
         GOLDENS: encode_goldens(contents.goldens),
         CARD: card.encode("utf-8", errors="backslashreplace"),
+        **({} if omitted is None else {ADAPTER: encode_arrays(omitted.adapter())}),
         **{golden_part(number): golden.encoded for number, golden in enumerate(contents.goldens)},
     }
 
@@ -189,7 +212,7 @@ def _parts(contents: Contents) -> dict[str, bytes]:
 def _manifest(contents: Contents, parts: Mapping[str, bytes]) -> Manifest:
     targets = {name: StoredTarget(target.task, target.state()) for name, target in contents.targets.items()}
     return Manifest(
-        format=FORMAT,
+        format=WHOLE if contents.omitted is None else FORMAT,
         topwork=contents.record.topwork,
         name=contents.name,
         created=contents.record.created,
@@ -200,6 +223,7 @@ def _manifest(contents: Contents, parts: Mapping[str, bytes]) -> Manifest:
         outputs=contents.graph.output_names,
         goldens=tuple(golden.key for golden in contents.goldens),
         parts=describe_parts(parts),
+        base=None if contents.omitted is None else contents.omitted.base(contents.graph),
     )
 
 

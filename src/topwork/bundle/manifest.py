@@ -17,8 +17,11 @@ from topwork.contracts import TrunkCard
 from topwork.errors import BundleError
 
 __all__ = [
+    "ADAPTER",
     "FORMAT",
     "MANIFEST",
+    "WHOLE",
+    "Base",
     "Manifest",
     "Part",
     "StoredTarget",
@@ -29,8 +32,14 @@ __all__ = [
     "part_names",
 ]
 
-FORMAT: Final = 1
-"""The newest bundle format that this version reads, and the one that it writes."""
+FORMAT: Final = 2
+"""The newest bundle format that this version reads: one that leaves its base out. Others are still in `WHOLE`."""
+
+WHOLE: Final = 1
+"""The format of a bundle that holds all of its weights."""
+
+ADAPTER: Final = "adapter.safetensors"
+"""The part that a bundle without its base has besides the others."""
 
 MANIFEST: Final = "manifest.json"
 
@@ -62,6 +71,25 @@ class StoredTarget:
 
 
 @dataclass(frozen=True, slots=True)
+class Base:
+    """The pretrained network that a bundle takes weights from in place of holding them.
+
+    Attributes
+    ----------
+    name
+        Of the trunk.
+    weights_sha256
+        Of its weights, as its card has it.
+    tensors_sha256
+        Of the tensors that are taken from it.
+    """
+
+    name: str
+    weights_sha256: str
+    tensors_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """What a bundle says of itself.
 
@@ -79,6 +107,8 @@ class Manifest:
         Names of the outputs of the graph.
     goldens
         Keys of the golden examples, in their order.
+    base
+        Where the weights come from that the bundle does not hold; None where it holds all.
     """
 
     format: int
@@ -92,6 +122,7 @@ class Manifest:
     outputs: tuple[str, ...]
     goldens: tuple[str, ...]
     parts: Mapping[str, Part]
+    base: Base | None = None
 
 
 def golden_part(number: int) -> str:
@@ -99,9 +130,9 @@ def golden_part(number: int) -> str:
     return f"goldens/{number:03d}.bin"
 
 
-def part_names(n_goldens: int) -> tuple[str, ...]:
+def part_names(n_goldens: int, *, adapter: bool = False) -> tuple[str, ...]:
     """Return the names of the parts of a bundle, the manifest apart, in the order in which they are written."""
-    return (*_ALWAYS, *map(golden_part, range(n_goldens)))
+    return (*_ALWAYS, *((ADAPTER,) if adapter else ()), *map(golden_part, range(n_goldens)))
 
 
 def describe_parts(parts: Mapping[str, bytes]) -> dict[str, Part]:
@@ -111,7 +142,10 @@ def describe_parts(parts: Mapping[str, bytes]) -> dict[str, Part]:
 
 def encode_manifest(manifest: Manifest) -> bytes:
     """Write the manifest; the same manifest gives the same bytes."""
-    return encode_json(to_json(manifest))
+    value = to_json(manifest)
+    if manifest.base is None:
+        del value["base"]  # a reader of the first format refuses a key that it does not know
+    return encode_json(value)
 
 
 def decode_manifest(data: bytes) -> Manifest:
@@ -125,7 +159,8 @@ def decode_manifest(data: bytes) -> Manifest:
     value = decode_object(data, MANIFEST)
     _check_format(value)
     manifest = from_json(value, Manifest, MANIFEST)
-    _check_names(manifest.parts, part_names(len(manifest.goldens)))
+    _check_base(manifest)
+    _check_names(manifest, part_names(len(manifest.goldens), adapter=manifest.base is not None))
     return manifest
 
 
@@ -143,8 +178,16 @@ def _check_format(value: Mapping[str, Any]) -> None:
         )
 
 
-def _check_names(parts: Mapping[str, Part], expected: Sequence[str]) -> None:
-    if wrong := set(parts) ^ set(expected):
+def _check_base(manifest: Manifest) -> None:
+    if (manifest.base is None) != (manifest.format == WHOLE):
+        names = "names no base" if manifest.base is None else "names a base"
         raise BundleError(
-            f"{MANIFEST} lists other parts than format {FORMAT} has: {', '.join(sorted(wrong)):.200}."
+            f"{MANIFEST} {names} in format {manifest.format}; bundles of format {FORMAT} have one."
+        )
+
+
+def _check_names(manifest: Manifest, expected: Sequence[str]) -> None:
+    if wrong := set(manifest.parts) ^ set(expected):
+        raise BundleError(
+            f"{MANIFEST} lists other parts than format {manifest.format} has: {', '.join(sorted(wrong)):.200}."
         )

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 
 from topwork.bundle.archive import naming
+from topwork.bundle.base import FindTrunk, find_trunk
 from topwork.bundle.contents import Bundle, Restore, open_bundle
 from topwork.bundle.goldens import Golden, replay
 from topwork.bundle.structure import to_json
@@ -292,6 +293,7 @@ def open_model(
     n_threads: int | None = None,
     n_streams: int | None = None,
     restore: Restore | None = None,
+    find: FindTrunk = find_trunk,
 ) -> BundleModel:
     """Open a bundle and compile its graph in the engine that suits this machine.
 
@@ -308,6 +310,8 @@ def open_model(
         stream over all threads answers a single input soonest.
     restore
         Makes the targets; by default the installed tasks do.
+    find
+        Finds the trunk that a bundle takes weights from; by default among those known here and beside the bundle.
 
     Raises
     ------
@@ -321,7 +325,7 @@ def open_model(
 
     here = survey()
     chosen = _choose(engine, choose(replace(here, has_cuda=False)))
-    bundle = open_bundle(path, restore)
+    bundle = open_bundle(path, restore, find)
     modality = inputs.modality(bundle.manifest.modality)
     graph = bundle.graph()
     n_threads = n_threads or here.n_cores

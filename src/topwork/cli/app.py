@@ -191,6 +191,12 @@ def fit(
         Path | None,
         typer.Option(metavar="FILE", parser=_path, help="Corrected labels: the edited .labels.csv of a fit."),
     ] = None,
+    adapter_only: Annotated[
+        bool,
+        typer.Option(
+            "--adapter-only", help="Leave the trunk's own weights out of the bundle; it names them."
+        ),
+    ] = False,
     error_cost: Annotated[
         float | None,
         typer.Option(metavar="COST", min=0, help="What a wrong answer costs, in times of asking a person."),
@@ -213,6 +219,7 @@ def fit(
     options = _options(input, target, group, time, layout, keep=not no_training_data, golden=golden)
     options = replace(options, task=task, steps=steps, resume=resume, proof=proof, slices=tuple(slice or ()))
     options = replace(options, labels=labels, error_cost=error_cost, onward=onward, event=event)
+    options = replace(options, adapter_only=adapter_only)
     options = replace(
         options,
         recipe_settings=settings_of([*(set or ()), *([] if hidden is None else [f"hidden={hidden}"])]),

@@ -47,6 +47,8 @@ class Dataset:
         Further lines: which column was taken for what, and how to override it.
     rejected
         Rows that could not even be listed (no file name, no label, a path outside the folder).
+    unlabelled
+        Encoded texts of rows that were left out because they have no label; some recipes learn from them too.
     """
 
     modality: str
@@ -58,6 +60,7 @@ class Dataset:
     layout: str = ""
     understood: tuple[str, ...] = ()
     rejected: tuple[Rejected, ...] = ()
+    unlabelled: tuple[bytes, ...] = ()
 
     def __len__(self) -> int:
         return len(self.keys)

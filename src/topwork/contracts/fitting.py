@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
 from topwork.contracts.data import Fold
-from topwork.contracts.networks import LinearHead, Rates, Stage
+from topwork.contracts.networks import LinearHead, LowRank, Rates, Stage, Words
 from topwork.contracts.sections import Section
 from topwork.contracts.values import Array, Budget, Estimate, Json, Metrics, Progress
 
@@ -27,6 +27,7 @@ __all__ = [
     "Material",
     "Mistake",
     "Moment",
+    "PoolingRecipe",
     "Recipe",
     "Resources",
     "Rung",
@@ -263,6 +264,10 @@ class Material(Protocol):
         """Return a tensor of the same size that shows the same thing a little differently."""
         ...
 
+    def words(self, network: torch.nn.Module) -> Words | None:
+        """Show what `network` returned token by token; None where inputs are no texts, or words cannot be hidden."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Resources:
@@ -415,6 +420,8 @@ class Fitted:
         By a head and a calibration that were not fitted on the row; a row that no fold held out is NaN.
     weights
         Tensors of the trunk that training changed, by their names in its state; empty for a frozen trunk.
+    products
+        Changes of some of these tensors as products of two narrow ones, for who keeps those in place of the tensors.
     plan
         What was going to be trained, written down before the first step.
     history
@@ -427,6 +434,7 @@ class Fitted:
     held_out: Mapping[str, Array]
     notes: tuple[str, ...] = ()
     weights: Mapping[str, Array] = field(default_factory=dict)
+    products: Mapping[str, LowRank] = field(default_factory=dict)
     rungs: tuple[Rung, ...] = ()
     plan: Mapping[str, str] = field(default_factory=dict)
     history: tuple[Moment, ...] = ()
@@ -448,4 +456,14 @@ class Recipe(Protocol):
 
     def __call__(self, job: FitJob) -> Fitted:
         """Fit; stop early, with the best so far, when the budget ends."""
+        ...
+
+
+@runtime_checkable
+class PoolingRecipe(Protocol):
+    """What a recipe may say besides: how it wants the tokens of texts pooled; empty for the trunk's own way."""
+
+    @property
+    def pooling(self) -> str:
+        """Return what `TextTrunk.pooled` takes."""
         ...

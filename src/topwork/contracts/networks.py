@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
 from topwork.contracts.inputs import Preprocessing
 from topwork.contracts.values import Array, Progress
@@ -13,7 +13,20 @@ from topwork.contracts.values import Array, Progress
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Engine", "Exportable", "Graph", "LinearHead", "Precision", "Rates", "Stage", "Trunk", "TrunkCard"]
+__all__ = [
+    "Engine",
+    "Exportable",
+    "Graph",
+    "LinearHead",
+    "LowRank",
+    "Precision",
+    "Rates",
+    "Stage",
+    "TextTrunk",
+    "Trunk",
+    "TrunkCard",
+    "Words",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +116,51 @@ class Trunk(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Words:
+    """A text network token by token, as whoever guesses masked words needs it.
+
+    Attributes
+    ----------
+    states
+        Maps windows ``int32 [n, w]`` (the number of a token plus 1, 0 where none is) to ``float [n, w, n_features]``.
+    embedding
+        Of the tokens.
+    mask
+        Number of the token that stands for a hidden one.
+    special
+        Numbers of the tokens that are no words.
+    further
+        Give windows ``int32 [k, w]`` of one text each, beside the rows that have labels.
+    """
+
+    states: Callable[[torch.Tensor], torch.Tensor]
+    embedding: torch.nn.Embedding
+    n_features: int
+    mask: int
+    special: tuple[int, ...]
+    further: tuple[Callable[[], Array], ...] = ()
+
+
+@runtime_checkable
+class TextTrunk(Protocol):
+    """What a trunk of texts may offer besides: its tokens, and other poolings of them."""
+
+    def words(self, module: torch.nn.Module) -> Words | None:
+        """Return what `load` built token by token; None where the tokeniser has no token for hidden words."""
+        ...
+
+    def pooled(self, how: str) -> Trunk:
+        """Return the same network with another pooling of its tokens, such as ``concat``.
+
+        Raises
+        ------
+        UsageError
+            There is no such pooling.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Exportable:
     """A module in evaluation mode, an example batch for it, and names for what it gives.
@@ -151,6 +209,20 @@ class LinearHead:
             features = (features @ layer.weight.T + layer.bias).clip(min=0)
         scores: Array = features @ self.weight.T + self.bias
         return scores
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LowRank:
+    """A change of a tensor ``[n, ...]``: ``up float32 [n, r]`` times ``down float32 [r, ...]``."""
+
+    up: Array
+    down: Array
+
+    def added_to(self, tensor: Array) -> Array:
+        """Return the tensor with the change."""
+        change = self.up @ self.down.reshape(len(self.down), -1)
+        changed: Array = tensor + change.reshape(tensor.shape)
+        return changed
 
 
 Precision: TypeAlias = Literal["fp32", "fp16", "bf16", "int8"]

@@ -122,6 +122,7 @@ def text_dataset(table: Table, name: str, roles: Roles, column: str | None = Non
         layout=layout,
         understood=understood,
         rejected=(*table.rejected, *rejected),
+        unlabelled=_unlabelled(table, column, targets, sides),
     )
 
 
@@ -157,6 +158,17 @@ def _usable(
         else:
             rejected.append(Rejected(keys[row], "it has no label" if text else "it has no text"))
     return rows, rejected
+
+
+def _unlabelled(table: Table, column: str, targets: tuple[str, ...], sides: str | None) -> tuple[bytes, ...]:
+    """Return the texts of the rows that have one and no label, and are not meant to test or validate."""
+    places = sides_of(table, sides) or (None,) * len(table.rows)
+    rows = zip(table.column(column), labelled(table, targets), places, strict=True)
+    return tuple(
+        TEXT.encode(text)
+        for text, has_label, side in rows
+        if text and not has_label and side in (None, "train")
+    )
 
 
 # --- which column is which ------------------------------------------------------------------------------

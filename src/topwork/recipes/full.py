@@ -10,17 +10,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from topwork.contracts import Budget, FitJob, Fitted, Material, Rates
+from topwork.contracts import Budget, FitJob, Fitted, Rates
 from topwork.errors import UsageError
 from topwork.recipes.probe import PROBE
 from topwork.recipes.stretch import (
-    Stretch,
     calibrated,
-    check_every,
     material_of,
+    planned,
     probe_heads,
     probe_rung,
-    steps_within,
     stretch_of,
     train_stretch,
 )
@@ -86,24 +84,14 @@ class FullRecipe:
         first, losses = probe_rung(probe, job, clock() - began_s)
         with at_work(material.resources.device):
             stretch = stretch_of(job, probe_heads(job, job.folds[0], strengths))
-            rung, kept_back_s = self._plan(stretch, material)
-            outcome, history = train_stretch(stretch, rung, kept_back_s)
+            n_stages, batch = len(stretch.trainee.stages), min(BATCH, stretch.feed.n_train)
+            rung = full_rung(self.settings, material.rates, n_stages, batch)
+            outcome, history = train_stretch(stretch, *planned(stretch, rung, self.settings.epochs))
         if not outcome.weights:
             note = f"{self.name} {outcome.ended} after {outcome.n_steps} steps; the model is the probe."
             return replace(probe, rungs=(replace(first, chosen=True),), notes=(*probe.notes, note))
         fitted = calibrated(job, outcome, self.name, clock() - began_s - first.seconds, losses)
         return replace(fitted, rungs=(first, *fitted.rungs), notes=probe.notes, history=history)
-
-    def _plan(self, stretch: Stretch, material: Material) -> tuple[RungPlan, float]:
-        """Return all epochs, or the steps that are asked for or that there is time for; and the time to keep back."""
-        n_train = stretch.feed.n_train
-        batch = min(BATCH, n_train)
-        per_epoch = max(1, n_train // batch)
-        wanted = stretch.job.n_steps or self.settings.epochs * per_epoch
-        every = check_every(wanted, per_epoch)
-        n_steps, kept_back_s = steps_within(stretch, wanted, batch, check_every=every)
-        rung = full_rung(self.settings, material.rates, len(stretch.trainee.stages), batch)
-        return replace(rung, n_steps=n_steps, check_every=check_every(n_steps, per_epoch)), kept_back_s
 
 
 def full_rung(settings: FullSettings, rates: Rates, n_stages: int, batch: int) -> RungPlan:

@@ -41,10 +41,12 @@ __all__ = [
     "Stretch",
     "calibrated",
     "check_every",
+    "examples",
     "in_parts",
     "linear_head",
     "material_of",
     "mean_of",
+    "planned",
     "probe_heads",
     "probe_rung",
     "refuse_resume",
@@ -118,7 +120,7 @@ def stretch_of(job: FitJob, heads: Mapping[str, torch.nn.Linear]) -> Stretch:
     material, rows, resources = job.material, job.folds[0], job.material.resources
     torch.set_num_threads(resources.n_threads)
     network: Any = material.network().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    fold(network, _examples(job, 2), bf16=resources.has_fast_bf16, device=resources.device)
+    fold(network, examples(job, 2), bf16=resources.has_fast_bf16, device=resources.device)
     network.to(resources.device)
     names = {id(p): name for name, p in network.named_parameters()}
     stages = tuple(
@@ -132,7 +134,8 @@ def stretch_of(job: FitJob, heads: Mapping[str, torch.nn.Linear]) -> Stretch:
     return Stretch(job, Trainee(network, stages, on_device), feed, resources.has_fast_bf16)
 
 
-def _examples(job: FitJob, n: int) -> torch.Tensor:
+def examples(job: FitJob, n: int) -> torch.Tensor:
+    """Return a small batch of training rows, on the processor."""
     import torch
 
     assert job.material is not None
@@ -176,7 +179,7 @@ def step_seconds(stretch: Stretch, batch: int) -> float:
     from topwork.training.trial import seconds_of
 
     trainee, device = stretch.trainee, stretch.feed.device
-    tensors = _examples(stretch.job, min(batch, trial_rows(device), stretch.feed.n_train)).to(device)
+    tensors = examples(stretch.job, min(batch, trial_rows(device), stretch.feed.n_train)).to(device)
 
     def step() -> None:
         with precision_of(bf16=stretch.bf16, device=tensors.device.type):
@@ -196,7 +199,7 @@ def in_parts(stretch: Stretch, rung: RungPlan) -> RungPlan:
     assert stretch.job.material is not None
     device = stretch.feed.device
     memory = free_bytes(device, stretch.job.material.resources.memory_bytes)
-    tensors = _examples(stretch.job, 2).to(device)
+    tensors = examples(stretch.job, 2).to(device)
     n_parts, _ = parts_of(rung.batch, kept_bytes(stretch.trainee, tensors), memory)
     return replace(rung, n_parts=n_parts)
 
@@ -220,6 +223,21 @@ def steps_within(
     return max(0, min(wanted, int(left_s / (step_s + look_s / check_every)))), kept_back_s
 
 
+def planned(stretch: Stretch, rung: RungPlan, epochs: int) -> tuple[RungPlan, float]:
+    """Give a rung its length: all epochs, or the steps that are asked for or that there is time for.
+
+    Returns
+    -------
+    tuple
+        The rung, and the seconds of the budget to keep back.
+    """
+    per_epoch = max(1, stretch.feed.n_train // rung.batch)
+    wanted = stretch.job.n_steps or epochs * per_epoch
+    every = check_every(wanted, per_epoch)
+    n_steps, kept_back_s = steps_within(stretch, wanted, rung.batch, check_every=every)
+    return replace(rung, n_steps=n_steps, check_every=check_every(n_steps, per_epoch)), kept_back_s
+
+
 def check_every(n_steps: int, per_epoch: int) -> int:
     """Return the steps between two looks at validation: one look in an epoch, and five at least."""
     return max(1, min(per_epoch, ceil(n_steps / 5)))
@@ -228,16 +246,27 @@ def check_every(n_steps: int, per_epoch: int) -> int:
 # --- training -------------------------------------------------------------------------------------------
 
 
-def train_stretch(stretch: Stretch, rung: RungPlan, kept_back_s: float) -> tuple[Outcome, tuple[Moment, ...]]:
+def train_stretch(
+    stretch: Stretch, rung: RungPlan, kept_back_s: float, *, number: int = 1
+) -> tuple[Outcome, tuple[Moment, ...]]:
     """Train the network as planned, in as many parts as memory asks for; see `run`."""
     trained = stretch.trainee, stretch.feed
-    return run(stretch.job, trained, in_parts(stretch, rung), kept_back_s, bf16=stretch.bf16)
+    return run(stretch.job, trained, in_parts(stretch, rung), kept_back_s, bf16=stretch.bf16, number=number)
 
 
 def run(
-    job: FitJob, trained: tuple[Trainee, Feed], rung: RungPlan, kept_back_s: float, *, bf16: bool
+    job: FitJob,
+    trained: tuple[Trainee, Feed],
+    rung: RungPlan,
+    kept_back_s: float,
+    *,
+    bf16: bool,
+    number: int = 1,
 ) -> tuple[Outcome, tuple[Moment, ...]]:
-    """Train as planned, or until time is up or the user wants the best so far; tell what validation said on the way."""
+    """Train as planned, or until time is up or the user wants the best so far; tell what validation said on the way.
+
+    ``number`` is that of the rung: rungs of other numbers take the rows in another order.
+    """
     from topwork.training.loop import Control, train
 
     clock, history = job.budget.clock, list[Moment]()
@@ -260,7 +289,7 @@ def run(
             saw=saw,
             bf16=bf16,
         )
-        outcome = train(rung, *trained, goals, control, seed=(job.seed, 1))
+        outcome = train(rung, *trained, goals, control, seed=(job.seed, number))
     return outcome, tuple(history)
 
 

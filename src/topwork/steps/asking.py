@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from topwork import plugins
-from topwork.contracts import Dataset, Recipe, Task, Trunk, has_classes
+from topwork.contracts import Dataset, PoolingRecipe, Recipe, Task, TextTrunk, Trunk, has_classes
 from topwork.data.columns import Columns
 from topwork.data.corrections import apply, read_corrections
 from topwork.data.reading import read
@@ -17,6 +17,7 @@ from topwork.inputs import modality as modality_named
 from topwork.steps.candidates import candidates, is_auto, named_with
 from topwork.steps.events import with_events
 from topwork.steps.goldens import require_goldens
+from topwork.steps.omission import require_base
 from topwork.steps.onward import trunk_of
 from topwork.steps.options import DEFAULT_RECIPE, FitOptions, Surroundings
 from topwork.steps.order import Order
@@ -50,6 +51,7 @@ def look_up(
     dataset = read(data, options.reading())
     dataset = with_events(dataset, options.event, dict.fromkeys(dataset.targets, task))
     found_trunk = found_trunk or _trunk(DEFAULTS[dataset.modality], options)
+    found_trunk = _pooled(found_trunk, found_recipe)
     _require_fit(found_trunk, found_recipe, task)
     _require_kind(found_trunk, dataset)
     found_trunk = _as_long_as(found_trunk, dataset)
@@ -65,6 +67,7 @@ def look_up(
     _require_slices(order)
     _require_cost(order)
     _require_test(order)
+    require_base(order)
     return _with_candidates(order, named) if is_auto(trunk) else order
 
 
@@ -80,7 +83,8 @@ def _with_candidates(order: Order, named: tuple[Trunk, ...]) -> Order:
         _require_fit(one, order.recipe, order.task)
         _require_kind(one, order.dataset)
     needs = order.recipe.requires | order.task.needs
-    found = candidates(order.trunk, named, needs, order.around.cache_dir)
+    here = candidates(order.trunk, named, needs, order.around.cache_dir)
+    found = tuple(_pooled(one, order.recipe) for one in here)
     return replace(order, trunk=found[0], candidates=found)
 
 
@@ -118,6 +122,12 @@ def _trunk(name: str | None, options: FitOptions) -> Trunk:
         assert name is not None
         return resolve(name, plugins.trunks())
     return trunk_of(options.onward, name)
+
+
+def _pooled(trunk: Trunk, recipe: Recipe) -> Trunk:
+    """Return the trunk with its tokens pooled as the recipe wants it, where it has tokens."""
+    how = recipe.pooling if isinstance(recipe, PoolingRecipe) else ""
+    return trunk.pooled(how) if how and isinstance(trunk, TextTrunk) else trunk
 
 
 def _as_long_as(trunk: Trunk, dataset: Dataset) -> Trunk:

@@ -50,7 +50,11 @@ def candidates(
         and is_here(trunk.card, cache_dir)
     ]
     every = {trunk.identity: trunk for trunk in (*here, *named)} or {default.identity: default}
-    return tuple(sorted(every.values(), key=lambda one: (one.identity != default.identity, _size(one))))
+    return tuple(sorted(every.values(), key=lambda one: (_weights(one) != _weights(default), _size(one))))
+
+
+def _weights(trunk: Trunk) -> str:
+    return trunk.card.weights_sha256  # the same however a recipe wants its tokens pooled
 
 
 def _size(trunk: Trunk) -> tuple[int, str]:

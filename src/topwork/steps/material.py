@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
+from hashlib import sha256
 from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from topwork.contracts import Array, Dataset, Modality, Preprocessing, Rates, Resources, Stage, Trunk
+from topwork.contracts import (
+    Array,
+    Dataset,
+    Modality,
+    Preprocessing,
+    Rates,
+    Resources,
+    Stage,
+    TextTrunk,
+    Trunk,
+    Words,
+)
 from topwork.engines.machine import DeviceName, Machine
 from topwork.errors import DecodeError, UsageError
 from topwork.steps.options import Surroundings
+from topwork.steps.order import Rows
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["TrunkMaterial", "resources_of"]
+__all__ = ["TrunkMaterial", "resources_of", "unlabelled"]
 
 _FAST_BF16 = frozenset({"avx512_bf16", "amx_bf16"})
 _CANVASES = 0.2
@@ -37,7 +51,10 @@ def resources_of(machine: Machine, device: DeviceName = "auto") -> Resources:
 
 @dataclass(eq=False)
 class TrunkMaterial:
-    """See `topwork.contracts.Material`; ``rows`` are the rows of ``dataset`` that are fitted on, in their order."""
+    """See `topwork.contracts.Material`.
+
+    ``rows`` are the rows of ``dataset`` that are fitted on, in their order; ``further`` are texts without a label.
+    """
 
     trunk: Trunk
     around: Surroundings
@@ -45,6 +62,7 @@ class TrunkMaterial:
     modality: Modality
     rows: Array
     resources: Resources
+    further: tuple[bytes, ...] = ()
     _canvases: dict[int, Array] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
     _n_bytes: int = 0
@@ -72,6 +90,20 @@ class TrunkMaterial:
     def stages(self, network: torch.nn.Module) -> tuple[Stage, ...]:
         """Cut it into the trunk's stages."""
         return self.trunk.stages(network)
+
+    def words(self, network: torch.nn.Module) -> Words | None:
+        """Show the network token by token, with the texts that have no label."""
+        found = self.trunk.words(network) if isinstance(self.trunk, TextTrunk) else None
+        if found is None:
+            return None
+        return replace(found, further=tuple(partial(self._decoded, text) for text in self.further))
+
+    def _decoded(self, encoded: bytes) -> Array:
+        """Decode an input without a label; one that cannot be read is shown as nothing."""
+        try:
+            return self.modality.decode(encoded, self.trunk.preprocessing).tensor
+        except DecodeError:
+            return self._stand_in(0, self.trunk.preprocessing)
 
     def example(self, row: int) -> Array:
         """Decode a row as serving does."""
@@ -105,5 +137,14 @@ class TrunkMaterial:
         try:
             return self.modality.decode(self.dataset.read(int(self.rows[row])), preprocessing).tensor
         except DecodeError:
-            stand_in = self.modality.synthetic(1, row, preprocessing)[0]
-            return self.modality.decode(stand_in, preprocessing).tensor
+            return self._stand_in(row, preprocessing)
+
+    def _stand_in(self, seed: int, preprocessing: Preprocessing) -> Array:
+        return self.modality.decode(self.modality.synthetic(1, seed, preprocessing)[0], preprocessing).tensor
+
+
+def unlabelled(dataset: Dataset, rows: Rows) -> tuple[bytes, ...]:
+    """Return the inputs without a label that are none of the rows that validate or test."""
+    held = np.concatenate([rows.fit_rows[rows.folds[0].valid], rows.split.test])
+    contents = {rows.inspections[row].content for row in held.tolist()}
+    return tuple(one for one in dataset.unlabelled if sha256(one).digest() not in contents)

@@ -24,8 +24,10 @@ from topwork.contracts import (
     Split,
     Stage,
     Target,
+    TextTrunk,
     Trunk,
     TrunkCard,
+    Words,
 )
 from topwork.errors import DataError, UsageError
 from topwork.trunks import resolve
@@ -93,6 +95,14 @@ class BundleTrunk:
     def stages(self, module: torch.nn.Module) -> tuple[Stage, ...]:
         """Return the base's stages."""
         return self.base.stages(module)
+
+    def words(self, module: torch.nn.Module) -> Words | None:
+        """Return the network token by token, where the base can; see `topwork.contracts.TextTrunk`."""
+        return self.base.words(module) if isinstance(self.base, TextTrunk) else None
+
+    def pooled(self, how: str) -> Trunk:
+        """Return the same with the base's tokens pooled otherwise, where it has tokens."""
+        return replace(self, base=self.base.pooled(how)) if isinstance(self.base, TextTrunk) else self
 
 
 def trunk_of(path: Path, trunk: str | None) -> BundleTrunk:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import time
@@ -18,6 +17,7 @@ from topwork.data.split import SplitOptions
 from topwork.engines.machine import DeviceName
 from topwork.errors import UsageError
 from topwork.steps.settings import Value
+from topwork.storage import cache_folder
 
 __all__ = [
     "DEFAULT_RECIPE",
@@ -77,6 +77,8 @@ class FitOptions:
         The recipe's own settings by name, in place of their defaults; words are read as what the setting is.
     event
         Column that says whether the event happened at the time of its row, where the target is a column of times.
+    adapter_only
+        Leave out of the bundle what the trunk has: it names the trunk, and takes the weights from it when it opens.
     """
 
     input: str | None = None
@@ -98,6 +100,7 @@ class FitOptions:
     error_cost: float | None = None
     recipe_settings: Mapping[str, Value] = field(default_factory=dict)
     event: str | None = None
+    adapter_only: bool = False
 
     def reading(self) -> ReadOptions:
         """Return the part that readers of data need."""
@@ -106,13 +109,6 @@ class FitOptions:
     def splitting(self, seed: int) -> SplitOptions:
         """Return the part that splits need."""
         return SplitOptions(seed, self.group, self.time, self.test_fraction, self.n_folds)
-
-
-def _cache_dir() -> Path:
-    import platformdirs
-
-    chosen = os.environ.get("TOPWORK_CACHE")
-    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("topwork"))
 
 
 def _stderr() -> Progress:
@@ -146,7 +142,7 @@ class Surroundings:
         Asked between two steps whether the user wants the best so far.
     """
 
-    cache_dir: Path = field(default_factory=_cache_dir)
+    cache_dir: Path = field(default_factory=cache_folder)
     cache_limit_bytes: int = _CACHE_LIMIT_BYTES
     progress: Progress = field(default_factory=_stderr)
     clock: Clock = time.perf_counter

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import cos, pi, sqrt
 
-__all__ = ["averaging", "exponential", "one_cycle", "stage_rates", "stepped"]
+__all__ = ["averaging", "discriminative", "exponential", "one_cycle", "stage_rates", "stepped"]
 
 _LOWEST = 0.01
 
@@ -60,6 +60,14 @@ def stage_rates(n_stages: int, lowest: float, highest: float) -> tuple[float, ..
         return (sqrt(lowest * highest),)
     factor = (highest / lowest) ** (1 / (n_stages - 1))
     return tuple(lowest * factor**i for i in range(n_stages))
+
+
+def discriminative(n_stages: int, highest: float, factor: float) -> tuple[float, ...]:
+    """Return the peak rate of each stage from the input up, each ``factor`` times that of the one below it.
+
+    Howard and Ruder, arXiv 1801.06146, section 3.2, who took 2.6.
+    """
+    return tuple(highest / factor**below for below in reversed(range(n_stages)))
 
 
 def averaging(step: int, decay: float) -> float:

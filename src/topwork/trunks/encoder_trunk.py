@@ -7,14 +7,16 @@ It knows how they meet, and nothing more of any of them. No weight is read and n
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast, get_args
 
-from topwork.contracts import Preprocessing, Rates, Stage
+from topwork.contracts import Preprocessing, Rates, Stage, Trunk, Words
+from topwork.errors import UsageError
+from topwork.inputs.text_masking import masking_of
 from topwork.inputs.text_preprocessing import TextPreprocessing
 from topwork.trunks import encoders
-from topwork.trunks.encoders import Encoder
+from topwork.trunks.encoders import Encoder, Pooling
 from topwork.trunks.network_trunk import NetworkTrunk
 
 if TYPE_CHECKING:
@@ -69,3 +71,34 @@ class EncoderTrunk(NetworkTrunk):
     def cut(self, network: torch.nn.Module) -> tuple[Stage, ...]:
         """Return the stages of the encoder."""
         return encoders.stages(network)
+
+    def words(self, module: torch.nn.Module) -> Words | None:
+        """Return what `load` built token by token; None where the tokeniser has no token for hidden words."""
+        from topwork.trunks.token_network import TokenNetwork
+
+        masking = masking_of(self.tokenizer())
+        if masking is None or not isinstance(module, TokenNetwork):
+            return None
+        network: Any = module.trunk
+        width = int(network.config.hidden_size)
+        return Words(module.states, network.get_input_embeddings(), width, masking.mask, masking.special)
+
+    def pooled(self, how: str) -> Trunk:
+        """Return the same encoder with another pooling: ``concat`` gives three times as many features.
+
+        Raises
+        ------
+        UsageError
+            There is no such pooling.
+        """
+        if how not in get_args(Pooling):
+            raise UsageError(
+                f"There is no pooling {how!r}.", next_step=f"Give one of {', '.join(get_args(Pooling))}."
+            )
+        if how == self.encoder.pooling:
+            return self
+        pooling = cast("Pooling", how)
+        n_before = 3 if self.encoder.pooling == "concat" else 1
+        n_features = self.card.n_features // n_before * (3 if pooling == "concat" else 1)
+        encoder = replace(self.encoder, pooling=pooling)
+        return replace(self, card=replace(self.card, n_features=n_features), encoder=encoder, topology="")

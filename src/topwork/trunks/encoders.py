@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Encoder", "EncoderMeasurements", "Pooling", "build", "fill", "measure", "stages"]
 
-Pooling: TypeAlias = Literal["mean", "first"]
-"""Of all tokens of a text, or of the first token of its windows."""
+Pooling: TypeAlias = Literal["mean", "first", "concat"]
+"""Of all tokens of a text, of the first token of its windows, or first, maximum and mean side by side."""
 
 _OF_OTHERS = frozenset({"_name_or_path", "auto_map", "transformers_version", "torch_dtype", "dtype"})
 """Fields of a ``config.json`` that name files or code, or say how somebody else stored the weights."""
@@ -208,7 +208,7 @@ def _require_masks(network: Any, encoder: Encoder) -> None:
 
     tokens = torch.arange(1, 9, dtype=torch.int32).reshape(1, 1, 8)
     longer = torch.cat([tokens, torch.zeros_like(tokens)], dim=2)
-    around = TokenNetwork(network, encoder.pooling).eval()
+    around = TokenNetwork(network, "first" if encoder.pooling == "first" else "mean").eval()
     with torch.inference_mode():
         alone, filled = around(tokens), _as_exported(around, longer)
     if not torch.allclose(alone, filled, rtol=_AGREEMENT, atol=_AGREEMENT * float(alone.abs().max())):

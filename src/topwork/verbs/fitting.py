@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from topwork import __version__
+from topwork.bundle.base import find_trunk
 from topwork.bundle.contents import Contents, save
 from topwork.bundle.goldens import make_goldens
 from topwork.bundle.model import open_model
@@ -51,7 +52,8 @@ from topwork.steps.duplicates import near_pairs
 from topwork.steps.events import EVENT_SETTING
 from topwork.steps.goldens import golden_inputs
 from topwork.steps.languages import foreign
-from topwork.steps.material import TrunkMaterial, resources_of
+from topwork.steps.material import TrunkMaterial, resources_of, unlabelled
+from topwork.steps.omission import omission_of
 from topwork.steps.onward import BundleTrunk, forgotten, keep_sides
 from topwork.steps.options import (
     DEFAULT_BUDGET,
@@ -187,6 +189,7 @@ def fit(
         trunk_choice=settled.choice,
     )
     contents = _contents(order, tuned, climbed.fitted, graft(trunk_graph, climbed.fitted.heads), record)
+    contents = replace(contents, omitted=omission_of(order, preparation.graph(), climbed.fitted))
     model = _deliver(place, contents)
     if order.options.proof == "none":
         return model
@@ -212,7 +215,9 @@ def _deliver(place: Place, contents: Contents) -> Model:
     save(place.bundle, contents)
     write_atomically(place.report, render_html(contents.record).encode("utf-8"))
     shutil.rmtree(place.unfinished, ignore_errors=True)
-    model = Model(open_model(place.bundle), place.folder)
+    base = contents.omitted  # its trunk is in hand, and need not be found by its name
+    find = find_trunk if base is None else lambda _name, _folder: base.trunk
+    model = Model(open_model(place.bundle, find=find), place.folder)
     model.prove()
     return model
 
@@ -345,6 +350,7 @@ def _material(order: Order, rows: Rows, preparation: Preparation) -> TrunkMateri
         modality=order.modality,
         rows=rows.fit_rows,
         resources=resources_of(preparation.machine, order.around.device),
+        further=unlabelled(order.dataset, rows),
     )
 
 

@@ -1,0 +1,282 @@
+"""ULMFiT: a text network first learns the user's own texts by masked words, then its stages are let go from the top.
+
+Howard and Ruder, *Universal Language Model Fine-tuning for Text Classification*, arXiv 1801.06146: gradual unfreezing,
+a rate of its own for each stage, one cycle for each step of the unfreezing, and the last state (here the first token,
+for the networks read both ways), the maximum and the mean of all states side by side. Pictures go the same way without
+the first step and with the trunk's own pooling. It sees no test row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from topwork.contracts import Array, Budget, FitJob, Fitted, Moment, Rates, Words
+from topwork.errors import UsageError
+from topwork.recipes.probe import PROBE
+from topwork.recipes.stretch import (
+    Stretch,
+    calibrated,
+    material_of,
+    planned,
+    probe_heads,
+    probe_rung,
+    stretch_of,
+    train_stretch,
+)
+from topwork.training.plan import BATCH, RungPlan
+from topwork.training.schedules import discriminative
+
+if TYPE_CHECKING:
+    import torch
+
+    from topwork.training.loop import Outcome, Trainee
+    from topwork.training.masked_words import Guesses, WordPlan
+
+__all__ = ["GRADUAL", "GradualRecipe", "GradualSettings", "gradual_rung", "phases"]
+
+_POOLINGS = {"concat": "concat", "own": ""}
+_WORTH_TEXTS = 20
+"""Of fewer texts than this nothing is learnt about their words."""
+
+
+@dataclass(frozen=True, slots=True)
+class GradualSettings:
+    """How long each part takes, and how gently.
+
+    Attributes
+    ----------
+    epochs
+        Passes over the training rows while the stages are let go, all in all.
+    unfreezing
+        Share of these steps before all stages are trained.
+    adaptation
+        Share of all steps, or of the time, that masked words get at most; 0 leaves them out.
+    word_epochs
+        Passes over the texts for masked words, where neither steps nor time end them.
+    factor
+        How many times the rate of a stage is that of the one below it.
+    pooling
+        Of texts: ``concat`` is first token, maximum and mean side by side; ``own`` is the trunk's own.
+    warmup
+        Share of each cycle in which the rates go up.
+    weight_decay
+        Of AdamW.
+    smoothing
+        Label smoothing.
+    """
+
+    epochs: int = 10
+    unfreezing: float = 0.5
+    adaptation: float = 0.3
+    word_epochs: int = 3
+    factor: float = 2.6
+    pooling: str = "concat"
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    smoothing: float = 0.1
+
+    def __post_init__(self) -> None:
+        share = "0 or more and less than 1"
+        allowed = {
+            "epochs": (self.epochs >= 1, "1 or more"),
+            "unfreezing": (0 <= self.unfreezing < 1, share),
+            "adaptation": (0 <= self.adaptation < 1, share),
+            "word_epochs": (self.word_epochs >= 1, "1 or more"),
+            "factor": (self.factor >= 1, "1 or more"),
+            "pooling": (self.pooling in _POOLINGS, f"one of {', '.join(_POOLINGS)}"),
+            "warmup": (0 <= self.warmup < 1, share),
+            "weight_decay": (self.weight_decay >= 0, "0 or more"),
+            "smoothing": (0 <= self.smoothing < 1, share),
+        }
+        for name, (is_right, expected) in allowed.items():
+            if not is_right:
+                raise UsageError(f"The setting {name} is {getattr(self, name)!r}; expected {expected}.")
+
+
+@dataclass(frozen=True, slots=True)
+class GradualRecipe:
+    """Masked words, then stage after stage from the top."""
+
+    settings: GradualSettings = field(default_factory=GradualSettings)
+    name: str = "gradual"
+    requires: frozenset[str] = frozenset({"pooled"})
+
+    @property
+    def pooling(self) -> str:
+        """Return how tokens are to be pooled."""
+        return _POOLINGS[self.settings.pooling]
+
+    def __call__(self, job: FitJob) -> Fitted:
+        """Adapt, let go from the top, and give back what validation liked best; the probe where there was no time."""
+        from topwork.training.devices import at_work
+
+        material, clock = material_of(job, self.name), job.budget.clock
+        began_s = clock()
+        # Where steps are asked for, what is fitted must not depend on how long anything takes.
+        probe, strengths = PROBE.fit(job if job.n_steps is None else replace(job, budget=Budget(clock)))
+        first, losses = probe_rung(probe, job, clock() - began_s)
+        with at_work(material.resources.device):
+            stretch = stretch_of(job, probe_heads(job, job.folds[0], strengths))
+            found = self._guess(stretch)
+            n_words, kept = (0, False) if isinstance(found, str) else (found.n_steps, found.kept)
+            left = None if job.n_steps is None else max(1, job.n_steps - n_words)
+            stretch = replace(stretch, job=replace(job, n_steps=left))
+            outcome, history = self._unfreeze(stretch, adapted=kept)
+        notes = (*probe.notes, *_notes(found))
+        if not outcome.weights:
+            note = f"{self.name} {outcome.ended} after {outcome.n_steps} steps; the model is the probe."
+            return replace(probe, rungs=(replace(first, chosen=True),), notes=(*notes, note))
+        fitted = calibrated(job, outcome, self.name, clock() - began_s - first.seconds, losses)
+        return replace(fitted, rungs=(first, *fitted.rungs), notes=notes, history=history)
+
+    # --- masked words -----------------------------------------------------------------------------------
+
+    def _guess(self, stretch: Stretch) -> Guesses | str:
+        """Let the network learn its texts by masked words; return what came of it, or why nothing was learnt."""
+        from topwork.training.masked_words import guess_words
+
+        job, network = stretch.job, stretch.trainee.features
+        assert job.material is not None
+        if not self.settings.adaptation or job.material.example(0).dtype != np.int32:
+            return ""
+        words = job.material.words(cast("torch.nn.Module", network))
+        if words is None:
+            return "Masked words were left out: the trunk does not show its tokens, or has none for a hidden word."
+        own: Iterator[Callable[[], Array]] = (
+            partial(job.material.example, int(i)) for i in stretch.fold.train
+        )
+        texts = (*own, *words.further)
+        if len(texts) < _WORTH_TEXTS:
+            return f"Masked words were left out: {len(texts)} texts are too few."
+        plan = self._word_plan(stretch, words, texts)
+        if not plan.n_steps:
+            return "Masked words were left out for want of time."
+        ends_s = job.budget.clock() + self.settings.adaptation * job.budget.remaining_s()
+        with job.progress.track("Learning masked words", plan.n_steps * plan.batch, "texts") as advance:
+
+            def tell(n_texts: int) -> bool:
+                advance(n_texts)
+                late = job.n_steps is None and job.budget.clock() >= ends_s
+                return not (late or (job.workplace is not None and job.workplace.should_stop()))
+
+            return guess_words(words, stretch.trainee.stages, texts, plan, seed=job.seed, tell=tell)
+
+    def _word_plan(self, stretch: Stretch, words: Words, texts: Sequence[Callable[[], Array]]) -> WordPlan:
+        """Return the steps that are asked for, or that there is time for."""
+        from topwork.training.masked_words import WordPlan, seconds_of_step
+
+        own, job = self.settings, stretch.job
+        assert job.material is not None
+        batch = min(BATCH, len(texts))
+        rates = discriminative(len(stretch.trainee.stages), job.material.rates.highest, own.factor)
+        plan = WordPlan(own.word_epochs * max(1, len(texts) // batch), batch, rates, own.warmup, stretch.bf16)
+        if job.n_steps is not None:
+            return replace(plan, n_steps=round(own.adaptation * job.n_steps))
+        if (left_s := own.adaptation * job.budget.remaining_s()) == float("inf"):
+            return plan
+        step_s = seconds_of_step(words, stretch.trainee.stages, texts, plan)
+        return replace(plan, n_steps=max(0, min(plan.n_steps, int(left_s / step_s))))
+
+    # --- letting go -------------------------------------------------------------------------------------
+
+    def _unfreeze(self, stretch: Stretch, *, adapted: bool) -> tuple[Outcome, tuple[Moment, ...]]:
+        """Train the heads, then one stage more at a time from the top; return what validation liked best."""
+        from topwork.training.loop import Check, Outcome
+
+        job, stages = stretch.job, stretch.trainee.stages
+        assert job.material is not None
+        rung = gradual_rung(self.settings, job.material.rates, len(stages), min(BATCH, stretch.feed.n_train))
+        rung, kept_back_s = planned(stretch, rung, self.settings.epochs)
+        began_s, n_done, history = job.budget.clock(), 0, list[Moment]()
+        weights = {k: p.detach().cpu().clone() for one in stages for k, p in one.items()} if adapted else {}
+        best = last = Outcome({}, Check({}, float("inf")), 0, "stopped")
+        for number, (n_below, n_steps) in enumerate(
+            phases(rung.n_steps, len(stages), self.settings.unfreezing), 1
+        ):
+            offset_s = job.budget.clock() - began_s
+            phase = _phase(rung, n_below, n_steps, len(stages))
+            last, seen = train_stretch(_let_go(stretch, n_below), phase, kept_back_s, number=number)
+            history += [_later(one, offset_s, n_done, self.name) for one in seen]
+            n_done += last.n_steps
+            weights = _put_in(stretch.trainee, weights, last)
+            if last.weights and last.check.loss < best.check.loss:
+                best = replace(last, weights=weights)
+            if last.ended != "done":
+                break
+        return replace(best, n_steps=n_done, ended=last.ended), tuple(history)
+
+
+def phases(n_steps: int, n_stages: int, share: float) -> tuple[tuple[int, int], ...]:
+    """Share steps out: how many stages stay frozen from the input up, and for how many steps.
+
+    ``share`` of them goes in equal parts to the heads alone and to each number of stages but all, which get the rest.
+    """
+    each = int(n_steps * share / n_stages)
+    early = [(n_below, each) for n_below in range(n_stages, 0, -1)] if each else []
+    left = n_steps - each * n_stages
+    return (*early, (0, left)) if left else tuple(early)
+
+
+def gradual_rung(settings: GradualSettings, rates: Rates, n_stages: int, batch: int) -> RungPlan:
+    """Return one step with all stages; whoever trains says how many there are."""
+    return RungPlan(
+        name="gradual",
+        n_below=0,
+        n_steps=1,
+        batch=batch,
+        rates=(*discriminative(n_stages, rates.highest, settings.factor), rates.head),
+        check_every=1,
+        smoothing=settings.smoothing,
+        weight_decay=settings.weight_decay,
+        warmup=settings.warmup,
+    )
+
+
+def _phase(rung: RungPlan, n_below: int, n_steps: int, n_stages: int) -> RungPlan:
+    """Return a step of the unfreezing; validation is looked at once in it, and as planned once all are trained."""
+    name = f"{rung.name}: {n_stages - n_below} of {n_stages} stages"
+    every = min(rung.check_every, n_steps) if n_below == 0 else n_steps
+    return replace(rung, name=name, n_steps=n_steps, rates=rung.rates[n_below:], check_every=every)
+
+
+def _let_go(stretch: Stretch, n_below: int) -> Stretch:
+    """Return the stretch with only the stages above trained."""
+    for level, stage in enumerate(stretch.trainee.stages):
+        for p in stage.values():
+            p.requires_grad_(level >= n_below)
+    return replace(stretch, trainee=replace(stretch.trainee, stages=stretch.trainee.stages[n_below:]))
+
+
+def _put_in(
+    trainee: Trainee, weights: Mapping[str, torch.Tensor], outcome: Outcome
+) -> dict[str, torch.Tensor]:
+    """Let the next step begin with what came of one; return all weights that training changed so far."""
+    import torch
+
+    own = trainee.named()
+    with torch.no_grad():
+        for name, value in outcome.weights.items():
+            own[name].copy_(value)
+    return {**weights, **outcome.weights}
+
+
+def _later(moment: Moment, seconds: float, n_steps: int, rung: str) -> Moment:
+    return replace(moment, seconds=moment.seconds + seconds, n_steps=moment.n_steps + n_steps, rung=rung)
+
+
+def _notes(found: Guesses | str) -> tuple[str, ...]:
+    if isinstance(found, str):
+        return (found,) if found else ()
+    told = (
+        f"Masked words: {found.n_steps:,} steps on {found.n_texts:,} texts; the loss on {found.n_held:,} others went "
+        f"from {found.before:.2f} to {found.after:.2f} nats, with a decoder that begins anew."
+    )
+    return (told if found.kept else f"{told} It did not fall, so the network was left as it was.",)
+
+
+GRADUAL = GradualRecipe()
