@@ -290,8 +290,6 @@ def open_model(
     path: Path,
     *,
     engine: str = "auto",
-    n_threads: int | None = None,
-    n_streams: int | None = None,
     restore: Restore | None = None,
     only: Collection[str] = (),
     find: FindTrunk = find_trunk,
@@ -304,11 +302,6 @@ def open_model(
         The bundle's file.
     engine
         ``openvino`` or ``onnxruntime``; ``auto`` takes the faster one here.
-    n_threads
-        Threads for arithmetic; by default as many as the process may use.
-    n_streams
-        Batches that run at once; by default one per thread, which answers the most inputs per second. One
-        stream over all threads answers a single input soonest.
     restore
         Makes the targets; by default the installed tasks do.
     only
@@ -332,12 +325,12 @@ def open_model(
     bundle = bundle.only(only) if only else bundle
     modality = inputs.modality(bundle.manifest.modality)
     graph = bundle.graph()
-    n_threads = n_threads or here.n_cores
     with naming(path):
-        start = partial(build, graph=graph, n_threads=n_threads, n_streams=n_streams or n_threads)
+        # As many batches at once as there are threads answer the most inputs per second.
+        start = partial(build, graph=graph, n_threads=here.n_cores, n_streams=here.n_cores)
         built = start(chosen)
     exact = None if chosen.precision == "fp32" else partial(start, replace(chosen, precision="fp32"))
-    return BundleModel(bundle, modality, built, n_workers=n_threads, exact=exact)
+    return BundleModel(bundle, modality, built, n_workers=here.n_cores, exact=exact)
 
 
 def _choose(engine: str, best: EngineChoice) -> EngineChoice:

@@ -98,7 +98,7 @@ Trunk = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Catalogue name, timm/NAME, hf/ORG/NAME, or a folder.",
+        help="Catalogue name, timm/NAME, hf/ORG/NAME, a folder; auto or auto:NAME,NAME tries several.",
         show_default="efficientnet-lite0 for photos, all-minilm-l6-v2 for texts",
     ),
 ]

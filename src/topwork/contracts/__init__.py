@@ -55,6 +55,8 @@ from topwork.contracts.record import (
     Growth,
     SplitSummary,
     TargetResult,
+    TriedTrunk,
+    TrunkChoice,
 )
 from topwork.contracts.regions import CutsRegions
 from topwork.contracts.sections import Chart, Gallery, Matrix, Picture, Piece, Point, Section, Series, Table
@@ -133,8 +135,10 @@ __all__ = [
     "TargetResult",
     "Task",
     "TextTrunk",
+    "TriedTrunk",
     "Trunk",
     "TrunkCard",
+    "TrunkChoice",
     "Wire",
     "Words",
     "Workplace",

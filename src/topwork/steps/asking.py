@@ -14,6 +14,7 @@ from topwork.data.corrections import apply, read_corrections
 from topwork.data.reading import read
 from topwork.errors import DataError, DecodeError, UsageError
 from topwork.inputs import modality as modality_named
+from topwork.steps.candidates import candidates, is_auto, named_with
 from topwork.steps.events import with_events
 from topwork.steps.goldens import require_goldens
 from topwork.steps.kinds import require_tasks, tasks_of
@@ -44,7 +45,10 @@ def look_up(
     found_recipe = with_settings(plugins.recipe(recipe), options.recipe_settings)
     require_tasks(options.task)
     # A trunk that is named is found before the data are read, which may take long; the default depends on them.
-    found_trunk = None if trunk is None and options.onward is None else _trunk(trunk, options)
+    named = () if trunk is None or not is_auto(trunk) else _named(trunk, options)
+    found_trunk = (
+        None if (trunk is None or is_auto(trunk)) and options.onward is None else _trunk(trunk, options)
+    )
     dataset = read(data, options.reading())
     tasks = tasks_of(options.task, dataset.targets)
     dataset = with_events(dataset, options.event, tasks)
@@ -66,7 +70,40 @@ def look_up(
     _require_cost(order)
     _require_test(order)
     require_base(order)
-    return order
+    return _with_candidates(order, named) if is_auto(trunk) else order
+
+
+def _with_candidates(order: Order, named: tuple[Trunk, ...]) -> Order:
+    """Return the order with what its trunk is to be chosen from; its own, the default, is one where it is here.
+
+    Raises
+    ------
+    UsageError
+        A trunk that is named takes something else than the data hold, or lacks what recipe or task need.
+    """
+    for one in named:
+        _require_fit(one, order.recipe, order.tasks)
+        _require_kind(one, order.dataset)
+    needs = order.recipe.requires.union(*(task.needs for task in order.tasks.values()))
+    here = candidates(order.trunk, named, needs, order.around.cache_dir)
+    found = tuple(_pooled(one, order.recipe) for one in here)
+    return replace(order, trunk=found[0], candidates=found)
+
+
+def _named(trunk: str, options: FitOptions) -> tuple[Trunk, ...]:
+    """Return the trunks that are named beside those that are here.
+
+    Raises
+    ------
+    UsageError
+        There is a bundle to go on from.
+    """
+    if options.onward is not None:
+        raise UsageError(
+            f"A fit that goes on from {options.onward} has its trunk; there is none to choose.",
+            next_step="Leave --trunk out, or fit without --from.",
+        )
+    return named_with(trunk)
 
 
 def _numbers(dataset: Dataset, tasks: Mapping[str, Task]) -> Iterator[str]:

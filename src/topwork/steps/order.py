@@ -28,7 +28,10 @@ __all__ = ["Order", "Rows"]
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What was asked for, looked up: every name has become the object behind it."""
+    """What was asked for, looked up: every name has become the object behind it.
+
+    ``candidates`` are what ``trunk`` is to be chosen from, ``trunk`` itself first; none where it was named.
+    """
 
     dataset: Dataset
     modality: Modality
@@ -39,6 +42,7 @@ class Order:
     budget: str | float | None
     options: FitOptions
     around: Surroundings
+    candidates: tuple[Trunk, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

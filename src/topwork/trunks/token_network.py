@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import torch
 
+from topwork.trunks.network import LoadedNetwork
+
 __all__ = ["TokenNetwork"]
 
 _TOGETHER = 8
@@ -18,7 +20,7 @@ _TOGETHER = 8
 _LOWEST = torch.finfo(torch.bfloat16).min
 
 
-class TokenNetwork(torch.nn.Module):
+class TokenNetwork(LoadedNetwork):
     """An encoder of the transformers library that takes windows of tokens.
 
     Parameters
