@@ -24,6 +24,7 @@ NAMES = (
     "estimates",
     "imdb",
     "fewshot",
+    "trunk_ranking",
 )
 
 
@@ -43,9 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="few runs, nothing is written")
     parser.add_argument("--anyway", action="store_true", help="write also when the machine was not idle")
     parser.add_argument("--cache", help="folder for photos and weights; by default the user's own")
-    parser.add_argument(
-        "--hotdog", metavar="FILE", type=Path, help="archive of the hot-dog photos, for `peers`"
-    )
+    parser.add_argument("--hotdog", metavar="FILE", type=Path, help="archive of the hot-dog photos")
     parser.add_argument("--seeds", metavar="N", type=int, default=5, help="splits of the training benchmarks")
     return parser
 

@@ -33,6 +33,7 @@ from benchmarks.learning import (
 )
 from benchmarks.peers import Family
 from benchmarks.place import Place
+from benchmarks.rankings import kendall, spearman
 from benchmarks.results import Section, Seen, rewrite
 from benchmarks.splits import PhotoSplit
 from benchmarks.training_peers import Peer
@@ -157,6 +158,24 @@ def test_a_rate_is_found_once_and_counted_in_every_round() -> None:
     assert [fit.rate for fit in fits] == [0.5, 0.5, 0.5]
     assert [fit.best_s(searched=True) for fit in fits] == [80.5, 81, 82]
     assert [fit.best_s(searched=False) for fit in fits] == [10.5, 11, 12]
+
+
+# --- rankings -------------------------------------------------------------------------------------------
+
+
+def test_rank_correlations_are_those_of_scipy() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    draw = np.random.default_rng(0)
+    for _ in range(30):
+        a, b = draw.integers(0, 4, 5).astype(float), draw.integers(0, 4, 5).astype(float)
+        if len(set(a)) > 1 and len(set(b)) > 1:
+            assert spearman(list(a), list(b)) == pytest.approx(stats.spearmanr(a, b).statistic)
+            assert kendall(list(a), list(b)) == pytest.approx(stats.kendalltau(a, b).statistic)
+
+
+def test_where_nothing_is_ranked_nothing_agrees() -> None:
+    assert spearman([1, 1, 1], [1, 2, 3]) == kendall([1, 1, 1], [1, 2, 3]) == 0
+    assert spearman([3, 2, 1], [1, 2, 3]) == kendall([3, 2, 1], [1, 2, 3]) == -1
 
 
 # --- records --------------------------------------------------------------------------------------------

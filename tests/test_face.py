@@ -33,6 +33,7 @@ FACE = {
     "evaluate",
     "find_rate",
     "fit",
+    "keep",
     "load",
     "predict",
     "serve",

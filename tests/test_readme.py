@@ -2,9 +2,10 @@
 
 So is the Python of those pages in docs/ that need no more than the README's files.
 
-The folder holds what the README says it does: ``photos/``, ``others/``, ``new.jpg`` and ``reviews.csv``. The blocks run
-as they stand, with three allowances. Lines that call make are only checked against the Makefile; the port is a free
-one; and the cache holds random weights for the default trunks (see `stand_in_weights`), so that nothing is downloaded.
+The folder holds what the README says it does: ``photos/``, ``others/``, ``new.jpg``, ``reviews.csv`` and ``offers/``.
+The blocks run as they stand, with three allowances. Lines that call make are only checked against the Makefile; the
+port is a free one; and the cache holds random weights for the default trunks (see `stand_in_weights`), so that nothing
+is downloaded.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import pytest
 from markdown_blocks import ROOT, Block, blocks_of
 from stand_in_weights import fill_cache
 from topwork import load
-from toy_photos import COLOURS, photo, write_photos
+from toy_photos import COLOURS, photo, write_mixed, write_photos
 from toy_texts import write_text_table
 
 README = ROOT / "README.md"
@@ -72,6 +73,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     write_photos(folder / "photos", 12)
     write_photos(folder / "others", 5, seed=7)
     write_text_table(folder / "reviews.csv")
+    write_mixed(folder / "offers", 60).rename(folder / "offers" / "offers.csv")
     photo(COLOURS["red"], 12345).save(folder / "new.jpg")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     # No GPU: torch would run there, and it runs no graphs but the weights themselves.
@@ -181,7 +183,7 @@ def test_its_commands_and_its_python_run(desk: Desk) -> None:
         elif not text.startswith("make "):
             check_tables(text, desk.shell(text))
         n_run[block.language] += 1
-    assert n_run == {"sh": 4, "python": 4, "server": 1}
+    assert n_run == {"sh": 5, "python": 4, "server": 1}
     check_files(desk.folder)
 
 

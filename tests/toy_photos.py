@@ -80,6 +80,27 @@ def write_graded(folder: Path, n: int = 80, *, seed: int = 0) -> Path:
     return folder / "grades.csv"
 
 
+def write_mixed(folder: Path, n: int = 120, *, seed: int = 0) -> Path:
+    """Write ``n`` photos and a table of three targets of mixed kinds, of each of which some rows have nothing.
+
+    ``kind`` is ``leaf`` or ``sky`` by how green a photo is, ``price`` is 50 + 30 · redness with a noise of 2, ``tags``
+    are ``bright`` and ``reddish``, both or none. Every 60th row has no label at all. Return the table's path.
+    """
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = ["file,kind,price,tags"]
+    for i in range(n):
+        red, green = rng.random(), rng.random()
+        colour = (int(30 + 190 * red), int(30 + 190 * green), int(200 - 160 * red))
+        photo(colour, 10_000 * (seed + 1) + i).save(folder / f"{i:03}.jpg", quality=92)
+        tags = [name for name, has in {"bright": red + green > 1, "reddish": red > 0.6}.items() if has]
+        kind = "" if i % 5 == 0 else "leaf" if green > 0.5 else "sky"
+        price = "" if i % 3 == 0 else f"{50 + 30 * red + rng.normal(0, 2):.3f}"
+        lines.append(f"{i:03}.jpg,{kind},{price},{'' if i % 4 == 0 else ';'.join(tags) or ';'}")
+    (folder / "mixed.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder / "mixed.csv"
+
+
 def write_followed(
     folder: Path, n: int = 160, *, seed: int = 0, told: tuple[str, str] = ("no", "yes")
 ) -> Path:

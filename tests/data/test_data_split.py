@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from topwork.contracts import Array, Dataset, Side, Split
+from topwork.contracts import Array, Dataset, Side, Split, joint_strata
 from topwork.data import Findings, SplitOptions, make_folds, make_split
 from topwork.errors import DataError, UsageError
 
@@ -371,3 +371,28 @@ def test_given_sides_win_over_time() -> None:
     split = make_split(data, findings(range(20)), None, SplitOptions(0, time="day"))
     assert split.test.tolist() == list(range(1, 20, 2))
     assert "was not split by" in split.notes[0]
+
+
+# --- several targets --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_what_few_rows_have_of_any_target_is_shared_out(seed: int) -> None:
+    """Ten of two hundred rows have a number, and three classes are unevenly frequent: each gives its share."""
+    n = 200
+    kind = np.repeat([0, 1, 2], [120, 60, 20])
+    number = np.where(np.arange(n) % 20 == 7, 1.5, np.nan)
+    strata = joint_strata([kind, number])
+    options = SplitOptions(seed)
+    split = make_split(dataset(n), findings(np.arange(n)), strata, options)
+    assert "stratified" in split.method
+    assert np.isfinite(number[split.test]).sum() == 2
+    assert np.bincount(kind[split.test]) == pytest.approx([24, 12, 4], abs=2)
+    for fold in make_folds(split, strata, options):
+        assert 1 <= np.isfinite(number[fold.valid]).sum() <= 2
+
+
+def test_numbers_that_every_row_has_are_split_at_random() -> None:
+    strata = joint_strata([np.linspace(0, 1, 50), np.linspace(3, 2, 50)])
+    split = make_split(dataset(50), findings(np.arange(50)), strata, SplitOptions())
+    assert "at random" in split.method

@@ -11,7 +11,7 @@ import pytest
 from tiny_networks import N_FEATURES
 from topwork.contracts import Exportable, Graph, LinearHead
 from topwork.engines.choice import EngineChoice, EngineName, build
-from topwork.engines.grafting import graft, scores_name
+from topwork.engines.grafting import graft, scores_name, trim
 from topwork.engines.graphs import assemble
 from topwork.errors import UsageError
 
@@ -120,3 +120,36 @@ def test_grafting_needs_no_torch() -> None:
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# --- heads that go ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_a_trimmed_graph_says_the_same_and_holds_nothing_of_the_other_heads(
+    exportable: Exportable, graph: Graph, engine: EngineName
+) -> None:
+    whole = graft(graph, {"deep": LAYERED, **HEADS})
+    trimmed = trim(whole, ["label"])
+    assert trimmed.output_names == ("features", "scores.label")
+    assert set(trimmed.weights) - set(graph.weights) == {"heads.label.weight", "heads.label.bias"}
+    assert b"heads.deep" not in trimmed.topology
+    one, other = (
+        build(EngineChoice(engine, "fp32"), each, n_threads=1, n_streams=1).run(exportable.example)
+        for each in (whole, trimmed)
+    )
+    assert set(other) == {"features", "scores.label"}
+    np.testing.assert_allclose(other["scores.label"], one["scores.label"], rtol=1e-6)
+    onnx.checker.check_model(onnx.ModelProto.FromString(assemble(trimmed)), full_check=True)
+
+
+def test_trimming_to_every_head_changes_nothing(graph: Graph) -> None:
+    whole = graft(graph, HEADS)
+    again = trim(whole, list(HEADS))
+    assert (again.output_names, set(again.weights)) == (whole.output_names, set(whole.weights))
+    assert assemble(again) == assemble(whole)
+
+
+def test_a_head_that_is_not_there_cannot_be_kept(graph: Graph) -> None:
+    with pytest.raises(UsageError, match=r"it has no scores\.shape"):
+        trim(graft(graph, HEADS), ["shape", "label"])

@@ -10,6 +10,7 @@ import pytest
 from records import (
     beaten_record,
     chess_record,
+    comparisons,
     evaluation_record,
     hostile_record,
     plain_record,
@@ -18,6 +19,7 @@ from records import (
     wide_record,
 )
 from topwork.contracts import Estimate, FitRecord, Gallery, Matrix, Table
+from topwork.report.verdicts import ALONE
 from topwork.report.words import (
     about_target,
     about_the_run,
@@ -114,7 +116,7 @@ def test_steps_are_compared_by_the_metric_that_all_targets_share() -> None:
     record = two_target_record()
     assert validation_metric(record) == "accuracy"
     other = replace(record.targets["colour"], main_metric="log_loss")
-    assert validation_metric(replace(record, targets={**record.targets, "colour": other})) == ""
+    assert validation_metric(replace(record, targets={**record.targets, "colour": other})) == "skill"
 
 
 def test_perfect_and_nearly_perfect_matrices_name_no_pair() -> None:
@@ -339,3 +341,42 @@ def test_a_paired_comparison_with_guessing_counts_before_the_interval_alone() ->
         "not shown to be better than guessing: by accuracy, no difference shown: 2.0 points, −3.0 to 7.0"
         in text
     )
+
+
+# --- several targets --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("difference", "says"),
+    [
+        (
+            Estimate(0.08, 0.02, 0.14),
+            "helped: against a model trained for it alone its accuracy is better by 8.0",
+        ),
+        (
+            Estimate(-0.08, -0.14, -0.02),
+            "harmed: against a model trained for it alone its accuracy is worse by 8.0",
+        ),
+        (
+            Estimate(0.01, -0.02, 0.04),
+            "is not shown to help or to harm: the difference in accuracy to a model trained",
+        ),
+    ],
+)
+def test_it_is_told_whether_training_together_helped(difference: Estimate, says: str) -> None:
+    record = two_target_record()
+    name = next(iter(record.targets))
+    alone = replace(comparisons()[-1], name=ALONE, difference={"accuracy": difference})
+    topic = next(
+        one for one in topics(changed(record, name, comparisons=(alone,)), name) if "alone" in one.title
+    )
+    assert says in topic.sentences[0].replace("\u00a0", " ")
+    assert ("Fit this target alone." in topic.sentences[0]) == (difference.high < 0)
+    # It is not told a second time among the other models.
+    words = " ".join(about_target(changed(record, name, comparisons=(alone,)), name))
+    assert words.count("trained for it alone") == 1
+
+
+def test_of_what_was_not_trained_alone_nothing_is_said() -> None:
+    record = two_target_record()
+    assert not [one for name in record.targets for one in topics(record, name) if "alone" in one.title]

@@ -14,7 +14,8 @@ from tiny_material import N_FEATURES, ChainNetwork, TinyMaterial, stripes
 from topwork.contracts import Array, Goal
 from topwork.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from topwork.training.feeds import RawFeed
-from topwork.training.loop import Check, Control, Feed, Outcome, Trainee, order_of, train
+from topwork.training.loop import Check, Control, Feed, Outcome, Trainee, train
+from topwork.training.ordering import order_of
 from topwork.training.plan import RungPlan
 from topwork.training.schedules import averaging, one_cycle
 

@@ -6,8 +6,8 @@ function that it is given, so it knows no task; it opens no engine.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias, cast, get_args
 
@@ -32,7 +32,8 @@ from topwork.bundle.record import RECORD, record_from_json, record_to_json
 from topwork.bundle.tensors import decode_arrays, encode_arrays
 from topwork.bundle.topology import TOPOLOGY, WEIGHTS, check_graph
 from topwork.contracts import Array, FitRecord, Graph, Json, Preprocessing, Side, Target, TrunkCard
-from topwork.errors import BundleError, TopworkError
+from topwork.engines.grafting import scores_name, trim
+from topwork.errors import BundleError, TopworkError, UsageError
 
 __all__ = ["Bundle", "Contents", "Restore", "open_bundle", "restore_target", "save"]
 
@@ -75,7 +76,10 @@ class Contents:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bundle:
-    """An opened bundle, whole and unchanged when it was opened; each part is read, and checked, when asked for."""
+    """An opened bundle, whole and unchanged when it was opened; each part is read, and checked, when asked for.
+
+    ``targets`` may be some of those that were fitted; then all that it gives is of these alone.
+    """
 
     archive: Archive
     targets: Mapping[str, Target]
@@ -96,6 +100,34 @@ class Bundle:
         """What the bundle says of itself."""
         return self.archive.manifest
 
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs of `graph`."""
+        others = {scores_name(name) for name in self.manifest.targets if name not in self.targets}
+        return tuple(name for name in self.manifest.outputs if name not in others)
+
+    @property
+    def _is_whole(self) -> bool:
+        return len(self.targets) == len(self.manifest.targets)
+
+    def only(self, names: Collection[str]) -> Bundle:
+        """Return the same file with these targets alone, in the order of the fit.
+
+        Raises
+        ------
+        UsageError
+            It has no target of such a name, or none is given.
+        """
+        there = ", ".join(self.targets)
+        if unknown := [name for name in names if name not in self.targets]:
+            raise UsageError(
+                f"{self.path} has no target {unknown[0]!r}; it has {there}.",
+                next_step="Give one of these names.",
+            )
+        if not names:
+            raise UsageError(f"No target is to be kept of {self.path}.", next_step=f"Name one of {there}.")
+        return replace(self, targets={name: one for name, one in self.targets.items() if name in names})
+
     def graph(self) -> Graph:
         """Return the network, completed from its base where the bundle does not hold that.
 
@@ -110,7 +142,7 @@ class Bundle:
             if (base := self.manifest.base) is not None:
                 graph = self._completed(graph, base)
             check_graph(graph)
-            return graph
+            return graph if self._is_whole else trim(graph, tuple(self.targets))
 
     def _completed(self, graph: Graph, base: Base) -> Graph:
         adapter = decode_arrays(self.archive.read(ADAPTER), ADAPTER)
@@ -119,7 +151,8 @@ class Bundle:
     def record(self) -> FitRecord:
         """Return the record of the fit."""
         with naming(self.path):
-            return record_from_json(decode_object(self.archive.read(RECORD), RECORD))
+            record = record_from_json(decode_object(self.archive.read(RECORD), RECORD))
+        return record if self._is_whole else _record_of(record, self.targets)
 
     def statistics(self) -> Mapping[str, Array]:
         """Return what is known of the training data."""
@@ -133,7 +166,7 @@ class Bundle:
 
     def goldens(self) -> tuple[Golden, ...]:
         """Return the golden examples."""
-        keys, outputs = self.manifest.goldens, self.manifest.outputs
+        keys, outputs = self.manifest.goldens, self.outputs
         inputs = [(key, self.archive.read(golden_part(number))) for number, key in enumerate(keys)]
         with naming(self.path):
             return decode_goldens(self.archive.read(GOLDENS), inputs, outputs)
@@ -250,6 +283,16 @@ def _decode_sides(data: bytes) -> dict[str, Side]:
     if len(sides) != sum(map(len, stored.values())):
         raise BundleError(f"{SPLIT} names a key twice.")
     return sides
+
+
+def _record_of(record: FitRecord, names: Collection[str]) -> FitRecord:
+    """Return what a record tells of some targets alone, and of the whole run."""
+    counts = {name: one for name, one in record.data.class_counts.items() if name in names}
+    return replace(
+        record,
+        targets={name: one for name, one in record.targets.items() if name in names},
+        data=replace(record.data, class_counts=counts),
+    )
 
 
 def _is_texts(value: Any) -> bool:

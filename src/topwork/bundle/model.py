@@ -7,7 +7,7 @@ into an answer. Memory is bounded by the few chunks that are under way, however 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -290,9 +290,8 @@ def open_model(
     path: Path,
     *,
     engine: str = "auto",
-    n_threads: int | None = None,
-    n_streams: int | None = None,
     restore: Restore | None = None,
+    only: Collection[str] = (),
     find: FindTrunk = find_trunk,
 ) -> BundleModel:
     """Open a bundle and compile its graph in the engine that suits this machine.
@@ -303,13 +302,10 @@ def open_model(
         The bundle's file.
     engine
         ``openvino`` or ``onnxruntime``; ``auto`` takes the faster one here.
-    n_threads
-        Threads for arithmetic; by default as many as the process may use.
-    n_streams
-        Batches that run at once; by default one per thread, which answers the most inputs per second. One
-        stream over all threads answers a single input soonest.
     restore
         Makes the targets; by default the installed tasks do.
+    only
+        Targets to answer for; the heads of the others are not computed. Empty for all of them.
     find
         Finds the trunk that a bundle takes weights from; by default among those known here and beside the bundle.
 
@@ -318,7 +314,7 @@ def open_model(
     BundleError
         The bundle is damaged, tampered with or too new.
     UsageError
-        There is no such file, or no such engine.
+        There is no such file, no such engine, or no such target.
     """
     from topwork import inputs
     from topwork.engines import build, choose, survey
@@ -326,14 +322,15 @@ def open_model(
     here = survey()
     chosen = _choose(engine, choose(replace(here, has_cuda=False)))
     bundle = open_bundle(path, restore, find)
+    bundle = bundle.only(only) if only else bundle
     modality = inputs.modality(bundle.manifest.modality)
     graph = bundle.graph()
-    n_threads = n_threads or here.n_cores
     with naming(path):
-        start = partial(build, graph=graph, n_threads=n_threads, n_streams=n_streams or n_threads)
+        # As many batches at once as there are threads answer the most inputs per second.
+        start = partial(build, graph=graph, n_threads=here.n_cores, n_streams=here.n_cores)
         built = start(chosen)
     exact = None if chosen.precision == "fp32" else partial(start, replace(chosen, precision="fp32"))
-    return BundleModel(bundle, modality, built, n_workers=n_threads, exact=exact)
+    return BundleModel(bundle, modality, built, n_workers=here.n_cores, exact=exact)
 
 
 def _choose(engine: str, best: EngineChoice) -> EngineChoice:

@@ -64,11 +64,16 @@ Bundle = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="End standard output with one JSON object.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show results alone, no progress.")]
 Task = Annotated[
-    str,
+    list[str] | None,
     typer.Option(
         metavar="NAME",
-        help="What the targets are: classification, multilabel, ordinal, regression, survival, ...",
+        help="What the targets are: classification, multilabel, ordinal, regression, survival; of one TARGET=NAME.",
+        show_default="classification",
     ),
+]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(metavar="TARGET", help="Answer for this target alone; may be given several times."),
 ]
 Seed = Annotated[
     int, typer.Option(metavar="N", min=0, help="Of splits and all else that is drawn at random.")
@@ -93,7 +98,7 @@ Trunk = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Catalogue name, timm/NAME, hf/ORG/NAME, or a folder.",
+        help="Catalogue name, timm/NAME, hf/ORG/NAME, a folder; auto or auto:NAME,NAME tries several.",
         show_default="efficientnet-lite0 for photos, all-minilm-l6-v2 for texts",
     ),
 ]
@@ -142,7 +147,7 @@ def fit(
         str | None,
         typer.Option(metavar="WIDTHS", help="Hidden layers of the recipe head: 1024, or 512,256, or none."),
     ] = None,
-    task: Task = "classification",
+    task: Task = None,
     budget: BudgetOption = "5m",
     steps: Annotated[
         int | None,
@@ -212,13 +217,13 @@ def fit(
     from topwork import verbs
     from topwork.cli.interruption import stop_asked
     from topwork.cli.output import show_fit
-    from topwork.cli.sources import settings_of
+    from topwork.cli.sources import settings_of, tasks_of
     from topwork.steps.places import default_bundle
     from topwork.verbs.tracking import require_tracker, track
 
     options = _options(input, target, group, time, layout, keep=not no_training_data, golden=golden)
-    options = replace(options, task=task, steps=steps, resume=resume, proof=proof, slices=tuple(slice or ()))
-    options = replace(options, labels=labels, error_cost=error_cost, onward=onward, event=event)
+    options = replace(options, task=tasks_of(task), steps=steps, resume=resume, proof=proof, event=event)
+    options = replace(options, slices=tuple(slice or ()), labels=labels, error_cost=error_cost, onward=onward)
     options = replace(options, adapter_only=adapter_only)
     options = replace(
         options,
@@ -253,7 +258,7 @@ def estimate(
     target: Target = None,
     event: Event = None,
     layout: LayoutOption = "auto",
-    task: Task = "classification",
+    task: Task = None,
     device: Device = "auto",
     quiet: Quiet = False,
     json: Json = False,
@@ -263,11 +268,12 @@ def estimate(
 
     from topwork import verbs
     from topwork.cli.output import show_estimate
+    from topwork.cli.sources import tasks_of
 
-    options = replace(_options(input, target, None, None, layout, event=event), task=task)
+    options = replace(_options(input, target, None, None, layout, event=event), task=tasks_of(task))
     around = replace(_around(context, "auto", quiet=quiet), device=device)
     found = verbs.estimate(data, trunk=trunk, budget=budget, seed=seed, options=options, around=around)
-    show_estimate(found, data, as_json=json)
+    show_estimate(found, data, options, as_json=json)
 
 
 @app.command(
@@ -283,7 +289,7 @@ def lr_find(
         ),
     ] = None,
     trunk: Trunk = None,
-    task: Task = "classification",
+    task: Task = None,
     steps: Annotated[
         int | None, typer.Option(metavar="N", min=9, help="Steps of the sweep.", show_default="100")
     ] = None,
@@ -304,14 +310,16 @@ def lr_find(
     from topwork import verbs
     from topwork.cli.interruption import stop_asked
     from topwork.cli.output import show_rates
+    from topwork.cli.sources import tasks_of
     from topwork.steps.places import default_plot
 
-    options = replace(_options(input, target, group, time, layout, event=event), task=task, steps=steps)
+    options = replace(_options(input, target, group, time, layout, event=event), task=tasks_of(task))
+    options = replace(options, steps=steps)
     around = replace(_around(context, quiet=quiet), device=device, should_stop=stop_asked)
     found = verbs.find_rate(
         data, out or default_plot(data), trunk=trunk, seed=seed, options=options, around=around
     )
-    show_rates(found, data, as_json=json)
+    show_rates(found, data, options, as_json=json)
 
 
 @app.command(epilog="Example:  topwork evaluate photos.topwork others/")
@@ -351,6 +359,7 @@ def predict(
     ],
     output: Annotated[FormatWord, typer.Option("--format", help="How answers are written.")] = "text",
     json: Annotated[bool, typer.Option("--json", help="The same as --format jsonl.")] = False,
+    only: Only = None,
     engine: BundleEngine = "auto",
 ) -> None:
     """Predict for files and folders."""
@@ -358,7 +367,7 @@ def predict(
     from topwork.cli.output import show_predictions
     from topwork.cli.sources import inputs_of
 
-    model = verbs.load(bundle, around=_around(context, engine))
+    model = verbs.load(bundle, only=only or (), around=_around(context, engine))
     found = inputs_of(inputs, model.servable.modality)
     raise typer.Exit(show_predictions(model, found, "jsonl" if json else output))
 
@@ -371,13 +380,15 @@ def serve(
         str, typer.Option(metavar="ADDRESS", help="Where to listen; 0.0.0.0 opens it to every network.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(metavar="PORT", help="0 takes a free one.")] = 8000,
+    only: Only = None,
     engine: BundleEngine = "auto",
 ) -> None:
     """Serve a bundle: an HTTP API and a page to try it."""
     from topwork import verbs
     from topwork.cli.output import show_server
 
-    verbs.serve(bundle, host, port=port, on_ready=show_server, around=_around(context, engine))
+    around = _around(context, engine)
+    verbs.serve(bundle, host, port=port, only=only or (), on_ready=show_server, around=around)
 
 
 @app.command()
@@ -399,7 +410,7 @@ def data_check(
     group: Group = None,
     time: Time = None,
     layout: LayoutOption = "auto",
-    task: Task = "classification",
+    task: Task = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -408,8 +419,9 @@ def data_check(
 
     from topwork import verbs
     from topwork.cli.listings import show_check
+    from topwork.cli.sources import tasks_of
 
-    options = replace(_options(input, target, group, time, layout, event=event), task=task)
+    options = replace(_options(input, target, group, time, layout, event=event), task=tasks_of(task))
     found = verbs.check(data, seed=seed, options=options, around=_around(context, quiet=quiet))
     raise typer.Exit(show_check(found, as_json=json))
 
@@ -441,6 +453,23 @@ def bundle_report(
     from topwork.report.forms import FORMS
 
     typer.echo(FORMS[form](open_bundle(bundle).record()), nl=False)
+
+
+@bundle_app.command("keep", epilog="Example:  topwork bundle keep photos.topwork small.topwork --only label")
+def bundle_keep(
+    context: typer.Context,
+    bundle: Bundle,
+    out: Annotated[Path, typer.Argument(metavar="OUT", parser=_path, help="Bundle to write.")],
+    only: Annotated[
+        list[str], typer.Option(metavar="TARGET", help="Target to keep; may be given several times.")
+    ],
+    json: Json = False,
+) -> None:
+    """Write a smaller bundle: some targets of another, nothing fitted."""
+    from topwork import verbs
+    from topwork.cli.listings import show_bundle
+
+    show_bundle(verbs.keep(bundle, out, only, around=_around(context)), as_json=json)
 
 
 @bundle_app.command("compare", epilog="Example:  topwork bundle compare old.topwork new.topwork photos/")

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from topwork.cli.lines import number, one_line, put, put_json, put_table, say
+from topwork.cli.sources import asked_again
 from topwork.errors import UsageError
 
 if TYPE_CHECKING:
-    from topwork.contracts import FitRecord, TargetResult, Wire
-    from topwork.verbs import FitEstimate, Model, Prediction, RateSearch
+    from topwork.contracts import FitRecord, TargetResult, TriedTrunk, TrunkChoice, Wire
+    from topwork.verbs import FitEstimate, FitOptions, Model, Prediction, RateSearch
 
 __all__ = [
     "breakable",
@@ -43,6 +44,8 @@ def show_fit(
         put_json(_result(record, bundle, report, seconds))
         return
     put_results(record)
+    if record.trunk_choice is not None:
+        _put_trunks(record.trunk_choice)
     if len(record.rungs) > 1:
         _put_rungs(record)
     for note in record.notes:
@@ -78,6 +81,24 @@ def _put_rungs(record: FitRecord) -> None:
     put()
 
 
+def _put_trunks(choice: TrunkChoice) -> None:
+    """Write what each trunk that was tried came to, the best first, and which one was taken and why."""
+    if choice.tried:
+        head = [f"  trunk, on {choice.n_rows:,} inputs", choice.loss_name, "95 % interval", "score"]
+        put_table([[*head, "LogME", "H-score", "inputs/s", "seconds"], *map(_trunk_row, choice.tried)])
+        put()
+    put(choice.why)
+
+
+def _trunk_row(one: TriedTrunk) -> list[str]:
+    loss = [one.note, ""]
+    if one.loss is not None:
+        loss = [f"{one.loss.value:.3f}", f"{one.loss.low:.3f} to {one.loss.high:.3f}"]
+    figures = ["" if value is None else f"{value:.3f}" for value in (one.score, one.log_me, one.h_score)]
+    speed = "" if one.items_per_s is None else f"{one.items_per_s:.0f}"
+    return [f"  {one.name}", *loss, *figures, speed, f"{one.seconds:.1f}"]
+
+
 def _say_next(record: FitRecord, bundle: Path, data: Path | None) -> None:
     name = shlex.quote(str(bundle))
     steps = [
@@ -100,11 +121,14 @@ def _example(record: FitRecord) -> str:
     return '"A TEXT"' if modality(record.trunk.modality).wire.in_json == "text" else "FILE"
 
 
-def show_estimate(found: FitEstimate, data: Path, *, as_json: bool) -> None:
+def show_estimate(found: FitEstimate, data: Path, options: FitOptions, *, as_json: bool) -> None:
     """Tell what a fit would take."""
     if as_json:
         ranges = [{"name": f.name, "unit": f.unit, "low": f.low, "high": f.high} for f in found.forecasts]
-        put_json({"schema": 1, "n_rows": found.n_rows, "forecasts": ranges, "seconds": found.seconds})
+        put_json(
+            {"schema": 1, "n_rows": found.n_rows, "forecasts": ranges, "seconds": found.seconds}
+            | {"notes": list(found.notes)}
+        )
         return
     rows = [["", "time", "peak memory"]]
     memory = {f.name: f for f in found.forecasts if f.unit == "bytes"}
@@ -119,12 +143,16 @@ def show_estimate(found: FitEstimate, data: Path, *, as_json: bool) -> None:
     put(f"{found.n_rows:,} inputs; {found.n_tried} of them were tried, in {found.seconds:.1f} s")
     put_table(rows)
     put("The rung longer is climbed only where the one before was a gain; the proof takes its own time.")
+    for note in found.notes:
+        put(f"Note: {note}")
     say()
     say("Next:")
-    say(f"  topwork fit {shlex.quote(str(data))} --budget TIME   never longer than that")
+    say(
+        f"  topwork fit {shlex.quote(str(data))}{asked_again(options)} --budget TIME   never longer than that"
+    )
 
 
-def show_rates(found: RateSearch, data: Path, *, as_json: bool) -> None:
+def show_rates(found: RateSearch, data: Path, options: FitOptions, *, as_json: bool) -> None:
     """Tell what a sweep of the learning rate suggests, and where its curve is drawn."""
     plot = None if found.plot is None else str(found.plot)
     if as_json:
@@ -140,7 +168,8 @@ def show_rates(found: RateSearch, data: Path, *, as_json: bool) -> None:
     say()
     say("Next:")
     valley = found.suggestions["valley"]
-    say(f"  topwork fit {shlex.quote(str(data))} --recipe full --set rate={valley:.1e}")
+    words = f"{shlex.quote(str(data))}{asked_again(options)}"
+    say(f"  topwork fit {words} --recipe full --set rate={valley:.1e}")
 
 
 def _span(seconds: float) -> str:
@@ -160,12 +189,14 @@ def show_evaluation(record: FitRecord, bundle: Path, report: Path | None, *, as_
 
 
 def _result(record: FitRecord, bundle: Path, report: Path | None, seconds: float) -> dict[str, Any]:
+    from topwork.steps.choosing import choice_json
     from topwork.steps.recording import to_result_json
 
     return {
         "schema": 1,
         "targets": to_result_json(record.targets),
         "trunk": record.trunk.name,
+        **choice_json(record.trunk_choice),
         "recipe": record.recipe,
         "n_train": record.split.n_train + record.split.n_valid,
         "n_test": record.split.n_test,
@@ -238,14 +269,17 @@ def _named(model: Model, inputs: Sequence[object]) -> Iterator[Prediction]:
 
 
 def _write_text(predictions: Iterable[Prediction], model: Model) -> int:
-    del model
+    names = list(model.servable.targets)
     n_good = 0
     for one in predictions:
         if one.answer is None:
             say(f"{one.input}: {_problem(one)}")
             continue
         n_good += 1
-        put(f"{one.input}\t{_in_words(one)}")
+        told = (
+            [f"{name}: {_in_words(one.of(name))}" for name in names] if len(names) > 1 else [_in_words(one)]
+        )
+        put(f"{one.input}\t{'; '.join(told)}")
     return n_good
 
 
@@ -279,7 +313,10 @@ def _write_jsonl(predictions: Iterable[Prediction], model: Model) -> int:
 def _write_csv(predictions: Iterable[Prediction], model: Model) -> int:
     labels = {name: target.labels for name, target in model.servable.targets.items()}
     if len(labels) != 1:
-        raise UsageError("CSV holds one target; this model has several.", next_step="Use --format jsonl.")
+        raise UsageError(
+            "CSV holds one target; this model has several.",
+            next_step="Name one with --only, or use --format jsonl.",
+        )
     names = next(iter(labels.values()))
     table = csv.writer(sys.stdout, lineterminator="\n")
     if not names:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,8 +14,9 @@ from topwork.errors import UsageError
 
 if TYPE_CHECKING:
     from topwork.contracts import Modality
+    from topwork.steps.options import FitOptions
 
-__all__ = ["inputs_of", "process_age_s", "settings_of"]
+__all__ = ["asked_again", "inputs_of", "process_age_s", "settings_of", "tasks_of"]
 
 
 def inputs_of(words: Sequence[str], modality: Modality) -> list[object]:
@@ -69,6 +71,41 @@ def settings_of(words: Sequence[str]) -> dict[str, str]:
                 next_step="`docs/recipes.md` lists the settings of each recipe.",
             )
     return {name: value for name, _, value in (word.partition("=") for word in words)}
+
+
+def tasks_of(words: Sequence[str] | None) -> str | dict[str, str]:
+    """Return the task for all targets, or that of each one which words such as ``age=regression`` name.
+
+    Raises
+    ------
+    UsageError
+        Several tasks are given for all targets, or some for all and others for single ones.
+    """
+    from topwork.steps.options import DEFAULT_TASK
+
+    given = [word.rpartition("=") for word in words or ()]
+    if all(sign for _, sign, _ in given):
+        return {target: task for target, _, task in given} or DEFAULT_TASK
+    if len(given) > 1:
+        raise UsageError(
+            f"--task is given {len(given)} times, and as {next(task for _, sign, task in given if not sign)!r} for no "
+            "target; expected one task for all targets, or TARGET=TASK each time.",
+            next_step="Write it as in --task age=regression --task species=classification.",
+        )
+    return given[0][2]
+
+
+def asked_again(options: FitOptions) -> str:
+    """Return the words that say once more which columns are predicted and what they are, with a blank in front."""
+    from topwork.steps.options import DEFAULT_TASK
+
+    words = [part for name in options.target for part in ("--target", name)]
+    if isinstance(options.task, str):
+        words += [] if options.task == DEFAULT_TASK else ["--task", options.task]
+    else:
+        words += [part for name, task in options.task.items() for part in ("--task", f"{name}={task}")]
+    words += [] if options.event is None else ["--event", options.event]
+    return "".join(f" {shlex.quote(word)}" for word in words)
 
 
 def process_age_s() -> float:

@@ -220,15 +220,29 @@ class Task(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """One target as a recipe sees it: truth as `Target.encode` gives it, link and width.
+    """One target as a recipe sees it.
 
-    ``score`` gives the main metric of truth and scores for a person to read; nothing is chosen by it.
+    Attributes
+    ----------
+    truth
+        As `Target.encode` gives it.
+    n_outputs
+        Scores of one input.
+    score
+        Gives the main metric of truth and scores for a person to read; nothing is chosen by it.
+    metric
+        Name of that metric.
+    scale
+        Loss of what ignores the input. Where there are several targets, losses are divided by it before they are put
+        together, for an error of numbers and a log loss have no common unit. Of a single target it is 1.
     """
 
     truth: Array
     link: Link
     n_outputs: int
     score: Callable[[Array, Array], float] | None = None
+    metric: str = ""
+    scale: float = 1.0
 
 
 class Material(Protocol):
@@ -365,9 +379,10 @@ class Rung:
     Attributes
     ----------
     validation
-        Main metric of the targets on validation rows, averaged where there are several.
+        Main metric of the targets on validation rows, averaged where there are several; of targets of several main
+        metrics the skill, see `topwork.training.judging`.
     log_loss
-        Choice is made on it: the mean of `topwork.evaluation.links.losses_of` over validation rows, of classes the
+        Choice is made on it: the mean of `topwork.training.judging.losses_of_rows`, of a single target of classes the
         log loss in nats.
     gain
         That loss of the best rung before it minus its own, paired; above zero it is better.

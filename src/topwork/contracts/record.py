@@ -12,7 +12,16 @@ from topwork.contracts.networks import TrunkCard
 from topwork.contracts.sections import Chart, Section
 from topwork.contracts.values import Estimate, Metrics
 
-__all__ = ["Comparison", "DataSummary", "FitRecord", "Growth", "SplitSummary", "TargetResult"]
+__all__ = [
+    "Comparison",
+    "DataSummary",
+    "FitRecord",
+    "Growth",
+    "SplitSummary",
+    "TargetResult",
+    "TriedTrunk",
+    "TrunkChoice",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +111,48 @@ class TargetResult:
 
 
 @dataclass(frozen=True, slots=True)
+class TriedTrunk:
+    """One of the trunks that a fit chose from; what was not found out is None.
+
+    Attributes
+    ----------
+    log_me, h_score
+        How well its features suit the labels before anything is fitted; more is better.
+    loss
+        What held-out rows of a small probe on it cost, by which trunks are chosen.
+    score
+        Main metric of the same held-out rows, averaged over the targets.
+    seconds
+        What trying it took.
+    items_per_s
+        Inputs that it last read and ran on this machine per second.
+    note
+        Why it was not tried to the end; empty where it was.
+    """
+
+    name: str
+    n_parameters: int
+    seconds: float
+    log_me: float | None = None
+    h_score: float | None = None
+    loss: Estimate | None = None
+    score: float | None = None
+    items_per_s: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TrunkChoice:
+    """How a fit came to its trunk: what was tried on ``n_rows`` training rows, and ``why`` it took this one."""
+
+    chosen: str
+    why: str
+    n_rows: int = 0
+    loss_name: str = ""
+    tried: tuple[TriedTrunk, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class FitRecord:
     """Everything about one fit or one evaluation that is worth telling; stored as JSON in the bundle.
 
@@ -121,6 +172,8 @@ class FitRecord:
         What was going to be trained, as written down before it began; empty where nothing but a probe was.
     proof_seconds
         What each run of the proof took; they do not count as fitting.
+    trunk_choice
+        How the trunk was chosen, where the fit chose it.
     """
 
     kind: Literal["fit", "evaluation"]
@@ -143,4 +196,5 @@ class FitRecord:
     forecasts: tuple[Forecast, ...] = ()
     proof_seconds: Mapping[str, float] = field(default_factory=dict)
     sections: tuple[Section, ...] = ()
+    trunk_choice: TrunkChoice | None = None
     schema: int = 1

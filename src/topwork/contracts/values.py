@@ -19,6 +19,7 @@ __all__ = [
     "Json",
     "Metrics",
     "Progress",
+    "joint_strata",
     "known_rows",
     "row_numbers",
     "strata_of",
@@ -120,3 +121,32 @@ def strata_of(truth: Array) -> Array:
     n_rows = (truth > 0).sum(axis=0)
     rarest = np.where(truth > 0, n_rows, len(truth) + 1).argmin(axis=1)
     return np.where(known, np.where((truth > 0).any(axis=1), rarest, n_labels), -1)
+
+
+def joint_strata(truths: Sequence[Array]) -> Array:
+    """Return one stratum for each row over several targets, ``int64 [n]``; -1 where a row has no truth of any.
+
+    A row belongs to a stratum of each target that it has a truth of (`strata_of`), and is dealt by the rarest of
+    these: the one that a careless split would leave without any row. All numbers of a target are one stratum, and a
+    rare one where most rows lack it. To begin with the rarest is the rule of Sechidis, Tsoumakas and Vlahavas, *On the
+    Stratification of Multi-label Data*, 2011; here each row is dealt once, and what it brings of frequent strata is
+    left to chance.
+
+    Parameters
+    ----------
+    truths
+        At least one, each as `strata_of` takes it and of the same rows.
+    """
+    n = len(truths[0])
+    found = np.full(n, -1, dtype=np.int64)
+    rarity = np.full(n, n + 1)
+    n_before = 0
+    for truth in truths:
+        own = strata_of(truth)
+        sizes = np.bincount(own[own >= 0], minlength=1)
+        size = np.where(own >= 0, sizes[np.maximum(own, 0)], n + 1)
+        is_rarer = size < rarity
+        found[is_rarer] = own[is_rarer] + n_before
+        rarity = np.minimum(rarity, size)
+        n_before += len(sizes)
+    return found

@@ -89,6 +89,7 @@ def examine(
     rejected = (*dataset.rejected, *_unreadable(dataset, inspections))
     lines = (
         *_lines_on_rows(len(usable), rejected),
+        *_lines_on_missing(dataset, usable),
         *_lines_on_doubles(dataset, exact, doubles),
         *_lines_on_conflicts(dataset, classed, conflicts),
         *_lines_on_leaks(dataset, leaks),
@@ -159,6 +160,15 @@ def _lines_on_rows(n_usable: int, rejected: Sequence[Rejected]) -> Iterator[str]
         return
     yield f"{n_usable:,} inputs can be used, {len(rejected):,} {'was' if len(rejected) == 1 else 'were'} left out."
     yield from (f"Left out: {reason}." for reason in _reasons(rejected))
+
+
+def _lines_on_missing(dataset: Dataset, usable: Array) -> Iterator[str]:
+    """Say of how many inputs each of several targets is known."""
+    n = len(usable)
+    for name, raw in dataset.targets.items():
+        n_known = sum(raw[row] is not None for row in usable.tolist())
+        if n_known < n:
+            yield f"{name!r} is known of {n_known:,} of {n:,} inputs; the others count for other targets alone."
 
 
 def _lines_on_doubles(

@@ -1,6 +1,6 @@
 """Splits: who is trained on, who is held out, and never the two of one kind.
 
-Seeded, stratified by the first target, and whole units at a time: near duplicates and the rows of one group
+Seeded, stratified by the targets, and whole units at a time: near duplicates and the rows of one group
 (a patient, a user) stay together. Sides that the layout gives are honoured. It knows no pixel and no model.
 """
 
@@ -66,9 +66,10 @@ def make_split(dataset: Dataset, findings: Findings, y: Array | None, options: S
     Parameters
     ----------
     y
-        The first target's truth as `Target.encode` gives it, to stratify by: ``int64 [n]`` by label, ``int8 [n, k]`` by
-        the rarest label of a row, ``float64 [n, 2]`` by whether there was an event (`strata_of`). None or
-        ``float64 [n]`` where there is nothing to stratify by.
+        What to stratify by: the truth of a single target as `Target.encode` gives it, ``int64 [n]`` by label,
+        ``int8 [n, k]`` by the rarest label of a row, ``float64 [n, 2]`` by whether there was an event (`strata_of`); of
+        several targets their `joint_strata`. None, ``float64 [n]`` or a single stratum where there is nothing to
+        stratify by.
 
     Raises
     ------
@@ -146,7 +147,7 @@ def _column(dataset: Dataset, name: str) -> Sequence[str | None]:
 
 
 def _is_stratified(y: Array | None) -> bool:
-    return y is not None and (y.dtype.kind in "iu" or y.ndim > 1)
+    return y is not None and (y.dtype.kind in "iu" or y.ndim > 1) and len(np.unique(strata_of(y))) > 1
 
 
 def _strata(y: Array | None, n: int) -> Array:

@@ -6,7 +6,7 @@ was found.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from topwork.contracts import Array, Graph, LinearHead
 from topwork.engines.graphs import detach, parse
 from topwork.errors import UsageError
 
-__all__ = ["FEATURES", "graft", "scores_name"]
+__all__ = ["FEATURES", "graft", "scores_name", "trim"]
 
 FEATURES = "features"
 _SCORES = "scores."
@@ -46,6 +46,60 @@ def graft(graph: Graph, heads: Mapping[str, LinearHead]) -> Graph:
         weights.update(_add_head(proto.graph, target, head))
     outputs = (*graph.output_names, *(scores_name(target) for target in heads))
     return Graph(proto.SerializeToString(deterministic=True), weights, outputs)
+
+
+def trim(graph: Graph, targets: Collection[str]) -> Graph:
+    """Return the graph with the heads of these targets alone; what only the others need is gone.
+
+    Outputs that are no scores stay.
+
+    Raises
+    ------
+    UsageError
+        A target has no head.
+    """
+    kept = tuple(
+        name
+        for name in graph.output_names
+        if not name.startswith(_SCORES) or name.removeprefix(_SCORES) in targets
+    )
+    if missing := sorted({scores_name(target) for target in targets} - set(kept)):
+        raise UsageError(f"The graph gives {', '.join(graph.output_names)}; it has no {', '.join(missing)}.")
+    proto = parse(graph.topology)
+    needed = _needed(proto.graph, kept)
+    kinds: tuple[tuple[Any, Callable[[Any], bool]], ...] = (
+        (proto.graph.node, lambda node: bool(needed.intersection(node.output))),
+        (proto.graph.initializer, lambda one: one.name in needed),
+        (proto.graph.output, lambda one: one.name in kept),
+        (proto.graph.value_info, lambda one: one.name in needed),
+    )
+    for field, keep in kinds:
+        found = [one for one in field if keep(one)]
+        del field[:]
+        field.extend(found)
+    weights = {name: one for name, one in graph.weights.items() if name in needed}
+    return Graph(proto.SerializeToString(deterministic=True), weights, kept)
+
+
+def _needed(graph: Any, outputs: Collection[str]) -> set[str]:
+    """Return the names of all values that outputs depend on; nodes stand in the order in which they are computed."""
+    needed = set(outputs)
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            # All outputs of a node are computed at once, and graphs in its attributes read values from out here.
+            needed.update(node.output, node.input, *_read_within(node))
+            needed.discard("")  # what is optional and left out has no name
+    return needed
+
+
+def _read_within(node: Any) -> Iterator[set[str]]:
+    """Yield the names that graphs in a node's attributes read."""
+    for attribute in node.attribute:
+        for inner in (attribute.g, *attribute.graphs):
+            for one in inner.node:
+                yield set(one.input)
+                yield from _read_within(one)
+            yield {value.name for value in inner.output}
 
 
 def _require_bare(graph: Graph) -> None:

@@ -1,7 +1,7 @@
 """What one row's scores cost, for each way in which scores become predictions.
 
-Models are chosen by the mean of these losses, rungs are compared by them row by row, and over several targets they are
-averaged. It knows no target by name.
+Models are chosen by the mean of these losses, and rungs are compared by them row by row. Over several targets they are
+averaged, each in units of what ignoring the input costs. It knows no target by name.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from topwork.evaluation.classification import row_losses, softmax
 from topwork.evaluation.ordinal import exceeded
 from topwork.evaluation.survival import cox_losses
 
-__all__ = ["LOSS_NAMES", "losses_of"]
+__all__ = ["LOSS_NAMES", "RELATIVE_LOSS", "losses_of"]
+
+RELATIVE_LOSS: Final = "relative loss"
+"""What a person calls losses of several targets, each in units of what ignoring the input costs, averaged."""
 
 
 def losses_of(link: Link, truth: Array, scores: Array) -> Array:

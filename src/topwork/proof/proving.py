@@ -26,6 +26,7 @@ from topwork.contracts import (
     has_classes,
     known_rows,
 )
+from topwork.proof.alone import trained_alone
 from topwork.proof.groups import gaps_of
 from topwork.proof.growing import Grown, growth_of
 from topwork.proof.looking import Looker, typical
@@ -149,11 +150,15 @@ def _steps(case: Case) -> Iterator[tuple[str, _Step]]:
     yield "regions", _cut
     # More than a head on what was frozen, and not itself what it would be set beside.
     has_trained = len(case.fitted.rungs) > 1 or bool(case.fitted.weights)
-    if has_trained and case.order.recipe.name != SCRATCH.name:
-        if case.order.options.proof in ("standard", "full"):
-            yield "from scratch", _scratch
-        if case.order.options.proof == "full":
-            yield "seeds", _seeds
+    is_pretrained, level = case.order.recipe.name != SCRATCH.name, case.order.options.proof
+    if not has_trained or level not in ("standard", "full"):
+        return
+    if is_pretrained:
+        yield "from scratch", _scratch
+    if len(case.after.targets) > 1:
+        yield "each target alone", _alone
+    if is_pretrained and level == "full":
+        yield "seeds", _seeds
 
 
 def _attempt(name: str, step: _Step, case: Case, parts: _Parts) -> bool:
@@ -171,7 +176,7 @@ def _attempt(name: str, step: _Step, case: Case, parts: _Parts) -> bool:
 def _baselines(case: Case, parts: _Parts) -> bool:
     clock = case.order.around.clock
     began_s = clock()
-    parts.rivals.append(blind(case.before))
+    parts.rivals += blind(case.before)
     probe = PROBE.fit(replace(case.job, features=case.before.fit_features, budget=Budget(clock)))
     parts.probe = probe
     if case.fitted.weights:
@@ -255,6 +260,28 @@ def _scratch(case: Case, parts: _Parts) -> bool:
     return True
 
 
+def _alone(case: Case, parts: _Parts) -> bool:
+    """Train a model for each target alone: all of them in as long as this one took, or, in full, each.
+
+    Steps, where they are given, are shared out in the same way.
+    """
+    n = 1 if case.order.options.proof == "full" else len(case.after.targets)
+    steps = None if case.job.n_steps is None else max(1, case.job.n_steps // n)
+    job = replace(case.job, n_steps=steps)
+    had = "as long" if steps is None else "as many steps"
+    whose = "It had" if n == 1 else "The models of all targets together had"
+    for name in case.after.targets:
+        found = trained_alone(case.order, case.before, case.preparation, job, name, case.training_s / n)
+        if found is None:
+            return False
+        rival, note = found
+        parts.rivals += (
+            [] if rival is None else [replace(rival, how=f"{rival.how} {whose} {had} as this one.")]
+        )
+        parts.notes += [note] if note else []
+    return True
+
+
 def _seeds(case: Case, parts: _Parts) -> bool:
     """Fit again with other seeds, pretrained and from scratch, each as long as the first time."""
     found = brittleness(case.order, case.before, case.preparation, case.job, case.training_s)
@@ -295,7 +322,7 @@ def _by_rival(case: Case, name: str, scores: Array, rivals: list[Rival]) -> tupl
     return tuple(
         section
         for one in rivals
-        if not one.is_blind
+        if not one.is_blind and name in one.scores
         for section in target.differences(truth, scores, one.scores[name], one.name)
     )
 

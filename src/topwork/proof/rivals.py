@@ -22,7 +22,7 @@ from topwork.steps.transfer import Preparation, features_of
 from topwork.training.links import solver_of
 from topwork.training.sparse import fit_sparse
 
-__all__ = ["Rival", "blind", "classical", "compared", "from_scratch", "frozen"]
+__all__ = ["Rival", "blind", "classical", "compared", "features_after", "from_scratch", "frozen"]
 
 _BLIND: Final[Mapping[Link, tuple[str, str]]] = {
     "softmax": ("majority", "Always answers the most frequent label."),
@@ -41,6 +41,8 @@ _BLIND: Final[Mapping[Link, tuple[str, str]]] = {
 class Rival:
     """Another model: its scores ``[n_test, k]`` by target, how it was made in a sentence, and what that took.
 
+    It may have scores of some targets only.
+
     ``is_blind`` where it ignores its input.
     """
 
@@ -54,12 +56,14 @@ class Rival:
 def compared(
     rows: Rows, scores: Mapping[str, Array], rivals: list[Rival], seed: int
 ) -> dict[str, tuple[Comparison, ...]]:
-    """Compare this model's scores with those of each rival, for every target."""
+    """Compare this model's scores with those of each rival, for every target that the rival has scores of."""
     found: dict[str, tuple[Comparison, ...]] = {}
     for name, target in rows.targets.items():
         truth = rows.truth[name][rows.split.test]
         found[name] = tuple(
-            _comparison(target, truth, (scores[name], rival.scores[name]), rival, seed) for rival in rivals
+            _comparison(target, truth, (scores[name], rival.scores[name]), rival, seed)
+            for rival in rivals
+            if name in rival.scores
         )
     return found
 
@@ -74,15 +78,14 @@ def _comparison(
     return Comparison(rival.name, rival.how, own, difference, rival.seconds)
 
 
-def blind(rows: Rows) -> Rival:
-    """Answer what fits the training rows best, whatever the input; called after the first target's link."""
-    goals = rows.goals()
-    scores = {
-        name: np.tile(solver_of(goal.link).blind_scores(goal), (len(rows.split.test), 1))
-        for name, goal in goals.items()
-    }
-    name, how = _BLIND[next(iter(goals.values())).link]
-    return Rival(name, how, scores, 0.0, is_blind=True)
+def blind(rows: Rows) -> list[Rival]:
+    """Answer what fits the training rows best, whatever the input; targets of one link have one name for it."""
+    goals, n = rows.goals(), len(rows.split.test)
+    found: dict[Link, dict[str, Array]] = {}
+    for name, goal in goals.items():
+        scores = np.tile(solver_of(goal.link).blind_scores(goal), (n, 1))
+        found.setdefault(goal.link, {})[name] = scores
+    return [Rival(*_BLIND[link], scores, 0.0, is_blind=True) for link, scores in found.items()]
 
 
 def frozen(rows: Rows, probe: Fitted, seconds: float) -> Rival:
@@ -154,9 +157,7 @@ def from_scratch(
             None,
             f"From scratch: {took_s:.0f} s were too short for one look at validation, so it is not compared.",
         )
-    graph = preparation.graph()
-    trained = replace(graph, weights={**graph.weights, **fitted.weights})
-    features = features_of(preparation, trained, order, rows.split.test)
+    features = features_after(order, rows, preparation, fitted)
     scores = {name: head.scores(features) for name, head in fitted.heads.items()}
     ended = f"; {', '.join(rung.notes)}" if rung.notes else ""
     how = (
@@ -164,6 +165,15 @@ def from_scratch(
         f"training this model took {seconds:.0f} s."
     )
     return Rival("from scratch", how, scores, took_s), ""
+
+
+def features_after(order: Order, rows: Rows, preparation: Preparation, fitted: Fitted) -> Array:
+    """Return the features of the test rows by the network as a fit left it; ``rows`` have those of the frozen one."""
+    if not fitted.weights:
+        return rows.test_features
+    graph = preparation.graph()
+    trained = replace(graph, weights={**graph.weights, **fitted.weights})
+    return features_of(preparation, trained, order, rows.split.test)
 
 
 def _job(order: Order, rows: Rows, budget: Budget) -> FitJob:

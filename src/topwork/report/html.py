@@ -125,6 +125,7 @@ def _environment() -> jinja2.Environment:
         against=verdicts.against,
         about_growth=verdicts.about_growth,
         climb_rows=verdicts.climb_rows,
+        about_loss=verdicts.about_loss,
         loss_name=verdicts.loss_name,
         forecast_rows=verdicts.forecast_rows,
         hits_and_misses=verdicts.hits_and_misses,

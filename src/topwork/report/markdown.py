@@ -17,6 +17,7 @@ from topwork.report.quantities import clean, counted, duration, metric_title, sp
 from topwork.report.verdicts import (
     Verdict,
     about_growth,
+    about_loss,
     climb_rows,
     forecast_rows,
     hits_and_misses,
@@ -259,6 +260,7 @@ def _climb(record: FitRecord) -> Iterator[str]:
         ]
         for row in climb_rows(record.rungs, metric)
     ]
+    yield from _paragraphs(about_loss(record.rungs))
     validation = f"validation {metric_title(metric)}".strip()
     loss = loss_name(record.rungs)
     titles = ["step", "time", validation, loss, f"gain in {loss}", "weights trained", "updates"]

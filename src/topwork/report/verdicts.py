@@ -11,6 +11,7 @@ from math import isfinite, isnan
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from topwork.contracts import Comparison, Estimate, Forecast, Growth, Rung, TargetResult
+from topwork.evaluation.links import RELATIVE_LOSS
 from topwork.report.quantities import (
     clean,
     is_share,
@@ -26,11 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = [
+    "ALONE",
     "BLIND",
     "ClimbRow",
     "ForecastRow",
     "Verdict",
     "about_growth",
+    "about_loss",
     "against",
     "climb_rows",
     "doubling_gain",
@@ -45,6 +48,9 @@ __all__ = [
 ]
 
 Standing: TypeAlias = Literal["better", "worse", "undecided", "unknown"]
+
+ALONE = "trained alone"
+"""What a model is called that was trained for a single one of several targets."""
 
 BLIND = {
     "majority": "always answering the most frequent class",
@@ -150,6 +156,8 @@ def other_model(name: str) -> str:
         return BLIND[name]
     if name.startswith("majority"):
         return BLIND["majority"]
+    if name == ALONE:
+        return "a model trained for it alone"
     if name.lower().replace("_", " ").startswith("from scratch"):
         return "the same network trained from scratch"
     plain = " ".join(clean(name).replace("_", " ").split())
@@ -192,6 +200,16 @@ def climb_rows(rungs: Sequence[Rung], metric: str) -> tuple[ClimbRow, ...]:
 def loss_name(rungs: Sequence[Rung]) -> str:
     """Return what the loss is called by which rungs were compared."""
     return rungs[0].loss_name if rungs else ""
+
+
+def about_loss(rungs: Sequence[Rung]) -> str:
+    """Say what the loss of several targets is; empty where there is one."""
+    if loss_name(rungs) != RELATIVE_LOSS:
+        return ""
+    return (
+        "The relative loss is each target’s loss in units of what ignoring the input costs, averaged over the targets: "
+        "0 is perfect, 1 is as good as knowing nothing. The skill is 1 less that."
+    )
 
 
 def gain_verdict(rung: Rung) -> Verdict | None:

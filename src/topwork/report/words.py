@@ -22,7 +22,16 @@ from topwork.report.quantities import (
     spell,
     spell_interval,
 )
-from topwork.report.verdicts import BLIND, Verdict, about_growth, against, headline, other_model, verdict
+from topwork.report.verdicts import (
+    ALONE,
+    BLIND,
+    Verdict,
+    about_growth,
+    against,
+    headline,
+    other_model,
+    verdict,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -202,6 +211,7 @@ def topics(record: FitRecord, name: str) -> tuple[Topic, ...]:
     asked = (
         Topic("What it can do", tuple(_ability(result))),
         Topic("How sure that is", (*_certainty(record, result), *_against_others(result))),
+        Topic("Together or alone", tuple(_together(result))),
         Topic("What it confuses", tuple(_confusions(result))),
         Topic("What would help most", tuple(_help(record, name, result))),
     )
@@ -214,9 +224,9 @@ def about_the_run(record: FitRecord) -> tuple[str, ...]:
 
 
 def validation_metric(record: FitRecord) -> str:
-    """Return the metric by which steps were compared; empty where the targets have several."""
+    """Return the metric that validation of a step is told in: the main one, or the skill where targets have several."""
     metrics = {result.main_metric for result in record.targets.values()}
-    return metrics.pop() if len(metrics) == 1 else ""
+    return metrics.pop() if len(metrics) == 1 else "skill" if metrics else ""
 
 
 def baseline_title(name: str) -> str:
@@ -323,12 +333,29 @@ def _against_others(result: TargetResult) -> Iterator[str]:
     """Say how it stands against every other model on the same rows, in one sentence; guessing is told before."""
     clauses: dict[str, list[str]] = {}
     for one in result.comparisons:
-        found = None if _is_blind(one.name) else against(result, one)
+        found = None if _is_blind(one.name) or one.name == ALONE else against(result, one)
         if found is not None and found[1].standing != "unknown":
             metric, shown = found
             clauses.setdefault(metric_title(metric), []).append(_clause(one, shown))
     for metric, found_of_metric in clauses.items():
         yield f"By {metric} on the same examples it is {_listed(found_of_metric)}."
+
+
+def _together(result: TargetResult) -> Iterator[str]:
+    """Say whether training the targets together helped this one."""
+    one = next((one for one in result.comparisons if one.name == ALONE), None)
+    found = None if one is None else against(result, one)
+    if found is None or found[1].standing == "unknown":
+        return
+    title, shown = metric_title(found[0]), found[1]
+    lead, other = "Training it together with the other targets", other_model(ALONE)
+    if shown.standing == "undecided":
+        figures = shown.figures or "none at all"
+        yield f"{lead} is not shown to help or to harm: the difference in {title} to {other} is {figures}."
+    elif shown.standing == "better":
+        yield f"{lead} helped: against {other} its {title} is {shown.words}."
+    else:
+        yield f"{lead} harmed: against {other} its {title} is {shown.words}. Fit this target alone."
 
 
 def _clause(one: Comparison, shown: Verdict) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +14,10 @@ from topwork.data.corrections import apply, read_corrections
 from topwork.data.reading import read
 from topwork.errors import DataError, DecodeError, UsageError
 from topwork.inputs import modality as modality_named
+from topwork.steps.candidates import candidates, is_auto, named_with
 from topwork.steps.events import with_events
 from topwork.steps.goldens import require_goldens
+from topwork.steps.kinds import require_tasks, tasks_of
 from topwork.steps.omission import require_base
 from topwork.steps.onward import trunk_of
 from topwork.steps.options import DEFAULT_RECIPE, FitOptions, Surroundings
@@ -41,41 +43,80 @@ def look_up(
 ) -> Order:
     """Turn names into objects and say what the data set was taken for."""
     found_recipe = with_settings(plugins.recipe(recipe), options.recipe_settings)
-    task = plugins.task(options.task)
+    require_tasks(options.task)
     # A trunk that is named is found before the data are read, which may take long; the default depends on them.
-    found_trunk = None if trunk is None and options.onward is None else _trunk(trunk, options)
+    named = () if trunk is None or not is_auto(trunk) else _named(trunk, options)
+    found_trunk = (
+        None if (trunk is None or is_auto(trunk)) and options.onward is None else _trunk(trunk, options)
+    )
     dataset = read(data, options.reading())
-    dataset = with_events(dataset, options.event, dict.fromkeys(dataset.targets, task))
+    tasks = tasks_of(options.task, dataset.targets)
+    dataset = with_events(dataset, options.event, tasks)
     found_trunk = found_trunk or _trunk(DEFAULTS[dataset.modality], options)
     found_trunk = _pooled(found_trunk, found_recipe)
-    _require_fit(found_trunk, found_recipe, task)
+    _require_fit(found_trunk, found_recipe, tasks)
     _require_kind(found_trunk, dataset)
     found_trunk = _as_long_as(found_trunk, dataset)
     found_recipe = _recipe_for(found_trunk, found_recipe, around)
     if options.labels is not None:
         dataset = apply(dataset, read_corrections(options.labels))
-    dataset = replace(dataset, understood=(*dataset.understood, *_numbers(dataset, task)))
+    dataset = replace(dataset, understood=(*dataset.understood, *_numbers(dataset, tasks)))
     for line in (dataset.layout, *dataset.understood):
         around.progress.say(line)
     modality = modality_named(dataset.modality)
     require_goldens(options, modality)
-    order = Order(dataset, modality, found_trunk, found_recipe, task, seed, budget, options, around)
+    order = Order(dataset, modality, found_trunk, found_recipe, tasks, seed, budget, options, around)
     _require_slices(order)
     _require_cost(order)
     _require_test(order)
     require_base(order)
-    return order
+    return _with_candidates(order, named) if is_auto(trunk) else order
 
 
-def _numbers(dataset: Dataset, task: Task) -> Iterator[str]:
+def _with_candidates(order: Order, named: tuple[Trunk, ...]) -> Order:
+    """Return the order with what its trunk is to be chosen from; its own, the default, is one where it is here.
+
+    Raises
+    ------
+    UsageError
+        A trunk that is named takes something else than the data hold, or lacks what recipe or task need.
+    """
+    for one in named:
+        _require_fit(one, order.recipe, order.tasks)
+        _require_kind(one, order.dataset)
+    needs = order.recipe.requires.union(*(task.needs for task in order.tasks.values()))
+    here = candidates(order.trunk, named, needs, order.around.cache_dir)
+    found = tuple(_pooled(one, order.recipe) for one in here)
+    return replace(order, trunk=found[0], candidates=found)
+
+
+def _named(trunk: str, options: FitOptions) -> tuple[Trunk, ...]:
+    """Return the trunks that are named beside those that are here.
+
+    Raises
+    ------
+    UsageError
+        There is a bundle to go on from.
+    """
+    if options.onward is not None:
+        raise UsageError(
+            f"A fit that goes on from {options.onward} has its trunk; there is none to choose.",
+            next_step="Leave --trunk out, or fit without --from.",
+        )
+    return named_with(trunk)
+
+
+def _numbers(dataset: Dataset, tasks: Mapping[str, Task]) -> Iterator[str]:
     """Say which targets look like numbers to be predicted, where they are taken for labels."""
-    for name, raw in dataset.targets.items() if has_classes(task.link) else ():
+    for name, raw in dataset.targets.items():
+        if not has_classes(tasks[name].link):
+            continue
         values = [one for one in raw if one is not None]
         n_different = len(set(values))
         if n_different > max(_MANY, len(values) // _MANY) and all(map(is_number, values)):
             yield (
                 f"Column {name!r} holds {n_different:,} different numbers, and each is taken for a label of its own; "
-                "`--task regression` predicts the number."
+                f"`--task {f'{name}=' if len(tasks) > 1 else ''}regression` predicts the number."
             )
 
 
@@ -124,9 +165,10 @@ def _recipe_for(trunk: Trunk, recipe: Recipe, around: Surroundings) -> Recipe:
     return plugins.recipe("probe")
 
 
-def _require_fit(trunk: Trunk, recipe: Recipe, task: Task) -> None:
+def _require_fit(trunk: Trunk, recipe: Recipe, tasks: Mapping[str, Task]) -> None:
     """Refuse a trunk that lacks what recipe or task need."""
-    for what, needs in ((f"recipe {recipe.name!r}", recipe.requires), (f"task {task.name!r}", task.needs)):
+    asked = [(f"task {task.name!r}", task.needs) for task in tasks.values()]
+    for what, needs in ((f"recipe {recipe.name!r}", recipe.requires), *asked):
         if missing := needs - trunk.card.offers:
             raise UsageError(
                 f"The {what} needs {', '.join(sorted(missing))} of a trunk; {trunk.card.name!r} offers "
@@ -192,9 +234,10 @@ def _require_cost(order: Order) -> None:
         It is negative, infinite or no number, or answers are neither right nor wrong.
     """
     cost = order.options.error_cost
-    if cost is not None and not has_classes(order.task.link):
+    if cost is not None and not any(has_classes(task.link) for task in order.tasks.values()):
+        names = ", ".join(dict.fromkeys(repr(task.name) for task in order.tasks.values()))
         raise UsageError(
-            f"Got a cost of errors, {cost:g}; the task {order.task.name!r} has no answers that are right or wrong.",
+            f"Got a cost of errors, {cost:g}; the task {names} has no answers that are right or wrong.",
             next_step="Leave --error-cost out; what an answer is worth is told by its interval.",
         )
     if cost is not None and not 0 <= cost < float("inf"):

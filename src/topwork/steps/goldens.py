@@ -57,8 +57,7 @@ def _synthetic(order: Order, n: int) -> list[tuple[str, bytes]]:
 
 def _from_training(dataset: Dataset, train: Array, seen: Sequence[Inspection]) -> list[tuple[str, bytes]]:
     """Take small files of as many labels as there are, so that the bundle stays small."""
-    labels = next(iter(dataset.targets.values()))
-    found: dict[str | None, tuple[str, bytes]] = {}
+    found: dict[tuple[str, str] | None, tuple[str, bytes]] = {}
     spare: list[tuple[str, bytes]] = []
     step = max(1, len(train) // _LOOK_AT)
     for row in train[::step]:
@@ -66,10 +65,17 @@ def _from_training(dataset: Dataset, train: Array, seen: Sequence[Inspection]) -
             encoded = dataset.read(int(row))
             if len(encoded) <= _LARGEST_BYTES and sha256(encoded).digest() == seen[int(row)].content:
                 one = (dataset.keys[int(row)], encoded)
-                spare.append(one) if labels[int(row)] in found else found.setdefault(labels[int(row)], one)
+                label = _label_of(dataset, int(row))
+                spare.append(one) if label in found else found.setdefault(label, one)
         if len(found) >= _N:
             break
     return [*found.values(), *spare][:_N]
+
+
+def _label_of(dataset: Dataset, row: int) -> tuple[str, str] | None:
+    """Return the first target that a row has a label of, and the label."""
+    there = ((name, label) for name, raw in dataset.targets.items() if (label := raw[row]) is not None)
+    return next(there, None)
 
 
 def _from_folder(folder: Path, modality: Modality) -> list[tuple[str, bytes]]:

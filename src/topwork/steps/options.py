@@ -51,7 +51,8 @@ class FitOptions:
     golden
         A folder of inputs for the proof, in place of training examples.
     task
-        What the targets are: a task's name.
+        What the targets are: the name of a task for all of them, or names of targets to names of tasks; a target that
+        has none is a classification.
     n_folds
         Folds of cross-validation where there is no validation side.
     test_fraction
@@ -88,7 +89,7 @@ class FitOptions:
     layout: Layout = "auto"
     keep_training_data: bool = True
     golden: Path | None = None
-    task: str = DEFAULT_TASK
+    task: str | Mapping[str, str] = DEFAULT_TASK
     n_folds: int = 5
     test_fraction: float = 0.2
     steps: int | None = None

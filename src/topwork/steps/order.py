@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from topwork.contracts import (
@@ -21,23 +21,28 @@ from topwork.contracts import (
 )
 from topwork.data.check import Findings
 from topwork.steps.options import FitOptions, Surroundings
+from topwork.training.judging import blind_loss
 
 __all__ = ["Order", "Rows"]
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What was asked for, looked up: every name has become the object behind it."""
+    """What was asked for, looked up: every name has become the object behind it.
+
+    ``candidates`` are what ``trunk`` is to be chosen from, ``trunk`` itself first; none where it was named.
+    """
 
     dataset: Dataset
     modality: Modality
     trunk: Trunk
     recipe: Recipe
-    task: Task
+    tasks: Mapping[str, Task]
     seed: int
     budget: str | float | None
     options: FitOptions
     around: Surroundings
+    candidates: tuple[Trunk, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +70,19 @@ class Rows:
 
     def goals(self) -> dict[str, Goal]:
         """Return the targets as a recipe sees them: of the rows of training and validation alone."""
-        return {
+        goals = {
             name: Goal(
-                self.truth[name][self.fit_rows], target.link, target.n_outputs, partial(_main_metric, target)
+                self.truth[name][self.fit_rows],
+                target.link,
+                target.n_outputs,
+                partial(_main_metric, target),
+                target.main_metric,
             )
             for name, target in self.targets.items()
         }
+        if len(goals) == 1:
+            return goals
+        return {name: replace(goal, scale=blind_loss(goal)) for name, goal in goals.items()}
 
 
 def _main_metric(target: Target, truth: Array, scores: Array) -> float:

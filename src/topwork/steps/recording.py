@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -159,8 +159,8 @@ def worst(
     )
 
 
-def told_on_the_way(fitted: Fitted) -> tuple[Section, ...]:
-    """Draw what validation said while the ladder was climbed."""
+def told_on_the_way(fitted: Fitted, metrics: Collection[str] = ()) -> tuple[Section, ...]:
+    """Draw what validation said while the ladder was climbed; ``metrics`` are the main ones of the targets."""
     rungs = list(dict.fromkeys(one.rung for one in fitted.history))
     if not rungs:
         return ()
@@ -175,7 +175,7 @@ def told_on_the_way(fitted: Fitted) -> tuple[Section, ...]:
     chart = Chart(
         title=VALIDATION_OVER_TIME,
         x_label="time since fitting began",
-        y_label="main metric on validation rows",
+        y_label=f"{'skill' if len(metrics) > 1 else 'main metric'} on validation rows",
         series=tuple(series),
         caption=(
             "Each rung starts from the best of those before it; nothing is chosen by this metric, but by "

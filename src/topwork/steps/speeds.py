@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from topwork import plugins
+from topwork.engines.choice import EngineChoice
 from topwork.engines.machine import limited_to, survey
 from topwork.errors import StorageError
 from topwork.steps.options import Surroundings
@@ -13,7 +14,7 @@ from topwork.steps.transfer import Preparation, choice_for
 from topwork.training.reading import Reading
 from topwork.trunks import speeds
 
-__all__ = ["DELIVERY_S", "known_speeds", "remember_speed", "row_s_of"]
+__all__ = ["DELIVERY_S", "known_speeds", "remember_speed", "row_s_of", "speed_of"]
 
 DELIVERY_S = 1.5
 """Judging, writing, opening and proving a bundle, and a report: about the same for every data set."""
@@ -25,10 +26,13 @@ _ENOUGH = 100
 def known_speeds(around: Surroundings) -> Mapping[str, float]:
     """Return items per second of those trunks of the catalogue that have run here with the engine of choice."""
     choice = choice_for(limited_to(survey(), around.device), around.engine)
-    engine, precision = choice.name, choice.precision
-    names = plugins.discover("trunks")
-    found = {n: speeds.recall(around.cache_dir, n, engine=engine, precision=precision) for n in names}
+    found = {name: speed_of(name, choice, around) for name in plugins.discover("trunks")}
     return {name: speed for name, speed in found.items() if speed is not None}
+
+
+def speed_of(trunk: str, choice: EngineChoice, around: Surroundings) -> float | None:
+    """Return the items per second that a trunk last read and ran here with an engine; None where it has not."""
+    return speeds.recall(around.cache_dir, trunk, engine=choice.name, precision=choice.precision)
 
 
 def remember_speed(reading: Reading, trunk: str, preparation: Preparation, around: Surroundings) -> None:

@@ -33,6 +33,7 @@ from topwork.training.fingerprint import version_of, versions_of
 from topwork.training.reading import Reading, Runner, read_features
 
 __all__ = [
+    "Part",
     "Preparation",
     "choice_for",
     "exportable_of",
@@ -205,16 +206,18 @@ class Preparation:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class Part:
     """Some rows of a data set, as a reading pass takes them."""
 
     dataset: Dataset
     rows: Array
 
     def __len__(self) -> int:
+        """Return how many."""
         return len(self.rows)
 
     def read(self, row: int) -> bytes:
+        """Return the encoded input of the row at a place among them."""
         return self.dataset.read(int(self.rows[row]))
 
 
@@ -227,6 +230,6 @@ def read_part(preparation: Preparation, engine: Engine, order: Order, rows: Arra
     """Read some rows of the data set through an engine; nothing is cached."""
     runner = Runner(lambda: engine, {"features": order.trunk.card.n_features})
     decode = partial(order.modality.decode, preprocessing=order.trunk.preprocessing)
-    part = _Part(order.dataset, rows)
+    part = Part(order.dataset, rows)
     n_threads, progress = preparation.machine.n_cores, order.around.progress
     return read_features(part, decode, runner, n_threads=n_threads, progress=progress)

@@ -15,11 +15,13 @@ import numpy as np
 import torch
 
 from topwork.contracts import Array, Goal, known_rows
+from topwork.training.balancing import Balance
 from topwork.training.checkpoint import Checkpoint
 from topwork.training.folding import precision_of
-from topwork.training.judging import of_rows
+from topwork.training.judging import of_rows, shares_of
 from topwork.training.losses import loss_of
 from topwork.training.mixing import Part, parts_of
+from topwork.training.ordering import order_of
 from topwork.training.plan import RungPlan
 from topwork.training.schedules import averaging, one_cycle, stepped
 
@@ -31,15 +33,12 @@ __all__ = [
     "Trainee",
     "loss_of_part",
     "optimiser_of",
-    "order_of",
     "train",
 ]
 
 _MOMENTUM = 0.9
 _MOMENTS = {"exp_avg": "first", "exp_avg_sq": "second", "momentum_buffer": "momentum"}
 """What an optimiser keeps of a weight, and its name in a checkpoint."""
-_ALIKE = 16
-"""Steps whose rows are dealt to them by size."""
 _WORST, _SMALL = 3.0, 0.5
 """A validation loss this many times the one at the start is no noise: the run diverges.
 
@@ -175,7 +174,9 @@ def train(
     best = _Best()
     start = _restore(control.found, trainee, average, optimiser, best)
     sight = _Sight.of(rung, feed, goals[1], seed, control.bf16)
-    first_loss = sight.look(trainee).loss if start == 0 else float(control.found_value("first_loss"))
+    first = sight.look(trainee) if start == 0 else None
+    first_loss = control.found_value("first_loss") if first is None else first.loss
+    balance = _balance(trainee, sight.goals, first, control.found)
     order = order_of(rung, feed.n_train, start, seed, sizes=feed.train_sizes)
     ended, n_done = "done", start
     for step, (rows, tensors) in zip(range(start, rung.n_steps), feed.batches(order), strict=False):
@@ -184,7 +185,7 @@ def train(
             break
         _set_rates(optimiser, rung, step)
         parts = parts_of(tensors, rows, rung, (*seed, step))
-        if not _step(rung, trainee, optimiser, parts, goals[0], control.bf16):
+        if not _step(rung, trainee, (optimiser, balance), parts, goals[0], control.bf16):
             ended = "diverged"
             break
         _fold_in(average, state, averaging(step, rung.average_decay))
@@ -196,7 +197,8 @@ def train(
             ):
                 ended = "diverged"
                 break
-            control.keep(_checkpoint(trainee, average, optimiser, best, n_done, first_loss))
+            state_now = _checkpoint(trainee, average, optimiser, best, n_done, first_loss)
+            control.keep(state_now if balance is None else balance.kept_in(state_now))
     if best.check is None and ended == "stopped" and n_done > start:
         _consider(best, trainee, sight, average, control, n_done, float("inf"))
     if best.weights and sight.rows is not None:
@@ -237,38 +239,6 @@ class Control:
         return float(self.found.values[name]) if self.found else float("nan")
 
 
-def order_of(
-    rung: RungPlan, n_train: int, start: int, seed: tuple[int, int], *, sizes: Array | None = None
-) -> Iterator[tuple[int, Array]]:
-    """Yield epoch and rows of every step from ``start`` on; each epoch is a shuffle of its own.
-
-    Where rows differ in ``sizes [n_train]``, those of a step are of like size, as far as a few steps' rows allow.
-    """
-    per_epoch = max(1, n_train // rung.batch)
-    shuffled, shuffled_for = np.arange(0), -1
-    for step in range(start, rung.n_steps):
-        epoch, place = divmod(step, per_epoch)
-        if epoch != shuffled_for:  # a million rows take as long to shuffle as a step takes
-            shuffled, shuffled_for = _shuffled(n_train, rung.batch, [*seed, epoch], sizes), epoch
-        yield epoch, shuffled[place * rung.batch : (place + 1) * rung.batch]
-
-
-def _shuffled(n_train: int, batch: int, seed: list[int], sizes: Array | None) -> Array:
-    """Shuffle the rows of an epoch, and where they differ in size put those of a few steps in order of it.
-
-    The steps are shuffled once more, so that short rows do not come before long ones.
-    """
-    draw = np.random.default_rng(seed)
-    rows = draw.permutation(n_train)
-    n_steps = n_train // batch
-    if sizes is None or n_steps < 2:
-        return rows
-    cuts = np.arange(_ALIKE, n_steps, _ALIKE) * batch
-    pools = np.split(rows[: n_steps * batch], cuts)
-    sorted_pools = [pool[np.argsort(sizes[pool], kind="stable")] for pool in pools]
-    return np.concatenate(sorted_pools).reshape(n_steps, batch)[draw.permutation(n_steps)].ravel()
-
-
 # --- one step ---------------------------------------------------------------------------------------------
 
 
@@ -295,16 +265,19 @@ def _set_rates(optimiser: torch.optim.Optimizer, rung: RungPlan, step: int) -> N
 def _step(
     rung: RungPlan,
     trainee: Trainee,
-    optimiser: torch.optim.Optimizer,
+    moved_by: tuple[torch.optim.Optimizer, Balance | None],
     parts: Iterable[Part],
     goals: Mapping[str, Goal],
     bf16: bool,
 ) -> bool:
     """Take one step; False where the loss or its gradient is no number, and nothing was changed."""
+    optimiser, balance = moved_by
     optimiser.zero_grad(set_to_none=True)
+    if balance is not None:
+        balance.clear()
     finite = True
     for part in parts:
-        loss = loss_of_part(trainee, part, goals, rung.smoothing, bf16)
+        loss = loss_of_part(trainee, part, goals, rung.smoothing, bf16, balance)
         loss.backward()  # type: ignore[no-untyped-call]
         finite = finite and bool(torch.isfinite(loss))
     norm = torch.nn.utils.clip_grad_norm_(
@@ -313,20 +286,42 @@ def _step(
     if not (finite and bool(torch.isfinite(norm))):
         return False
     optimiser.step()
+    if balance is not None:
+        balance.step()
     return True
 
 
+def _balance(
+    trainee: Trainee, goals: Mapping[str, Goal], first: Check | None, found: Checkpoint | None
+) -> Balance | None:
+    """Return what weighs the targets: by the first look at validation, or as it was found; None of a single one."""
+    if len(goals) < 2:
+        return None
+    device = next(iter(trainee.named().values())).device
+    if first is not None:
+        return Balance(_relative_losses(goals, first.scores), device)
+    assert found is not None
+    balance = Balance([1.0] * len(goals), device)
+    balance.restore(found)
+    return balance
+
+
 def loss_of_part(
-    trainee: Trainee, part: Part, goals: Mapping[str, Goal], smoothing: float, bf16: bool
+    trainee: Trainee,
+    part: Part,
+    goals: Mapping[str, Goal],
+    smoothing: float,
+    bf16: bool,
+    balance: Balance | None = None,
 ) -> torch.Tensor:
-    """Return what a part of a step adds to its loss."""
+    """Return what a part of a step adds to its loss; without a balance every target weighs the same."""
     with precision_of(bf16=bf16, device=part.tensors.device.type):
         features = trainee.features(part.tensors)
     features = features.float()
-    own = _loss(trainee, features, (part.rows, part.whole), goals, smoothing)
+    own = _loss(trainee, features, (part.rows, part.whole), goals, smoothing, balance)
     if part.partners is None:
         return own
-    other = _loss(trainee, features, (part.partners, part.whole), goals, smoothing)
+    other = _loss(trainee, features, (part.partners, part.whole), goals, smoothing, balance)
     return part.share * own + (1 - part.share) * other
 
 
@@ -336,14 +331,17 @@ def _loss(
     rows: tuple[Array, Array],
     goals: Mapping[str, Goal],
     smoothing: float,
+    balance: Balance | None,
 ) -> torch.Tensor:
     """Return what rows add to the loss of a step; ``rows`` are those of the part and of the step."""
-    truth = {name: torch.from_numpy(goal.truth[rows[0]]).to(features.device) for name, goal in goals.items()}
-    losses = [
-        loss_of(goal.link, trainee.heads[name](features), truth[name], smoothing) * _share(goal, *rows)
-        for name, goal in goals.items()
-    ]
-    return torch.stack(losses).mean()
+    losses = []
+    for name, goal in goals.items():
+        truth = torch.from_numpy(goal.truth[rows[0]]).to(features.device)
+        losses.append(loss_of(goal.link, trainee.heads[name](features), truth, smoothing) / goal.scale)
+    shares = [_share(goal, *rows) for goal in goals.values()]
+    if balance is not None:
+        return balance.weigh(losses, shares)
+    return torch.stack([loss * share for loss, share in zip(losses, shares, strict=True)]).mean()
 
 
 def _share(goal: Goal, part: Array, whole: Array) -> float:
@@ -398,11 +396,19 @@ class _Sight:
         trainee.set_training(True)
         order = np.argsort(np.concatenate(seen))
         whole = {name: np.concatenate(parts)[order] for name, parts in scores.items()}
-        losses = [
-            float(loss_of(goal.link, torch.from_numpy(whole[name]), torch.from_numpy(goal.truth), 0.0))
-            for name, goal in self.goals.items()
-        ]
-        return Check(whole, float(np.mean(losses)), self.rows)
+        losses = _relative_losses(self.goals, whole)
+        return Check(whole, float(np.dot(shares_of(self.goals), losses)), self.rows)
+
+
+def _relative_losses(goals: Mapping[str, Goal], scores: Mapping[str, Array]) -> list[float]:
+    """Return what each target costs in units of its scale; as much as knowing nothing where no row has a truth."""
+    return [
+        float(loss_of(goal.link, torch.from_numpy(scores[name]), torch.from_numpy(goal.truth), 0.0))
+        / goal.scale
+        if known_rows(goal.truth).any()
+        else 1.0
+        for name, goal in goals.items()
+    ]
 
 
 def _consider(

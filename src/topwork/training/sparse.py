@@ -57,7 +57,7 @@ def fit_sparse(features: Any, goal: Goal, folds: Sequence[Fold]) -> Callable[[An
         scores = fit(features[train], goal.truth[train], strength, goal.n_outputs)(features[valid])
         return float(losses_of(goal.link, goal.truth[valid], scores).mean())
 
-    best = min(_STRENGTHS, key=loss_of) if len(valid) else 1.0
+    best = min(_STRENGTHS, key=loss_of) if len(train) and len(valid) else 1.0
     return fit(features[known], goal.truth[known], best, goal.n_outputs)
 
 

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 
 from topwork.contracts import Array, Goal
-from topwork.training.loop import Control, Feed, Trainee, loss_of_part, optimiser_of, order_of
+from topwork.training.loop import Control, Feed, Trainee, loss_of_part, optimiser_of
 from topwork.training.mixing import Part, parts_of
+from topwork.training.ordering import order_of
 from topwork.training.plan import RungPlan
 from topwork.training.schedules import exponential
 

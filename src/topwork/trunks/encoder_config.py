@@ -70,7 +70,7 @@ def assemble(config: EncoderConfig, origin: Origin) -> EncoderTrunk:
         offers=frozenset({"pooled", "stages"} if measured.staged else {"pooled"}),
         weights_sha256=origin.weights_sha256,
     )
-    return EncoderTrunk(card, lambda: config.preprocessing.tokenizer, config.encoder, origin.weights)
+    return EncoderTrunk(card, origin.weights, "", lambda: config.preprocessing.tokenizer, config.encoder)
 
 
 def _pools_first(companion: Companion, where: str) -> bool:

@@ -1,4 +1,4 @@
-"""A text trunk is four things put together: a card, a tokeniser with its windows, an encoder, and a source of weights.
+"""A text trunk: what every trunk has, and a tokeniser with its windows and an encoder.
 
 It knows how they meet, and nothing more of any of them. No weight is read and no library imported before
 `EncoderTrunk.load`.
@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
-from topwork.contracts import Graph, Preprocessing, Progress, Rates, Stage, Trunk, TrunkCard, Words
+from topwork.contracts import Preprocessing, Rates, Stage, Trunk, Words
 from topwork.errors import UsageError
 from topwork.inputs.text_masking import masking_of
 from topwork.inputs.text_preprocessing import TextPreprocessing
-from topwork.trunks import encoders, topologies
+from topwork.trunks import encoders
 from topwork.trunks.encoders import Encoder, Pooling
-from topwork.trunks.origin import WeightSource
+from topwork.trunks.network_trunk import NetworkTrunk
 
 if TYPE_CHECKING:
     import torch
@@ -26,22 +26,17 @@ __all__ = ["EncoderTrunk"]
 
 
 @dataclass(frozen=True, slots=True)
-class EncoderTrunk:
+class EncoderTrunk(NetworkTrunk):
     """A pretrained text encoder of the transformers library; see `topwork.contracts.Trunk`.
 
     Attributes
     ----------
     tokenizer
         Gives the content of a ``tokenizer.json``; asked only once a text is to be read.
-    topology
-        Name of an exported topology that came with topwork; empty where there is none.
     """
 
-    card: TrunkCard
     tokenizer: Callable[[], str]
     encoder: Encoder
-    source: WeightSource
-    topology: str = ""
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -58,20 +53,6 @@ class EncoderTrunk:
         """Return the peak rates at which AdamW tunes it without losing what it knows."""
         return Rates(lowest=5e-5, highest=2e-4, head=1e-3)
 
-    def fetch(self, cache_dir: Path, progress: Progress) -> Path:
-        """Bring the weights here; see `WeightSource.fetch`."""
-        return self.source.fetch(cache_dir, progress)
-
-    def graph(self, weights: Path) -> Graph | None:
-        """Return the network as it was exported when topwork was made; neither torch nor transformers is imported.
-
-        Raises
-        ------
-        WeightsError
-            The file is damaged, or its tensors are not those of this network.
-        """
-        return topologies.graph(self.topology, weights) if self.topology else None
-
     def load(self, weights: Path) -> torch.nn.Module:
         """Build the network: ``int32 [n, k, w]`` to features ``float32 [n, n_features]``.
 
@@ -87,22 +68,9 @@ class EncoderTrunk:
         network = encoders.fill(encoders.build(self.encoder), self.encoder, weights)
         return TokenNetwork(network, self.encoder.pooling).eval()
 
-    def stages(self, module: torch.nn.Module) -> tuple[Stage, ...]:
-        """Return the consecutive stages of what `load` built, from input to output.
-
-        Raises
-        ------
-        UsageError
-            ``module`` was not built by `load`.
-        """
-        from topwork.trunks.token_network import TokenNetwork
-
-        if not isinstance(module, TokenNetwork):
-            raise UsageError(
-                f"Only a network that a trunk has loaded has stages; this is a {type(module).__name__}.",
-                next_step="Give what Trunk.load returned, not a module around it.",
-            )
-        return encoders.stages(module.trunk)
+    def cut(self, network: torch.nn.Module) -> tuple[Stage, ...]:
+        """Return the stages of the encoder."""
+        return encoders.stages(network)
 
     def words(self, module: torch.nn.Module) -> Words | None:
         """Return what `load` built token by token; None where the tokeniser has no token for hidden words."""

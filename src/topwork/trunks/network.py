@@ -9,10 +9,16 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["PixelNetwork"]
+__all__ = ["LoadedNetwork", "PixelNetwork"]
 
 
-class PixelNetwork(torch.nn.Module):
+class LoadedNetwork(torch.nn.Module):
+    """What a trunk's ``load`` builds: a library's network, ``trunk``, behind what makes raw inputs fit for it."""
+
+    trunk: torch.nn.Module
+
+
+class PixelNetwork(LoadedNetwork):
     """A trunk that takes pixels as they are decoded.
 
     Parameters

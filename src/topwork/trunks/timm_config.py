@@ -74,7 +74,7 @@ def assemble(config: TimmConfig, origin: Origin) -> TimmTrunk:
         offers=frozenset({"pooled", "stages"} if measured.staged else {"pooled"}),
         weights_sha256=origin.weights_sha256,
     )
-    return TimmTrunk(card, config.preprocessing, config.architecture, origin.weights)
+    return TimmTrunk(card, origin.weights, "", config.preprocessing, config.architecture)
 
 
 def _architecture(config: Mapping[str, Any], inputs: Mapping[str, Any]) -> Architecture:

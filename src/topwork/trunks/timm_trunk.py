@@ -1,4 +1,4 @@
-"""A trunk is four things put together: a card, an input size, an architecture, and a source of weights.
+"""A trunk of the timm library: what every trunk has, and an input size and an architecture.
 
 It knows how they meet, and nothing more of any of them. No weight is read and no library imported before
 `TimmTrunk.load`.
@@ -11,12 +11,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from topwork.contracts import Graph, Progress, Rates, Stage, TrunkCard
-from topwork.errors import UsageError
+from topwork.contracts import Rates, Stage
 from topwork.inputs.image_preprocessing import ImagePreprocessing
-from topwork.trunks import architectures, topologies
+from topwork.trunks import architectures
 from topwork.trunks.architectures import Architecture
-from topwork.trunks.origin import WeightSource
+from topwork.trunks.network_trunk import NetworkTrunk
 
 if TYPE_CHECKING:
     import torch
@@ -25,17 +24,11 @@ __all__ = ["TimmTrunk"]
 
 
 @dataclass(frozen=True, slots=True)
-class TimmTrunk:
-    """A pretrained image network of the timm library; see `topwork.contracts.Trunk`.
+class TimmTrunk(NetworkTrunk):
+    """A pretrained image network of the timm library; see `topwork.contracts.Trunk`."""
 
-    ``topology`` names an exported topology that came with topwork; empty where there is none.
-    """
-
-    card: TrunkCard
     preprocessing: ImagePreprocessing
     architecture: Architecture
-    source: WeightSource
-    topology: str = ""
 
     @property
     def identity(self) -> str:
@@ -46,20 +39,6 @@ class TimmTrunk:
     def rates(self) -> Rates:
         """Return the peak rates at which AdamW tunes it without losing what it knows."""
         return Rates(lowest=1e-4, highest=1e-3, head=3e-3)
-
-    def fetch(self, cache_dir: Path, progress: Progress) -> Path:
-        """Bring the weights here; see `WeightSource.fetch`."""
-        return self.source.fetch(cache_dir, progress)
-
-    def graph(self, weights: Path) -> Graph | None:
-        """Return the network as it was exported when topwork was made; neither torch nor timm is imported.
-
-        Raises
-        ------
-        WeightsError
-            The file is damaged, or its tensors are not those of this network.
-        """
-        return topologies.graph(self.topology, weights) if self.topology else None
 
     def load(self, weights: Path) -> torch.nn.Module:
         """Build the network: ``uint8 [n, height, width, 3]`` to features ``float32 [n, n_features]``.
@@ -74,19 +53,6 @@ class TimmTrunk:
         network = architectures.fill(architectures.build(self.architecture), self.architecture, weights)
         return PixelNetwork(network, self.architecture.mean, self.architecture.std).eval()
 
-    def stages(self, module: torch.nn.Module) -> tuple[Stage, ...]:
-        """Return the consecutive stages of what `load` built, from input to output.
-
-        Raises
-        ------
-        UsageError
-            ``module`` was not built by `load`.
-        """
-        from topwork.trunks.network import PixelNetwork
-
-        if not isinstance(module, PixelNetwork):
-            raise UsageError(
-                f"Only a network that a trunk has loaded has stages; this is a {type(module).__name__}.",
-                next_step="Give what Trunk.load returned, not a module around it.",
-            )
-        return architectures.stages(module.trunk)
+    def cut(self, network: torch.nn.Module) -> tuple[Stage, ...]:
+        """Return the stages of timm's network."""
+        return architectures.stages(network)

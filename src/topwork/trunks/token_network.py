@@ -13,6 +13,8 @@ from typing import Any, Literal, TypeAlias
 
 import torch
 
+from topwork.trunks.network import LoadedNetwork
+
 __all__ = ["TokenNetwork"]
 
 _TOGETHER = 2048
@@ -37,7 +39,7 @@ class _ReachedError(Exception):
         self.states = states
 
 
-class TokenNetwork(torch.nn.Module):
+class TokenNetwork(LoadedNetwork):
     """An encoder of the transformers library that takes windows of tokens.
 
     Parameters

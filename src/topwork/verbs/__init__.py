@@ -11,6 +11,7 @@ from topwork.verbs.estimating import FitEstimate, estimate
 from topwork.verbs.evaluating import evaluate
 from topwork.verbs.finding import RateSearch, find_rate
 from topwork.verbs.fitting import fit
+from topwork.verbs.keeping import keep
 from topwork.verbs.model import Model, Prediction
 from topwork.verbs.predicting import load, predict
 from topwork.verbs.serving import serve
@@ -30,6 +31,7 @@ __all__ = [
     "evaluate",
     "find_rate",
     "fit",
+    "keep",
     "load",
     "predict",
     "serve",

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from topwork import plugins
-from topwork.contracts import Dataset, Split, has_one_label
+from topwork.contracts import Dataset, Split, Task
 from topwork.data.check import Findings, examine, require_enough
 from topwork.data.columns import Columns
 from topwork.data.reading import read
-from topwork.data.split import make_split
+from topwork.data.split import SplitOptions, make_split
 from topwork.engines.machine import survey
 from topwork.errors import DataError
 from topwork.inputs import modality as modality_named
 from topwork.steps.duplicates import near_pairs
 from topwork.steps.events import with_events
+from topwork.steps.kinds import (
+    encoded,
+    learned,
+    require_tasks,
+    strata_for,
+    tasks_of,
+    uncounted,
+    understood,
+)
 from topwork.steps.options import FitOptions, Surroundings
 from topwork.training.reading import inspect
 
@@ -56,27 +65,26 @@ def check(
         The layout cannot be understood at all.
     """
     options, around = options or FitOptions(), around or Surroundings()
-    task = plugins.task(options.task)
+    require_tasks(options.task)
     dataset = read(data, options.reading())
-    dataset = with_events(dataset, options.event, dict.fromkeys(dataset.targets, task))
+    tasks = tasks_of(options.task, dataset.targets)
+    dataset = with_events(dataset, options.event, tasks)
     modality = modality_named(dataset.modality)
     decode = partial(modality.decode, preprocessing=modality.inspection_preprocessing())
     seen = inspect(dataset, decode, n_threads=survey().n_cores, progress=around.progress)
-    numeric = () if has_one_label(task.link) else tuple(dataset.targets)
-    findings = examine(dataset, seen.inspections, near_pairs(seen, modality), numeric)
+    findings = examine(dataset, seen.inspections, near_pairs(seen, modality), uncounted(tasks))
     try:
         require_enough(findings, dataset)
-        split, told = _split(dataset, findings, seed, options)
+        split, told = _split(dataset, tasks, findings, options.splitting(seed))
         return DataCheck(dataset, replace(findings, lines=(*findings.lines, *told)), split, None)
     except DataError as error:
         return DataCheck(dataset, findings, None, error.problem)
 
 
 def _split(
-    dataset: Dataset, findings: Findings, seed: int, options: FitOptions
+    dataset: Dataset, tasks: Mapping[str, Task], findings: Findings, how: SplitOptions
 ) -> tuple[Split, tuple[str, ...]]:
-    """Split as a fit would, and say how the first target was read."""
-    first = next(iter(dataset.targets.values()))
-    target = plugins.task(options.task).learn([first[row] for row in findings.usable])
-    how = options.splitting(seed)
-    return make_split(dataset, findings, target.encode(first), how), target.understood
+    """Split as a fit would, and say how the targets were read."""
+    targets = learned(tasks, dataset.targets, findings.usable)
+    strata = strata_for(encoded(targets, dataset.targets))
+    return make_split(dataset, findings, strata, how), understood(targets)

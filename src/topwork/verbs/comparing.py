@@ -222,10 +222,11 @@ def _names(a: Path, b: Path) -> tuple[str, str]:
 def _look(model: Model, dataset: Dataset, scored: Scored, around: Surroundings) -> Findings:
     """Check the data as a fit would."""
     pairs = near_pairs(scored.reading, model.servable.modality)
+    targets = model.servable.targets
+    counted = {name for name, one in targets.items() if has_one_label(one.link)}
+    # The only target may have another name in the data.
     numeric = (
-        ()
-        if all(has_one_label(one.link) for one in model.servable.targets.values())
-        else tuple(dataset.targets)
+        () if len(counted) == len(targets) else [name for name in dataset.targets if name not in counted]
     )
     findings = examine(dataset, scored.reading.inspections, pairs, numeric)
     for line in findings.lines:

@@ -17,11 +17,13 @@ from topwork.progress import Quiet
 from topwork.recipes.ladder import Outlook, outlook
 from topwork.recipes.probe import PROBE
 from topwork.steps.asking import look_up
+from topwork.steps.kinds import encoded, learned
 from topwork.steps.material import TrunkMaterial, resources_of
 from topwork.steps.options import DEFAULT_BUDGET, FitOptions, Surroundings, duration_s
 from topwork.steps.order import Order
 from topwork.steps.speeds import DELIVERY_S
 from topwork.steps.transfer import Preparation, read_part
+from topwork.steps.trying import SHARE, n_sampled
 from topwork.training.forecasts import peak_bytes, range_of
 from topwork.training.plan import BATCH, RungPlan, plan_rungs, rung_s
 from topwork.training.reading import Reading
@@ -92,15 +94,16 @@ def estimate(
     reading_s = watch.lap()
     n = len(order.dataset)
     probing_s = _probing_s(order, reading.features, rows, n)
+    choosing_s = _choosing_s(order, reading.features, rows, n)
     _start_as_delivery_does(preparation)
     watch.lap()
-    probe_s = starting_s + reading_s * n / len(rows) + probing_s + DELIVERY_S
+    probe_s = starting_s + reading_s * n / len(rows) + choosing_s + probing_s + DELIVERY_S
     probe_bytes = peak_bytes() + _FEATURE_COPIES * reading.features.nbytes / len(rows) * n
     small = _small_job(order, preparation, reading.features, rows)
     n_train, n_valid = _n_train_valid(n)
     found = outlook(small, n_train, n_valid)
     surveying_s = watch.lap()
-    before_s = starting_s + reading_s * n / len(rows) + probing_s + surveying_s
+    before_s = starting_s + reading_s * n / len(rows) + choosing_s + probing_s + surveying_s
     again_s = reading_s * n / len(rows)
     training_s = duration_s(budget) - before_s - again_s - DELIVERY_S
     rungs = plan_rungs(found.subject, found.survey.speed, training_s, n_steps=order.options.steps)
@@ -110,6 +113,7 @@ def estimate(
     n_variants = max((rung.n_variants for rung in rungs), default=0)
     training_bytes = found.survey.training_bytes(n_train, n_variants) + small.material.held_bytes(n_train)
     forecasts = [
+        *([_forecast("choice of trunk", "seconds", choosing_s)] if choosing_s else []),
         _forecast("probe", "seconds", probe_s),
         _forecast("probe", "bytes", probe_bytes),
         *(_forecast(f"rung {name}", "seconds", rung) for name, rung in rungs_s.items()),
@@ -117,7 +121,7 @@ def estimate(
     ]
     if small.material.resources.device == "cpu":  # what a GPU holds is not in the process
         forecasts.append(_forecast("ladder", "bytes", max(probe_bytes, peak_bytes() + training_bytes)))
-    return FitEstimate(n, len(rows), tuple(forecasts), watch.total())
+    return FitEstimate(n, len(rows), tuple(forecasts), watch.total(), _notes(order))
 
 
 class _Watch:
@@ -181,14 +185,46 @@ def _probing_s(order: Order, features: Array, rows: Array, n: int) -> float:
     return (clock() - began_s) * n / n_tried
 
 
+def _choosing_s(order: Order, features: Array, rows: Array, n: int) -> float:
+    """Time the other trunks that there are to choose from on the rows of the trial; 0 where there is no other.
+
+    Each is started, is given its sample, as far as the time for that goes, and has a probe.
+    """
+    if len(order.candidates) < 2:
+        return 0.0
+    n_sample = n_sampled(sum(_n_train_valid(n)))
+    found_s = sum(_trying_s(replace(order, trunk=one), rows, n_sample) for one in order.candidates[1:])
+    probes_s = len(order.candidates) * _probing_s(order, features, rows, n_sample)
+    return min(found_s, SHARE * duration_s(order.budget)) + probes_s
+
+
+def _trying_s(order: Order, rows: Array, n_sample: int) -> float:
+    watch = _Watch(order.around.clock)
+    preparation = Preparation(order.trunk, order.modality, order.around)
+    engine = preparation.engine()
+    starting_s = watch.lap()
+    read_part(preparation, engine, order, rows)
+    return starting_s + watch.lap() * n_sample / len(rows)
+
+
+def _notes(order: Order) -> tuple[str, ...]:
+    """Say what the forecasts do not hold."""
+    if len(order.candidates) < 2:
+        return ()
+    others = ", ".join(one.card.name for one in order.candidates[1:])
+    return (
+        f"Reckoned with the trunk {order.trunk.card.name}. Where another one is chosen ({others}), the data are read "
+        "once more, and it takes its own time to train.",
+    )
+
+
 def _job(order: Order, features: Array, rows: Array) -> FitJob:
     """Put together a job of these rows, every fifth of them for validation."""
     place = np.arange(len(rows))
     folds = tuple(Fold(place[place % 5 != i], place[place % 5 == i]) for i in range(min(5, len(rows))))
-    goals = {}
-    for name, raw in order.dataset.targets.items():
-        target = order.task.learn(list(raw))
-        goals[name] = Goal(target.encode([raw[row] for row in rows]), target.link, target.n_outputs)
+    targets = learned(order.tasks, order.dataset.targets, np.arange(len(order.dataset)))
+    truth = encoded(targets, order.dataset.targets)
+    goals = {name: Goal(truth[name][rows], one.link, one.n_outputs) for name, one in targets.items()}
     return FitJob(features, goals, folds, order.seed, Budget(order.around.clock), order.around.progress)
 
 

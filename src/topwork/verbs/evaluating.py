@@ -89,7 +89,8 @@ def evaluate(
     model = load(bundle, around=around)
     fitted = model.record
     scored = _score(model, data, options, around)
-    results = {name: _judge(model, scored, name, fitted, options) for name in model.servable.targets}
+    names, gone = _measurable(model, scored)
+    results = {name: _judge(model, scored, name, fitted, options) for name in names}
     sizes = fitted.split.n_train, fitted.split.n_valid, len(scored.rows)
     record = replace(
         fitted,
@@ -104,7 +105,7 @@ def evaluate(
         proof_seconds={},
         sections=(),
         split=SplitSummary(
-            "every row that the model was not fitted on", fitted.split.seed, *sizes, scored.notes
+            "every row that the model was not fitted on", fitted.split.seed, *sizes, (*scored.notes, *gone)
         ),
         targets=results,
         seconds=around.clock() - began_s,
@@ -190,12 +191,28 @@ def _unknown(model: Model, dataset: Dataset, rows: Array) -> Iterator[str]:
             yield f"{name}: {left}"
 
 
+def _measurable(model: Model, scored: _Judgeable) -> tuple[list[str], tuple[str, ...]]:
+    """Return the targets that some row has a truth of, and what is to be said of the others; all where none has any."""
+    names = list(model.servable.targets)
+    known = [name for name in names if known_rows(_truth_of(model, scored, name)).any()]
+    gone = [name for name in names if name not in known]
+    notes = tuple(
+        f"{name}: no row has a label that the bundle knows, so it is not measured." for name in gone
+    )
+    return (known, notes) if known else (names, ())
+
+
+def _truth_of(model: Model, scored: _Judgeable, name: str) -> Array:
+    raw = scored.dataset.targets[name]
+    return model.servable.targets[name].encode([raw[row] for row in scored.rows])
+
+
 def _judge(
     model: Model, scored: _Judgeable, name: str, fitted: FitRecord, options: FitOptions
 ) -> TargetResult:
     target, servable = model.servable.targets[name], model.servable
     raw = scored.dataset.targets[name]
-    truth = target.encode([raw[row] for row in scored.rows])
+    truth = _truth_of(model, scored, name)
     if not known_rows(truth).any():
         knows = ", ".join(target.labels[:20]) or "numbers"
         raise DataError(

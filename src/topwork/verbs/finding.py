@@ -17,14 +17,16 @@ from topwork.recipes.probe import PROBE
 from topwork.recipes.stretch import in_parts, material_of, probe_heads, stretch_of
 from topwork.report.html import render_charts
 from topwork.steps.asking import look_up
+from topwork.steps.choosing import settle
 from topwork.steps.options import FitOptions, Surroundings
 from topwork.steps.places import require_file_place
+from topwork.steps.reading import read_rows
 from topwork.steps.transfer import Preparation
 from topwork.storage import write_atomically
 from topwork.training.judging import of_rows
 from topwork.training.plan import BATCH
 from topwork.training.suggestions import suggest
-from topwork.verbs.fitting import assign, job_of, read_rows
+from topwork.verbs.fitting import assign, job_of
 
 if TYPE_CHECKING:
     from topwork.training.loop import Control
@@ -93,7 +95,8 @@ def find_rate(
         require_file_place(Path(plot))
     order = look_up(data, trunk, "probe", seed, None, options or FitOptions(), around)
     preparation = Preparation(order.trunk, order.modality, around)
-    rows = assign(order, read_rows(order, preparation))
+    settled = settle(order, assign(order, read_rows(order, preparation)), preparation)
+    order, rows, preparation = settled.order, settled.rows, settled.preparation
     workplace = Workplace(None, should_stop=around.should_stop)
     job = job_of(order, rows, preparation, workplace, Budget(around.clock))
     rates, losses, ended = swept(job, order.options.steps or _N_STEPS)

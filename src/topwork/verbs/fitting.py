@@ -1,7 +1,8 @@
 """`fit`: labelled data in, a bundle and a report out.
 
 The steps stand in `fit` in the order in which they happen; each is a function below it, or in a module of its
-own: the trunk is made ready in `steps.transfer`, the record put together in `steps.recording`.
+own: the trunk is made ready in `steps.transfer`, chosen in `steps.choosing`, the record put together in
+`steps.recording`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,6 @@ from topwork.contracts import (
     TargetResult,
     Trunk,
     Workplace,
-    has_one_label,
 )
 from topwork.data.check import examine, require_enough
 from topwork.data.columns import Columns
@@ -44,13 +43,14 @@ from topwork.data.reading import name_of, spelled
 from topwork.data.split import make_folds, make_split
 from topwork.engines.choice import build, reference
 from topwork.engines.grafting import graft
-from topwork.errors import DataError
 from topwork.proof.proving import Case, prove
 from topwork.report.html import render_html
 from topwork.steps.asking import look_up
+from topwork.steps.choosing import settle, told_of
 from topwork.steps.duplicates import near_pairs
 from topwork.steps.events import EVENT_SETTING
 from topwork.steps.goldens import golden_inputs
+from topwork.steps.kinds import encoded, learned, strata_for, uncounted, understood
 from topwork.steps.languages import foreign
 from topwork.steps.material import TrunkMaterial, resources_of, unlabelled
 from topwork.steps.omission import omission_of
@@ -64,6 +64,7 @@ from topwork.steps.options import (
 )
 from topwork.steps.order import Order, Rows
 from topwork.steps.places import Place
+from topwork.steps.reading import read_rows, require_still_there
 from topwork.steps.recording import (
     Judged,
     judge,
@@ -75,18 +76,19 @@ from topwork.steps.recording import (
     unknown_labels,
     worst,
 )
-from topwork.steps.speeds import DELIVERY_S, remember_speed, row_s_of
-from topwork.steps.transfer import Preparation, open_cache, packages, read_part
+from topwork.steps.speeds import DELIVERY_S, row_s_of
+from topwork.steps.transfer import Preparation, packages, read_part
 from topwork.storage import sweep, write_atomically
-from topwork.training.judging import loss_name
-from topwork.training.reading import Reading, Runner, partition, read_features
+from topwork.training.judging import loss_name, skill
+from topwork.training.reading import Reading, partition
 from topwork.training.statistics import describe
 from topwork.verbs.model import Model
 
-__all__ = ["assign", "fit", "job_of", "read_rows"]
+__all__ = ["assign", "fit", "job_of"]
 
 _ALMOST_ALL = 0.9
 """Part of the test rows that must stand alone for their intervals to be taken at their word."""
+_GO_ON = "Put them back, and run the same command with --resume: nothing that was trained is lost."
 _MINUTE_S = 60.0
 _DAY_S = 86_400.0
 """No fit takes that long: what is unfinished and older was left behind by one that was killed."""
@@ -125,7 +127,8 @@ def fit(
         Where the bundle goes; the report is written beside it. Without it the bundle lives as long as the
         model; `Model.save` keeps a copy.
     trunk
-        Pretrained network: a name of the catalogue, ``timm/NAME``, ``hf/ORG/NAME``, or a local folder. None takes
+        Pretrained network: a name of the catalogue, ``timm/NAME``, ``hf/ORG/NAME``, or a local folder. ``auto`` tries
+        those of the catalogue that are here and takes the best, ``auto:NAME,NAME`` these as well. None takes
         the default, or with ``options.onward`` that of the bundle; another one than the bundle's is refused.
     recipe
         How it is fitted.
@@ -155,8 +158,8 @@ def fit(
     sweep(place.unfinished, older_than_s=_MINUTE_S, now_s=around.wall_clock())
     order = look_up(data, trunk, recipe, seed, budget, options or FitOptions(), around)
     preparation = Preparation(order.trunk, order.modality, around)
-    reading = read_rows(order, preparation)
-    rows = replace(assign(order, reading), row_s=row_s_of(reading))
+    settled = settle(order, _rows_of(order, preparation), preparation, place.unfinished)
+    order, rows, preparation = settled.order, settled.rows, settled.preparation
     workplace = Workplace(place.unfinished, order.options.resume, around.should_stop)
     job = job_of(order, rows, preparation, workplace, deadline)
     climbed = _climb(order, rows, job, began_s)
@@ -168,7 +171,7 @@ def fit(
         name=place.bundle.stem,
         created=moment(around.wall_clock()),
         topwork=__version__,
-        command=around.command or _call(data, out, trunk, recipe, seed),
+        command=around.command or _call(data, out, trunk, order),
         data=summarise_data(name_of(data).name, order.dataset, rows.findings),
         split=summarise_split(rows.split, tuple(_cautions(order, rows))),
         trunk=order.trunk.card,
@@ -182,7 +185,11 @@ def fit(
         notes=climbed.fitted.notes,
         plan=climbed.fitted.plan,
         forecasts=climbed.fitted.forecasts,
-        sections=told_on_the_way(climbed.fitted),
+        sections=(
+            *told_of(settled.choice),
+            *told_on_the_way(climbed.fitted, {one.main_metric for one in rows.targets.values()}),
+        ),
+        trunk_choice=settled.choice,
     )
     contents = _contents(order, tuned, climbed.fitted, graft(trunk_graph, climbed.fitted.heads), record)
     contents = replace(contents, omitted=omission_of(order, preparation.graph(), climbed.fitted))
@@ -241,58 +248,39 @@ def _proven(case: Case, record: FitRecord) -> tuple[FitRecord, Path | None]:
 # --- reading ------------------------------------------------------------------------------------------
 
 
-def read_rows(order: Order, preparation: Preparation) -> Reading:
-    """Read every row; features come out of the cache, or from the engine once it is ready."""
-    cache = open_cache(order.around)
-    outputs = {"features": order.trunk.card.n_features}
-    # What costs nothing to compute is not kept.
-    store = (cache, preparation.key()) if order.trunk.card.n_parameters else None
-    runner = Runner(preparation.engine, outputs, store)
-    decode = partial(order.modality.decode, preprocessing=order.trunk.preprocessing)
-    reading = read_features(
-        order.dataset, decode, runner, n_threads=preparation.machine.n_cores, progress=order.around.progress
-    )
-    if store is not None:
-        remember_speed(reading, order.trunk.card.name, preparation, order.around)
-    if reading.n_cached:
-        order.around.progress.say(
-            f"Features of {reading.n_cached} of {len(order.dataset)} inputs were cached."
-        )
-    if cache.trouble:
-        order.around.progress.say(f"Note: {cache.trouble}.")
-    return reading
+def _rows_of(order: Order, preparation: Preparation) -> Rows:
+    """Read every row and assign it; the reading itself, whose features may be replaced, is held no longer."""
+    reading = read_rows(order, preparation)
+    return replace(assign(order, reading), row_s=row_s_of(reading))
 
 
 def assign(order: Order, reading: Reading) -> Rows:
     """Check the data, and give every usable row its side and its labels."""
     dataset = order.dataset
     pairs = near_pairs(reading, order.modality)
-    numeric = () if has_one_label(order.task.link) else tuple(dataset.targets)
-    findings = examine(dataset, reading.inspections, pairs, numeric)
+    findings = examine(dataset, reading.inspections, pairs, uncounted(order.tasks))
     for line in findings.lines:
         order.around.progress.say(line)
     require_enough(findings, dataset)
     how = order.options.splitting(order.seed)
-    first = next(iter(dataset.targets.values()))
-    coarse = order.task.learn([first[row] for row in findings.usable]).encode(first)
-    split = make_split(dataset, findings, coarse, how)
+    coarse = learned(order.tasks, dataset.targets, findings.usable)
+    strata = strata_for(encoded(coarse, dataset.targets))
+    split = make_split(dataset, findings, strata, how)
     if isinstance(order.trunk, BundleTrunk):
         split = keep_sides(split, reading.inspections, order.trunk.bundle)
     fit_rows = np.sort(np.concatenate([split.train, split.valid]))
-    targets = {
-        name: order.task.learn([raw[row] for row in fit_rows]) for name, raw in dataset.targets.items()
-    }
-    told = tuple(line for target in targets.values() for line in target.understood)
+    targets = learned(order.tasks, dataset.targets, fit_rows)
+    told = understood(targets)
     for line in told:
         order.around.progress.say(line)
     findings = replace(findings, lines=(*findings.lines, *told))
     if isinstance(order.trunk, BundleTrunk):
         for line in forgotten(order.trunk.bundle, targets):
             order.around.progress.say(line)
-    truth = {name: targets[name].encode(raw) for name, raw in dataset.targets.items()}
+    truth = encoded(targets, dataset.targets)
     folds = tuple(
         Fold(np.searchsorted(fit_rows, fold.train), np.searchsorted(fit_rows, fold.valid))
-        for fold in make_folds(split, coarse, how)
+        for fold in make_folds(split, strata, how)
     )
     features = partition(reading.features, fit_rows, split.test)
     return Rows(
@@ -348,10 +336,17 @@ def _climb(order: Order, rows: Rows, job: FitJob, began_s: float) -> _Climbed:
     # A fit that was resumed trained before, too.
     training_s = max([took_s, *(moment.seconds for moment in fitted.history)])
     validation = {name: _validation(rows, fitted, name) for name in rows.targets}
-    score = float(np.mean([validation[name][one.main_metric].value for name, one in rows.targets.items()]))
+    score = _score(rows, job, fitted, validation)
     alone = Rung(order.recipe.name, took_s, score, fitted.notes, chosen=True, loss_name=loss_name(job.goals))
     rungs = fitted.rungs or (alone,)
     return _Climbed(fitted, validation, rungs, started_s + rungs[0].seconds - began_s, training_s)
+
+
+def _score(rows: Rows, job: FitJob, fitted: Fitted, validation: Mapping[str, Metrics]) -> float:
+    """Return the main metric of held-out rows, averaged over the targets; the skill where they have several metrics."""
+    if len({one.main_metric for one in rows.targets.values()}) > 1:
+        return skill(job.goals, fitted.held_out)
+    return float(np.mean([validation[name][one.main_metric].value for name, one in rows.targets.items()]))
 
 
 def _material(order: Order, rows: Rows, preparation: Preparation) -> TrunkMaterial:
@@ -374,31 +369,9 @@ def _transferred(order: Order, rows: Rows, preparation: Preparation, fitted: Fit
     tuned = replace(graph, weights={**graph.weights, **fitted.weights})
     wanted = np.concatenate([rows.fit_rows, rows.split.test])
     again = read_part(preparation, preparation.engine_on(tuned), order, wanted)
-    _require_still_there(order, wanted, again)
+    require_still_there(order, wanted, again, next_step=_GO_ON)
     n = len(rows.fit_rows)
     return tuned, replace(rows, fit_features=again.features[:n], test_features=again.features[n:])
-
-
-def _require_still_there(order: Order, rows: Array, again: Reading) -> None:
-    """Refuse to judge a model on inputs that vanished while it was trained; what was trained waits to be gone on with.
-
-    Raises
-    ------
-    DataError
-        An input that was read before cannot be read any more.
-    """
-    lost = [
-        (int(row), one.problem)
-        for row, one in zip(rows, again.inspections, strict=True)
-        if one.problem is not None
-    ]
-    if lost:
-        row, problem = lost[0]
-        raise DataError(
-            f"{len(lost):,} inputs were read when the fit began and cannot be read any more, such as "
-            f"{order.dataset.keys[row]}: {problem}",
-            next_step="Put them back, and run the same command with --resume: nothing that was trained is lost.",
-        )
 
 
 def _validation(rows: Rows, fitted: Fitted, target: str) -> Metrics:
@@ -460,13 +433,16 @@ def _settings(order: Order, preparation: Preparation) -> dict[str, str]:
     }
 
 
-def _call(
-    data: str | Path | Columns, out: str | Path | None, trunk: str | None, recipe: str, seed: int
-) -> str:
-    """Write the call as one would in Python."""
+def _call(data: str | Path | Columns, out: str | Path | None, trunk: str | None, order: Order) -> str:
+    """Write the call as one would in Python; of the options, what decides which columns are predicted, and how."""
     where = "" if out is None else f", {str(out)!r}"
     named = "" if trunk is None else f", trunk={trunk!r}"
-    return f"topwork.fit({spelled(data)}{where}{named}, recipe={recipe!r}, seed={seed})"
+    given, usual = order.options, FitOptions()
+    task = given.task if isinstance(given.task, str) else dict(given.task)
+    words = {"target": given.target, "task": task, "event": given.event}
+    told = [f"{name}={value!r}" for name, value in words.items() if value != getattr(usual, name)]
+    options = f", options=topwork.FitOptions({', '.join(told)})" if told else ""
+    return f"topwork.fit({spelled(data)}{where}{named}, recipe={order.recipe.name!r}, seed={order.seed}{options})"
 
 
 # --- the bundle ---------------------------------------------------------------------------------------

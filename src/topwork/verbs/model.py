@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
 
 from topwork.bundle.model import BundleModel, open_model
 from topwork.contracts import FitRecord, Json
-from topwork.errors import DecodeError
+from topwork.errors import DecodeError, UsageError
 from topwork.steps.places import TemporaryFolder
 from topwork.storage import write_atomically
 
@@ -29,7 +29,8 @@ class Prediction:
     answer
         For a classification ``{"label": …, "probabilities": {…}}``, for several labels at once ``{"labels": […],
         "probabilities": {…}}``, for a regression ``{"value": …, "low": …, "high": …}``, for survival
-        ``{"risk": …, "band": …, "survival": […]}``; None where it could not be read.
+        ``{"risk": …, "band": …, "survival": […]}``; of several targets each under its name, see `of`; None where it
+        could not be read.
     problem
         Why it could not be read; None where it could.
     """
@@ -98,6 +99,24 @@ class Prediction:
     def is_bounded(self) -> bool:
         """Whether the number has an interval."""
         return self.low is not None and self.high is not None
+
+    def of(self, target: str) -> Prediction:
+        """Return what is said of one of several targets, as a model of it alone would say it.
+
+        Raises
+        ------
+        UsageError
+            The answer has no such target.
+        """
+        if self.answer is None:
+            return self
+        found = self.answer.get(target)
+        if not isinstance(found, Mapping):
+            raise UsageError(
+                f"The answer has no target {target!r}; it has {', '.join(self.answer)}.",
+                next_step="Give one of these, or take the answer as it is where there is a single target.",
+            )
+        return replace(self, answer=found)
 
     def _number(self, name: str) -> float | None:
         found = (self.answer or {}).get(name)
@@ -186,8 +205,26 @@ class Model:
             answer = None if scored.scores is None else self.servable.answer(scored.scores)
             yield Prediction(waiting.name(scored.row), answer, scored.problem)
 
+    def only(self, *names: str) -> Model:
+        """Return the same model for some of its targets, proven anew; the heads of the others are not computed.
+
+        A model of a single target answers with it alone, as one that was fitted for it does.
+
+        Raises
+        ------
+        UsageError
+            It has no target of such a name, or none is given.
+        """
+        self.servable.bundle.only(names)  # which refuses what is not there
+        model = Model(open_model(self.path, engine=self.servable.engine.name, only=names), self._folder)
+        model.prove()
+        return model
+
     def save(self, path: str | Path) -> Path:
-        """Copy the bundle to ``path``, whole or not at all, and return where it is."""
+        """Copy the bundle to ``path``, whole or not at all, and return where it is.
+
+        All that was fitted is in the copy; `topwork.keep` writes a bundle of some targets.
+        """
         target = Path(path)
         write_atomically(target, self.path.read_bytes())
         return target

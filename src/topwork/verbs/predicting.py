@@ -14,33 +14,49 @@ from topwork.verbs.model import Model, Prediction
 __all__ = ["input_files", "load", "predict"]
 
 
-def load(bundle: str | Path, *, around: Surroundings | None = None) -> Model:
+def load(bundle: str | Path, *, only: str | Sequence[str] = (), around: Surroundings | None = None) -> Model:
     """Open a bundle and prove that it still answers as it did when it was fitted.
+
+    Parameters
+    ----------
+    only
+        Targets to answer for, in place of all: the heads of the others are not computed, and a model of a single
+        target answers with it alone.
 
     Raises
     ------
     BundleError
         It is damaged, tampered with or too new.
+    UsageError
+        It has no target of such a name.
     ProofError
         Decoder or network give other answers than at the time of the fit.
     """
     engine = around.engine if around else "auto"
-    model = Model(open_model(Path(bundle), engine=engine))
+    names = (only,) if isinstance(only, str) else tuple(only)
+    model = Model(open_model(Path(bundle), engine=engine, only=names))
     model.prove()
     return model
 
 
-def predict(bundle: str | Path, inputs: Sequence[str | Path]) -> Iterator[Prediction]:
+def predict(
+    bundle: str | Path, inputs: Sequence[str | Path], *, only: str | Sequence[str] = ()
+) -> Iterator[Prediction]:
     """Predict for files, and for all inputs in folders; a bad file gets a problem, the others their answer.
+
+    Parameters
+    ----------
+    only
+        Targets to answer for, in place of all.
 
     Raises
     ------
     UsageError
-        A path does not exist, or a folder holds nothing that the model takes.
+        A path does not exist, a folder holds nothing that the model takes, or there is no such target.
     BundleError
         The bundle is damaged, tampered with or too new.
     """
-    model = load(bundle)
+    model = load(bundle, only=only)
     yield from model.stream(input_files([Path(one) for one in inputs], model.servable.modality))
 
 

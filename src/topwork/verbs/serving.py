@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from topwork.bundle.model import open_model
@@ -21,6 +21,7 @@ def serve(
     *,
     port: int = 8000,
     limits: Limits | None = None,
+    only: str | Sequence[str] = (),
     on_ready: Callable[[str, Wire], None] = lambda _, __: None,
     around: Surroundings | None = None,
 ) -> None:
@@ -30,6 +31,9 @@ def serve(
     ----------
     host, port
         Where to listen; the default cannot be reached from another machine, port 0 takes a free one.
+    only
+        Targets to answer for, in place of all: answers, schema, page and proof hold these, and the heads of the others
+        are not computed.
     on_ready
         Called with the URL, and with how an input travels, once the model has passed its proof.
 
@@ -40,8 +44,9 @@ def serve(
     ProofError
         It gives other answers than at the time of its fit; the server has ended.
     UsageError
-        The port is taken.
+        The port is taken, or there is no such target.
     """
-    model = open_model(Path(bundle), engine=around.engine if around else "auto")
+    names = (only,) if isinstance(only, str) else tuple(only)
+    model = open_model(Path(bundle), engine=around.engine if around else "auto", only=names)
     bounds = limits or Limits(max_concurrent=model.engine.n_streams)
     run(application(model, bounds), host, port=port, on_ready=lambda url: on_ready(url, model.wire))
