@@ -22,6 +22,7 @@ NAMES = (
     "hotdogs",
     "epoch",
     "estimates",
+    "cut",
     "imdb",
     "fewshot",
     "trunk_ranking",

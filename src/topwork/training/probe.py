@@ -27,7 +27,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from topwork.contracts import Array, Fold, LinearHead, strata_of
+from topwork.contracts import Array, Fold, Goal, LinearHead, known_rows, strata_of
 from topwork.training.lbfgs import minimise
 from topwork.training.moments import CHUNK_ROWS, moments
 
@@ -35,6 +35,7 @@ __all__ = [
     "Axes",
     "Calibration",
     "RowLoss",
+    "SoftmaxSolver",
     "Solution",
     "calibrate",
     "class_weights",
@@ -388,3 +389,45 @@ def cross_calibrate_by(
         others = known[part[known] != own]
         found[part == own] = fit(truth[others], scores[others]).apply(scores[part == own])
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class SoftmaxSolver:
+    """Multinomial logistic regression, rare classes weighed up, calibrated by temperature and shifts."""
+
+    def cross_validate(
+        self, axes: Axes, goal: Goal, folds: Sequence[Fold], strength: float, start: Solution | None
+    ) -> tuple[Array, Solution]:
+        """Solve all folds at once."""
+        return cross_validate(axes, goal.truth, folds, goal.n_outputs, strength, start)
+
+    def loss(self, truth: Array, scores: Array) -> float:
+        """Return the log loss in nats."""
+        return log_loss(truth, scores)
+
+    def head(self, axes: Axes, goal: Goal, strength: float) -> LinearHead:
+        """Fit a head whose scores are those of classes of more equal size than they are."""
+        solution = self._solved(axes, goal, strength)
+        return axes.head(solution.weight[:, 0], solution.bias[0])
+
+    def finished_head(self, axes: Axes, goal: Goal, strength: float) -> LinearHead:
+        """Give the classes' shares back, which weighing the rows took out of the answers."""
+        solution = self._solved(axes, goal, strength)
+        return axes.head(solution.weight[:, 0], solution.bias[0] + self.blind_scores(goal))
+
+    def _solved(self, axes: Axes, goal: Goal, strength: float) -> Solution:
+        weights = class_weights(goal.truth, goal.n_outputs)[:, None]
+        return solve(axes, goal.truth, weights, goal.n_outputs, strength)
+
+    def calibrate(self, truth: Array, scores: Array) -> Calibration:
+        """Fit a temperature and a shift per class."""
+        return calibrate(truth, scores)
+
+    def cross_calibrate(self, truth: Array, scores: Array, *, seed: int) -> Array:
+        """Deal the rows to parts, each calibrated by the others."""
+        return cross_calibrate(truth, scores, seed=seed)
+
+    def blind_scores(self, goal: Goal) -> Array:
+        """Return the logarithms of the classes' shares, one row added to each class."""
+        shares = np.bincount(goal.truth[known_rows(goal.truth)], minlength=goal.n_outputs) + 1.0
+        return np.asarray(np.log(shares / shares.sum()))

@@ -12,14 +12,15 @@ unit: truth comes standardised.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
-from topwork.contracts import Array, Fold, known_rows
-from topwork.training.probe import Axes, Solution, descend, held_out, weights_of_folds
+from topwork.contracts import Array, Fold, Goal, LinearHead, known_rows
+from topwork.training.probe import Axes, Calibration, Solution, descend, held_out, weights_of_folds
 
-__all__ = ["cross_validate_ridge", "mean_squared_error", "solve_ridge"]
+__all__ = ["IdentitySolver", "cross_validate_ridge", "mean_squared_error", "solve_ridge"]
 
 
 def solve_ridge(
@@ -67,3 +68,42 @@ def mean_squared_error(truth: Array, scores: Array) -> float:
     """Return the mean squared error over rows that have a truth and held-out scores; NaN without any."""
     known = known_rows(truth) & ~np.isnan(scores[:, 0])
     return float(np.mean((scores[known, 0] - truth[known]) ** 2)) if known.any() else float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class IdentitySolver:
+    """Ridge regression; its scores are what they should be, so that calibrating changes nothing."""
+
+    def cross_validate(
+        self, axes: Axes, goal: Goal, folds: Sequence[Fold], strength: float, start: Solution | None
+    ) -> tuple[Array, Solution]:
+        """Solve all folds at once."""
+        return cross_validate_ridge(axes, goal.truth, folds, strength, start)
+
+    def loss(self, truth: Array, scores: Array) -> float:
+        """Return the mean squared error."""
+        return mean_squared_error(truth, scores)
+
+    def head(self, axes: Axes, goal: Goal, strength: float) -> LinearHead:
+        """Fit a head; every row weighs the same."""
+        weights = known_rows(goal.truth).astype(np.float32)[:, None]
+        solution = solve_ridge(axes, goal.truth, weights, strength)
+        return axes.head(solution.weight[:, 0], solution.bias[0])
+
+    def finished_head(self, axes: Axes, goal: Goal, strength: float) -> LinearHead:
+        """Return `head`."""
+        return self.head(axes, goal, strength)
+
+    def calibrate(self, truth: Array, scores: Array) -> Calibration:
+        """Change nothing: a least-squares fit has nothing like a temperature to be put right."""
+        del truth
+        return Calibration(1.0, np.zeros(scores.shape[1]))
+
+    def cross_calibrate(self, truth: Array, scores: Array, *, seed: int) -> Array:
+        """Return the scores as they are."""
+        del truth, seed
+        return np.asarray(scores, np.float64)
+
+    def blind_scores(self, goal: Goal) -> Array:
+        """Return the mean."""
+        return np.array([goal.truth[known_rows(goal.truth)].mean()])

@@ -12,15 +12,31 @@ multinomial probe. It knows no label names.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
-from topwork.contracts import Array, Fold, known_rows
+from topwork.contracts import Array, Fold, Goal, LinearHead, known_rows
 from topwork.training.lbfgs import minimise
-from topwork.training.probe import Axes, Calibration, Solution, descend, held_out, weights_of_folds
+from topwork.training.probe import (
+    Axes,
+    Calibration,
+    Solution,
+    cross_calibrate_by,
+    descend,
+    held_out,
+    weights_of_folds,
+)
 
-__all__ = ["binary_log_loss", "calibrate_labels", "cross_validate_labels", "label_odds", "solve_labels"]
+__all__ = [
+    "SigmoidSolver",
+    "binary_log_loss",
+    "calibrate_labels",
+    "cross_validate_labels",
+    "label_odds",
+    "solve_labels",
+]
 
 _LARGEST_EXPONENT = 100.0
 """A first step may be far too long; what it leads to need only be finite to be refused."""
@@ -108,3 +124,40 @@ def label_odds(truth: Array) -> Array:
     seen = truth[known_rows(truth)]
     n_with = (seen > 0).sum(axis=0) + 1.0
     return np.asarray(np.log(n_with) - np.log(len(seen) + 2.0 - n_with))
+
+
+@dataclass(frozen=True, slots=True)
+class SigmoidSolver:
+    """A logistic regression for each label, every row weighing the same, calibrated label by label."""
+
+    def cross_validate(
+        self, axes: Axes, goal: Goal, folds: Sequence[Fold], strength: float, start: Solution | None
+    ) -> tuple[Array, Solution]:
+        """Solve all folds and labels at once."""
+        return cross_validate_labels(axes, goal.truth, folds, strength, start)
+
+    def loss(self, truth: Array, scores: Array) -> float:
+        """Return the binary log loss in nats, averaged over the labels."""
+        return binary_log_loss(truth, scores)
+
+    def head(self, axes: Axes, goal: Goal, strength: float) -> LinearHead:
+        """Fit a head; a rare label is weighed like any other, so that its share is kept."""
+        weights = known_rows(goal.truth).astype(np.float32)[:, None]
+        solution = solve_labels(axes, goal.truth, weights, strength)
+        return axes.head(solution.weight[:, 0], solution.bias[0])
+
+    def finished_head(self, axes: Axes, goal: Goal, strength: float) -> LinearHead:
+        """Return `head`, whose answers already have the labels' shares."""
+        return self.head(axes, goal, strength)
+
+    def calibrate(self, truth: Array, scores: Array) -> Calibration:
+        """Fit a temperature and a shift per label."""
+        return calibrate_labels(truth, scores)
+
+    def cross_calibrate(self, truth: Array, scores: Array, *, seed: int) -> Array:
+        """Deal the rows to parts, each calibrated by the others."""
+        return cross_calibrate_by(calibrate_labels, truth, scores, seed=seed)
+
+    def blind_scores(self, goal: Goal) -> Array:
+        """Return the log odds of the labels' shares."""
+        return label_odds(goal.truth)
