@@ -101,8 +101,8 @@ def measure(place: Place) -> Section:
         notes=(
             "Lines of code that say a word of the kind, and blocks named after it; without comments and docstrings. "
             "Words that several kinds share, such as those for numbers, count for the one that they were written for.",
-            "What was made general for the sake of a kind, such as rows without a label for `gradual`, names no kind and "
-            "is not counted.",
+            "What was made general for the sake of a kind, such as rows without a label for `gradual`, names no kind "
+            "and is not counted.",
         ),
     )
 
