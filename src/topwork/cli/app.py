@@ -99,7 +99,7 @@ Trunk = Annotated[
     typer.Option(
         metavar="NAME",
         help="Catalogue name, timm/NAME, hf/ORG/NAME, a folder; auto or auto:NAME,NAME tries several.",
-        show_default="efficientnet-lite0 for photos, all-minilm-l6-v2 for texts",
+        show_default="efficientnet-lite0 for photos, all-minilm-l6-v2 for texts, identity for numbers",
     ),
 ]
 BudgetOption = Annotated[

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import re
+from threading import Lock
 
 import numpy as np
 
@@ -19,6 +20,8 @@ __all__ = ["npy_of", "opened"]
 _NPY = b"\x93NUMPY"
 _BETWEEN = re.compile(r"[\s,;]+")
 _SHOWN = 40
+_HEADERS = Lock()
+"""NumPy parses headers as Python, which may fail where several threads do so at once (CPython's issue 106905)."""
 _MOST_BYTES = 32 * MOST_NUMBERS
 """Longer texts than this hold more numbers than are taken, or none."""
 
@@ -73,7 +76,8 @@ def _of_file(encoded: bytes) -> Array:
     try:
         version = np.lib.format.read_magic(stream)
         of_version = np.lib.format.read_array_header_1_0, np.lib.format.read_array_header_2_0
-        shape, _, kind = of_version[version[0] - 1](stream)
+        with _HEADERS:
+            shape, _, kind = of_version[version[0] - 1](stream)
         if kind.kind not in "biuf":
             raise DecodeError(
                 f"The file holds {kind}; expected numbers.", next_step="Save an array of floats."
