@@ -3,11 +3,39 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from topwork import __version__
+from topwork.cli.options import (
+    BudgetOption,
+    Bundle,
+    BundleEngine,
+    Data,
+    Device,
+    Engine,
+    EngineWord,
+    Event,
+    FormatWord,
+    Group,
+    Input,
+    Json,
+    LayoutOption,
+    LayoutWord,
+    LogWord,
+    Only,
+    ProofWord,
+    Quiet,
+    ReportWord,
+    Seed,
+    Settings,
+    Target,
+    Task,
+    Time,
+    Trunk,
+    path_of,
+)
 
 if TYPE_CHECKING:
     from topwork.verbs import FitOptions, Surroundings
@@ -34,89 +62,6 @@ for name, noun in (("data", data_app), ("trunks", trunks_app), ("bundle", bundle
     app.add_typer(noun, name=name)
 
 
-def _path(word: str) -> Path:
-    """Refuse the empty word that an unset variable of a shell leaves; as a path it would be this folder."""
-    if not word:
-        raise typer.BadParameter("it is empty; expected a path.")
-    return Path(word)
-
-
-LayoutWord = Literal["auto", "folders", "split-folders", "table"]
-EngineWord = Literal["auto", "openvino", "onnxruntime", "torch"]
-BundleEngineWord = Literal["auto", "openvino", "onnxruntime"]
-DeviceWord = Literal["auto", "cpu", "cuda"]
-ProofWord = Literal["none", "quick", "standard", "full"]
-LogWord = Literal["tensorboard", "mlflow"]
-FormatWord = Literal["text", "jsonl", "csv"]
-ReportWord = Literal["html", "md", "json"]
-
-Data = Annotated[
-    Path,
-    typer.Argument(
-        metavar="DATA",
-        parser=_path,
-        help="Class folders, split folders, a table (CSV, TSV, Parquet, JSONL), a zip of these, or a query (.sql).",
-    ),
-]
-Bundle = Annotated[
-    Path, typer.Argument(metavar="BUNDLE", parser=_path, help="A .topwork file, as a fit writes it.")
-]
-Json = Annotated[bool, typer.Option("--json", help="End standard output with one JSON object.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show results alone, no progress.")]
-Task = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="NAME",
-        help="What the targets are: classification, multilabel, ordinal, regression, survival; of one TARGET=NAME.",
-        show_default="classification",
-    ),
-]
-Only = Annotated[
-    list[str] | None,
-    typer.Option(metavar="TARGET", help="Answer for this target alone; may be given several times."),
-]
-Seed = Annotated[
-    int, typer.Option(metavar="N", min=0, help="Of splits and all else that is drawn at random.")
-]
-Input = Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of a table that names the files.")]
-Target = Annotated[
-    list[str] | None, typer.Option(metavar="COLUMN", help="Column to predict; may be given several times.")
-]
-Event = Annotated[
-    str | None,
-    typer.Option(metavar="COLUMN", help="Column that says whether the event happened, of times to survive."),
-]
-Group = Annotated[
-    str | None,
-    typer.Option(metavar="COLUMN", help="Column whose rows stay on one side, such as a patient."),
-]
-Time = Annotated[
-    str | None, typer.Option(metavar="COLUMN", help="Column to split by time; the last rows are the test.")
-]
-LayoutOption = Annotated[LayoutWord, typer.Option("--layout", help="What the data are.")]
-Trunk = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="Catalogue name, timm/NAME, hf/ORG/NAME, a folder; auto or auto:NAME,NAME tries several.",
-        show_default="efficientnet-lite0 for photos, all-minilm-l6-v2 for texts, identity for numbers",
-    ),
-]
-BudgetOption = Annotated[
-    str,
-    typer.Option(
-        "--budget", metavar="TIME", help="Longest time for fitting, such as 90s or 1h; none for no limit."
-    ),
-]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option(metavar="NAME=VALUE", help="A setting of the recipe; may be given several times."),
-]
-Engine = Annotated[EngineWord, typer.Option(help="What runs the network.")]
-Device = Annotated[DeviceWord, typer.Option(help="Where to compute; cuda trains on the GPU too.")]
-BundleEngine = Annotated[BundleEngineWord, typer.Option("--engine", help="What runs the network.")]
-
-
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"topwork {__version__}")
@@ -138,7 +83,9 @@ def fit(
     data: Data,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", parser=_path, help="Bundle to write; by default the data's name here."),
+        typer.Option(
+            metavar="FILE", parser=path_of, help="Bundle to write; by default the data's name here."
+        ),
     ] = None,
     trunk: Trunk = None,
     recipe: Annotated[str, typer.Option(metavar="NAME", help="How it is fitted.")] = "ladder",
@@ -172,7 +119,7 @@ def fit(
     golden: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", parser=_path, help="Inputs for golden examples, in place of training data."
+            metavar="FOLDER", parser=path_of, help="Inputs for golden examples, in place of training data."
         ),
     ] = None,
     proof: Annotated[
@@ -189,12 +136,14 @@ def fit(
     onward: Annotated[
         Path | None,
         typer.Option(
-            "--from", metavar="BUNDLE", parser=_path, help="Go on from a bundle, in place of a trunk."
+            "--from", metavar="BUNDLE", parser=path_of, help="Go on from a bundle, in place of a trunk."
         ),
     ] = None,
     labels: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", parser=_path, help="Corrected labels: the edited .labels.csv of a fit."),
+        typer.Option(
+            metavar="FILE", parser=path_of, help="Corrected labels: the edited .labels.csv of a fit."
+        ),
     ] = None,
     adapter_only: Annotated[
         bool,
@@ -285,7 +234,7 @@ def lr_find(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", parser=_path, help="Page with the curve; by default the data's name here."
+            metavar="FILE", parser=path_of, help="Page with the curve; by default the data's name here."
         ),
     ] = None,
     trunk: Trunk = None,
@@ -329,7 +278,7 @@ def evaluate(
     data: Data,
     report: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", parser=_path, help="Where to write the report: .html, .md or .json."),
+        typer.Option(metavar="FILE", parser=path_of, help="Where to write the report: .html, .md or .json."),
     ] = None,
     input: Input = None,  # noqa: A002 - the option's name
     target: Target = None,
@@ -459,7 +408,7 @@ def bundle_report(
 def bundle_keep(
     context: typer.Context,
     bundle: Bundle,
-    out: Annotated[Path, typer.Argument(metavar="OUT", parser=_path, help="Bundle to write.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", parser=path_of, help="Bundle to write.")],
     only: Annotated[
         list[str], typer.Option(metavar="TARGET", help="Target to keep; may be given several times.")
     ],
@@ -475,8 +424,8 @@ def bundle_keep(
 @bundle_app.command("compare", epilog="Example:  topwork bundle compare old.topwork new.topwork photos/")
 def bundle_compare(
     context: typer.Context,
-    a: Annotated[Path, typer.Argument(metavar="A", parser=_path, help="A .topwork file.")],
-    b: Annotated[Path, typer.Argument(metavar="B", parser=_path, help="Another one.")],
+    a: Annotated[Path, typer.Argument(metavar="A", parser=path_of, help="A .topwork file.")],
+    b: Annotated[Path, typer.Argument(metavar="B", parser=path_of, help="Another one.")],
     data: Data,
     input: Input = None,  # noqa: A002 - the option's name
     target: Target = None,
