@@ -89,3 +89,12 @@ def test_a_ratio_that_the_rows_do_not_bound_is_not_told() -> None:
         found = hazard_ratio(rows, marked)
         assert np.isnan(found.value)
         assert (found.low, found.high) == (0, np.inf)
+
+
+def test_a_group_without_an_event_yet_is_not_sure_to_have_none() -> None:
+    """Of 13 rows that were looked at for so long none had the event: 75 % without it would do that once in forty."""
+    found = survival(np.array([[float(time), 0.0] for time in range(1, 14)] + [[20.0, 1.0]]))
+    early = found.at(1.0)
+    assert (early.value, early.high) == (1.0, 1.0)
+    assert early.low**14 == pytest.approx(0.025)
+    assert found.at(13.0).low ** 2 == pytest.approx(0.025)

@@ -21,28 +21,39 @@ _MOST_STEPS = 60
 _SETTLED = 1e-9
 _LONGEST_STEP = 2.0
 _STEP = 1e-4
+_OUTSIDE = 0.025
+"""Of either side of a 95 % interval."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Survival:
     """Share of a group without the event after each time at which one had it, with its 95 % interval; ``[g]`` each.
 
-    ``last`` is the latest time of any row: nothing is known beyond it.
+    ``followed`` are the times of all rows, ascending: nothing is known beyond the latest.
     """
 
     times: Array
     shares: Array
     low: Array
     high: Array
-    last: float
+    followed: Array
+
+    @property
+    def last(self) -> float:
+        """Return the latest time of any row, 0 without rows."""
+        return float(self.followed[-1]) if len(self.followed) else 0.0
 
     def at(self, time: float) -> Estimate:
-        """Return the share at a time; NaN where nobody was looked at for so long."""
+        """Return the share at a time; NaN where nobody was looked at for so long.
+
+        Before the first event the interval is Clopper and Pearson's, over the rows that were looked at for so long.
+        """
         if not time <= self.last:
             return Estimate(nan, 0.0, 1.0)
         i = int(np.searchsorted(self.times, time, side="right")) - 1
         if i < 0:
-            return Estimate(1.0, 1.0, 1.0)
+            n = len(self.followed) - int(np.searchsorted(self.followed, time))
+            return Estimate(1.0, _OUTSIDE ** (1 / n), 1.0)
         return Estimate(float(self.shares[i]), float(self.low[i]), float(self.high[i]))
 
 
@@ -61,8 +72,7 @@ def survival(truth: Array) -> Survival:
     low, high = shares ** np.exp(np.minimum(half, 700)), np.where(left, shares, 0.5) ** np.exp(-half)
     if len(times) and not left[-1]:
         low[-1], high[-1] = 0.0, high[-2] if len(times) > 1 else 1.0
-    known = truth[known_rows(truth), 0]
-    return Survival(times, shares, low, high, float(known.max()) if len(known) else 0.0)
+    return Survival(times, shares, low, high, np.sort(truth[known_rows(truth), 0]))
 
 
 def _table(truth: Array) -> tuple[Array, Array, Array]:
