@@ -22,10 +22,10 @@ demo: install
 	$(BIN)/topwork fit demo/chess --out demo/chess.topwork --budget 2m
 
 test: install check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 test-slow: install
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n 2 -m slow
 
 check: install
 	$(BIN)/ruff check .

@@ -37,10 +37,10 @@ def told() -> Mapping[str, Any]:
 
 @pytest.mark.parametrize("what", ["ladder", "scratch", "in parts"])
 def test_training_there_gives_what_training_here_gives(told: Mapping[str, Any], what: str) -> None:
-    """Folding differs: there it is torch's own convolution that computes."""
+    """Folding and rounding differ: there torch's own convolution computes, and no fused optimiser steps."""
     here, there = told[what]["rungs"]
     assert here == there
-    assert told[what]["difference"] < 1e-6
+    assert told[what]["difference"] < 1e-5
 
 
 def test_a_plan_says_where(told: Mapping[str, Any]) -> None:
