@@ -12,6 +12,9 @@ from topwork.training.probe import Axes, quiet_blas, strengths
 
 __all__ = ["PROBE", "ProbeRecipe", "ProbeSettings"]
 
+_GRACE = 0.1
+"""Of the time that reading took, what the search for C may take beyond a budget that is used up."""
+
 
 @dataclass(frozen=True, slots=True)
 class ProbeSettings:
@@ -75,7 +78,13 @@ def fit_goal(
 def choose(
     axes: Axes, goal: Goal, folds: tuple[Fold, ...], job: FitJob, settings: ProbeSettings
 ) -> tuple[Array, float, bool]:
-    """Walk from strong to weak regularisation while the held-out loss falls; stop when the budget ends."""
+    """Walk from strong to weak regularisation while the held-out loss falls; stop when the budget ends.
+
+    Where reading alone has used it up, the walk may take a little longer still: a model that waited for its features
+    for minutes should not be a poor one for want of seconds.
+    """
+    over_s = job.budget.remaining_s()
+    limit_s = 0.0 if over_s > 0 else over_s - _GRACE * job.afterwards.n_rows * (job.afterwards.row_s or 0.0)
     best_loss, best_scores, best_strength = np.inf, np.full((len(axes), goal.n_outputs), np.nan), 0.0
     solver, start, failures = solver_of(goal.link), None, 0
     for strength in strengths(len(axes)):
@@ -85,7 +94,7 @@ def choose(
             best_loss, best_scores, best_strength, failures = loss, scores, strength, 0
         else:
             failures += 1
-        if job.budget.remaining_s() <= 0:
+        if job.budget.remaining_s() <= limit_s:
             return best_scores, best_strength, True
         if failures >= settings.patience:
             break
