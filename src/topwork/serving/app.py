@@ -11,10 +11,10 @@ import unicodedata
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from topwork.errors import UsageError
-from topwork.serving import openapi
+from topwork.errors import MissingExtraError, UsageError
+from topwork.serving import inference, openapi, sagemaker
 from topwork.serving.gate import ByteBudget
-from topwork.serving.hosting import Hosted
+from topwork.serving.hosting import Hosted, Models
 from topwork.serving.limits import Limits
 from topwork.serving.messages import (
     Receive,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from topwork.contracts import Json, Servable
+    from topwork.serving.metrics import Metrics, Seen
 
 __all__ = ["Application", "application"]
 
@@ -60,6 +61,7 @@ class Application:
                 next_step="Rename a bundle's file: the model is called as the file without its suffix.",
             )
         self._budget = ByteBudget(limits.max_buffered_bytes)
+        self._metrics = _metrics(self, self._budget)
         self._pages = {name: page(name) for name in ("index", "docs")}
         self._openapi = json_response(openapi.document([one.servable for one in hosted], limits))
         explained = (
@@ -73,11 +75,14 @@ class Application:
             Route("GET", "/v1/models", self._list),
             Route("GET", "/v1/models/{name}", self._about),
             Route("POST", "/v1/models/{name}/predict", self._predict),
-            Route("GET", "/livez", self._livez),
-            Route("GET", "/readyz", self._readyz),
-            Route("GET", "/openapi.json", self._describe),
-            Route("GET", "/docs", self._docs),
-            Route("GET", "/", self._index),
+            Route("GET", "/livez", self._livez, "open"),
+            Route("GET", "/readyz", self._readyz, "open"),
+            *self._metrics.routes(),
+            *inference.routes(self, self._budget),
+            *sagemaker.routes(self, self._budget),
+            Route("GET", "/openapi.json", self._describe, "open"),
+            Route("GET", "/docs", self._docs, "open"),
+            Route("GET", "/", self._index, "open"),
         )
 
     # --- its life ---------------------------------------------------------------------------------
@@ -130,29 +135,60 @@ class Application:
         await send_message({"type": "lifespan.shutdown.complete"})
 
     async def _exchange(self, request: Request, send_message: Send) -> None:
-        try:
-            with request.cleanup:
-                await send(request, await self._respond(request), send_message)
-        except ClientGone:
-            return
+        with self._metrics.watching() as seen:
+            try:
+                with request.cleanup:
+                    response = await self._respond(request, seen)
+                    await send(request, response, send_message)
+                    seen.status = str(response.status)
+            except ClientGone:
+                return
 
-    async def _respond(self, request: Request) -> Response:
+    async def _respond(self, request: Request, seen: Seen) -> Response:
         try:
             route, arguments = match(self.routes, request)
+            seen.method, seen.route = route.method, route.path
             return await route.handler(request, *arguments)
         except ClientGone:
             raise
         except Exception as error:
             refusal = told(error)
+            seen.refused = refusal.code
+            if inference.owns(request):
+                return inference.refused(refusal)
             return json_response(refusal.body(), status=refusal.status, headers=refusal.headers)
+
+    # --- its models, as protocols see them -----------------------------------------------------------
+
+    def named(self, name: str | None) -> Hosted:
+        """Return the model called so; the first one without a name.
+
+        Raises
+        ------
+        Refusal
+            404: there is none.
+        """
+        if name is None:
+            return next(iter(self.models.values()))
+        if name not in self.models:
+            raise Refusal(
+                "not_found",
+                f"There is no model {name[:200]!r}.",
+                next_step=f"Models here: {', '.join(self.models)}.",
+            )
+        return self.models[name]
+
+    def every(self) -> Sequence[Hosted]:
+        """Return all models."""
+        return tuple(self.models.values())
 
     # --- handlers ---------------------------------------------------------------------------------
 
     async def _predict(self, request: Request, name: str | None = None) -> Response:
-        return await predict(self._model(name), request, self._budget)
+        return await predict(self.named(name), request, self._budget)
 
     async def _explain(self, request: Request, name: str | None = None) -> Response:
-        hosted = self._model(name)
+        hosted = self.named(name)
         if hosted.servable.explanation_schema is None:
             raise Refusal(
                 "not_found",
@@ -165,7 +201,7 @@ class Application:
         return json_response({"models": [_summary(hosted) for hosted in self.models.values()]})
 
     async def _about(self, _: Request, name: str) -> Response:
-        hosted = self._model(name)
+        hosted = self.named(name)
         servable = hosted.servable
         return json_response(
             {
@@ -194,20 +230,20 @@ class Application:
     async def _index(self, _: Request) -> Response:
         return self._pages["index"]
 
-    def _model(self, name: str | None) -> Hosted:
-        if name is None:
-            return next(iter(self.models.values()))
-        if name not in self.models:
-            raise Refusal(
-                "not_found",
-                f"There is no model {name[:200]!r}.",
-                next_step=f"Models here: {', '.join(self.models)}.",
-            )
-        return self.models[name]
-
 
 def _summary(hosted: Hosted) -> dict[str, Json]:
     return {"name": hosted.servable.name, "state": hosted.state}
+
+
+def _metrics(models: Models, budget: ByteBudget) -> Metrics:
+    try:
+        from topwork.serving.metrics import Metrics
+    except ImportError as error:
+        raise MissingExtraError(
+            f"Serving needs the package {error.name!r}, which is not installed.",
+            next_step="Install topwork with its extra serve.",
+        ) from error
+    return Metrics(models, budget)
 
 
 def application(servable: Servable, limits: Limits | None = None) -> Application:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from topwork.errors import TopworkError
 from topwork.serving.answers import answered, error_line, line, predictions
-from topwork.serving.bodies import Reader, reader_for
+from topwork.serving.bodies import Input, Reader, reader_for
 from topwork.serving.messages import Request, Response, cancelled_when_gone, json_response
 from topwork.serving.refusals import Refusal
 from topwork.serving.work import Batch, Job
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from topwork.serving.gate import ByteBudget
     from topwork.serving.hosting import Hosted
 
-__all__ = ["EXPLANATIONS", "PREDICTIONS", "STREAM_TYPE", "Question", "predict"]
+    Given = Callable[[], tuple[Input, ...]]
+
+__all__ = ["EXPLANATIONS", "PREDICTIONS", "STREAM_TYPE", "Question", "answers", "predict", "told"]
 
 STREAM_TYPE = "application/x-ndjson"
 LOG = logging.getLogger("topwork.serving")
@@ -58,14 +60,9 @@ async def predict(
     """
     hosted.require_ready()
     hosted.gate.check()
-    reader = _reader(hosted, request)
-    content = await _read(hosted, request, reader, budget)
-    request.cleanup.enter_context(cancelled_when_gone(request.body))
-    until = asyncio.get_running_loop().time() + hosted.limits.deadline_s
     streams = STREAM_TYPE in request.headers.get("accept", "")
-    job = await _begin(
-        hosted, request, partial(_produce, hosted, question, reader, content), until=until, eager=streams
-    )
+    inputs = await _given(hosted, request, budget, _reader(hosted, request))
+    job, until = await _asked(hosted, request, partial(_produce, hosted, question, inputs), eager=streams)
     first = await _next(job, until)
     if first.error is not None and not first.answers:
         raise told(first.error)
@@ -74,6 +71,34 @@ async def predict(
     if first.error is not None:
         raise told(first.error)
     return json_response({"model": hosted.servable.name, question.answers: predictions(first.answers)})
+
+
+async def answers(
+    hosted: Hosted, request: Request, budget: ByteBudget, *, reader: Reader
+) -> tuple[Answer, ...]:
+    """Return the complete answers to one request, for a protocol that knows no streams.
+
+    Raises
+    ------
+    Refusal
+        It cannot be answered, or the model answers in pieces.
+    ClientGone
+        Nobody waits for the answer any more.
+    """
+    hosted.require_ready()
+    hosted.gate.check()
+    inputs = await _given(hosted, request, budget, reader)
+    job, until = await _asked(hosted, request, partial(_produce, hosted, PREDICTIONS, inputs), eager=False)
+    batch = await _next(job, until)
+    if batch.error is not None:
+        raise told(batch.error)
+    if not batch.finished:
+        raise Refusal(
+            "bad_request",
+            f"{hosted.servable.name} answers in pieces, which this protocol cannot carry.",
+            next_step="Use POST /predict.",
+        )
+    return batch.answers
 
 
 def _reader(hosted: Hosted, request: Request) -> Reader:
@@ -85,16 +110,27 @@ def _reader(hosted: Hosted, request: Request) -> Reader:
     )
 
 
-async def _read(hosted: Hosted, request: Request, reader: Reader, budget: ByteBudget) -> bytes:
+async def _given(hosted: Hosted, request: Request, budget: ByteBudget, reader: Reader) -> Given:
     def reserve(n_bytes: int) -> None:
         budget.take(n_bytes)
         request.cleanup.callback(budget.give_back, n_bytes)
 
-    return await request.body.read(reader.max_bytes, timeout_s=hosted.limits.body_timeout_s, reserve=reserve)
+    timeout_s = hosted.limits.body_timeout_s
+    content = await request.body.read(reader.max_bytes, timeout_s=timeout_s, reserve=reserve)
+    return partial(reader.read, content)
 
 
-def _produce(hosted: Hosted, question: Question, reader: Reader, content: bytes) -> Iterator[Answer]:
-    return answered(hosted.servable, partial(question.ask, hosted.servable), reader.read(content))
+def _produce(hosted: Hosted, question: Question, given: Given) -> Iterator[Answer]:
+    return answered(hosted.servable, partial(question.ask, hosted.servable), given())
+
+
+async def _asked(
+    hosted: Hosted, request: Request, produce: partial[Iterator[Answer]], *, eager: bool
+) -> tuple[Job, float]:
+    """Put the work in line; return it with its deadline, which begins when the body is there."""
+    request.cleanup.enter_context(cancelled_when_gone(request.body))
+    until = asyncio.get_running_loop().time() + hosted.limits.deadline_s
+    return await _begin(hosted, request, produce, until=until, eager=eager), until
 
 
 async def _begin(

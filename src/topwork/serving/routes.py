@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from topwork.serving.messages import Request, Response
 from topwork.serving.refusals import Refusal
@@ -17,11 +17,12 @@ Handler: TypeAlias = Callable[..., Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A method and a path; a segment in braces stands for any text but nothing."""
+    """A method and a path; a segment in braces stands for any text but nothing. ``scope`` is who may use it."""
 
     method: str
     path: str
     handler: Handler
+    scope: Literal["open", "predict", "admin"] = "predict"
 
     def arguments(self, segments: Sequence[str]) -> tuple[str, ...] | None:
         """Return what stands for the braces, or None where the path is another one."""
