@@ -221,12 +221,13 @@ def test_head_answers_like_get_without_a_body() -> None:
     paths = [route.path for route in application(FakeServable()).routes if route.method == "GET"]
     visited = 0
     for path in paths:
-        path = path.replace("{name}", "chess")
+        path = path.replace("{name}", "chess").replace("{version}", "1")
         head, full = get(path, method="HEAD"), get(path)
         assert (head.status_code, head.content) == (200, b"")
-        assert head.headers["content-length"] == str(len(full.content))
+        # What the metrics say is not twice the same.
+        assert path == "/metrics" or head.headers["content-length"] == str(len(full.content))
         visited += 1
-    assert visited == 7
+    assert visited == 16
 
 
 def test_every_response_forbids_sniffing_and_no_origin_is_let_in() -> None:

@@ -84,7 +84,7 @@ def test_the_check_itself_tells_right_from_wrong() -> None:
     assert not any(fits(one, schema, {}) for one in wrong)
 
 
-@pytest.mark.parametrize(("wire", "n_routes"), [(PICTURE, 9), (TEXT, 11)])
+@pytest.mark.parametrize(("wire", "n_routes"), [(PICTURE, 21), (TEXT, 23)])
 def test_it_describes_every_route_and_no_other(wire: Wire, n_routes: int) -> None:
     described = {
         (method.upper(), path)
@@ -113,7 +113,25 @@ def test_operations_have_names_of_their_own() -> None:
     operations = [
         node["operationId"] for node in walk(api()) if isinstance(node, dict) and "operationId" in node
     ]
-    assert len(operations) == len(set(operations)) == 9
+    assert len(operations) == len(set(operations)) == 21
+
+
+def test_models_that_take_different_inputs_have_paths_of_their_own() -> None:
+    alike = set(api("a", "b")["paths"])
+    assert "/v1/models/{name}/predict" in alike
+    servables = [FakeServable("a/b"), FakeServable("c", TEXT)]
+    paths = json.loads(json.dumps(document(servables, Limits())))["paths"]
+    own = {"/v1/models/a%2Fb/predict", "/v1/models/c/predict", "/v1/models/{name}/explain"}
+    assert own <= set(paths)
+    assert {"/v2/models/c/infer", "/v2/models/c/versions/{version}/infer"} <= set(paths)
+    assert not {"/v1/models/{name}/predict", "/v2/models/{name}/infer"} & set(paths)
+    body = paths["/v1/models/c/predict"]["post"]["requestBody"]["content"]
+    assert "image/jpeg" not in body
+    assert "text/plain" in body
+    operations = [
+        node["operationId"] for node in walk(paths) if isinstance(node, dict) and "operationId" in node
+    ]
+    assert len(operations) == len(set(operations)) == 25
 
 
 def test_it_says_what_the_wire_says() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from topwork.contracts import Answer
+from topwork.contracts import Answer, Json
 from topwork.serving.outputs import Output, outputs_of, tensor_of, values_of
 from topwork.serving.refusals import Refusal
 
@@ -27,7 +27,7 @@ SCHEMA: dict[str, Any] = {
         "perhaps": {"type": "string"},
     },
 }
-ANSWER = {"label": "ä", "sure": True, "n": 3, "score": 2, "table": {"a": 0.5}, "bound": None}
+ANSWER: dict[str, Json] = {"label": "ä", "sure": True, "n": 3, "score": 2, "table": {"a": 0.5}, "bound": None}
 
 
 def test_what_is_always_a_single_value_is_an_output() -> None:
@@ -41,15 +41,10 @@ def test_what_is_always_a_single_value_is_an_output() -> None:
 
 
 def test_names_of_several_targets_are_joined() -> None:
-    value = {"type": "object", "required": ["value"], "properties": {"value": {"type": "number"}}}
-    several = {
-        "type": "object",
-        "properties": {"age": value, "answer": {"type": "string"}, "a.b": {"type": "string"}, "a": {}},
-        "required": ["age", "answer", "a.b", "a"],
-    }
-    inner = {"type": "object", "required": ["b"], "properties": {"b": {"type": "number"}}}
-    several["properties"]["a"] = inner  # type: ignore[index]
-    found = outputs_of(several)
+    value: Json = {"type": "object", "required": ["value"], "properties": {"value": {"type": "number"}}}
+    inner: Json = {"type": "object", "required": ["b"], "properties": {"b": {"type": "number"}}}
+    targets = {"age": value, "answer": {"type": "string"}, "a.b": {"type": "string"}, "a": inner}
+    found = outputs_of({"type": "object", "properties": targets, "required": list(targets)})
     # The whole answer keeps its name, and of two that would be called a.b the first one has it.
     assert found == (
         Output("answer", "BYTES", ()),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -195,9 +195,10 @@ def test_a_header_that_cannot_be_is_refused(length: str) -> None:
 @given(st.sampled_from(NUMERIC), st.data())
 def test_numbers_arrive_as_they_were_sent(datatype: str, data: st.DataObject) -> None:
     low, high = bounds_of(datatype)
-    width = {"FP16": 16, "FP32": 32, "FP64": 64}.get(datatype)
-    number = st.floats(low, high, width=width) if width else st.integers(int(low), int(high))  # type: ignore[call-overload]
-    values = data.draw(st.lists(number, min_size=1, max_size=5))
+    widths: dict[str, Literal[16, 32, 64]] = {"FP16": 16, "FP32": 32, "FP64": 64}
+    whole = st.integers(int(low), int(high))
+    number = st.floats(low, high, width=widths[datatype]) if datatype in widths else whole
+    values: list[float] = data.draw(st.lists(number, min_size=1, max_size=5))
     packed = struct.pack(f"<{len(values)}{CODES[datatype]}", *values)
     in_json = read({"inputs": [tensor(datatype=datatype, shape=[len(values)], data=values)]}).inputs[0]
     binary = read({"inputs": [behind(datatype, [len(values)], len(packed))]}, packed).inputs[0]

@@ -153,7 +153,7 @@ def _found(value: object, wire: Wire) -> list[Any]:
     for index, one in enumerate(found):
         if not isinstance(one, kind):
             raise Refusal("bad_input", f"Input {index} must be {words}, got {kind_of(one)}.", next_step=step)
-        if kind is list:
+        if isinstance(one, list):
             _check_numbers(one, f"Input {index}", step)
     return found
 

@@ -210,7 +210,7 @@ def _contents(servables: Sequence[Servable], limits: Limits) -> Object:
     raw: Object = {}
     for servable in servables:
         for media_type in (*servable.wire.media_types, "application/octet-stream"):
-            raw[media_type] = {"schema": _TEXT if media_type.startswith("text/") else _BYTES}
+            raw[media_type] = {"schema": _TEXT if media_type == "text/plain" else _BYTES}
     encodings = {servable.wire.in_json: servable.wire for servable in servables}
     return {
         "multipart/form-data": {"schema": _form_schema(limits)},

@@ -271,11 +271,10 @@ def _values(values: list[Any], datatype: str, what: str) -> list[Any]:
     for index, value in enumerate(values):
         if type(value) not in kinds:
             raise _bad(f"Value {index} of {what} is {kind_of(value)}; the datatype says {datatype}.")
-    if datatype in CODES:
-        try:
-            struct.pack(f"<{len(values)}{CODES[datatype]}", *values)
-        except (struct.error, OverflowError):
-            raise _bad(f"A number of {what} does not fit into {datatype}.") from None
+    if datatype in NUMERIC:
+        low, high = bounds_of(datatype)
+        if not all(low <= value <= high for value in values):
+            raise _bad(f"A number of {what} does not fit into {datatype}: it goes from {low:g} to {high:g}.")
     return values
 
 

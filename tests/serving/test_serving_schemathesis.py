@@ -1,0 +1,118 @@
+"""Schemathesis finds nothing: what the description allows is accepted, what it forbids is not.
+
+It is run as a user runs it, against a server process.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TESTS = Path(__file__).resolve().parents[1]
+RUN = "import sys; from schemathesis.cli import schemathesis; sys.argv[0] = 'schemathesis'; schemathesis()"
+SERVER = """
+import sys
+from dataclasses import replace
+from fake_servable import PICTURE, TEXT, FakeServable
+from topwork.contracts import Wire
+from topwork.serving.app import Application
+from topwork.serving.hosting import Hosted
+from topwork.serving.limits import Limits
+from topwork.serving.server import run
+wires = {
+    "picture": PICTURE,
+    "text": replace(TEXT, max_bytes=1 << 20),
+    "numbers": Wire("numbers", ("text/csv",), "textarea", 1 << 20, "vector"),
+}
+limits = Limits(max_inputs=int(sys.argv[1]), max_waiting=1000)
+hosted = [Hosted(FakeServable(name, wires[name]), limits) for name in sys.argv[2:]]
+run(Application(hosted, limits), port=0, on_ready=lambda url: print(url, flush=True))
+"""
+MANY = 64
+"""Inputs of a request, where forms are sent: their parts must not exceed it, which no schema can say of them all."""
+
+FEW = 3
+"""Where the description has one alternative for each number of inputs."""
+
+
+@contextmanager
+def serving(*names: str, max_inputs: int) -> Iterator[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVER, str(max_inputs), *names],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])},
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def schemathesis(url: str, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    fixed = ("--checks", "all", "--phases", "examples,coverage,fuzzing", "--generation-deterministic")
+    silent = ("--no-color", "--continue-on-failure")
+    command = [sys.executable, "-c", RUN, "run", f"{url}/openapi.json", *fixed, *silent, *options]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("names", "n_operations"),
+    [(["picture"], 19), (["text"], 21), (["numbers"], 19), (["text", "numbers", "picture"], 23)],
+)
+def test_it_finds_nothing(names: list[str], n_operations: int, tmp_path: Path) -> None:
+    with serving(*names, max_inputs=MANY) as url:
+        done = schemathesis(url, tmp_path, "--max-examples", "30", "--exclude-path-regex", "/v2/.*infer")
+    assert done.returncode == 0, done.stdout
+    assert f"Tested: {n_operations}\n" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["picture", "text", "numbers"])
+def test_it_finds_nothing_in_tensors(name: str, tmp_path: Path) -> None:
+    # That data has as many values as its shape of two dimensions says, no JSON Schema can tell.
+    unsaid = ("--exclude-checks", "positive_data_acceptance") if name == "numbers" else ()
+    with serving(name, max_inputs=FEW) as url:
+        options = ("--max-examples", "30", "--include-path-regex", "/v2/.*infer", *unsaid)
+        done = schemathesis(url, tmp_path, *options)
+    assert done.returncode == 0, done.stdout
+    assert "Tested: 2\n" in done.stdout
+
+
+def test_it_would_find_something(tmp_path: Path) -> None:
+    """Ask only for a status that nothing has: were the tool or its options broken, it would say that all is well."""
+    with serving("text", max_inputs=FEW) as url:
+        (tmp_path / "schemathesis.toml").write_text(
+            "[checks.positive_data_acceptance]\nexpected-statuses = [299]\n"
+        )
+        done = schemathesis(url, tmp_path, "--max-examples", "1", "--include-path", "/livez")
+    assert done.returncode == 1, done.stdout
+    assert "Schema-valid request rejected" in done.stdout
+
+
+def test_it_finds_nothing_at_a_glance(tmp_path: Path) -> None:
+    with serving("text", max_inputs=FEW) as url:
+        options = (
+            "--max-examples",
+            "5",
+            "--include-path",
+            "/predict",
+            "--include-path",
+            "/v2/models/{name}/infer",
+        )
+        done = schemathesis(url, tmp_path, *options)
+    assert done.returncode == 0, done.stdout
+    assert "Tested: 2\n" in done.stdout
