@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 
 from topwork.serving.durations import Durations
 from topwork.serving.refusals import Refusal
@@ -58,15 +59,14 @@ class Gate:
             The line is full.
         """
         self.check()
-        clock = asyncio.get_running_loop().time
-        began = clock()
+        began = time.perf_counter()
         self.n_waiting += 1
         try:
             await self._places.acquire()
         finally:
             self.n_waiting -= 1
         self.n_inside += 1
-        self.waited.add(clock() - began)
+        self.waited.add(time.perf_counter() - began)
 
     def leave(self, service_s: float) -> None:
         """Give a place back after ``service_s`` seconds of work."""

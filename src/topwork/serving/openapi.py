@@ -57,8 +57,10 @@ _EXPLAIN = _Words(
     "Explanations",
     "ExplanationLine",
 )
-_TEXT: Object = {"type": "string", "minLength": 1}
-_BYTES: Object = {**_TEXT, "format": "binary"}
+_TEXT: Object = {"minLength": 1}
+_BYTES: Object = {"type": "string", "format": "binary", "minLength": 1}
+"""One input as the body itself; whatever stands in a body of text is text, so that has no type."""
+
 ABOUT_ERRORS = (404, 500)
 PREDICT_ERRORS = tuple(MEANINGS)
 
@@ -210,7 +212,7 @@ def _contents(servables: Sequence[Servable], limits: Limits) -> Object:
     raw: Object = {}
     for servable in servables:
         for media_type in (*servable.wire.media_types, "application/octet-stream"):
-            raw[media_type] = {"schema": _TEXT if media_type == "text/plain" else _BYTES}
+            raw[media_type] = {"schema": _TEXT if media_type.startswith("text/") else _BYTES}
     encodings = {servable.wire.in_json: servable.wire for servable in servables}
     return {
         "multipart/form-data": {"schema": _form_schema(limits)},
