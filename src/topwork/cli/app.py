@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from topwork import __version__
+from topwork.cli.keys import keys_app
 from topwork.cli.options import (
     BudgetOption,
     Bundle,
@@ -60,6 +62,7 @@ bundle_app = typer.Typer(help="Look into bundles.", **_STYLE)
 cache_app = typer.Typer(help="The cache of weights and features.", **_STYLE)
 for name, noun in (("data", data_app), ("trunks", trunks_app), ("bundle", bundle_app), ("cache", cache_app)):
     app.add_typer(noun, name=name)
+app.add_typer(keys_app, name="keys", **_STYLE)
 
 
 def _version(wanted: bool) -> None:
@@ -330,14 +333,33 @@ def serve(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(metavar="PORT", help="0 takes a free one.")] = 8000,
     only: Only = None,
+    keys: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            parser=path_of,
+            help="File of API keys; see topwork keys.",
+            show_default="none here, the user's own on another address",
+        ),
+    ] = None,
+    no_keys: Annotated[
+        bool, typer.Option("--no-keys", help="Ask for no keys, whoever can reach the address.")
+    ] = False,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ORIGIN", help="Origin whose pages may ask; may be given several times."),
+    ] = None,
     engine: BundleEngine = "auto",
 ) -> None:
     """Serve a bundle: an HTTP API and a page to try it."""
     from topwork import verbs
     from topwork.cli.output import show_server
+    from topwork.serving.access import Access, keys_for
 
+    access = Access(keys, no_keys, tuple(allow_origin or ()))
+    show = partial(show_server, keys=keys_for(access, host))
     around = _around(context, engine)
-    verbs.serve(bundle, host, port=port, only=only or (), on_ready=show_server, around=around)
+    verbs.serve(bundle, host, port=port, only=only or (), access=access, on_ready=show, around=around)
 
 
 @app.command()

@@ -1,13 +1,15 @@
 """uvicorn, held tighter: headers must arrive in time and within bounds, and a signal drains without dying.
 
 The only module that imports uvicorn, so import it inside a function. uvicorn bounds how long an idle
-connection is kept, but not how long a client may take over its headers, nor how many it sends.
+connection is kept, but not how long a client may take over its headers, nor how many it sends; and it counts
+connections only when a request comes, so that idle ones could take every file handle.
 """
 
 from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 from uvicorn.config import HTTP_PROTOCOLS
 from uvicorn.importer import import_from_string
+
+from topwork.serving.messages import SURPLUS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,18 +32,33 @@ SLOW = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\
 LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
-def guarded(protocol: type[Any], header_timeout_s: float) -> type[asyncio.Protocol]:
-    """Return uvicorn's ``protocol`` with a bound on the time and size of what is no request yet."""
+SURPLUS_CONNECTIONS = 64
+"""Connections over the limit on which a client is still told so; further ones are closed at once."""
+GOODBYE_S = 30.0
+"""How long a client may leave its last answer unread before its connection is cut."""
+
+
+def guarded(
+    protocol: type[Any], header_timeout_s: float, *, max_connections: int = sys.maxsize, goodbye_s: float = GOODBYE_S
+) -> type[asyncio.Protocol]:
+    """Return uvicorn's ``protocol`` with bounds on connections and on the time and size of what is no request yet."""
 
     class Guarded(protocol):  # type: ignore[misc]
         """Runs a timer whenever bytes are awaited that belong to no request under way."""
 
         _timer: asyncio.TimerHandle | None = None
+        _cut: asyncio.TimerHandle | None = None
         _n_stray = 0
 
         def connection_made(self, transport: asyncio.Transport) -> None:
             super().connection_made(transport)
-            self._arm()
+            surplus = len(self.connections) - max_connections
+            if surplus > 0:
+                self.app_state = {**self.app_state, SURPLUS: True}
+            if surplus > SURPLUS_CONNECTIONS:
+                transport.abort()
+            else:
+                self._arm()
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
@@ -54,6 +73,8 @@ def guarded(protocol: type[Any], header_timeout_s: float) -> type[asyncio.Protoc
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._disarm()
+            if self._cut is not None:
+                self._cut.cancel()
             super().connection_lost(exc)
 
         def _arm(self) -> None:
@@ -69,6 +90,21 @@ def guarded(protocol: type[Any], header_timeout_s: float) -> type[asyncio.Protoc
             if not self.transport.is_closing():
                 self.transport.write(goodbye)
                 self.transport.close()
+                self._cut_later()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            if self.transport.is_closing():
+                self._cut_later()
+
+        def timeout_keep_alive_handler(self) -> None:
+            super().timeout_keep_alive_handler()
+            self._cut_later()
+
+        def _cut_later(self) -> None:
+            # A closed connection stays until everything is sent, and a client that reads nothing could stay for ever.
+            if self._cut is None:
+                self._cut = self.loop.call_later(goodbye_s, self.transport.abort)
 
     return Guarded
 
@@ -100,14 +136,15 @@ def server(app: Application) -> Server:
     limits = app.limits
     config = uvicorn.Config(
         app,
-        http=guarded(_fastest_protocol(), limits.header_timeout_s),
+        http=guarded(
+            _fastest_protocol(), limits.header_timeout_s, max_connections=limits.max_connections
+        ),
         ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=limits.max_connections,
         timeout_keep_alive=limits.keep_alive_s,  # type: ignore[arg-type]
         timeout_graceful_shutdown=limits.drain_s,  # type: ignore[arg-type]
     )

@@ -27,6 +27,7 @@ __all__ = [
     "Response",
     "Scope",
     "Send",
+    "SURPLUS",
     "cancelled_when_gone",
     "dumps",
     "json_response",
@@ -43,6 +44,9 @@ LINGER_S = 2.0
 LINGER_BYTES = 64 * 2**20
 STALL_S = 30.0
 """How long a client may leave a piece of a stream unread."""
+
+SURPLUS = "topwork.surplus"
+"""In the ASGI state of a connection over the limit."""
 
 SAFE_HEADERS = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"))
 
@@ -138,6 +142,10 @@ class Request:
         The path, split at its slashes and then decoded, so that a name may hold an encoded slash.
     headers
         By lower-case name; of a repeated header the first.
+    client
+        Address that the connection comes from; empty where it has none.
+    surplus
+        It came on a connection over the limit, which is closed after the answer.
     cleanup
         Is closed when the exchange is over, whatever its end.
     """
@@ -146,6 +154,8 @@ class Request:
     segments: tuple[str, ...]
     headers: Mapping[str, str]
     body: Body
+    client: str = ""
+    surplus: bool = False
     cleanup: ExitStack = field(default_factory=ExitStack)
 
     @property
@@ -207,6 +217,8 @@ def read_request(scope: Scope, receive: Receive) -> Request:
         segments=_segments(scope),
         headers=headers,
         body=Body(receive, declared=declared, expected=expected),
+        client=(scope.get("client") or ("",))[0],
+        surplus=bool(scope.get("state", {}).get(SURPLUS)),
     )
 
 
@@ -239,7 +251,7 @@ def json_response(value: Json, *, status: int = 200, headers: Mapping[str, str] 
 
 async def send(request: Request, response: Response, channel: Send) -> None:
     """Write the response; where the request's body is unread, close the connection after it, gently."""
-    close = not request.body.finished
+    close = not request.body.finished or request.surplus
     await channel(_start(response, close=close))
     if request.method == "HEAD":
         await channel({"type": "http.response.body", "body": b""})
