@@ -29,7 +29,9 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "keys.json"
 
 
-def use(door: Door | None, ask: Callable[[httpx.AsyncClient], Awaitable[Any]], address: str = "192.0.2.7") -> Any:
+def use(
+    door: Door | None, ask: Callable[[httpx.AsyncClient], Awaitable[Any]], address: str = "192.0.2.7"
+) -> Any:
     """Ask an application behind a door; it has an admin call as well."""
 
     async def reload(_: Request) -> Any:
@@ -58,7 +60,9 @@ def asked(door: Door | None, headers: dict[str, str], path: str = "/predict", **
 # --- keys ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("header", ["Authorization: Bearer {}", "authorization: bearer  {} ", "X-API-Key: {}"])
+@pytest.mark.parametrize(
+    "header", ["Authorization: Bearer {}", "authorization: bearer  {} ", "X-API-Key: {}"]
+)
 def test_a_right_key_gets_in_by_either_header(path: Path, header: str) -> None:
     name, _, value = header.format(made(path, "phone")).partition(": ")
     assert asked(keyed_door(path), {name: value}).status_code == 200
@@ -68,7 +72,9 @@ def test_our_own_header_counts_where_a_proxy_needs_the_other(path: Path) -> None
     key = made(path, "phone")
     other = {"authorization": "Basic eDp5"}
     assert asked(keyed_door(path), {**other, "x-api-key": key}).status_code == 200
-    assert asked(keyed_door(path), {"authorization": f"Bearer {key}", "x-api-key": "wrong"}).status_code == 401
+    assert (
+        asked(keyed_door(path), {"authorization": f"Bearer {key}", "x-api-key": "wrong"}).status_code == 401
+    )
     assert asked(keyed_door(path), other).status_code == 401
 
 
@@ -129,7 +135,9 @@ def test_a_revoked_key_ends_at_once_and_a_new_one_begins(path: Path) -> None:
         revoke(path, "phone")
         statuses.append((await one.get("/v1/models", headers={"x-api-key": key})).status_code)
         new = made(path, "new")
-        return statuses + [(await one.get("/v1/models", headers={"x-api-key": k})).status_code for k in (new, other)]
+        return statuses + [
+            (await one.get("/v1/models", headers={"x-api-key": k})).status_code for k in (new, other)
+        ]
 
     assert use(keyed_door(path), ask) == [200, 401, 200, 200]
 

@@ -39,7 +39,9 @@ def test_a_key_is_long_random_and_told_by_its_beginning() -> None:
         assert text not in repr(key)
 
 
-@pytest.mark.parametrize("text", ["", "tw_", "tw_00112233445_" + "0" * 64, "TW_" + "0" * 12 + "_" + "0" * 64, "é" * 80])
+@pytest.mark.parametrize(
+    "text", ["", "tw_", "tw_00112233445_" + "0" * 64, "TW_" + "0" * 12 + "_" + "0" * 64, "é" * 80]
+)
 def test_what_looks_like_no_key_has_no_prefix(text: str) -> None:
     assert prefix_of(text) is None
     assert not is_right(text, None)
@@ -76,7 +78,7 @@ def test_what_was_made_is_read_again_and_the_key_itself_is_not_there(path: Path)
     wish = Wish("phone", ("predict", "admin"), NOON + timedelta(days=90), 60)
     text, key = create(path, wish, now=NOON)
     other = made(path, "Büro")
-    assert list(read_keys(path).values())[0] == key
+    assert next(iter(read_keys(path).values())) == key
     assert [one.name for one in read_keys(path).values()] == ["phone", "Büro"]
     content = path.read_text(encoding="utf-8")
     for secret in (text, other):

@@ -17,13 +17,16 @@ from topwork.serving.origins import Origins
 FRIEND, STRANGER = "https://friend.example", "https://friend.example.evil"
 
 
-def ask(origins: tuple[str, ...], *requests: tuple[str, str, dict[str, str]], **rest: Any) -> list[httpx.Response]:
+def ask(
+    origins: tuple[str, ...], *requests: tuple[str, str, dict[str, str]], **rest: Any
+) -> list[httpx.Response]:
     async def main() -> list[httpx.Response]:
         app = application(FakeServable(), origins=origins, **rest)
         async with app.running(), client(app) as one:
             await app.proven()
             return [
-                await one.request(method, path, headers=headers, content=b"xx") for method, path, headers in requests
+                await one.request(method, path, headers=headers, content=b"xx")
+                for method, path, headers in requests
             ]
 
     return asyncio.run(main())
@@ -56,7 +59,9 @@ def test_a_named_origin_may_ask_and_read_and_another_may_not() -> None:
 
 def test_errors_can_be_read_too(tmp_path: Any) -> None:
     made(tmp_path / "keys.json", "phone")
-    (refused,) = ask((FRIEND,), ("POST", "/predict", {"origin": FRIEND}), door=keyed_door(tmp_path / "keys.json"))
+    (refused,) = ask(
+        (FRIEND,), ("POST", "/predict", {"origin": FRIEND}), door=keyed_door(tmp_path / "keys.json")
+    )
     assert refused.status_code == 401
     assert refused.headers["access-control-allow-origin"] == FRIEND
 

@@ -60,7 +60,7 @@ def _stdin(modality: Modality) -> bytes:
 
 
 def expiry_of(word: str, now: datetime) -> datetime | None:
-    """Return when a key ends that lasts ``12h``, ``90d`` or ``8w``, or until a day or time (UTC where no zone is given).
+    """Return when a key ends that lasts ``12h``, ``90d`` or ``8w``, or until a day or time (UTC where it has no zone).
 
     Raises
     ------

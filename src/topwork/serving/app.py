@@ -58,7 +58,12 @@ class Application:
     """
 
     def __init__(
-        self, hosted: Sequence[Hosted], limits: Limits, *, door: Door | None = None, origins: Sequence[str] = ()
+        self,
+        hosted: Sequence[Hosted],
+        limits: Limits,
+        *,
+        door: Door | None = None,
+        origins: Sequence[str] = (),
     ) -> None:
         self.limits = limits
         self.door = door or Door(None, local_only=True)

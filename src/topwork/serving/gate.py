@@ -83,7 +83,9 @@ class ByteBudget:
             There would be more than allowed.
         """
         if self.held + n_bytes > self._max_bytes:
-            raise busy(f"The server holds {self.held:,} bytes of requests; it takes no more now.", retry_after_s)
+            raise busy(
+                f"The server holds {self.held:,} bytes of requests; it takes no more now.", retry_after_s
+            )
         self.held += n_bytes
 
     def give_back(self, n_bytes: int) -> None:

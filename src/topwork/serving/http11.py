@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from topwork.serving.app import Application
 
-__all__ = ["MAX_HEADER_BYTES", "Server", "guarded", "server"]
+__all__ = ["MAX_HEADER_BYTES", "SURPLUS_CONNECTIONS", "Guard", "Server", "guarded", "server"]
 
 MAX_HEADER_BYTES = 64 * 1024
 SLOW = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
@@ -38,75 +38,108 @@ GOODBYE_S = 30.0
 """How long a client may leave its last answer unread before its connection is cut."""
 
 
-def guarded(
-    protocol: type[Any], header_timeout_s: float, *, max_connections: int = sys.maxsize, goodbye_s: float = GOODBYE_S
-) -> type[asyncio.Protocol]:
-    """Return uvicorn's ``protocol`` with bounds on connections and on the time and size of what is no request yet."""
+class Guard(asyncio.Protocol):
+    """What is put before a protocol of uvicorn: a timer that runs whenever bytes are awaited that are no request yet.
 
-    class Guarded(protocol):  # type: ignore[misc]
-        """Runs a timer whenever bytes are awaited that belong to no request under way."""
+    Attributes
+    ----------
+    header_timeout_s
+        Until a request's headers must have arrived.
+    max_connections
+        Those beyond are told so on their first request; see `SURPLUS_CONNECTIONS`.
+    goodbye_s
+        How long a client may leave its last answer unread before its connection is cut.
+    """
 
-        _timer: asyncio.TimerHandle | None = None
-        _cut: asyncio.TimerHandle | None = None
-        _n_stray = 0
+    header_timeout_s: float
+    max_connections: int
+    goodbye_s: float
 
-        def connection_made(self, transport: asyncio.Transport) -> None:
-            super().connection_made(transport)
-            surplus = len(self.connections) - max_connections
-            if surplus > 0:
-                self.app_state = {**self.app_state, SURPLUS: True}
-            if surplus > SURPLUS_CONNECTIONS:
-                transport.abort()
-            else:
-                self._arm()
+    loop: asyncio.AbstractEventLoop
+    transport: asyncio.Transport
+    connections: set[object]
+    app_state: dict[str, Any]
+    cycle: Any
+    _timer: asyncio.TimerHandle | None = None
+    _cut: asyncio.TimerHandle | None = None
+    _n_stray = 0
 
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            if self.cycle is not None and not self.cycle.response_complete:
-                self._disarm()
-                return
-            self._n_stray += len(data)
-            if self._n_stray > MAX_HEADER_BYTES:
-                self._end(LONG)
-            elif self._timer is None:
-                self._arm()
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a request, unless there are far too many who do."""
+        super().connection_made(transport)
+        surplus = len(self.connections) - self.max_connections
+        if surplus > 0:
+            self.app_state = {**self.app_state, SURPLUS: True}
+        if surplus > SURPLUS_CONNECTIONS:
+            transport.abort()
+        else:
+            self._arm()
 
-        def connection_lost(self, exc: Exception | None) -> None:
+    def data_received(self, data: bytes) -> None:
+        """Count what belongs to no request under way."""
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
             self._disarm()
-            if self._cut is not None:
-                self._cut.cancel()
-            super().connection_lost(exc)
+            return
+        self._n_stray += len(data)
+        if self._n_stray > MAX_HEADER_BYTES:
+            self._end(LONG)
+        elif self._timer is None:
+            self._arm()
 
-        def _arm(self) -> None:
-            self._timer = self.loop.call_later(header_timeout_s, self._end, SLOW)
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End every timer."""
+        self._disarm()
+        if self._cut is not None:
+            self._cut.cancel()
+        super().connection_lost(exc)
 
-        def _disarm(self) -> None:
-            self._n_stray = 0
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
-
-        def _end(self, goodbye: bytes) -> None:
-            if not self.transport.is_closing():
-                self.transport.write(goodbye)
-                self.transport.close()
-                self._cut_later()
-
-        def on_response_complete(self) -> None:
-            super().on_response_complete()
-            if self.transport.is_closing():
-                self._cut_later()
-
-        def timeout_keep_alive_handler(self) -> None:
-            super().timeout_keep_alive_handler()
+    def on_response_complete(self) -> None:
+        """Uvicorn's: an answer was written, and perhaps the connection closed."""
+        super().on_response_complete()  # type: ignore[misc]
+        if self.transport.is_closing():
             self._cut_later()
 
-        def _cut_later(self) -> None:
-            # A closed connection stays until everything is sent, and a client that reads nothing could stay for ever.
-            if self._cut is None:
-                self._cut = self.loop.call_later(goodbye_s, self.transport.abort)
+    def timeout_keep_alive_handler(self) -> None:
+        """Uvicorn's: nothing more came."""
+        super().timeout_keep_alive_handler()  # type: ignore[misc]
+        self._cut_later()
 
-    return Guarded
+    def _arm(self) -> None:
+        self._timer = self.loop.call_later(self.header_timeout_s, self._end, SLOW)
+
+    def _disarm(self) -> None:
+        self._n_stray = 0
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _end(self, goodbye: bytes) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(goodbye)
+            self.transport.close()
+            self._cut_later()
+
+    def _cut_later(self) -> None:
+        # A closed connection stays until everything is sent, and a client that reads nothing could stay for ever.
+        if self._cut is None:
+            self._cut = self.loop.call_later(self.goodbye_s, self.transport.abort)
+
+
+def guarded(
+    protocol: type[Any],
+    header_timeout_s: float,
+    *,
+    max_connections: int = sys.maxsize,
+    goodbye_s: float = GOODBYE_S,
+) -> type[Guard]:
+    """Return uvicorn's ``protocol`` behind a `Guard`; the bounds are as of that."""
+    bounds = {
+        "header_timeout_s": header_timeout_s,
+        "max_connections": max_connections,
+        "goodbye_s": goodbye_s,
+    }
+    return type("Guarded", (Guard, protocol), bounds)
 
 
 class Server(uvicorn.Server):
@@ -136,9 +169,7 @@ def server(app: Application) -> Server:
     limits = app.limits
     config = uvicorn.Config(
         app,
-        http=guarded(
-            _fastest_protocol(), limits.header_timeout_s, max_connections=limits.max_connections
-        ),
+        http=guarded(_fastest_protocol(), limits.header_timeout_s, max_connections=limits.max_connections),
         ws="none",
         lifespan="on",
         log_config=None,

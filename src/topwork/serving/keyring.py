@@ -63,7 +63,7 @@ def read_keys(path: Path) -> dict[str, Key]:
 
 
 def create(path: Path, wish: Wish, *, now: datetime) -> tuple[str, Key]:
-    """Make a key and add what is kept of it to a file; return the key itself, which nobody can read again, and the rest.
+    """Make a key and add what is kept of it to a file; return the key, which nobody can read again, and what is kept.
 
     Raises
     ------
@@ -147,11 +147,13 @@ def _require_sound(wish: Wish, now: datetime) -> None:
         )
     if not wish.scopes or not set(wish.scopes) <= set(SCOPES):
         raise UsageError(
-            f"A key cannot have the scopes {list(wish.scopes)}.", next_step=f"Give some of {', '.join(SCOPES)}."
+            f"A key cannot have the scopes {list(wish.scopes)}.",
+            next_step=f"Give some of {', '.join(SCOPES)}.",
         )
     if wish.expires is not None and wish.expires <= now:
         raise UsageError(
-            f"The key would expire at {wish.expires.isoformat()}, which is over.", next_step="Give a later time."
+            f"The key would expire at {wish.expires.isoformat()}, which is over.",
+            next_step="Give a later time.",
         )
     if wish.per_minute is not None and wish.per_minute < 1:
         raise UsageError(
@@ -191,7 +193,10 @@ def _entry(key: Key) -> dict[str, Any]:
 
 def _decode(content: bytes) -> list[Key]:
     value = json.loads(content)
-    if set(value) != {"format", "version", "keys"} or (value["format"], value["version"]) != (FORMAT, VERSION):
+    if set(value) != {"format", "version", "keys"} or (value["format"], value["version"]) != (
+        FORMAT,
+        VERSION,
+    ):
         raise ValueError(f"expected the format {FORMAT!r}, version {VERSION}")
     return [_key(entry) for entry in value["keys"]]
 
@@ -208,7 +213,13 @@ def _key(entry: Mapping[str, Any]) -> Key:
         raise ValueError("a digest is no SHA-256 in hexadecimal")
     expires = None if entry["expires"] is None else _time(entry["expires"])
     return Key(
-        str(entry["prefix"]), str(entry["name"]), entry["digest"], scopes, _time(entry["created"]), expires, per_minute
+        str(entry["prefix"]),
+        str(entry["name"]),
+        entry["digest"],
+        scopes,
+        _time(entry["created"]),
+        expires,
+        per_minute,
     )
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from topwork.contracts import Json
 
 __all__ = [
+    "SURPLUS",
     "Body",
     "Message",
     "Receive",
@@ -27,7 +28,6 @@ __all__ = [
     "Response",
     "Scope",
     "Send",
-    "SURPLUS",
     "cancelled_when_gone",
     "dumps",
     "json_response",

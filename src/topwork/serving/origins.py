@@ -1,7 +1,7 @@
 """Pages of other origins that a browser may let ask this server (CORS); none unless the operator names them.
 
-It knows no route and no model. No cookie is ever looked at, so what is shared is only what a page can ask for with a key
-that it holds itself. Fetch standard, section 3.3: https://fetch.spec.whatwg.org/#http-cors-protocol
+It knows no route and no model. No cookie is ever looked at, so what is shared is only what a page can ask for with a
+key that it holds itself. Fetch standard, section 3.3: https://fetch.spec.whatwg.org/#http-cors-protocol
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _origin(text: str) -> str:
         return text
     try:
         parts = urlsplit(text)
-        exact = f"{parts.scheme}://{parts.netloc}" == text.lower().rstrip("/") and parts.port != 0
+        exact = f"{parts.scheme}://{parts.netloc}".lower() == text.lower().rstrip("/") and parts.port != 0
     except ValueError:
         exact = False
     if not exact or not parts.hostname or parts.scheme not in ("http", "https") or "@" in parts.netloc:

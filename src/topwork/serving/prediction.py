@@ -110,9 +110,7 @@ def _reader(hosted: Hosted, request: Request) -> Reader:
     )
 
 
-async def _read(
-    hosted: Hosted, request: Request, reader: Reader, budget: ByteBudget, wished: float
-) -> bytes:
+async def _read(hosted: Hosted, request: Request, reader: Reader, budget: ByteBudget, wished: float) -> bytes:
     def reserve(n_bytes: int) -> None:
         budget.take(n_bytes, hosted.gate.retry_after_s())
         request.cleanup.callback(budget.give_back, n_bytes)

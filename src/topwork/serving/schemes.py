@@ -15,7 +15,12 @@ __all__ = ["with_keys"]
 
 SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "A key of `topwork keys create`."},
-    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same, in another header."},
+    "header": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-API-Key",
+        "description": "The same, in another header.",
+    },
 }
 MEANINGS = {
     "401": "The key is missing, unknown or expired.",
