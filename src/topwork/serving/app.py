@@ -172,7 +172,7 @@ class Application:
 
     def _full(self) -> Refusal:
         retry_after_s = max(hosted.gate.retry_after_s() for hosted in self.models.values())
-        return busy(f"All {self.limits.max_connections} connections are in use.", retry_after_s)
+        return busy("Every connection that this server takes is in use.", retry_after_s)
 
     # --- handlers ---------------------------------------------------------------------------------
 

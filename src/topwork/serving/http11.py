@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from topwork.serving.app import Application
 
-__all__ = ["MAX_HEADER_BYTES", "SURPLUS_CONNECTIONS", "Guard", "Server", "guarded", "server"]
+__all__ = ["MAX_HEADER_BYTES", "SURPLUS_CONNECTIONS", "Guard", "Server", "guarded", "room_for", "server"]
 
 MAX_HEADER_BYTES = 64 * 1024
 SLOW = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
@@ -34,6 +34,8 @@ LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nco
 
 SURPLUS_CONNECTIONS = 64
 """Connections over the limit on which a client is still told so; further ones are closed at once."""
+SPARE_FILES = 192
+"""Files that the process needs besides its connections."""
 GOODBYE_S = 30.0
 """How long a client may leave its last answer unread before its connection is cut."""
 
@@ -159,6 +161,21 @@ class Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
+def room_for(n_connections: int) -> int:
+    """Let the process have as many connections open, and return how many of them the system allows."""
+    try:
+        import resource
+    except ImportError:  # Windows counts them otherwise
+        return n_connections
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = n_connections + SURPLUS_CONNECTIONS + SPARE_FILES
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return n_connections
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    return max(1, n_connections - (wanted - allowed))
+
+
 def _signals() -> list[signal.Signals]:
     names = ("SIGINT", "SIGTERM", "SIGBREAK")  # the last one only on Windows
     return [getattr(signal, name) for name in names if hasattr(signal, name)]
@@ -169,7 +186,9 @@ def server(app: Application) -> Server:
     limits = app.limits
     config = uvicorn.Config(
         app,
-        http=guarded(_fastest_protocol(), limits.header_timeout_s, max_connections=limits.max_connections),
+        http=guarded(
+            _fastest_protocol(), limits.header_timeout_s, max_connections=room_for(limits.max_connections)
+        ),
         ws="none",
         lifespan="on",
         log_config=None,

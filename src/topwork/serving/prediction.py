@@ -153,7 +153,12 @@ async def _next(job: Job, until: float) -> Batch:
 async def _lines(job: Job, batch: Batch, until: float) -> AsyncIterator[bytes]:
     while True:
         for answer in batch.answers:
-            yield line(answer)
+            try:
+                piece = line(answer)
+            except Exception as error:  # it is no JSON; nobody but us can tell the client any more
+                yield error_line(told(error))
+                return
+            yield piece
         if batch.error is not None:
             yield error_line(told(batch.error))
         if batch.finished:
