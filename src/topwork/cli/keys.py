@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from topwork.cli.lines import put, put_json, put_table, say
-from topwork.cli.options import Json, path_of
+from topwork.cli.options import STYLE, Json, path_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["keys_app"]
 
-keys_app = typer.Typer(help="API keys of a server.")
+keys_app = typer.Typer(help="API keys of a server.", **STYLE)
 
-ScopeWord = Literal["predict", "admin"]
+ScopeWord = Literal["predict", "admin", "both"]
 KeysFile = Annotated[
     Path | None,
     typer.Option(
@@ -31,10 +31,7 @@ KeysFile = Annotated[
 @keys_app.command("create", epilog="Example:  topwork keys create phone --expires 90d --per-minute 60")
 def keys_create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Who will use it.")],
-    scope: Annotated[
-        list[ScopeWord] | None,
-        typer.Option(help="What it is good for; may be given twice.", show_default="predict"),
-    ] = None,
+    scope: Annotated[ScopeWord, typer.Option(help="What it is good for.")] = "predict",
     expires: Annotated[
         str,
         typer.Option(metavar="WHEN", help="After 12h, 90d or 8w, on a day such as 2027-01-31, or never."),
@@ -51,10 +48,11 @@ def keys_create(
 
     from topwork.cli.sources import expiry_of
     from topwork.serving.keyring import Wish, create
+    from topwork.serving.keys import SCOPES
 
     now = datetime.now(UTC)
     path = _path(keys)
-    wish = Wish(name, tuple(scope or ("predict",)), expiry_of(expires, now), per_minute)
+    wish = Wish(name, SCOPES if scope == "both" else (scope,), expiry_of(expires, now), per_minute)
     text, key = create(path, wish, now=now)
     if json:
         put_json({"schema": 1, "key": text, **_shown(key, now), "file": str(path)})
