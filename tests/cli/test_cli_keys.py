@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import struct
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -18,6 +20,7 @@ from commands import Desk, Told
 from doors import NOON
 from topwork.cli.sources import expiry_of
 from topwork.errors import UsageError
+from topwork.inputs.image_opening import MAX_PIXELS
 
 Command = Callable[..., Told]
 
@@ -179,11 +182,14 @@ def test_a_page_that_is_no_origin_is_refused_before_the_start(topwork: Command, 
     assert "is no origin" in told.err
 
 
-# A PNG that says it has 60000 × 60000 pixels, in 60 bytes.
-BOMB = bytes.fromhex(
-    "89504e470d0a1a0a0000000d494844520000ea600000ea600806000000bd4ba8a2"
-    "0000000b49444154789c63600002000005000136e7a5d60000000049454e44ae426082"
-)
+def chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
+def bomb(side: int) -> bytes:
+    """Return a PNG of a few bytes that says it has so many pixels."""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="it is tested on POSIX")
@@ -191,5 +197,9 @@ def test_a_picture_of_too_many_pixels_is_refused_and_the_server_lives(
     desk: Desk, bundle: Path, photos: Path
 ) -> None:
     with serving(desk, str(bundle)) as (url, _):
-        assert status(f"{url}/predict", BOMB) == 422
+        picture = urllib.request.Request(f"{url}/predict", bomb(60_000), {"Content-Type": "image/png"})
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(picture, timeout=60)
+        assert caught.value.code == 422
+        assert f"{MAX_PIXELS:,}" in json.load(caught.value)["error"]["message"]
         assert status(f"{url}/predict", (photos / "green" / "03.jpg").read_bytes()) == 200
