@@ -482,7 +482,7 @@ def test_a_client_cannot_ask_for_more_than_the_server_gives() -> None:
 
 @pytest.mark.parametrize("said", ["", "0", "000", "-5", "1.5", "1e3", "soon", "1" * 11, "١٢"])
 def test_a_time_that_is_none_is_told(said: str) -> None:
-    headers = {TIMEOUT: said.encode()}
+    headers = {TIMEOUT.encode(): said.encode()}
     response = with_client(FakeServable(), lambda one: one.post("/predict", content=b"x", headers=headers))
     assert response.status_code == 400
     assert TIMEOUT in error_of(response)["message"]

@@ -190,7 +190,11 @@ def test_what_asks_for_a_key_says_so_and_real_refusals_are_as_described(tmp_path
         app = application(FakeServable(), door=keyed_door(tmp_path / "keys.json"))
         async with app.running(), client(app) as one:
             await app.proven()
-            headers = ({}, {"x-api-key": "wrong"}, {"authorization": f"Bearer {key}"})
+            headers: tuple[dict[str, str], ...] = (
+                {},
+                {"x-api-key": "wrong"},
+                {"authorization": f"Bearer {key}"},
+            )
             answers = [await one.post("/predict", content=b"x", headers=given) for given in headers]
             return (await one.get("/openapi.json")).json(), answers
 
