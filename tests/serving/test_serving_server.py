@@ -241,6 +241,10 @@ def test_connections_far_beyond_the_limit_are_closed_at_once() -> None:
         last = several[-1]
         last.settimeout(10)
         assert everything(last) == b""
+        began = time.monotonic()
+        assert b" 408 " in everything(several[2])
+        assert time.monotonic() - began < 15, "a place beyond the limit was kept by one who says nothing"
+        assert talk(url, LIVEZ).startswith(b"HTTP/1.1 200 ")
         several[0].sendall(PREDICT)
         assert b" 200 " in several[0].recv(65536)
 

@@ -34,6 +34,8 @@ LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nco
 
 SURPLUS_CONNECTIONS = 64
 """Connections over the limit on which a client is still told so; further ones are closed at once."""
+SURPLUS_TIMEOUT_S = 1.0
+"""Time for the headers on such a connection, so that idle ones do not keep health checks out."""
 SPARE_FILES = 192
 """Files that the process needs besides its connections."""
 GOODBYE_S = 30.0
@@ -72,6 +74,7 @@ class Guard(asyncio.Protocol):
         surplus = len(self.connections) - self.max_connections
         if surplus > 0:
             self.app_state = {**self.app_state, SURPLUS: True}
+            self.header_timeout_s = min(self.header_timeout_s, SURPLUS_TIMEOUT_S)
         if surplus > SURPLUS_CONNECTIONS:
             transport.abort()
         else:
