@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from topwork import __version__
-from topwork.cli.keys import keys_app
+from topwork.cli.keys import AllowOrigin, AskedKeys, NoKeys, keys_app
 from topwork.cli.options import (
     STYLE,
     BudgetOption,
@@ -328,22 +328,9 @@ def serve(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(metavar="PORT", help="0 takes a free one.")] = 8000,
     only: Only = None,
-    keys: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            parser=path_of,
-            help="File of API keys; see topwork keys.",
-            show_default="none here, the user's own on another address",
-        ),
-    ] = None,
-    no_keys: Annotated[
-        bool, typer.Option("--no-keys", help="Ask for no keys, whoever can reach the address.")
-    ] = False,
-    allow_origin: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ORIGIN", help="Origin whose pages may ask; may be given several times."),
-    ] = None,
+    keys: AskedKeys = None,
+    no_keys: NoKeys = False,
+    allow_origin: AllowOrigin = None,
     engine: BundleEngine = "auto",
 ) -> None:
     """Serve a bundle: an HTTP API and a page to try it."""
