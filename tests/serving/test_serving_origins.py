@@ -71,6 +71,7 @@ def test_the_question_before_is_answered_without_a_key(tmp_path: Any) -> None:
     door = keyed_door(tmp_path / "keys.json")
     friend, stranger = ask((FRIEND,), preflight(FRIEND), preflight(STRANGER), door=door)
     assert (friend.status_code, friend.content) == (204, b"")
+    assert "content-length" not in friend.headers
     assert friend.headers["access-control-allow-methods"] == "GET, HEAD, POST"
     assert friend.headers["access-control-allow-headers"] == "*, authorization"
     assert friend.headers["access-control-allow-origin"] == FRIEND

@@ -39,7 +39,9 @@ from topwork.serving.limits import Limits
 from topwork.serving.server import run
 options = json.loads(sys.argv[1])
 servable = FakeServable(delay_s=options.pop("delay_s", 0.0))
-run(application(servable, Limits(**options)), port=0, on_ready=lambda url: print(url, flush=True))
+origins = options.pop("origins", ())
+app = application(servable, Limits(**options), origins=origins)
+run(app, port=0, on_ready=lambda url: print(url, flush=True))
 print("ended", flush=True)
 """
 
@@ -202,6 +204,14 @@ def test_a_connection_serves_many_requests(server: str) -> None:
 def test_names_with_encoded_slashes_arrive_whole(server: str) -> None:
     answer = httpx.get(f"{server}/v1/models/a%2Fb%20%C3%A9")
     assert "'a/b é'" in answer.json()["error"]["message"]
+
+
+def test_a_browsers_question_is_answered_on_a_connection_that_stays() -> None:
+    with serving('{"origins": ["https://friend.example"]}') as (_, url), httpx.Client() as one:
+        headers = {"origin": "https://friend.example", "access-control-request-method": "POST"}
+        for _ in range(3):
+            assert one.options(f"{url}/predict", headers=headers).status_code == 204
+            assert one.post(f"{url}/predict", content=b"x").status_code == 200
 
 
 def talk(url: str, request: bytes) -> bytes:

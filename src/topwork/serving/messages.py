@@ -45,6 +45,9 @@ LINGER_BYTES = 64 * 2**20
 STALL_S = 30.0
 """How long a client may leave a piece of a stream unread."""
 
+NO_CONTENT = 204
+"""A response that says nothing may not say how much that is: RFC 9110, section 8.6."""
+
 SURPLUS = "topwork.surplus"
 """In the ASGI state of a connection over the limit."""
 
@@ -277,7 +280,7 @@ async def _send_piece(piece: bytes, channel: Send) -> None:
 
 def _start(response: Response, *, close: bool) -> Message:
     headers = [(b"content-type", response.media_type.encode("ascii")), *SAFE_HEADERS]
-    if isinstance(response.body, bytes):
+    if isinstance(response.body, bytes) and response.status != NO_CONTENT:
         headers.append((b"content-length", str(len(response.body)).encode("ascii")))
     if close:
         headers.append((b"connection", b"close"))
