@@ -13,6 +13,7 @@ from topwork.serving.places import name_parameter, places
 from topwork.serving.refusals import STATUSES
 from topwork.serving.schemas import (
     MEANINGS,
+    TIMEOUT,
     Object,
     any_of,
     closed,
@@ -194,6 +195,7 @@ def _asked(parts: Mapping[str, Servable], limits: Limits, name: str, words: _Wor
             "gets an error among the predictions; where it was the only one, the status is 422. "
             "`Accept: application/x-ndjson` gives each answer as a line of its own as soon as it is there."
         ),
+        "parameters": [TIMEOUT],
         "requestBody": {"required": True, "content": _contents(list(parts.values()), limits)},
         "responses": {
             "200": {

@@ -8,28 +8,40 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import re
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from topwork.errors import TopworkError
 from topwork.serving.answers import answered, error_line, line, predictions
-from topwork.serving.bodies import Input, Reader, reader_for
+from topwork.serving.bodies import Reader, reader_for
 from topwork.serving.messages import Request, Response, cancelled_when_gone, json_response
 from topwork.serving.refusals import Refusal
 from topwork.serving.work import Batch, Job
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 
     from topwork.contracts import Answer, Servable
     from topwork.serving.gate import ByteBudget
     from topwork.serving.hosting import Hosted
 
-    Given = Callable[[], tuple[Input, ...]]
+__all__ = [
+    "EXPLANATIONS",
+    "PREDICTIONS",
+    "STREAM_TYPE",
+    "TIMEOUT_HEADER",
+    "Question",
+    "answers",
+    "predict",
+    "told",
+    "wished_s",
+]
 
-__all__ = ["EXPLANATIONS", "PREDICTIONS", "STREAM_TYPE", "Question", "answers", "predict", "told"]
-
+TIMEOUT_HEADER = "x-timeout-ms"
+MILLISECONDS = re.compile("0*[1-9][0-9]{0,8}", re.ASCII)
 STREAM_TYPE = "application/x-ndjson"
 LOG = logging.getLogger("topwork.serving")
 
@@ -61,8 +73,8 @@ async def predict(
     hosted.require_ready()
     hosted.gate.check()
     streams = STREAM_TYPE in request.headers.get("accept", "")
-    inputs = await _given(hosted, request, budget, _reader(hosted, request))
-    job, until = await _asked(hosted, request, partial(_produce, hosted, question, inputs), eager=streams)
+    reader = _reader(hosted, request)
+    job, until = await _asked(hosted, request, budget=budget, reader=reader, question=question, eager=streams)
     first = await _next(job, until)
     if first.error is not None and not first.answers:
         raise told(first.error)
@@ -87,8 +99,9 @@ async def answers(
     """
     hosted.require_ready()
     hosted.gate.check()
-    inputs = await _given(hosted, request, budget, reader)
-    job, until = await _asked(hosted, request, partial(_produce, hosted, PREDICTIONS, inputs), eager=False)
+    job, until = await _asked(
+        hosted, request, budget=budget, reader=reader, question=PREDICTIONS, eager=False
+    )
     batch = await _next(job, until)
     if batch.error is not None:
         raise told(batch.error)
@@ -101,6 +114,26 @@ async def answers(
     return batch.answers
 
 
+def wished_s(headers: Mapping[str, str]) -> float:
+    """Return within how many seconds a client wants its answer; infinite where it does not say.
+
+    Raises
+    ------
+    Refusal
+        What it says is no number of milliseconds.
+    """
+    said = headers.get(TIMEOUT_HEADER)
+    if said is None:
+        return math.inf
+    if not MILLISECONDS.fullmatch(said):
+        raise Refusal(
+            "bad_request",
+            f"The header {TIMEOUT_HEADER} is {said[:50]!r}; expected milliseconds, a whole number from 1 on.",
+            next_step="Leave it out, and the deadline of the server holds.",
+        )
+    return int(said) / 1000
+
+
 def _reader(hosted: Hosted, request: Request) -> Reader:
     return reader_for(
         request.headers.get("content-type", ""),
@@ -110,26 +143,33 @@ def _reader(hosted: Hosted, request: Request) -> Reader:
     )
 
 
-async def _given(hosted: Hosted, request: Request, budget: ByteBudget, reader: Reader) -> Given:
+async def _read(hosted: Hosted, request: Request, reader: Reader, budget: ByteBudget, wished: float) -> bytes:
     def reserve(n_bytes: int) -> None:
-        budget.take(n_bytes)
+        budget.take(n_bytes, hosted.gate.retry_after_s())
         request.cleanup.callback(budget.give_back, n_bytes)
 
-    timeout_s = hosted.limits.body_timeout_s
-    content = await request.body.read(reader.max_bytes, timeout_s=timeout_s, reserve=reserve)
-    return partial(reader.read, content)
+    bound_s = hosted.limits.body_timeout_s
+    try:
+        async with asyncio.timeout_at(wished if wished < math.inf else None):
+            return await request.body.read(reader.max_bytes, timeout_s=bound_s, reserve=reserve)
+    except TimeoutError:
+        raise _late("on its way") from None
 
 
-def _produce(hosted: Hosted, question: Question, given: Given) -> Iterator[Answer]:
-    return answered(hosted.servable, partial(question.ask, hosted.servable), given())
+def _produce(hosted: Hosted, question: Question, reader: Reader, content: bytes) -> Iterator[Answer]:
+    return answered(hosted.servable, partial(question.ask, hosted.servable), reader.read(content))
 
 
 async def _asked(
-    hosted: Hosted, request: Request, produce: partial[Iterator[Answer]], *, eager: bool
+    hosted: Hosted, request: Request, *, budget: ByteBudget, reader: Reader, question: Question, eager: bool
 ) -> tuple[Job, float]:
-    """Put the work in line; return it with its deadline, which begins when the body is there."""
+    """Read the body, and put the work in line; return it with its deadline."""
+    clock = asyncio.get_running_loop().time
+    wished = clock() + wished_s(request.headers)
+    content = await _read(hosted, request, reader, budget, wished)
     request.cleanup.enter_context(cancelled_when_gone(request.body))
-    until = asyncio.get_running_loop().time() + hosted.limits.deadline_s
+    until = min(wished, clock() + hosted.limits.deadline_s)
+    produce = partial(_produce, hosted, question, reader, content)
     return await _begin(hosted, request, produce, until=until, eager=eager), until
 
 
@@ -140,7 +180,7 @@ async def _begin(
         async with asyncio.timeout_at(until):
             await hosted.gate.enter()
     except TimeoutError:
-        raise _late("in line") from None
+        raise _late("in line", hosted.gate.retry_after_s()) from None
     # From here to `submit` nothing awaits, so the place that was taken cannot be lost.
     job = Job(produce, eager=eager, on_done=hosted.gate.leave)
     request.cleanup.callback(job.cancel)
@@ -159,7 +199,12 @@ async def _next(job: Job, until: float) -> Batch:
 async def _lines(job: Job, batch: Batch, until: float) -> AsyncIterator[bytes]:
     while True:
         for answer in batch.answers:
-            yield line(answer)
+            try:
+                piece = line(answer)
+            except Exception as error:  # it is no JSON; nobody but us can tell the client any more
+                yield error_line(told(error))
+                return
+            yield piece
         if batch.error is not None:
             yield error_line(told(batch.error))
         if batch.finished:
@@ -171,12 +216,12 @@ async def _lines(job: Job, batch: Batch, until: float) -> AsyncIterator[bytes]:
             return
 
 
-def _late(where: str) -> Refusal:
+def _late(where: str, retry_after_s: int = 1) -> Refusal:
     return Refusal(
         "deadline_exceeded",
         f"The answer was not complete at the deadline; the request was still {where}.",
         next_step="Send fewer inputs, or try again when there is less to do.",
-        headers={"retry-after": "1"},
+        headers={"retry-after": str(retry_after_s)},
     )
 
 

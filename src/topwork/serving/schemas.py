@@ -44,6 +44,18 @@ RETRY_AFTER: Final[Object] = {
 }
 
 
+TIMEOUT: Final[Object] = {
+    "name": "X-Timeout-Ms",
+    "in": "header",
+    "description": (
+        "Milliseconds within which the answer is wanted; work that has not begun by then never begins, "
+        "and the status is 503. The server's own deadline holds as well."
+    ),
+    "schema": {"type": "integer", "minimum": 1, "maximum": 999_999_999},
+}
+"""The parameter of everything that asks a model."""
+
+
 def operation(name: str, summary: str, answer: Json, statuses: Sequence[int]) -> Object:
     """Return an operation that answers with JSON of the schema ``answer``, or with an error."""
     responses: Object = {"200": response("It is so.", answer), **errors(statuses)}

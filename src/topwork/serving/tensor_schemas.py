@@ -14,6 +14,7 @@ from topwork.serving.outputs import Output, outputs_of
 from topwork.serving.places import name_parameter, places
 from topwork.serving.schemas import (
     MEANINGS,
+    TIMEOUT,
     Object,
     any_of,
     closed,
@@ -106,6 +107,7 @@ def _infer(name: str, parts: Mapping[str, Servable]) -> Object:
         "operationId": name,
         "summary": "Ask the model about one or several inputs, as tensors.",
         "description": INFER,
+        "parameters": [TIMEOUT],
         "requestBody": {"required": True, "content": {"application/json": {"schema": given}}},
         "responses": {
             "200": {"description": "The outputs.", "content": told, "headers": HEADER},
