@@ -37,17 +37,14 @@ limits = Limits(max_inputs=int(sys.argv[1]), max_waiting=1000)
 hosted = [Hosted(FakeServable(name, wires[name]), limits) for name in sys.argv[2:]]
 run(Application(hosted, limits), port=0, on_ready=lambda url: print(url, flush=True))
 """
-MANY = 64
-"""Inputs of a request, where forms are sent: their parts must not exceed it, which no schema can say of them all."""
-
-FEW = 3
-"""Where the description has one alternative for each number of inputs."""
+MAX_INPUTS = 64
+"""As by default. Where forms have more parts than that the server refuses, which no schema can say of them all."""
 
 
 @contextmanager
-def serving(*names: str, max_inputs: int) -> Iterator[str]:
+def serving(*names: str) -> Iterator[str]:
     process = subprocess.Popen(
-        [sys.executable, "-c", SERVER, str(max_inputs), *names],
+        [sys.executable, "-c", SERVER, str(MAX_INPUTS), *names],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])},
@@ -84,7 +81,7 @@ def schemathesis(
     [(["picture"], 19), (["text"], 21), (["numbers"], 19), (["text", "numbers", "picture"], 23)],
 )
 def test_it_finds_nothing(names: list[str], n_operations: int, tmp_path: Path) -> None:
-    with serving(*names, max_inputs=MANY) as url:
+    with serving(*names) as url:
         done = schemathesis(url, tmp_path, "--max-examples", "30", "--exclude-path-regex", "/v2/.*infer")
     assert done.returncode == 0, done.stdout
     assert f"Tested: {n_operations}\n" in done.stdout
@@ -95,7 +92,7 @@ def test_it_finds_nothing(names: list[str], n_operations: int, tmp_path: Path) -
 def test_it_finds_nothing_in_tensors(name: str, tmp_path: Path) -> None:
     # That data has as many values as its shape of two dimensions says, no JSON Schema can tell.
     unsaid = ("--exclude-checks", "positive_data_acceptance") if name == "numbers" else ()
-    with serving(name, max_inputs=FEW) as url:
+    with serving(name) as url:
         options = ("--max-examples", "30", "--include-path-regex", "/v2/.*infer", *unsaid)
         done = schemathesis(url, tmp_path, *options)
     assert done.returncode == 0, done.stdout
@@ -104,7 +101,7 @@ def test_it_finds_nothing_in_tensors(name: str, tmp_path: Path) -> None:
 
 def test_it_would_find_something(tmp_path: Path) -> None:
     """Ask only for a status that nothing has: were the tool or its options broken, it would say that all is well."""
-    with serving("text", max_inputs=FEW) as url:
+    with serving("text") as url:
         wrong = "[checks.positive_data_acceptance]\nexpected-statuses = [299]\n"
         done = schemathesis(url, tmp_path, "--max-examples", "1", "--include-path", "/livez", further=wrong)
     assert done.returncode == 1, done.stdout
@@ -112,7 +109,7 @@ def test_it_would_find_something(tmp_path: Path) -> None:
 
 
 def test_it_finds_nothing_at_a_glance(tmp_path: Path) -> None:
-    with serving("text", max_inputs=FEW) as url:
+    with serving("text") as url:
         options = (
             "--max-examples",
             "5",

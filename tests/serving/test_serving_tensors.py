@@ -192,6 +192,7 @@ def test_a_header_that_cannot_be_is_refused(length: str) -> None:
     assert caught.value.status == 400
 
 
+@settings(deadline=None)
 @given(st.sampled_from(NUMERIC), st.data())
 def test_numbers_arrive_as_they_were_sent(datatype: str, data: st.DataObject) -> None:
     low, high = bounds_of(datatype)

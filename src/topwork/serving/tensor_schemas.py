@@ -191,11 +191,13 @@ def _elements(wire: Wire, limits: Limits) -> list[Json]:
             "format": "byte",
             "description": f"The {wire.noun}, its bytes in base64.",
         }
-    found: list[Json] = []
-    for n in range(1, limits.max_inputs + 1):
-        data: Object = {**_list(one), "minItems": n, "maxItems": n}
-        found.append(_tensor(["BYTES"], {"enum": [[n], [n, 1]]}, data))
-    return found
+    tensor = _tensor(["BYTES"], _list({"type": "integer"}), _list(one))
+    counts: list[Json] = [_of_count(n) for n in range(1, limits.max_inputs + 1)]
+    return [{**tensor, "anyOf": counts}]
+
+
+def _of_count(n: int) -> Object:
+    return {"properties": {"shape": {"enum": [[n], [n, 1]]}, "data": {"minItems": n, "maxItems": n}}}
 
 
 def _rows(limits: Limits) -> list[Json]:
