@@ -7,9 +7,10 @@ from pathlib import Path
 
 from topwork.bundle.model import open_model
 from topwork.contracts import Wire
+from topwork.serving.hangups import Hangups
 from topwork.serving.hosting import Hosted
 from topwork.serving.limits import Limits
-from topwork.serving.server import hold_hangups, run
+from topwork.serving.server import run
 from topwork.serving.settings import ModelSettings, ServerSettings
 from topwork.serving.settings_file import read_settings
 from topwork.serving.settings_flags import with_flags
@@ -92,8 +93,8 @@ def operate(
     TopworkError
         As of `serve`, or the settings cannot be served by.
     """
-    hold_hangups(on_hangup)
-    succession = Succession(read, _opened, on_change=on_change, on_hangup=on_hangup)
+    hangups = Hangups() if on_hangup else None
+    succession = Succession(read, _opened, on_change=on_change, hangups=hangups)
     settings, first = succession.settings, next(iter(succession.app.models.values()))
     run(
         succession.app,
