@@ -346,6 +346,8 @@ def serve(
     if schema:
         put_schema()
         return
+    if not bundles and config is None:
+        raise typer.BadParameter("it is missing; give one, or --config.", ctx=context, param_hint="'BUNDLE'")
     _around(context)
     operate(
         reader(config, bundles or (), given or {}),

@@ -95,14 +95,11 @@ def operate(
     """
     hangups = Hangups() if on_hangup else None
     succession = Succession(read, _opened, on_change=on_change, hangups=hangups)
-    settings, first = succession.settings, next(iter(succession.app.models.values()))
-    run(
-        succession.app,
-        settings.host,
-        port=settings.port,
-        on_ready=lambda url: on_ready(url, first.servable.wire),
-        succession=succession,
-    )
+    host, port = succession.settings.host, succession.settings.port
+    wire = next(
+        iter(succession.app.models.values())
+    ).servable.wire  # not the model, which may be left out one day
+    run(succession.app, host, port=port, on_ready=lambda url: on_ready(url, wire), succession=succession)
 
 
 def _opened(chosen: ModelSettings, limits: Limits) -> Hosted:
