@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Annotated, Any, TypeAlias, get_args, get_type_hints
 
 from topwork.errors import UsageError
-from topwork.serving.kinds import Choice, Count, Kind, Place, Section, Sections, Several, Word
+from topwork.serving.access import Access
+from topwork.serving.kinds import Choice, Count, Kind, Place, Section, Sections, Several, Switch, Word
 from topwork.serving.limits import Limits
 
 __all__ = ["ModelSettings", "ServerSettings", "Setting", "checked", "settings_of"]
@@ -47,9 +48,25 @@ class ServerSettings:
         tuple[Path, ...],
         Several(Place("Folders that bundles must lie in or below; by default any.", "FOLDER")),
     ] = ()
+    keys: Annotated[
+        Path | None,
+        Place(
+            "File of API keys; by default none on this machine alone, the user's own on another address.",
+            "FILE",
+        ),
+    ] = None
+    no_keys: Annotated[bool, Switch("Ask for no keys, whoever can reach the address.")] = False
+    allow_origin: Annotated[
+        tuple[str, ...], Several(Word("Origins whose pages may ask, such as https://example.org.", "ORIGIN"))
+    ] = ()
     limits: Annotated[Limits, Section("How much is taken on before it is refused.")] = field(
         default_factory=Limits
     )
+
+    @property
+    def access(self) -> Access:
+        """Who may ask."""
+        return Access(self.keys, self.no_keys, self.allow_origin)
 
 
 AnyKind: TypeAlias = Kind | Several | Section | Sections
