@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from topwork.contracts import Array, Budget, FitJob, Fitted, Moment, Rates, Words
-from topwork.errors import UsageError
-from topwork.recipes.probe import PROBE
+from topwork.contracts import Array, FitJob, Fitted, Moment, Rates, Words
+from topwork.recipes.first_rung import FirstRung
+from topwork.recipes.result import calibrated
+from topwork.recipes.settings import require
 from topwork.recipes.stretch import (
     Stretch,
-    calibrated,
+    later,
     material_of,
     planned,
     probe_heads,
-    probe_rung,
     stretch_of,
     train_stretch,
 )
@@ -93,9 +93,7 @@ class GradualSettings:
             "weight_decay": (self.weight_decay >= 0, "0 or more"),
             "smoothing": (0 <= self.smoothing < 1, share),
         }
-        for name, (is_right, expected) in allowed.items():
-            if not is_right:
-                raise UsageError(f"The setting {name} is {getattr(self, name)!r}; expected {expected}.")
+        require(self, allowed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,24 +113,20 @@ class GradualRecipe:
         """Adapt, let go from the top, and give back what validation liked best; the probe where there was no time."""
         from topwork.training.devices import at_work
 
-        material, clock = material_of(job, self.name), job.budget.clock
-        began_s = clock()
-        # Where steps are asked for, what is fitted must not depend on how long anything takes.
-        probe, strengths = PROBE.fit(job if job.n_steps is None else replace(job, budget=Budget(clock)))
-        first, losses = probe_rung(probe, job, clock() - began_s)
+        material, first = material_of(job, self.name), FirstRung.of(job)
         with at_work(material.resources.device):
-            stretch = stretch_of(job, probe_heads(job, job.folds[0], strengths))
+            stretch = stretch_of(job, probe_heads(job, job.folds[0], first.strengths))
             found = self._guess(stretch)
             n_words, kept = (0, False) if isinstance(found, str) else (found.n_steps, found.kept)
             left = None if job.n_steps is None else max(1, job.n_steps - n_words)
             stretch = replace(stretch, job=replace(job, n_steps=left))
             outcome, history = self._unfreeze(stretch, adapted=kept)
-        notes = (*probe.notes, *_notes(found))
         if not outcome.weights:
-            note = f"{self.name} {outcome.ended} after {outcome.n_steps} steps; the model is the probe."
-            return replace(probe, rungs=(replace(first, chosen=True),), notes=(*notes, note))
-        fitted = calibrated(job, outcome, self.name, clock() - began_s - first.seconds, losses)
-        return replace(fitted, rungs=(first, *fitted.rungs), notes=notes, history=history)
+            return first.in_place_of(self.name, outcome, *_notes(found))
+        seconds = job.budget.clock() - first.ended_s
+        fitted = calibrated(job, outcome, self.name, seconds, first.losses)
+        notes = (*first.probe.notes, *_notes(found))
+        return replace(fitted, rungs=(first.rung, *fitted.rungs), notes=notes, history=history)
 
     # --- masked words -----------------------------------------------------------------------------------
 
@@ -201,7 +195,7 @@ class GradualRecipe:
             offset_s = job.budget.clock() - began_s
             phase = _phase(rung, n_below, n_steps, len(stages))
             last, seen = train_stretch(_let_go(stretch, n_below), phase, kept_back_s, number=number)
-            history += [_later(one, offset_s, n_done, self.name) for one in seen]
+            history += [later(one, offset_s, n_done, self.name) for one in seen]
             n_done += last.n_steps
             weights = _put_in(stretch.trainee, weights, last)
             if last.weights and last.check.loss < best.check.loss:
@@ -263,10 +257,6 @@ def _put_in(
         for name, value in outcome.weights.items():
             own[name].copy_(value)
     return {**weights, **outcome.weights}
-
-
-def _later(moment: Moment, seconds: float, n_steps: int, rung: str) -> Moment:
-    return replace(moment, seconds=moment.seconds + seconds, n_steps=moment.n_steps + n_steps, rung=rung)
 
 
 def _notes(found: Guesses | str) -> tuple[str, ...]:
