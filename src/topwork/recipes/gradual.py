@@ -180,7 +180,8 @@ class GradualRecipe:
 
     def _unfreeze(self, stretch: Stretch, *, adapted: bool) -> tuple[Outcome, tuple[Moment, ...]]:
         """Train the heads, then one stage more at a time from the top; return what validation liked best."""
-        from topwork.training.loop import Check, Outcome
+        from topwork.training.loop import Outcome
+        from topwork.training.sight import Check
 
         job, stages = stretch.job, stretch.trainee.stages
         assert job.material is not None

@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     import torch
 
     from topwork.training.cutting import Above, Below
-    from topwork.training.loop import Check, Control, Outcome, Trainee
+    from topwork.training.loop import Control, Outcome, Trainee
+    from topwork.training.sight import Check
     from topwork.training.surveying import Shape, Survey
 
 __all__ = ["LADDER", "LadderRecipe", "LadderSettings", "Outlook", "choose", "outlook"]

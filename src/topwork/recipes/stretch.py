@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     import torch
 
     from topwork.training.feeds import RawFeed
-    from topwork.training.loop import Check, Feed, Outcome, Trainee
+    from topwork.training.loop import Feed, Outcome, Trainee
+    from topwork.training.sight import Check
 
 __all__ = [
     "Stretch",
