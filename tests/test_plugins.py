@@ -284,20 +284,38 @@ def test_a_built_in_recipe_fits_numbers(name: str) -> None:
     assert {rung.loss_name for rung in fitted.rungs} <= {"squared error"}
 
 
-def test_a_plugin_of_another_package_is_found(tmp_path: Path) -> None:
-    """A package is put on the path with the metadata that pip would write."""
-    (tmp_path / "spare_task.py").write_text(
+def write_spare(folder: Path) -> None:
+    """Write a package that brings a task, with the metadata that pip would write."""
+    (folder / "spare_task.py").write_text(
         "from topwork.tasks.classification import ClassificationTask\nT = ClassificationTask(name='spare')\n"
     )
-    info = tmp_path / "spare-1.2.dist-info"
+    info = folder / "spare-1.2.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: spare\nVersion: 1.2\n")
     (info / "entry_points.txt").write_text("[topwork.tasks]\nspare = spare_task:T\n")
+
+
+def test_a_plugin_of_another_package_is_found(tmp_path: Path) -> None:
+    write_spare(tmp_path)
     sys.path.insert(0, str(tmp_path))
     try:
         found = plugins.discover("tasks")["spare"]
         assert (found.package, found.version) == ("spare", "1.2")
         assert plugins.task("spare").name == "spare"
+    finally:
+        sys.path.remove(str(tmp_path))
+        sys.modules.pop("spare_task", ModuleType("none"))
+
+
+def test_what_is_installed_is_read_once_and_again_for_a_name_that_is_not_there(tmp_path: Path) -> None:
+    sys.path.insert(0, str(tmp_path))
+    try:
+        before = plugins.discover("tasks")
+        write_spare(tmp_path)
+        assert plugins.discover("tasks") is before
+        assert "spare" not in before
+        assert plugins.task("spare").name == "spare"
+        assert "spare" in plugins.discover("tasks")
     finally:
         sys.path.remove(str(tmp_path))
         sys.modules.pop("spare_task", ModuleType("none"))
