@@ -198,7 +198,6 @@ def test_a_recipe_keeps_its_contract(name: str) -> None:
     import time
 
     import numpy as np
-    import torch
 
     from tiny_material import SIDE, TinyMaterial, features_of
     from topwork.contracts import Budget, FitJob, Fold, Goal
@@ -230,11 +229,7 @@ def test_a_recipe_keeps_its_contract(name: str) -> None:
     assert (*head.hidden, head)[0].weight.shape[1] == features.shape[1]
     assert head.bias.shape == (3,)
     assert fitted.held_out["a"].shape == (60, 3)
-    network = material.network()
-    changed = {key: torch.from_numpy(value) for key, value in fitted.weights.items()}
-    network.load_state_dict({**network.state_dict(), **changed})
-    with torch.no_grad():
-        after = network.eval()(torch.from_numpy(pictures)).numpy()
+    after = features_of(material, fitted.weights)
     known = truth >= 0
     assert np.mean(head.scores(after).argmax(1)[known] == truth[known]) > 0.6
     held_out = known & ~np.isnan(fitted.held_out["a"][:, 0])
@@ -251,32 +246,22 @@ def test_a_built_in_recipe_fits_numbers(name: str) -> None:
     import time
 
     import numpy as np
-    import torch
 
-    from tiny_material import SIDE, TinyMaterial, features_of
+    from tiny_material import TinyMaterial, features_of, reds
     from topwork.contracts import Budget, FitJob, Fold, Goal
     from topwork.progress import Quiet
 
-    draw, rows = np.random.default_rng(0), np.arange(60)
-    red = draw.uniform(-1.7, 1.7, 60)
-    colours = np.stack([120 + 60 * red, np.full(60, 90.0), 120 - 60 * red], axis=1) + draw.normal(
-        0, 5, (60, 3)
-    )
-    pictures = np.tile(np.clip(colours, 0, 255)[:, None, None].astype(np.uint8), (1, SIDE, SIDE, 1))
+    rows = np.arange(60)
+    pictures, red = reds(60, np.random.default_rng(0))
     truth = np.where(rows == 5, np.nan, red)
     folds = tuple(Fold(rows[rows % 4 != j], rows[rows % 4 == j]) for j in range(4))
     material = TinyMaterial(pictures)
     goals, budget = {"a": Goal(truth, "identity", 1)}, Budget(time.perf_counter)
     job = FitJob(features_of(material), goals, folds, 0, budget, Quiet(), material, n_steps=80)
     fitted = plugins.recipe(name)(job)
-    network = material.network()
-    changed = {key: torch.from_numpy(value) for key, value in fitted.weights.items()}
-    network.load_state_dict({**network.state_dict(), **changed})
-    with torch.no_grad():
-        after = network.eval()(torch.from_numpy(pictures)).numpy()
     head, known = fitted.heads["a"], known_rows(truth)
     assert head.weight.shape[0] == 1
-    said = head.scores(after)[:, 0]
+    said = head.scores(features_of(material, fitted.weights))[:, 0]
     assert np.mean((said - truth)[known] ** 2) < 0.5 * np.var(truth[known])
     held_out = known & ~np.isnan(fitted.held_out["a"][:, 0])
     assert held_out.sum() >= len(folds[0].valid) - 1

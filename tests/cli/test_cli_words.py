@@ -50,10 +50,10 @@ def test_the_version_is_told(topwork: Command) -> None:
     assert (told.status, told.out, told.err) == (0, f"topwork {__version__}\n", "")
 
 
-def test_the_package_is_run_as_the_command(topwork: Command) -> None:
+def test_the_package_is_run_as_the_command(desk: Desk, topwork: Command) -> None:
     run = (sys.executable, "-W", "error", "-m", "topwork")
-    assert topwork("--version", program=run) == topwork("--version")
-    wrong = topwork("fit", "nowhere", program=run)
+    assert desk.run("--version", program=run) == topwork("--version")
+    wrong = desk.run("fit", "nowhere", program=run)
     assert wrong == topwork("fit", "nowhere")
     assert wrong.status == 1
 
