@@ -26,7 +26,7 @@ from topwork.steps.choosing import KEPT, choice_json, settle
 from topwork.steps.reading import read_rows
 from topwork.steps.transfer import Preparation, choice_for
 from topwork.trunks import speeds
-from topwork.verbs.fitting import assign
+from topwork.steps.assigning import assign
 from toy_photos import write_followed, write_measured, write_photos
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from topwork.recipes.probe import PROBE
 from topwork.recipes.stretch import in_parts, material_of, probe_heads, stretch_of
 from topwork.report.html import render_charts
 from topwork.steps.asking import look_up
+from topwork.steps.assigning import assign
 from topwork.steps.choosing import settle
 from topwork.steps.options import FitOptions, Surroundings
 from topwork.steps.places import require_file_place
@@ -26,7 +27,7 @@ from topwork.storage import write_atomically
 from topwork.training.judging import of_rows
 from topwork.training.plan import BATCH
 from topwork.training.suggestions import suggest
-from topwork.verbs.fitting import assign, job_of
+from topwork.verbs.fitting import job_of
 
 if TYPE_CHECKING:
     from topwork.training.loop import Control
