@@ -26,6 +26,7 @@ from topwork.recipes.stretch import (
     planned,
     probe_heads,
     stretch_of,
+    told_to_stop,
     train_stretch,
 )
 from topwork.training.plan import BATCH, RungPlan
@@ -156,7 +157,7 @@ class GradualRecipe:
             def tell(n_texts: int) -> bool:
                 advance(n_texts)
                 late = job.n_steps is None and job.budget.clock() >= ends_s
-                return not (late or (job.workplace is not None and job.workplace.should_stop()))
+                return not (late or told_to_stop(job))
 
             return guess_words(words, stretch.trainee.stages, texts, plan, seed=job.seed, tell=tell)
 

@@ -26,7 +26,7 @@ from topwork.errors import UsageError
 from topwork.evaluation.comparison import one_standard_error_choice
 from topwork.recipes.first_rung import FirstRung
 from topwork.recipes.result import heads_and_scores, held_out_of, judged, notes_of, weights_of_network
-from topwork.recipes.stretch import probe_heads
+from topwork.recipes.stretch import probe_heads, told_to_stop
 from topwork.training.fingerprint import digest, versions_of
 from topwork.training.forecasts import peak_bytes, range_of
 from topwork.training.judging import mean_score, of_rows
@@ -83,7 +83,7 @@ class LadderRecipe:
         began_s = job.budget.clock()
         first = FirstRung.of(job, began_s)
         resumes = job.workplace is not None and job.workplace.resume
-        if not resumes and (_is_late(job) or _told_to_stop(job)):
+        if not resumes and (_is_late(job) or told_to_stop(job)):
             return first.alone()
         from topwork.training.devices import at_work
 
@@ -95,10 +95,6 @@ class LadderRecipe:
 
 def _is_late(job: FitJob) -> bool:
     return job.n_steps is None and job.budget.remaining_s() <= 0
-
-
-def _told_to_stop(job: FitJob) -> bool:
-    return job.workplace is not None and job.workplace.should_stop()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -312,7 +308,7 @@ class _Climber:
 
     def _should_stop(self) -> bool:
         late = self.job.n_steps is None and self.job.budget.remaining_s() < self._reserve_s()
-        return late or _told_to_stop(self.job)
+        return late or told_to_stop(self.job)
 
     def _reserve_s(self) -> float:
         """Return the time to keep for a look that has begun, one more at all rows, and what follows the recipe."""

@@ -39,6 +39,7 @@ __all__ = [
     "step_seconds",
     "steps_within",
     "stretch_of",
+    "told_to_stop",
     "train_stretch",
     "zero_heads",
 ]
@@ -265,7 +266,7 @@ def run(
 
     def should_stop() -> bool:
         late = job.n_steps is None and job.budget.remaining_s() <= kept_back_s
-        return late or (job.workplace is not None and job.workplace.should_stop())
+        return late or told_to_stop(job)
 
     with job.progress.track(f"Training {rung.name}", rung.n_steps * rung.batch, "examples") as advance:
         control = Control(
@@ -277,6 +278,11 @@ def run(
         )
         outcome = train(rung, *trained, goals, control, seed=(job.seed, number))
     return outcome, tuple(history)
+
+
+def told_to_stop(job: FitJob) -> bool:
+    """Tell whether the user wants the best so far."""
+    return job.workplace is not None and job.workplace.should_stop()
 
 
 def later(moment: Moment, seconds: float, n_steps: int, rung: str) -> Moment:

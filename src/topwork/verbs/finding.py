@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from topwork.data.columns import Columns
 from topwork.data.reading import name_of
 from topwork.recipes.full import FullSettings, full_rung
 from topwork.recipes.probe import PROBE
-from topwork.recipes.stretch import in_parts, material_of, probe_heads, stretch_of
+from topwork.recipes.stretch import in_parts, material_of, probe_heads, stretch_of, told_to_stop
 from topwork.report.html import render_charts
 from topwork.steps.asking import look_up
 from topwork.steps.assigning import assign
@@ -143,9 +144,7 @@ def swept(job: FitJob, n_steps: int) -> tuple[Array, Array, str]:
 def _control(job: FitJob, advance: Callable[[int], None], *, bf16: bool) -> Control:
     from topwork.training.loop import Control
 
-    def should_stop() -> bool:
-        return job.workplace is not None and job.workplace.should_stop()
-
+    should_stop = partial(told_to_stop, job)
     return Control(should_stop, advance, keep=lambda _: None, saw=lambda *_: None, bf16=bf16)
 
 
