@@ -36,6 +36,11 @@ HeadOf: TypeAlias = "Callable[[Mapping[str, torch.Tensor], str], LinearHead]"
 """Takes a target's head out of the weights that were trained."""
 
 
+def linear_head(weights: Mapping[str, torch.Tensor], target: str) -> LinearHead:
+    """Return the head of a target out of what was trained, where it is a single layer."""
+    return LinearHead(weights[f"heads.{target}.weight"].numpy(), weights[f"heads.{target}.bias"].numpy())
+
+
 def calibrated(
     job: FitJob,
     outcome: Outcome,
@@ -43,7 +48,7 @@ def calibrated(
     seconds: float,
     before: Array | None = None,
     *,
-    head_of: HeadOf | None = None,
+    head_of: HeadOf = linear_head,
 ) -> Fitted:
     """Return what was trained as a recipe gives it back, with its one rung.
 
@@ -51,10 +56,8 @@ def calibrated(
     ----------
     before
         Losses of the validation rows before the training; the gain is told against them.
-    head_of
-        By default `linear_head`.
     """
-    heads, scores = heads_and_scores(job, outcome, head_of or linear_head)
+    heads, scores = heads_and_scores(job, outcome, head_of)
     rung, _ = judged(job, name, seconds, scores, before)
     rung = replace(
         rung, notes=notes_of(outcome), trained_share=1.0, n_steps=outcome.n_steps, chosen=True
@@ -62,11 +65,6 @@ def calibrated(
     return Fitted(
         heads, held_out_of(job, scores), weights=weights_of_network(outcome.weights), rungs=(rung,)
     )
-
-
-def linear_head(weights: Mapping[str, torch.Tensor], target: str) -> LinearHead:
-    """Return the head of a target out of what was trained, where it is a single layer."""
-    return LinearHead(weights[f"heads.{target}.weight"].numpy(), weights[f"heads.{target}.bias"].numpy())
 
 
 def heads_and_scores(
