@@ -16,18 +16,9 @@ from topwork.steps.duplicates import near_pairs
 from topwork.steps.kinds import encoded, learned, strata_for, uncounted, understood
 from topwork.steps.onward import BundleTrunk, forgotten, keep_sides
 from topwork.steps.order import Order, Rows
-from topwork.steps.reading import read_rows
-from topwork.steps.speeds import row_s_of
-from topwork.steps.transfer import Preparation
 from topwork.training.reading import Reading, partition
 
-__all__ = ["assign", "rows_of"]
-
-
-def rows_of(order: Order, preparation: Preparation) -> Rows:
-    """Read every row and assign it; the reading itself, whose features may be replaced, is held no longer."""
-    reading = read_rows(order, preparation)
-    return replace(assign(order, reading), row_s=row_s_of(reading))
+__all__ = ["assign"]
 
 
 def assign(order: Order, reading: Reading) -> Rows:

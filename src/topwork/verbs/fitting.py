@@ -43,7 +43,7 @@ from topwork.engines.grafting import graft
 from topwork.proof.proving import Case, prove
 from topwork.report.html import render_html
 from topwork.steps.asking import look_up
-from topwork.steps.assigning import rows_of
+from topwork.steps.assigning import assign
 from topwork.steps.choosing import settle, told_of
 from topwork.steps.events import EVENT_SETTING
 from topwork.steps.goldens import golden_inputs
@@ -60,7 +60,7 @@ from topwork.steps.options import (
 )
 from topwork.steps.order import Order, Rows
 from topwork.steps.places import Place
-from topwork.steps.reading import require_still_there
+from topwork.steps.reading import read_rows, require_still_there
 from topwork.steps.recording import (
     Judged,
     judge,
@@ -72,7 +72,7 @@ from topwork.steps.recording import (
     unknown_labels,
     worst,
 )
-from topwork.steps.speeds import DELIVERY_S
+from topwork.steps.speeds import DELIVERY_S, row_s_of
 from topwork.steps.transfer import Preparation, packages, read_part
 from topwork.storage import sweep, write_atomically
 from topwork.training.judging import loss_name, skill
@@ -153,7 +153,7 @@ def fit(
     sweep(place.unfinished, older_than_s=_MINUTE_S, now_s=around.wall_clock())
     order = look_up(data, trunk, recipe, seed, budget, options or FitOptions(), around)
     preparation = Preparation(order.trunk, order.modality, around)
-    settled = settle(order, rows_of(order, preparation), preparation, place.unfinished)
+    settled = settle(order, _rows_of(order, preparation), preparation, place.unfinished)
     order, rows, preparation = settled.order, settled.rows, settled.preparation
     workplace = Workplace(place.unfinished, order.options.resume, around.should_stop)
     job = job_of(order, rows, preparation, workplace, deadline)
@@ -238,6 +238,15 @@ def _proven(case: Case, record: FitRecord) -> tuple[FitRecord, Path | None]:
         notes=(*record.notes, *proof.notes),
     )
     return proven, case.labels if doubted else None
+
+
+# --- reading ------------------------------------------------------------------------------------------
+
+
+def _rows_of(order: Order, preparation: Preparation) -> Rows:
+    """Read every row and assign it; the reading itself, whose features may be replaced, is held no longer."""
+    reading = read_rows(order, preparation)
+    return replace(assign(order, reading), row_s=row_s_of(reading))
 
 
 # --- fitting and judging ------------------------------------------------------------------------------
