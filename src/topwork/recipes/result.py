@@ -60,9 +60,7 @@ def calibrated(
     heads, scores = heads_and_scores(job, outcome, head_of)
     rung, _ = judged(job, name, seconds, scores, before)
     rung = replace(after(rung, outcome), trained_share=1.0, chosen=True)
-    return Fitted(
-        heads, held_out_of(job, scores), weights=weights_of_network(outcome.weights), rungs=(rung,)
-    )
+    return Fitted(heads, held_out_of(job, scores), weights=weights_of_network(outcome.weights), rungs=(rung,))
 
 
 def heads_and_scores(
