@@ -53,6 +53,14 @@ def test_the_version_is_told(topwork: Command) -> None:
     assert (told.status, told.out, told.err) == (0, f"topwork {__version__}\n", "")
 
 
+def test_the_package_is_run_as_the_command(desk: Desk, topwork: Command) -> None:
+    run = (sys.executable, "-W", "error", "-m", "topwork")
+    assert desk.run("--version", program=run) == topwork("--version")
+    wrong = desk.run("fit", "nowhere", program=run)
+    assert wrong == topwork("fit", "nowhere")
+    assert wrong.status == 1
+
+
 def test_every_command_has_help_that_fits_a_terminal(topwork: Command) -> None:
     overview = topwork("--help").out
     for words in COMMANDS:
@@ -80,7 +88,7 @@ WRONG_WORDS = {
     "predict": "Missing argument 'BUNDLE'",
     "predict a.topwork": "Missing argument 'INPUTS'",
     "predict a.topwork b.jpg --format xml": "'xml' is not one of 'text', 'jsonl', 'csv'",
-    "serve": "Missing argument 'BUNDLE'",
+    "serve": "Invalid value for 'BUNDLE': it is missing; give one, or --config",
     "serve a.topwork --keys=": "it is empty; expected a path",
     "keys create": "Missing argument 'NAME'",
     "serve a.topwork --port http": "Invalid value for '--port'",
