@@ -14,14 +14,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from doors import made
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TESTS = Path(__file__).resolve().parents[1]
 RUN = "import sys; from schemathesis.cli import schemathesis; sys.argv[0] = 'schemathesis'; schemathesis()"
 SERVER = """
-import sys
+import os, sys
 from dataclasses import replace
+from pathlib import Path
+from doors import keyed_door
 from fake_servable import PICTURE, TEXT, FakeServable
 from topwork.contracts import Wire
 from topwork.serving.app import Application
@@ -35,19 +39,22 @@ wires = {
 }
 limits = Limits(max_inputs=int(sys.argv[1]), max_waiting=1000)
 hosted = [Hosted(FakeServable(name, wires[name]), limits) for name in sys.argv[2:]]
-run(Application(hosted, limits), port=0, on_ready=lambda url: print(url, flush=True))
+keys = os.environ.get("KEYS")
+door = keyed_door(Path(keys)) if keys else None
+run(Application(hosted, limits, door=door), port=0, on_ready=lambda url: print(url, flush=True))
 """
 MAX_INPUTS = 64
 """As by default. Where forms have more parts than that the server refuses, which no schema can say of them all."""
 
 
 @contextmanager
-def serving(*names: str) -> Iterator[str]:
+def serving(*names: str, keys: Path | None = None) -> Iterator[str]:
+    paths = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
     process = subprocess.Popen(
         [sys.executable, "-c", SERVER, str(MAX_INPUTS), *names],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])},
+        env={**os.environ, "PYTHONPATH": paths, "KEYS": str(keys or "")},
         text=True,
     )
     try:
@@ -97,6 +104,17 @@ def test_it_finds_nothing_in_tensors(name: str, tmp_path: Path) -> None:
         done = schemathesis(url, tmp_path, *options)
     assert done.returncode == 0, done.stdout
     assert "Tested: 2\n" in done.stdout
+
+
+@pytest.mark.slow
+def test_it_finds_nothing_behind_keys(tmp_path: Path) -> None:
+    key = made(tmp_path / "keys.json", "phone")
+    with serving("picture", keys=tmp_path / "keys.json") as url:
+        # With a header of its own the tool takes an unknown header for forbidden; the other tests look at what is.
+        options = ("--max-examples", "5", "--exclude-checks", "negative_data_rejection")
+        done = schemathesis(url, tmp_path, *options, "-H", f"X-API-Key: {key}")
+    assert done.returncode == 0, done.stdout
+    assert "Tested: 21\n" in done.stdout
 
 
 def test_it_would_find_something(tmp_path: Path) -> None:
