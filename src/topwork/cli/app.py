@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from topwork import __version__
+from topwork.cli.flags import Given, with_flags
 from topwork.cli.options import (
     BudgetOption,
     Bundle,
     BundleEngine,
+    Bundles,
     Data,
     Device,
     Engine,
@@ -322,22 +324,35 @@ def predict(
 
 
 @app.command(epilog="Example:  topwork serve photos.topwork --port 8080")
+@with_flags
 def serve(
     context: typer.Context,
-    bundle: Bundle,
-    host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Where to listen; 0.0.0.0 opens it to every network.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(metavar="PORT", help="0 takes a free one.")] = 8000,
-    only: Only = None,
-    engine: BundleEngine = "auto",
+    bundles: Bundles = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", "-c", metavar="FILE", parser=path_of, help="Settings in YAML; flags beat them."
+        ),
+    ] = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schema of a settings file, and end.")
+    ] = False,
+    given: Given = None,
 ) -> None:
-    """Serve a bundle: an HTTP API and a page to try it."""
-    from topwork import verbs
-    from topwork.cli.output import show_server
+    """Serve bundles: an HTTP API and a page to try it."""
+    from topwork.cli.output import put_schema, show_changes, show_server
+    from topwork.verbs.serving import operate, reader
 
-    around = _around(context, engine)
-    verbs.serve(bundle, host, port=port, only=only or (), on_ready=show_server, around=around)
+    if schema:
+        put_schema()
+        return
+    _around(context)
+    operate(
+        reader(config, bundles or (), given or {}),
+        on_ready=show_server,
+        on_change=show_changes,
+        on_hangup=config is not None,
+    )
 
 
 @app.command()

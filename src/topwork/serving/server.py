@@ -8,19 +8,23 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import signal
 import socket
-from contextlib import suppress
+import threading
+from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from topwork.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from topwork.serving.app import Application
     from topwork.serving.http11 import Server
+    from topwork.serving.succession import Succession
 
-__all__ = ["listen", "run", "url_of"]
+__all__ = ["hold_hangups", "listen", "run", "url_of"]
 
 LOOPBACK = "127.0.0.1"
 BACKLOG = 2048
@@ -33,6 +37,7 @@ def run(
     port: int = 8000,
     on_ready: Callable[[str], None] = lambda _: None,
     on_listening: Callable[[str], None] = lambda _: None,
+    succession: Succession | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then let the requests under way finish, and return.
 
@@ -47,6 +52,9 @@ def run(
     on_ready, on_listening
         Called with the server's URL once every model has passed its proof, and before that as soon as
         the port is open (``/livez`` and ``/readyz`` answer from then on).
+    succession
+        What puts other models in the place of those of ``app``: told when the server drains, and of a SIGHUP where it
+        wants to be.
 
     Raises
     ------
@@ -61,7 +69,38 @@ def run(
     with listen(host, port) as listener:
         server = make_server(app)
         with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
-            runner.run(_serve(app, server, listener, on_ready=on_ready, on_listening=on_listening))
+            watched = partial(_serve, app, server, listener, on_ready=on_ready, on_listening=on_listening)
+            runner.run(watched() if succession is None else _attended(succession, server, watched))
+
+
+async def _attended(succession: Succession, server: Server, serve: Callable[[], Awaitable[None]]) -> None:
+    succession.on_limits, server.on_drain = server.take, succession.end
+    with _hangups_asking(succession) if _hears_hangups(succession.on_hangup) else nullcontext():
+        try:
+            await serve()
+        finally:
+            succession.end()
+
+
+@contextmanager
+def _hangups_asking(succession: Succession) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, succession.ask)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+
+
+def hold_hangups(wanted: bool) -> None:
+    """Let a SIGHUP wait until `run` hears it; without that it would end a process that still opens its models."""
+    if _hears_hangups(wanted):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+
+
+def _hears_hangups(wanted: bool) -> bool:
+    return wanted and hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread()
 
 
 def _server_maker() -> Callable[[Application], Server]:

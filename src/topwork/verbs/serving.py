@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from topwork.bundle.model import open_model
 from topwork.contracts import Wire
-from topwork.serving.app import application
+from topwork.serving.hosting import Hosted
 from topwork.serving.limits import Limits
-from topwork.serving.server import run
+from topwork.serving.server import hold_hangups, run
+from topwork.serving.settings import ModelSettings, ServerSettings
+from topwork.serving.settings_file import read_settings
+from topwork.serving.settings_flags import with_flags
+from topwork.serving.succession import Changes, Succession
 from topwork.steps.options import Surroundings
 
-__all__ = ["serve"]
+__all__ = ["operate", "reader", "serve"]
 
 
 def serve(
@@ -47,6 +51,59 @@ def serve(
         The port is taken, or there is no such target.
     """
     names = (only,) if isinstance(only, str) else tuple(only)
-    model = open_model(Path(bundle), engine=around.engine if around else "auto", only=names)
-    bounds = limits or Limits(max_concurrent=model.engine.n_streams)
-    run(application(model, bounds), host, port=port, on_ready=lambda url: on_ready(url, model.wire))
+    one = ModelSettings(Path(bundle), only=names, engine=around.engine if around else "auto")
+    settings = ServerSettings((one,), host, port, limits=limits or Limits())
+    operate(lambda: settings, on_ready=on_ready)
+
+
+def reader(
+    config: Path | None, bundles: Sequence[Path], flags: Mapping[str, object]
+) -> Callable[[], ServerSettings]:
+    """Return what gives the settings as they are whenever it is called: those of a file, under flags."""
+
+    def read() -> ServerSettings:
+        return with_flags(read_settings(config) if config else ServerSettings(), bundles, flags)
+
+    return read
+
+
+def operate(
+    read: Callable[[], ServerSettings],
+    *,
+    on_ready: Callable[[str, Wire], None] = lambda _, __: None,
+    on_change: Callable[[Changes], None] = lambda _: None,
+    on_hangup: bool = False,
+) -> None:
+    """Serve by settings that may change meanwhile, until SIGTERM or Ctrl-C.
+
+    Parameters
+    ----------
+    read
+        Gives the settings as they are now; called again by ``POST /v1/admin/reload``.
+    on_ready
+        Called with the URL, and with how an input of the first model travels, once every model has passed its proof.
+    on_change
+        Called with what changed whenever settings were applied again.
+    on_hangup
+        Whether SIGHUP has them applied again, as well.
+
+    Raises
+    ------
+    TopworkError
+        As of `serve`, or the settings cannot be served by.
+    """
+    hold_hangups(on_hangup)
+    succession = Succession(read, _opened, on_change=on_change, on_hangup=on_hangup)
+    settings, first = succession.settings, next(iter(succession.app.models.values()))
+    run(
+        succession.app,
+        settings.host,
+        port=settings.port,
+        on_ready=lambda url: on_ready(url, first.servable.wire),
+        succession=succession,
+    )
+
+
+def _opened(chosen: ModelSettings, limits: Limits) -> Hosted:
+    model = open_model(chosen.bundle, engine=chosen.engine, only=chosen.only, name=chosen.name)
+    return Hosted(model, limits, model.engine.n_streams)
