@@ -346,12 +346,12 @@ def serve(
     if schema:
         put_schema()
         return
-    _around(context)
     operate(
         reader(config, bundles or (), given or {}),
         on_ready=show_server,
         on_change=show_changes,
         on_hangup=config is not None,
+        around=_around(context),
     )
 
 

@@ -9,7 +9,7 @@ import json
 from dataclasses import MISSING
 from typing import TYPE_CHECKING
 
-from topwork.serving.kinds import Section, Sections, Several
+from topwork.serving.kinds import Part, Section, Sections, Several
 from topwork.serving.settings import ServerSettings, Setting, settings_of
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def _group(cls: type) -> Object:
 
 def _setting(setting: Setting) -> Object:
     described: Object = {"description": setting.kind.about, **_kind(setting)}
-    if isinstance(setting.kind, Section | Sections | Several) or setting.default in (MISSING, None):
+    if isinstance(setting.kind, Section | Sections | Several | Part) or setting.default in (MISSING, None):
         return described
     return {
         **described,

@@ -149,16 +149,21 @@ class Embedder:
         Length of a vector.
     normalized
         Whether a vector is brought to length 1, so that the product of two is the cosine of the angle between them.
+    name
+        Name in the API; by default the network's.
     """
 
-    def __init__(self, network: Network, n_features: int, *, normalized: bool = False) -> None:
+    def __init__(
+        self, network: Network, n_features: int, *, normalized: bool = False, name: str | None = None
+    ) -> None:
         self._network, self._normalized = network, normalized
+        self._name = name or network.name
         self.n_features = n_features
 
     @property
     def name(self) -> str:
-        """Name of the network."""
-        return self._network.name
+        """Name in the API."""
+        return self._name
 
     @property
     def wire(self) -> Wire:
@@ -179,7 +184,7 @@ class Embedder:
             "items": {"type": "number"},
             "minItems": self.n_features,
             "maxItems": self.n_features,
-            "description": f"{self.n_features} features of {self.name}; {length}.",
+            "description": f"{self.n_features} features of {self._network.name}; {length}.",
         }
         return {
             "type": "object",
@@ -231,8 +236,15 @@ class Embedder:
         return unit_length(features) if self._normalized else features
 
 
-def open_embedder(name: str, around: Surroundings, *, normalized: bool = False) -> Embedder:
+def open_embedder(
+    network: str, around: Surroundings, *, normalized: bool = False, name: str | None = None
+) -> Embedder:
     """Open a trunk by its name, or the network of a bundle by its path, which ends in ``.topwork``.
+
+    Parameters
+    ----------
+    normalized, name
+        As of `Embedder`.
 
     Raises
     ------
@@ -243,11 +255,11 @@ def open_embedder(name: str, around: Surroundings, *, normalized: bool = False) 
     BundleError
         The bundle is damaged, or its network gives no features.
     """
-    if name.endswith(SUFFIX):
-        model = open_model(Path(name).expanduser(), engine=around.engine)
-        return Embedder(model, _width(model.bundle), normalized=normalized)
-    trunk = resolve(name, plugins.trunks())
-    return Embedder(TrunkNetwork(trunk, around), trunk.card.n_features, normalized=normalized)
+    if network.endswith(SUFFIX):
+        model = open_model(Path(network).expanduser(), engine=around.engine)
+        return Embedder(model, _width(model.bundle), normalized=normalized, name=name)
+    trunk = resolve(network, plugins.trunks())
+    return Embedder(TrunkNetwork(trunk, around), trunk.card.n_features, normalized=normalized, name=name)
 
 
 def _width(bundle: Bundle) -> int:

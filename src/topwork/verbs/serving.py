@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from topwork.bundle.model import open_model
 from topwork.contracts import Wire
-from topwork.serving.hosting import Hosted
 from topwork.serving.limits import Limits
 from topwork.serving.server import hold_hangups, run
 from topwork.serving.settings import ModelSettings, ServerSettings
@@ -15,12 +13,13 @@ from topwork.serving.settings_file import read_settings
 from topwork.serving.settings_flags import with_flags
 from topwork.serving.succession import Changes, Succession
 from topwork.steps.options import Surroundings
+from topwork.verbs.opening import ModelOpener
 
 __all__ = ["operate", "reader", "serve"]
 
 
 def serve(
-    bundle: str | Path,
+    bundle: str | Path | ModelSettings,
     host: str = "127.0.0.1",
     *,
     port: int = 8000,
@@ -33,11 +32,13 @@ def serve(
 
     Parameters
     ----------
+    bundle
+        A bundle's file; or the settings of a model, which may be a trunk, a chain, or have your own code around it.
     host, port
         Where to listen; the default cannot be reached from another machine, port 0 takes a free one.
     only
-        Targets to answer for, in place of all: answers, schema, page and proof hold these, and the heads of the others
-        are not computed.
+        Targets of a bundle's file to answer for, in place of all: answers, schema, page and proof hold these, and the
+        heads of the others are not computed.
     on_ready
         Called with the URL, and with how an input travels, once the model has passed its proof.
 
@@ -51,9 +52,13 @@ def serve(
         The port is taken, or there is no such target.
     """
     names = (only,) if isinstance(only, str) else tuple(only)
-    one = ModelSettings(Path(bundle), only=names, engine=around.engine if around else "auto")
+    one = (
+        bundle
+        if isinstance(bundle, ModelSettings)
+        else ModelSettings(Path(bundle), only=names, engine=around.engine if around else "auto")
+    )
     settings = ServerSettings((one,), host, port, limits=limits or Limits())
-    operate(lambda: settings, on_ready=on_ready)
+    operate(lambda: settings, on_ready=on_ready, around=around)
 
 
 def reader(
@@ -73,6 +78,7 @@ def operate(
     on_ready: Callable[[str, Wire], None] = lambda _, __: None,
     on_change: Callable[[Changes], None] = lambda _: None,
     on_hangup: bool = False,
+    around: Surroundings | None = None,
 ) -> None:
     """Serve by settings that may change meanwhile, until SIGTERM or Ctrl-C.
 
@@ -86,6 +92,8 @@ def operate(
         Called with what changed whenever settings were applied again.
     on_hangup
         Whether SIGHUP has them applied again, as well.
+    around
+        Where weights are kept.
 
     Raises
     ------
@@ -93,7 +101,8 @@ def operate(
         As of `serve`, or the settings cannot be served by.
     """
     hold_hangups(on_hangup)
-    succession = Succession(read, _opened, on_change=on_change, on_hangup=on_hangup)
+    opener = ModelOpener(around or Surroundings(), Path.cwd())
+    succession = Succession(read, opener, on_change=on_change, on_hangup=on_hangup)
     settings, first = succession.settings, next(iter(succession.app.models.values()))
     run(
         succession.app,
@@ -102,8 +111,3 @@ def operate(
         on_ready=lambda url: on_ready(url, first.servable.wire),
         succession=succession,
     )
-
-
-def _opened(chosen: ModelSettings, limits: Limits) -> Hosted:
-    model = open_model(chosen.bundle, engine=chosen.engine, only=chosen.only, name=chosen.name)
-    return Hosted(model, limits, model.engine.n_streams)
