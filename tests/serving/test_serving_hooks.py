@@ -119,6 +119,16 @@ def test_what_is_no_json_object_is_no_answer(after: Any, told: str, caplog: pyte
     assert told in caplog.text
 
 
+def test_answers_are_held_against_the_users_own_description(caplog: pytest.LogCaptureFixture) -> None:
+    label: dict[str, Any] = {"type": "string", "enum": [LABELS[1]]}
+    schema: dict[str, Any] = {"type": "object", "properties": {"best": label}, "required": ["best"]}
+    response = ask(Hooks("own", None, short, schema), b"1", b"22")
+    first, second = response.json()["predictions"]
+    assert first == {"best": LABELS[1]}
+    assert second["error"].startswith("The server's own code after the model failed")
+    assert "what answer_schema does not have: the answer.best is 'Knight'" in caplog.text
+
+
 def test_what_is_no_bytes_is_no_input(caplog: pytest.LogCaptureFixture) -> None:
     servable = FakeServable()
     response = ask(Hooks("own", lambda content: content.decode()), b"1", servable=servable)
@@ -215,6 +225,7 @@ def test_an_installed_package_will_do(folder: Path) -> None:
             "def after(a): ...\nanswer_schema = {'x': {1}}",
             r"answer_schema that is no JSON object",
         ),
+        ("own_code", "def after(a): ...\nanswer_schema = {'$ref': '#/x'}", r"it has a \$ref"),
         ("own_code", "def after(a): ...\nanswer_schema = []", r"it is list, not a dict"),
         ("own_code.py:", "", r"expected MODULE or MODULE:ATTRIBUTE"),
         ("", "", r"expected MODULE or MODULE:ATTRIBUTE"),

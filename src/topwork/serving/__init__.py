@@ -6,6 +6,8 @@ The room in reading order:
 - `messages`: one request in, one response out, the body read within bounds;
 - `bodies`: a body becomes inputs; `answers`: answers become a body;
 - `gate`: who may work now; `work`: the threads that do it;
+- `hooks`: a user's own code around a servable, its answers held by `conformity` against its schema;
+- `chains`: several servables as one, each asked where its `conditions` hold;
 - `hosting`: one servable with its proof, its gate and its threads;
 - `routes`, `openapi`, `pages`: which paths there are, their description, and what a person sees;
 - `app`: the ASGI application that joins them; `http11` and `server`: the process around it.

@@ -20,6 +20,7 @@ from topwork.contracts import Answer, Json, Servable, Wire
 from topwork.errors import DecodeError, UsageError
 from topwork.serving.answers import pieces
 from topwork.serving.bodies import Input, Unreadable
+from topwork.serving.conformity import misfit
 from topwork.serving.messages import dumps
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Hooks:
     after
         Turns one answer, as a client would read it, into another JSON object.
     answer_schema
-        JSON Schema of what ``after`` gives; None leaves it open. Answers are not held against it.
+        JSON Schema of what ``after`` gives, against which answers are held; None leaves them open.
     """
 
     source: str
@@ -130,10 +131,12 @@ class Hooked:
             found = self._hooks.after(json.loads(dumps(answer.value)))
             if not isinstance(found, dict):
                 raise TypeError(f"after() returned {type(found).__name__}; expected a dict")
-            dumps(found)  # which raises for what is no JSON
+            plain = json.loads(dumps(found))  # which raises for what is no JSON
+            if (wrong := misfit(plain, self._hooks.answer_schema)) is not None:
+                raise ValueError(f"after() gave what answer_schema does not have: {wrong}")
         except Exception as error:
             return replace(answer, value=None, problem=self._told(error, "after"))
-        return replace(answer, value=found)
+        return replace(answer, value=plain)
 
     def _told(self, error: Exception, where: str) -> str:
         """Return what a client may know; the rest goes to the log."""
@@ -222,7 +225,8 @@ def _schema(thing: object, source: str) -> Mapping[str, Json] | None:
     try:
         if not isinstance(found, dict):
             raise TypeError(f"it is {type(found).__name__}, not a dict")
-        dumps(found)
+        if b'"$ref":' in dumps(found):
+            raise ValueError("it has a $ref, which leads nowhere in the description of the API")
     except (TypeError, ValueError) as error:
         raise UsageError(
             f"The app {source!r} has an answer_schema that is no JSON object: {error}.",
