@@ -7,13 +7,13 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import pytest
 
 from fake_servable import LABELS, TEXT, FakeServable, with_client
-from topwork.contracts import Servable
+from topwork.contracts import Answer, Servable
 from topwork.errors import DecodeError, UsageError
 from topwork.serving.hooks import Hooked, Hooks, load_hooks
 from topwork.serving.limits import Limits
@@ -73,6 +73,28 @@ def test_both_functions_are_asked() -> None:
     response = ask(Hooks("own", longer, short), b"1", b"22", servable=servable)
     assert servable.seen == [b"1!", b"22!"]
     assert response.json()["predictions"] == [{"best": LABELS[2]}, {"best": LABELS[3]}]
+
+
+class Shared(FakeServable):
+    """Gives the same object for every input."""
+
+    value: ClassVar[dict[str, Any]] = {"label": "King", "probabilities": {"King": 1.0}, "labels": ("King",)}
+
+    def _answers(self, index: int, given: bytes) -> Iterator[Answer]:
+        yield Answer(index, self.value)
+
+
+def test_an_answer_is_given_as_a_client_reads_it_and_as_a_copy() -> None:
+    seen = []
+
+    def after(answer: dict[str, Any]) -> dict[str, Any]:
+        seen.append(answer["labels"])
+        return short(answer)
+
+    response = ask(Hooks("own", after=after), b"1", b"2", servable=Shared())
+    assert response.json()["predictions"] == [{"best": "King"}, {"best": "King"}]
+    assert seen == [["King"], ["King"]]
+    assert Shared.value["probabilities"] == {"King": 1.0}
 
 
 def test_one_of_them_will_do() -> None:
@@ -187,6 +209,13 @@ def test_a_module_of_the_folder_is_found(folder: Path) -> None:
     assert hooks.before is not None
     assert hooks.before(b"x") == b"x."
     assert (hooks.source, hooks.after, hooks.answer_schema) == ("own_code", None, None)
+
+
+def test_the_folder_hides_no_module_of_others(folder: Path) -> None:
+    assert "pyclbr" not in sys.modules
+    write(folder, "raise ValueError('mine')", "pyclbr")
+    write(folder, "import pyclbr\ndef after(answer): return answer\n")
+    assert load_hooks("own_code", folder).after is not None
 
 
 def test_an_attribute_may_be_any_object_that_has_them(folder: Path) -> None:
