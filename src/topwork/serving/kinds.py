@@ -96,10 +96,12 @@ class Count:
 
     def read(self, given: Scalar) -> int:
         """Return the number."""
-        is_whole = isinstance(given, int) and not isinstance(given, bool)
-        if not is_whole or given < self.least or (self.most is not None and given > self.most):
+        if isinstance(given, bool) or not isinstance(given, int) or not self._holds(given):
             raise ValueError(given)
-        return int(given)
+        return given
+
+    def _holds(self, number: int) -> bool:
+        return self.least <= number and (self.most is None or number <= self.most)
 
     def read_word(self, word: str) -> int:
         """Return the number that is written in digits."""

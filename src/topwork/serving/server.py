@@ -8,23 +8,21 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import signal
 import socket
-import threading
 from contextlib import contextmanager, nullcontext, suppress
-from functools import partial
 from typing import TYPE_CHECKING
 
 from topwork.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from topwork.serving.app import Application
     from topwork.serving.http11 import Server
     from topwork.serving.succession import Succession
 
-__all__ = ["hold_hangups", "listen", "run", "url_of"]
+__all__ = ["listen", "run", "url_of"]
 
 LOOPBACK = "127.0.0.1"
 BACKLOG = 2048
@@ -69,38 +67,20 @@ def run(
     with listen(host, port) as listener:
         server = make_server(app)
         with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
-            watched = partial(_serve, app, server, listener, on_ready=on_ready, on_listening=on_listening)
-            runner.run(watched() if succession is None else _attended(succession, server, watched))
-
-
-async def _attended(succession: Succession, server: Server, serve: Callable[[], Awaitable[None]]) -> None:
-    succession.on_limits, server.on_drain = server.take, succession.end
-    with _hangups_asking(succession) if _hears_hangups(succession.on_hangup) else nullcontext():
-        try:
-            await serve()
-        finally:
-            succession.end()
+            attended = nullcontext() if succession is None else _attended(succession, server)
+            runner.run(_serve(app, server, listener, attended, on_ready=on_ready, on_listening=on_listening))
 
 
 @contextmanager
-def _hangups_asking(succession: Succession) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, succession.ask)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGHUP)
-
-
-def hold_hangups(wanted: bool) -> None:
-    """Let a SIGHUP wait until `run` hears it; without that it would end a process that still opens its models."""
-    if _hears_hangups(wanted):
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-
-
-def _hears_hangups(wanted: bool) -> bool:
-    return wanted and hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread()
+def _attended(succession: Succession, server: Server) -> Iterator[None]:
+    """Let settings be applied again to a server that has started, until it drains."""
+    succession.on_limits, server.on_drain = server.take, succession.end
+    hangups = succession.hangups
+    with hangups.told_to(succession.ask) if hangups is not None else nullcontext():
+        try:
+            yield
+        finally:
+            succession.end()
 
 
 def _server_maker() -> Callable[[Application], Server]:
@@ -120,6 +100,7 @@ async def _serve(
     app: Application,
     server: Server,
     listener: socket.socket,
+    attended: AbstractContextManager[None],
     *,
     on_ready: Callable[[str], None],
     on_listening: Callable[[str], None],
@@ -131,7 +112,8 @@ async def _serve(
     if server.started:
         on_listening(url)
     proving = asyncio.create_task(_announce(app, server, on_ready, url))
-    await serving
+    with attended if server.started else nullcontext():
+        await serving
     proving.cancel()
     with suppress(asyncio.CancelledError):
         await proving

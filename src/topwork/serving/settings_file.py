@@ -201,6 +201,7 @@ class _Page:
         return list(node.value)
 
     def _one(self, node: Node, kind: Kind, where: str) -> object:
+        self._require_no_tag(node)
         if node.id != "scalar":
             raise self.wrong(node, f"{where} is {_shown(node)}; expected {kind.expected}.")
         given = self._scalar(node)
@@ -213,7 +214,6 @@ class _Page:
 
     def _scalar(self, node: Node) -> Scalar:
         """Return what a scalar means: in quotes a text, else as JSON has it, and where that has nothing a text."""
-        self._require_no_tag(node)
         text: str = node.value
         if getattr(node, "style", None) is not None:
             return text

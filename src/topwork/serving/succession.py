@@ -25,6 +25,7 @@ from topwork.serving.work import in_thread
 
 if TYPE_CHECKING:
     from topwork.contracts import Json
+    from topwork.serving.hangups import Hangups
 
 __all__ = ["Changes", "Opener", "Succession"]
 
@@ -76,8 +77,8 @@ class Succession:
         Opens one of their models.
     on_change
         Told of every change, on the event loop.
-    on_hangup
-        Whether SIGHUP asks for another look.
+    hangups
+        Those of the process, where each asks for another look.
 
     Attributes
     ----------
@@ -100,10 +101,10 @@ class Succession:
         open_model: Opener,
         *,
         on_change: Callable[[Changes], None] = lambda _: None,
-        on_hangup: bool = False,
+        hangups: Hangups | None = None,
     ) -> None:
         self._read, self._open = read, open_model
-        self._on_change, self.on_hangup = on_change, on_hangup
+        self._on_change, self.hangups = on_change, hangups
         self.on_limits: Callable[[Limits], None] = lambda _: None
         self._lock = asyncio.Lock()
         self._queued: asyncio.Task[Changes] | None = None
@@ -231,10 +232,12 @@ def _require_fixed(before: ServerSettings, after: ServerSettings) -> None:
 
 
 def _changes(before: Sequence[_Post], after: Sequence[_Post], limits: bool) -> Changes:
-    had = [post.hosted.servable for post in before]
-    opened = [post.hosted.servable.name for post in after if post.hosted.servable not in had]
-    kept = [post.hosted.servable.name for post in after if post.hosted.servable in had]
-    there = {*opened, *kept}
+    old = {id(post.hosted.servable) for post in before}
+    named = [(post.hosted.servable.name, id(post.hosted.servable) in old) for post in after]
+    there = {name for name, _ in named}
     return Changes(
-        tuple(opened), tuple(kept), tuple(one.name for one in had if one.name not in there), limits
+        opened=tuple(name for name, was_there in named if not was_there),
+        kept=tuple(name for name, was_there in named if was_there),
+        removed=tuple(n for post in before if (n := post.hosted.servable.name) not in there),
+        limits=limits,
     )

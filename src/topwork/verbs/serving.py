@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from topwork.contracts import Wire
+from topwork.serving.hangups import Hangups
 from topwork.serving.limits import Limits
-from topwork.serving.server import hold_hangups, run
+from topwork.serving.server import run
 from topwork.serving.settings import ModelSettings, ServerSettings
 from topwork.serving.settings_file import read_settings
 from topwork.serving.settings_flags import with_flags
@@ -100,9 +101,9 @@ def operate(
     TopworkError
         As of `serve`, or the settings cannot be served by.
     """
-    hold_hangups(on_hangup)
+    hangups = Hangups() if on_hangup else None
     opener = ModelOpener(around or Surroundings(), Path.cwd())
-    succession = Succession(read, opener, on_change=on_change, on_hangup=on_hangup)
+    succession = Succession(read, opener, on_change=on_change, hangups=hangups)
     settings, first = succession.settings, next(iter(succession.app.models.values()))
     run(
         succession.app,
