@@ -14,7 +14,7 @@ import yaml
 from markdown_blocks import ROOT, blocks_of
 from topwork.errors import StorageError, UsageError
 from topwork.serving.limits import Limits
-from topwork.serving.settings import ModelSettings, ServerSettings, checked, settings_of
+from topwork.serving.settings import LinkSettings, ModelSettings, ServerSettings, checked, settings_of
 from topwork.serving.settings_file import read_settings
 from topwork.serving.settings_flags import flags, with_flags
 from topwork.serving.settings_schema import schema, text
@@ -28,7 +28,15 @@ models:
     name: no        # a text, whatever YAML 1.1 says
     only: [species, age]
     engine: onnxruntime
+    app: own_code:photos
   - bundle: /srv/models/reviews.topwork
+  - trunk: ./tiny
+    normalize: l2
+  - name: both
+    chain:
+      - bundle: a.topwork
+      - trunk: identity/2
+        when: {a: {label: x}}
 limits:
   max_body: 64MiB
   max_inputs: 8
@@ -54,17 +62,24 @@ def write(folder: Path, content: str | bytes) -> Path:
 
 
 def test_every_setting_can_stand_in_a_file(tmp_path: Path) -> None:
-    photos = ModelSettings(tmp_path / "models/photos.topwork", "no", ("species", "age"), "onnxruntime")
+    photos = ModelSettings(
+        tmp_path / "models/photos.topwork", "no", ("species", "age"), "onnxruntime", app="own_code:photos"
+    )
+    links = (
+        LinkSettings(tmp_path / "a.topwork"),
+        LinkSettings(trunk="identity/2", when={"a": {"label": "x"}}),
+    )
+    others = (ModelSettings(trunk=tmp_path / "tiny", normalize="l2"), ModelSettings(name="both", chain=links))
     reviews = ModelSettings(Path("/srv/models/reviews.topwork"))
     limits = Limits(64 * 2**20, 8, 1_000_000, 3, 0, 10, 0.5, 90.0, 2.5, 10.0, 3600.0)
     expected = ServerSettings(
-        (photos, reviews), "0.0.0.0", 8080, (tmp_path / "models", Path("/srv/models")), limits
+        (photos, reviews, *others), "0.0.0.0", 8080, (tmp_path / "models", Path("/srv/models")), limits
     )
     assert read_settings(write(tmp_path, WHOLE)) == expected
     given = yaml.safe_load(WHOLE.replace("name: no ", "name: 'no' "))
     for group, one in (
         (ServerSettings, given),
-        (ModelSettings, given["models"][0]),
+        (ModelSettings, {key: value for model in given["models"] for key, value in model.items()}),
         (Limits, given["limits"]),
     ):
         assert set(one) == {setting.key for setting in settings_of(group)}, "this file leaves something out"
@@ -206,8 +221,9 @@ def test_flags_beat_the_file() -> None:
 
 
 def test_every_flag_sets_its_own_field() -> None:
-    settings = ServerSettings((ModelSettings(Path("a")),))
+    bundle, trunk = ModelSettings(Path("a")), ModelSettings(trunk="a")
     for flag in flags():
+        settings = ServerSettings((trunk if flag.name in ("trunk", "normalize") else bundle,))
         changed = with_flags(settings, (), {flag.name: 77})
         groups = {ServerSettings: changed, ModelSettings: changed.models[0], Limits: changed.limits}
         assert getattr(groups[flag.group], flag.setting.field) == 77

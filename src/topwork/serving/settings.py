@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias, get_args, get_type_hints
+from typing import Annotated, Any, ClassVar, TypeAlias, get_args, get_type_hints
 
 from topwork.errors import UsageError
 from topwork.serving.kinds import (
@@ -46,14 +46,10 @@ UNITS = ("_bytes", "_s")
 class NetworkSettings:
     """What there is to say of a model that has a network of its own."""
 
+    sources: ClassVar[tuple[str, ...]] = ("bundle", "trunk")
+    """What it may be made of: exactly one of these is given."""
+
     bundle: Annotated[Path | None, Place("A .topwork file, as a fit writes it.", "BUNDLE")] = None
-    trunk: Annotated[
-        str | Path | None,
-        Origin("A pretrained network, or a bundle's, without a head: its features are the answers.", "NAME"),
-    ] = None
-    normalize: Annotated[
-        str, Choice("Whether such features are brought to length 1; l2 does.", ("none", "l2"))
-    ] = "none"
     name: Annotated[
         str | None,
         Word(
@@ -62,6 +58,13 @@ class NetworkSettings:
     ] = None
     only: Annotated[tuple[str, ...], Several(Word("Targets to answer for, in place of all.", "TARGET"))] = ()
     engine: Annotated[str, Choice("What runs the network.", ENGINES)] = "auto"
+    trunk: Annotated[
+        str | Path | None,
+        Origin("A pretrained network, or a bundle's, without a head: its features are the answers.", "NAME"),
+    ] = None
+    normalize: Annotated[
+        str, Choice("Whether such features are brought to length 1; l2 does.", ("none", "l2"))
+    ] = "none"
     app: Annotated[
         str | None,
         Word("Own code before and after the model: functions before, after or both.", "MODULE[:ATTRIBUTE]"),
@@ -73,7 +76,7 @@ class NetworkSettings:
         return tuple(one for one in (self.bundle, self.trunk) if isinstance(one, Path))
 
     def __post_init__(self) -> None:
-        _require_one(self, ("bundle", "trunk"))
+        _require_one(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,7 @@ class LinkSettings(NetworkSettings):
     ] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _require_one(self, ("bundle", "trunk"))
+        _require_one(self)
         if len(self.takes) > 1 or not all(isinstance(key, str) for key in self.takes.values()):
             raise UsageError(
                 "takes names more than one model, or no key; expected one of each.",
@@ -103,6 +106,8 @@ class LinkSettings(NetworkSettings):
 @dataclass(frozen=True, slots=True)
 class ModelSettings(NetworkSettings):
     """One model of a server."""
+
+    sources: ClassVar[tuple[str, ...]] = ("bundle", "trunk", "chain")
 
     chain: Annotated[
         tuple[LinkSettings, ...], Sections("Several models in place of one, asked one after the other.")
@@ -115,13 +120,14 @@ class ModelSettings(NetworkSettings):
         return own + tuple(path for link in self.chain for path in link.paths)
 
     def __post_init__(self) -> None:
-        _require_one(self, ("bundle", "trunk", "chain"))
+        _require_one(self)
         if self.chain and self.name is None:
             raise UsageError("The chain has no name.", next_step="Add name: Name of the chain in the API.")
 
 
-def _require_one(settings: NetworkSettings, sources: tuple[str, ...]) -> None:
+def _require_one(settings: NetworkSettings) -> None:
     """Refuse a model that is nothing or two things, and settings that it has no use for."""
+    sources = settings.sources
     given = [word for word in sources if getattr(settings, word)]
     if len(given) != 1:
         found = " and ".join(given) or f"no {' and no '.join(sources)}"

@@ -43,8 +43,15 @@ def _group(cls: type) -> Object:
         "type": "object",
         "properties": {one.key: _setting(one) for one in settings},
         **({"required": required} if required else {}),
+        **_either(cls),
         "additionalProperties": False,
     }
+
+
+def _either(cls: type) -> Object:
+    """Return that exactly one of some settings is given, where a group has such."""
+    sources: tuple[str, ...] = getattr(cls, "sources", ())
+    return {"oneOf": [{"required": [word]} for word in sources]} if sources else {}
 
 
 def _setting(setting: Setting) -> Object:
