@@ -127,10 +127,11 @@ def listed(url: str) -> list[dict[str, str]]:
 
 def test_mistakes_in_settings_are_told(desk: Desk, bundle: Path, topwork: Callable[..., Told]) -> None:
     (desk.folder / "topwork.yaml").write_text(f"port: 0\nmodels:\n- bundel: {bundle}\n")
+    (desk.folder / "empty.yaml").write_text("port: 0\n")
     for words, status, told in [
         (["-c", "topwork.yaml"], 1, "topwork.yaml, line 3: entry 1 of models has no setting bundel"),
         (["-c", "nothing.yaml"], 1, "Cannot read nothing.yaml"),
-        ([], 1, "There is no model to serve"),
+        (["-c", "empty.yaml"], 1, "There is no model to serve"),
         ([bundle, "--deadline", "soon"], 2, "'--deadline': 'soon'; expected a duration"),
         ([bundle, "--port", "65536"], 2, "expected a whole number from 0 to 65535"),
         ([bundle, "--engine", "torch"], 2, "expected one of auto, openvino, onnxruntime"),

@@ -346,6 +346,10 @@ def serve(
     if schema:
         put_schema()
         return
+    if not bundles and config is None and not (given or {}).get("trunk"):
+        raise typer.BadParameter(
+            "it is missing; give one, or --config, or --trunk.", ctx=context, param_hint="'BUNDLE'"
+        )
     operate(
         reader(config, bundles or (), given or {}),
         on_ready=show_server,

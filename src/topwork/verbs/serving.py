@@ -104,11 +104,7 @@ def operate(
     hangups = Hangups() if on_hangup else None
     opener = ModelOpener(around or Surroundings(), Path.cwd())
     succession = Succession(read, opener, on_change=on_change, hangups=hangups)
-    settings, first = succession.settings, next(iter(succession.app.models.values()))
-    run(
-        succession.app,
-        settings.host,
-        port=settings.port,
-        on_ready=lambda url: on_ready(url, first.servable.wire),
-        succession=succession,
-    )
+    host, port = succession.settings.host, succession.settings.port
+    # Not the model, which may be left out one day.
+    wire = next(iter(succession.app.models.values())).servable.wire
+    run(succession.app, host, port=port, on_ready=lambda url: on_ready(url, wire), succession=succession)
