@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -187,6 +188,13 @@ def test_a_short_number_format_that_does_not_do_is_left(tiny_trunk: Path, around
     rough.engine = Disturbed(rough.engine, 0.01, precision="bf16")  # type: ignore[assignment]
     rough.prove()
     assert rough.engine.name == "disturbed"
+
+
+def test_a_card_that_is_wrong_is_not_proven(tiny_trunk: Path, around: Surroundings) -> None:
+    trunk: Any = resolve(str(tiny_trunk), plugins.trunks())
+    lying = replace(trunk, card=replace(trunk.card, n_features=7))
+    with pytest.raises(ProofError, match=r"gives \[32\] features; its card says 7"):
+        TrunkNetwork(lying, around).prove()
 
 
 def network_of(tiny_trunk: Path, around: Surroundings) -> TrunkNetwork:
