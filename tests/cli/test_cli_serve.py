@@ -104,31 +104,28 @@ def test_settings_come_from_a_file_and_are_applied_again(desk: Desk, bundle: Pat
         assert end(process).status == 0
 
 
-def test_several_bundles_may_be_given(desk: Desk, bundle: Path) -> None:
+def test_several_bundles_may_be_given(desk: Desk, bundle: Path, topwork: Callable[..., Told]) -> None:
+    key = topwork("keys", "create", "me", "--scope", "both", "--keys", "keys.json").out.strip()
     other = desk.folder / "other.topwork"
     shutil.copy(bundle, other)
-    with serving(desk, str(bundle), "other.topwork", "--port", "0") as (process, url):
-        assert [one["name"] for one in listed(url)] == [bundle.stem, "other"]
+    with serving(desk, str(bundle), "other.topwork", "--port", "0", "--keys", "keys.json") as (process, url):
+        listing = urllib.request.Request(f"{url}/v1/models", headers={"X-API-Key": key})
+        with urllib.request.urlopen(listing, timeout=60) as response:
+            assert [one["name"] for one in json.load(response)["models"]] == [bundle.stem, "other"]
         refitted = desk.folder / "refitted"
         shutil.copy(bundle, refitted)
         refitted.replace(other)
-        request = urllib.request.Request(f"{url}/v1/admin/reload", method="POST")
-        with urllib.request.urlopen(request, timeout=60) as response:
-            assert (told := json.load(response))["opened"] == ["other"], told
+        order = urllib.request.Request(f"{url}/v1/admin/reload", b"", {"X-API-Key": key})
+        with urllib.request.urlopen(order, timeout=60) as response:
+            assert json.load(response)["opened"] == ["other"]
         process.send_signal(signal.SIGHUP)  # without a settings file it is what it is for every program
         assert end(process).status == -signal.SIGHUP
-
-
-def listed(url: str) -> list[dict[str, str]]:
-    found = ask(f"{url}/v1/models")["models"]
-    assert isinstance(found, list)
-    return found
 
 
 def test_mistakes_in_settings_are_told(desk: Desk, bundle: Path, topwork: Callable[..., Told]) -> None:
     (desk.folder / "topwork.yaml").write_text(f"port: 0\nmodels:\n- bundel: {bundle}\n")
     (desk.folder / "empty.yaml").write_text("port: 0\n")
-    for words, status, told in [
+    mistakes: list[tuple[list[object], int, str]] = [
         (["-c", "topwork.yaml"], 1, "topwork.yaml, line 3: entry 1 of models has no setting bundel"),
         (["-c", "nothing.yaml"], 1, "Cannot read nothing.yaml"),
         (["-c", "empty.yaml"], 1, "There is no model to serve"),
@@ -137,7 +134,8 @@ def test_mistakes_in_settings_are_told(desk: Desk, bundle: Path, topwork: Callab
         ([bundle, "--engine", "torch"], 2, "expected one of auto, openvino, onnxruntime"),
         ([bundle, "--below", "elsewhere"], 1, "does not lie below elsewhere"),
         ([bundle, bundle, "--port", "0"], 1, "2 models with 1 different names"),
-    ]:
+    ]
+    for words, status, told in mistakes:
         given = topwork("serve", *words)
         assert (given.status, told in given.err) == (status, True), given.err
 

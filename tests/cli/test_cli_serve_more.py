@@ -67,7 +67,7 @@ def ask(url: str, body: bytes | None = None) -> Any:
 
 def test_a_trunk_is_served_unfitted(desk: Desk, tiny_trunk: Path, photos: Path) -> None:
     content = (photos / "green" / "03.jpg").read_bytes()
-    with serving(desk, "--trunk", str(tiny_trunk), "--normalize", "l2") as (process, url):
+    with serving(desk, "--trunk", str(tiny_trunk), "--normalize") as (process, url):
         answer = ask(f"{url}/predict", content)
         assert answer["model"] == "tiny"
         vector = np.array(answer["predictions"][0]["embedding"])

@@ -23,7 +23,7 @@ models:
         when: {detector: {label: [plate, "no"], probabilities: {plate: {at_least: 0.9}}}}
       - trunk: all-minilm-l6-v2
         name: words
-        normalize: l2
+        normalize: true
         takes: {plates: label}
 """
 
@@ -42,7 +42,7 @@ def test_a_chain_is_read_from_a_file(tmp_path: Path) -> None:
     assert second.when == {
         "detector": {"label": ["plate", "no"], "probabilities": {"plate": {"at_least": 0.9}}}
     }
-    assert (third.trunk, third.name, third.normalize) == ("all-minilm-l6-v2", "words", "l2")
+    assert (third.trunk, third.name, third.normalize) == ("all-minilm-l6-v2", "words", True)
     assert third.takes == {"plates": "label"}
     assert model.paths == (tmp_path / "detector.topwork", tmp_path / "plates.topwork")
 
@@ -69,7 +69,7 @@ def test_a_trunk_is_a_name_or_a_path_from_the_files_folder(word: str, expected: 
         ("{name: x}", "The model has no bundle and no trunk and no chain; expected one of"),
         ("{bundle: a, trunk: b}", "The model has bundle and trunk; expected one of bundle, trunk, chain"),
         ("{trunk: a, only: [x]}", "only chooses targets of a bundle"),
-        ("{bundle: a, normalize: l2}", "normalize is for the features of a trunk"),
+        ("{bundle: a, normalize: true}", "normalize is for the features of a trunk"),
         ("{chain: [{bundle: a}]}", "The chain has no name"),
         ("{name: c, chain: [{bundle: a, trunk: b}]}", "The model has bundle and trunk; expected one of"),
         ("{name: c, chain: [{name: a}]}", "The model has no bundle and no trunk; expected one of"),
@@ -81,7 +81,7 @@ def test_a_trunk_is_a_name_or_a_path_from_the_files_folder(word: str, expected: 
         ("{name: c, chain: [{bundle: a, when: !odd {x: 1}}]}", "the tag !odd is not taken"),
         ("{name: c, chain: [{bundle: a, when: &x {y: *x}}]}", "nested too deeply"),
         ("{name: c, chain: [{bundle: a, when: {y: &x [*x]}}]}", "nested too deeply"),
-        ("{trunk: a, normalize: l1}", "normalize is l1; expected one of none, l2"),
+        ("{trunk: a, normalize: yes}", "normalize is yes; expected true or false"),
     ],
 )
 def test_what_is_no_model_names_its_line(model: str, told: str, tmp_path: Path) -> None:
@@ -93,8 +93,8 @@ def test_what_is_no_model_names_its_line(model: str, told: str, tmp_path: Path) 
 
 def test_a_flag_gives_a_trunk_in_place_of_the_files_models(tmp_path: Path) -> None:
     settings = read(tmp_path, "models: [{bundle: a}]")
-    found = with_flags(settings, (), {"trunk": "identity/3", "normalize": "l2", "app": "own"})
-    assert found.models == (ModelSettings(trunk="identity/3", normalize="l2", app="own"),)
+    found = with_flags(settings, (), {"trunk": "identity/3", "normalize": True, "app": "own"})
+    assert found.models == (ModelSettings(trunk="identity/3", normalize=True, app="own"),)
     assert with_flags(settings).models == settings.models
     with pytest.raises(UsageError, match="has bundle and trunk"):
         with_flags(settings, [Path("b")], {"trunk": "identity/3"})
@@ -123,7 +123,7 @@ def test_every_file_of_a_chain_lies_where_files_may_lie(tmp_path: Path) -> None:
 def test_the_schema_knows_them() -> None:
     models: Any = schema()["properties"]
     properties = models["models"]["items"]["properties"]
-    assert properties["normalize"]["enum"] == ["none", "l2"]
+    assert properties["normalize"]["type"] == "boolean"
     link = properties["chain"]["items"]
     assert link["properties"]["when"]["type"] == "object"
     assert link["additionalProperties"] is False

@@ -22,6 +22,8 @@ from typing import Any
 
 import pytest
 
+from doors import made
+
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -62,6 +64,7 @@ class Server:
 
     folder: Path
     process: subprocess.Popen[str]
+    key: str
     url: str = ""
 
     def line(self) -> str:
@@ -74,7 +77,8 @@ class Server:
 
     def reload(self) -> tuple[int, Any]:
         try:
-            with urllib.request.urlopen(f"{self.url}/v1/admin/reload", data=b"", timeout=60) as answer:
+            order = urllib.request.Request(f"{self.url}/v1/admin/reload", b"", {"x-api-key": self.key})
+            with urllib.request.urlopen(order, timeout=60) as answer:
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as refused:
             return refused.code, json.load(refused)
@@ -86,12 +90,13 @@ def write(folder: Path, *models: str, rest: str = "", content: str = "good") -> 
         (folder / "new").write_text(content)
         (folder / "new").replace(folder / name)
     entries = "".join(f"- {{bundle: {name}, name: {name}}}\n" for name in models)
-    (folder / "new").write_text(f"port: 0\nmodels:\n{entries}{rest}")
+    (folder / "new").write_text(f"port: 0\nkeys: keys.json\nmodels:\n{entries}{rest}")
     (folder / "new").replace(folder / "topwork.yaml")
 
 
 @contextmanager
 def serving(folder: Path, *words: str) -> Iterator[Server]:
+    key = made(folder / "keys.json", "operator", "predict", "admin")
     process = subprocess.Popen(
         [sys.executable, "-W", "error", "-c", SCRIPT, str(folder / "topwork.yaml"), *words],
         stdin=subprocess.PIPE,
@@ -100,7 +105,7 @@ def serving(folder: Path, *words: str) -> Iterator[Server]:
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])},
         text=True,
     )
-    server = Server(folder, process)
+    server = Server(folder, process, key)
     try:
         if not words:
             server.url = server.line()
@@ -116,6 +121,7 @@ class Load:
     """Clients in threads of their own; half of them keep their connection, half open one for every request."""
 
     url: str
+    key: str
     n_clients: int = 6
     seen: Counter[str] = field(default_factory=Counter)
     failed: list[str] = field(default_factory=list)
@@ -126,7 +132,7 @@ class Load:
         connection = http.client.HTTPConnection(host, timeout=30)
         while not self.over.is_set():
             try:
-                connection.request("POST", "/predict", body=b"abc")
+                connection.request("POST", "/predict", body=b"abc", headers={"x-api-key": self.key})
                 answer = connection.getresponse()
                 content = answer.read()
                 if answer.status != 200:
@@ -162,7 +168,7 @@ class Load:
 def test_ten_reloads_and_mistakes_between_them_fail_no_request(tmp_path: Path) -> None:
     write(tmp_path, "m0", "always")
     with serving(tmp_path) as server:
-        load = Load(server.url)
+        load = Load(server.url, server.key)
         with load.running():
             load.answers("m0")
             for turn in range(1, 11):
@@ -207,7 +213,10 @@ def test_sigterm_during_a_reload_drains_and_ends(tmp_path: Path) -> None:
         time.sleep(0.5)
         under_way = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=30)
         under_way.request(
-            "POST", "/predict", body=json.dumps({"inputs": ["YWJj"] * 64}).encode(), headers=JSON
+            "POST",
+            "/predict",
+            body=json.dumps({"inputs": ["YWJj"] * 64}).encode(),
+            headers={"content-type": "application/json", "x-api-key": server.key},
         )
         time.sleep(0.05)
         began = time.monotonic()
@@ -219,9 +228,6 @@ def test_sigterm_during_a_reload_drains_and_ends(tmp_path: Path) -> None:
         assert (server.process.returncode, out, err) == (0, "ended\n", "")
         assert [(status, told["error"]["code"]) for status, told in answers] == [(503, "unavailable")]
         assert time.monotonic() - began < 20, "it waited for the model that never gets ready"
-
-
-JSON = {"content-type": "application/json"}
 
 
 def test_a_hangup_before_the_server_is_up_waits_for_it(tmp_path: Path) -> None:

@@ -23,6 +23,9 @@ WHOLE = """\
 host: 0.0.0.0
 port: 8080
 below: [models, /srv/models]
+keys: keys.json
+no_keys: true
+allow_origin: [https://a.example, http://localhost:3000]
 models:
   - bundle: models/photos.topwork
     name: no        # a text, whatever YAML 1.1 says
@@ -31,7 +34,7 @@ models:
     app: own_code:photos
   - bundle: /srv/models/reviews.topwork
   - trunk: ./tiny
-    normalize: l2
+    normalize: true
   - name: both
     chain:
       - bundle: a.topwork
@@ -49,6 +52,7 @@ limits:
   deadline: 2.5
   keep_alive: 10s
   drain: 1h
+  wrong_keys_per_minute: 5
 """
 
 
@@ -69,11 +73,18 @@ def test_every_setting_can_stand_in_a_file(tmp_path: Path) -> None:
         LinkSettings(tmp_path / "a.topwork"),
         LinkSettings(trunk="identity/2", when={"a": {"label": "x"}}),
     )
-    others = (ModelSettings(trunk=tmp_path / "tiny", normalize="l2"), ModelSettings(name="both", chain=links))
+    others = (ModelSettings(trunk=tmp_path / "tiny", normalize=True), ModelSettings(name="both", chain=links))
     reviews = ModelSettings(Path("/srv/models/reviews.topwork"))
-    limits = Limits(64 * 2**20, 8, 1_000_000, 3, 0, 10, 0.5, 90.0, 2.5, 10.0, 3600.0)
+    limits = Limits(64 * 2**20, 8, 1_000_000, 3, 0, 10, 0.5, 90.0, 2.5, 10.0, 3600.0, 5)
     expected = ServerSettings(
-        (photos, reviews, *others), "0.0.0.0", 8080, (tmp_path / "models", Path("/srv/models")), limits
+        (photos, reviews, *others),
+        "0.0.0.0",
+        8080,
+        below=(tmp_path / "models", Path("/srv/models")),
+        keys=tmp_path / "keys.json",
+        no_keys=True,
+        allow_origin=("https://a.example", "http://localhost:3000"),
+        limits=limits,
     )
     assert read_settings(write(tmp_path, WHOLE)) == expected
     given = yaml.safe_load(WHOLE.replace("name: no ", "name: 'no' "))
@@ -94,7 +105,12 @@ WRONG = [
     ("host: a\nprot: 80\n", 2, "the file has no setting prot", "Did you mean port?"),
     ("limits:\n  max_bodi: 1MB\n", 2, "limits has no setting max_bodi", "Did you mean max_body?"),
     ("limits:\n  max_body_bytes: 1\n", 2, "limits has no setting max_body_bytes", "Did you mean max_body?"),
-    ("zzz: 1\n", 1, "it has models, host, port, below, limits", "topwork serve --schema"),
+    (
+        "zzz: 1\n",
+        1,
+        "it has models, host, port, below, keys, no_keys, allow_origin, limits",
+        "topwork serve --schema",
+    ),
     ("port: 80\nhost: a\nport: 80\n", 3, "port stands here a second time", "line 1"),
     ("models:\n- bundle: a\n  bundle: b\n", 3, "bundle stands here a second time", "line 2"),
     ("port: '80'\n", 1, "port is '80'; expected a whole number from 0 to 65535", ""),
@@ -103,6 +119,8 @@ WRONG = [
     ("port: yes\n", 1, "port is yes; expected a whole", ""),
     ("port:\n", 1, "port is empty; expected a whole", ""),
     ("port: [80]\n", 1, "port is a list; expected a whole", ""),
+    ("no_keys: 1\n", 1, "no_keys is 1; expected true or false", ""),
+    ("no_keys: yes\n", 1, "no_keys is yes; expected true or false", ""),
     ("host: 127\n", 1, "host is 127; expected a text", "quotes"),
     ("limits:\n  deadline: 0\n", 2, "deadline is 0; expected a duration", ""),
     ("limits: 3\n", 1, "limits is 3; expected settings", ""),
@@ -177,6 +195,7 @@ def test_the_schema_refuses_what_is_refused() -> None:
         "UTF-8",
         "tag",
         "010",
+        "no_keys is yes",
         "80.0",
         "a list; expected a whole",
         "setting a list",

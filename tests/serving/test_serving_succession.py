@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from doors import made
 from fake_servable import FakeServable, Gated, client
 from topwork.errors import BundleError, ProofError, UsageError
 from topwork.serving.app import Application
@@ -31,6 +32,7 @@ class Operator:
 
     folder: Path
     settings: ServerSettings = field(default_factory=ServerSettings)
+    key: str = ""
     made: dict[str, FakeServable] = field(default_factory=dict)
     opened: list[str] = field(default_factory=list)
     told: list[Changes] = field(default_factory=list)
@@ -60,13 +62,15 @@ class Operator:
 
 @pytest.fixture
 def operator(tmp_path: Path) -> Operator:
-    return Operator(tmp_path)
+    keys = tmp_path / "keys.json"
+    return Operator(tmp_path, ServerSettings(keys=keys), made(keys, "operator", "predict", "admin"))
 
 
 def used(operator: Operator, use: Callable[[Succession, httpx.AsyncClient], Awaitable[None]]) -> None:
     async def main() -> None:
         succession = operator.begin()
         async with succession.app.running(), client(succession.app) as one:
+            one.headers["x-api-key"] = operator.key
             await succession.app.proven()
             await use(succession, one)
             succession.end()
@@ -173,6 +177,8 @@ def fails() -> None:
         (lambda one: one.wants(), "no model"),
         (lambda one: one.wants("new", port=8001), "port is 8001; the server runs with 8000"),
         (lambda one: one.wants("new", host="::1"), "host is ::1"),
+        (lambda one: one.wants("new", keys=one.folder / "none.json"), "no file of API keys"),
+        (lambda one: one.wants("new", allow_origin=("a.example",)), "is no origin"),
         (lambda one: one.wants("new", below=(one.folder / "x",)), "does not lie below"),
         (lambda one: (one.wants("new", "gone"), (one.folder / "gone").unlink()), "There is no gone"),
     ],
@@ -391,6 +397,7 @@ def test_a_look_before_the_proof_waits_for_it(operator: Operator) -> None:
     async def main() -> None:
         succession = operator.begin()
         async with succession.app.running(), client(succession.app) as one:
+            one.headers["x-api-key"] = operator.key
             operator.wants("b")
             look = succession.ask()
             assert look is not None
@@ -411,9 +418,37 @@ def test_the_call_is_an_operators_and_described(operator: Operator) -> None:
         [route] = [route for route in succession.app.routes if route.path == RELOAD]
         assert (route.method, route.scope) == ("POST", "admin")
         described = (await one.get("/openapi.json")).json()["paths"][RELOAD]["post"]["responses"]
-        assert set(described) == {"200", "409", "500", "503"}
+        assert set(described) == {"200", "401", "403", "409", "429", "500", "503"}
         changes = described["200"]["content"]["application/json"]["schema"]
         assert set((await one.post(RELOAD)).json()) == set(changes["required"])
+
+    used(operator, use)
+
+
+def test_who_may_ask_is_a_setting_too(operator: Operator) -> None:
+    operator.wants("a")
+    other = operator.folder / "other.json"
+    key = made(other, "somebody", "predict", "admin")
+
+    async def use(succession: Succession, one: httpx.AsyncClient) -> None:
+        door = succession.app.door
+        await one.post(RELOAD)
+        assert succession.app.door is door, "it would forget who came how often"
+        operator.wants("a", keys=other, allow_origin=("http://a.example",))
+        await one.post(RELOAD)
+        assert (await one.post("/predict", content=b"x")).status_code == 401
+        one.headers.update({"x-api-key": key, "origin": "http://a.example"})
+        answer = await one.post("/predict", content=b"x")
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (
+            200,
+            "http://a.example",
+        )
+        operator.wants("a", keys=None)
+        await one.post(RELOAD)
+        del one.headers["x-api-key"]
+        assert (await one.post("/predict", content=b"x")).status_code == 200
+        assert (await one.post(RELOAD)).status_code == 403, "without keys nobody is an operator"
+        assert "securitySchemes" not in (await one.get("/openapi.json")).json()["components"]
 
     used(operator, use)
 

@@ -31,7 +31,7 @@ def test_a_bundle_is_opened_as_it_is(opener: ModelOpener, fitted: Model) -> None
 
 def test_a_trunk_is_opened_with_its_engine_and_name(opener: ModelOpener, tiny_trunk: Path) -> None:
     hosted = opener(
-        ModelSettings(trunk=tiny_trunk, normalize="l2", name="mine", engine="onnxruntime"), Limits()
+        ModelSettings(trunk=tiny_trunk, normalize=True, name="mine", engine="onnxruntime"), Limits()
     )
     assert isinstance(hosted.servable, Embedder)
     assert (hosted.servable.name, hosted.servable.network.engine.name) == ("mine", "onnxruntime")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from topwork import __version__
 from topwork.cli.flags import Given, with_flags
+from topwork.cli.keys import keys_app
 from topwork.cli.options import (
+    STYLE,
     BudgetOption,
     Bundle,
     BundleEngine,
@@ -44,24 +46,19 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-_STYLE: dict[str, Any] = {
-    "no_args_is_help": True,
-    "add_completion": False,
-    "rich_markup_mode": None,
-    "pretty_exceptions_enable": False,
-}
 app = typer.Typer(
     name="topwork",
     help="Data in, a proven model out, a production API behind it.",
     epilog="Begin with:  topwork fit FOLDER   (one sub-folder of photos per label)",
-    **_STYLE,
+    **STYLE,
 )
-data_app = typer.Typer(help="Look at data before a fit.", **_STYLE)
-trunks_app = typer.Typer(help="Pretrained networks.", **_STYLE)
-bundle_app = typer.Typer(help="Look into bundles.", **_STYLE)
-cache_app = typer.Typer(help="The cache of weights and features.", **_STYLE)
+data_app = typer.Typer(help="Look at data before a fit.", **STYLE)
+trunks_app = typer.Typer(help="Pretrained networks.", **STYLE)
+bundle_app = typer.Typer(help="Look into bundles.", **STYLE)
+cache_app = typer.Typer(help="The cache of weights and features.", **STYLE)
 for name, noun in (("data", data_app), ("trunks", trunks_app), ("bundle", bundle_app), ("cache", cache_app)):
     app.add_typer(noun, name=name)
+app.add_typer(keys_app, name="keys")
 
 
 def _version(wanted: bool) -> None:

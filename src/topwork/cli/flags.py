@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
+from topwork.serving.kinds import Switch
 from topwork.serving.settings_flags import Flag, flags
 
 __all__ = ["Given", "with_flags"]
@@ -37,10 +38,16 @@ def with_flags(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _parameter(flag: Flag) -> inspect.Parameter:
+    name = f"--{flag.name.replace('_', '-')}"
+    if isinstance(flag.kind, Switch):
+        annotation: Any = Annotated[bool, typer.Option(name, help=flag.kind.about)]
+        return inspect.Parameter(
+            flag.name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation
+        )
     more = " May be given several times." if flag.several else ""
     more += "" if flag.default is None else f"  [default: {flag.default}]"
     option = typer.Option(
-        f"--{flag.name.replace('_', '-')}",
+        name,
         metavar=flag.kind.metavar,
         help=f"{flag.kind.about}{more}",
         parser=_parser(flag),
@@ -55,11 +62,14 @@ def _parser(flag: Flag) -> Callable[[str], tuple[object]]:
         try:
             return (flag.kind.read_word(word),)
         except (ValueError, OverflowError) as error:
-            raise typer.BadParameter(f"{word!r}; expected {flag.kind.expected}.") from error
+            shown = repr(word) if word else "it is empty"
+            raise typer.BadParameter(f"{shown}; expected {flag.kind.expected}.") from error
 
     return parse
 
 
 def _final(value: Any) -> object:
     """Take values out of the tuples that keep a zero from looking like nothing."""
-    return tuple(one for (one,) in value) if isinstance(value, list) else value[0]
+    if isinstance(value, list):
+        return tuple(one for (one,) in value)
+    return value[0] if isinstance(value, tuple) else value

@@ -51,6 +51,7 @@ def _description() -> Json:
         "summary": "Apply the settings file and the bundles as they are now; no request is dropped.",
         "responses": {
             "200": _response("What changed, by the names of the models.", changes),
+            "403": _response("The key is not good for this, or the server asks for no keys.", ERROR),
             "409": _response("They cannot be applied; everything is as it was.", ERROR),
             "500": _response("A mistake of the server; the details are in its log.", ERROR),
             "503": _response("The server is ending.", ERROR),

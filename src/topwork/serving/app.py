@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from topwork.errors import UsageError
 from topwork.serving import openapi
-from topwork.serving.gate import ByteBudget, Turns
+from topwork.serving.door import Door
+from topwork.serving.gate import ByteBudget, Turns, busy
 from topwork.serving.hosting import Hosted
 from topwork.serving.limits import Limits
 from topwork.serving.messages import (
@@ -26,10 +27,12 @@ from topwork.serving.messages import (
     read_request,
     send,
 )
+from topwork.serving.origins import Origins
 from topwork.serving.pages import page
 from topwork.serving.prediction import EXPLANATIONS, predict, told
 from topwork.serving.refusals import ClientGone, Refusal
 from topwork.serving.routes import Annex, Route, match
+from topwork.serving.schemes import with_keys
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -48,19 +51,31 @@ class Application:
         At least one; their names differ.
     limits
         The bounds that all share.
+    door
+        Who may ask; by default everybody, but only where this machine alone can reach the server.
+    origins
+        Pages of other origins that browsers may let ask; none by default.
     annex
         Further routes.
     """
 
-    def __init__(self, hosted: Sequence[Hosted], limits: Limits, annex: Annex | None = None) -> None:
+    def __init__(
+        self,
+        hosted: Sequence[Hosted],
+        limits: Limits,
+        *,
+        door: Door | None = None,
+        origins: Sequence[str] = (),
+        annex: Annex | None = None,
+    ) -> None:
         self._annex = annex or Annex()
         self._budget = ByteBudget(limits.max_buffered_bytes)
         self._pages = {name: page(name) for name in ("index", "docs")}
         self._turns = Turns()
         self._retiring: set[asyncio.Task[None]] = set()
-        self._take(hosted, limits)
+        self._take(hosted, limits, door or Door(None, local_only=True), origins)
 
-    def _take(self, hosted: Sequence[Hosted], limits: Limits) -> None:
+    def _take(self, hosted: Sequence[Hosted], limits: Limits, door: Door, origins: Sequence[str]) -> None:
         models = {unicodedata.normalize("NFC", one.servable.name): one for one in hosted}
         if not hosted or len(models) < len(hosted):
             raise UsageError(
@@ -68,11 +83,14 @@ class Application:
                 "each with a name of its own.",
                 next_step="Rename a bundle's file, or give its model a name in the settings.",
             )
-        document = openapi.document([one.servable for one in hosted], limits, self._annex.paths)
+        routes = self._all_routes(hosted)
+        described = openapi.document([one.servable for one in hosted], limits, self._annex.paths)
+        described = with_keys(described, routes) if door.keyring is not None else described
+        shared = Origins(origins, ("HEAD", *(route.method for route in routes)))
         # Nothing below can fail, and nothing awaits: either all of it is new, or all as it was.
-        self.limits, self.models, self._openapi = limits, models, json_response(document)
+        self.limits, self.models, self.routes, self.door = limits, models, routes, door
+        self._openapi, self._origins = json_response(described), shared
         self._budget.resize(limits.max_buffered_bytes)
-        self.routes = self._all_routes(hosted)
 
     def _all_routes(self, hosted: Sequence[Hosted]) -> tuple[Route, ...]:
         explained = (
@@ -86,11 +104,11 @@ class Application:
             Route("GET", "/v1/models", self._list),
             Route("GET", "/v1/models/{name}", self._about),
             Route("POST", "/v1/models/{name}/predict", self._predict),
-            Route("GET", "/livez", self._livez),
-            Route("GET", "/readyz", self._readyz),
-            Route("GET", "/openapi.json", self._describe),
-            Route("GET", "/docs", self._docs),
-            Route("GET", "/", self._index),
+            Route("GET", "/livez", self._livez, "open"),
+            Route("GET", "/readyz", self._readyz, "open"),
+            Route("GET", "/openapi.json", self._describe, "open"),
+            Route("GET", "/docs", self._docs, "open"),
+            Route("GET", "/", self._index, "open"),
             *self._annex.routes,
         )
 
@@ -111,8 +129,10 @@ class Application:
         """
         await asyncio.gather(*(hosted.proven() for hosted in self.models.values()))
 
-    def adopt(self, hosted: Sequence[Hosted], limits: Limits) -> None:
-        """Answer with these models, within these bounds, from now on; both are to be started and proven.
+    def adopt(
+        self, hosted: Sequence[Hosted], limits: Limits, *, door: Door, origins: Sequence[str] = ()
+    ) -> None:
+        """Answer with these models, within these bounds, to these clients from now on; models are started and proven.
 
         A request that is under way ends with the model that it began with. Models that are left out are stopped when no
         request can need them any more.
@@ -120,10 +140,10 @@ class Application:
         Raises
         ------
         UsageError
-            There is no model, or two share a name; everything is as it was.
+            There is no model, two share a name, or an origin is none; everything is as it was.
         """
         before, patience_s = tuple(self.models.values()), self.limits.body_timeout_s + self.limits.deadline_s
-        self._take(hosted, limits)
+        self._take(hosted, limits, door, origins)
         if not (gone := [one for one in before if one not in hosted]):
             return
         retiring = asyncio.create_task(self._retire(gone, self._turns.next(), patience_s))
@@ -177,19 +197,29 @@ class Application:
     async def _exchange(self, request: Request, send_message: Send) -> None:
         try:
             with request.cleanup, self._turns.inside():
-                await send(request, await self._respond(request), send_message)
+                response = self._origins.share(request, await self._respond(request))
+                await send(request, response, send_message)
         except ClientGone:
             return
 
     async def _respond(self, request: Request) -> Response:
         try:
+            if (answer := self._origins.preflight(request)) is not None:
+                return answer
             route, arguments = match(self.routes, request)
+            if request.surplus and route.scope != "open":
+                raise self._full()
+            self.door.admit(request, route.scope)
             return await route.handler(request, *arguments)
         except ClientGone:
             raise
         except Exception as error:
             refusal = told(error)
             return json_response(refusal.body(), status=refusal.status, headers=refusal.headers)
+
+    def _full(self) -> Refusal:
+        retry_after_s = max(hosted.gate.retry_after_s() for hosted in self.models.values())
+        return busy("Every connection that this server takes is in use.", retry_after_s)
 
     # --- handlers ---------------------------------------------------------------------------------
 
@@ -255,7 +285,9 @@ def _summary(hosted: Hosted) -> dict[str, Json]:
     return {"name": hosted.servable.name, "state": hosted.state}
 
 
-def application(servable: Servable, limits: Limits | None = None) -> Application:
-    """Build the application for one servable."""
+def application(
+    servable: Servable, limits: Limits | None = None, *, door: Door | None = None, origins: Sequence[str] = ()
+) -> Application:
+    """Build the application for one servable; the rest is as of `Application`."""
     bounds = limits or Limits()
-    return Application([Hosted(servable, bounds)], bounds)
+    return Application([Hosted(servable, bounds)], bounds, door=door, origins=origins)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from topwork.serving.refusals import Refusal
 
-__all__ = ["ByteBudget", "Gate", "Turns"]
+__all__ = ["ByteBudget", "Gate", "Turns", "busy"]
 
 SMOOTHING = 0.2
 LONGEST_RETRY_S = 60
@@ -81,8 +81,8 @@ class ByteBudget:
         """Take another bound from now on; what is held stays."""
         self._max_bytes = max_bytes
 
-    def take(self, n_bytes: int) -> None:
-        """Count bytes that are about to be kept.
+    def take(self, n_bytes: int, retry_after_s: int = 1) -> None:
+        """Count bytes that are about to be kept; there may be room in ``retry_after_s``.
 
         Raises
         ------
@@ -90,7 +90,9 @@ class ByteBudget:
             There would be more than allowed.
         """
         if self.held + n_bytes > self._max_bytes:
-            raise busy(f"The server holds {self.held:,} bytes of requests; it takes no more now.", 1)
+            raise busy(
+                f"The server holds {self.held:,} bytes of requests; it takes no more now.", retry_after_s
+            )
         self.held += n_bytes
 
     def give_back(self, n_bytes: int) -> None:

@@ -28,6 +28,7 @@ __all__ = [
     "Sections",
     "Several",
     "Size",
+    "Switch",
     "Word",
 ]
 
@@ -325,6 +326,41 @@ class Choice:
     def schema(self) -> Object:
         """Return the schema of the words."""
         return {"enum": list(self.words)}
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """True or false; on a command line a flag without a word after it."""
+
+    about: str
+
+    @property
+    def metavar(self) -> str:
+        """Nothing: there is no word."""
+        return ""
+
+    @property
+    def expected(self) -> str:
+        """What it must be."""
+        return "true or false"
+
+    def read(self, given: Scalar) -> bool:
+        """Return the truth."""
+        if isinstance(given, bool):
+            return given
+        raise ValueError(given)
+
+    def read_word(self, word: str) -> bool:
+        """Return the truth that is spelt as in a file."""
+        return self.read({"true": True, "false": False}.get(word))
+
+    def show(self, value: object) -> str:
+        """Return it as a file has it."""
+        return "true" if value else "false"
+
+    def schema(self) -> Object:
+        """Return the schema of a truth."""
+        return {"type": "boolean"}
 
 
 @dataclass(frozen=True, slots=True)

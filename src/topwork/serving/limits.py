@@ -25,7 +25,9 @@ class Limits:
         Count("Requests at work at once, of each model; by default as many as its engine runs.", most=1024),
     ] = None
     max_waiting: Annotated[int, Count("Requests in line for a model; the next one gets a 429.", least=0)] = 64
-    max_connections: Annotated[int, Count("Open connections; one more gets a 503.")] = 2048
+    max_connections: Annotated[
+        int, Count("Open connections; on one more a request gets a 429, save for health checks and pages.")
+    ] = 2048
     header_timeout_s: Annotated[float, Duration("Until a request's headers must have arrived.")] = 10.0
     body_timeout_s: Annotated[float, Duration("From then on, until its body must have arrived.")] = 60.0
     deadline_s: Annotated[
@@ -35,6 +37,9 @@ class Limits:
     drain_s: Annotated[float, Duration("How long requests may go on after the server was told to stop.")] = (
         30.0
     )
+    wrong_keys_per_minute: Annotated[
+        int, Count("Wrong API keys from one address that get a 401; the next gets a 429.")
+    ] = 30
 
     def __post_init__(self) -> None:
         for bound in fields(self):

@@ -14,10 +14,13 @@ if TYPE_CHECKING:
 
     from topwork.contracts import Json
 
-__all__ = ["Annex", "Handler", "Route", "match"]
+__all__ = ["Annex", "Handler", "Route", "Scope", "match"]
 
 Handler: TypeAlias = Callable[..., Awaitable[Response]]
 """Is given the request, and the text of each ``{…}`` segment of its path in order."""
+
+Scope: TypeAlias = Literal["open", "predict", "admin"]
+"""What a key must be good for; what is ``open`` asks for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,7 @@ class Route:
     method: str
     path: str
     handler: Handler
-    scope: Literal["open", "predict", "admin"] = "predict"
+    scope: Scope = "predict"
 
     def arguments(self, segments: Sequence[str]) -> tuple[str, ...] | None:
         """Return what stands for the braces, or None where the path is another one."""

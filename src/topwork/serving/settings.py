@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeAlias, get_args, get_type_hints
 
 from topwork.errors import UsageError
+from topwork.serving.access import Access
 from topwork.serving.kinds import (
     Choice,
     Count,
@@ -23,6 +24,7 @@ from topwork.serving.kinds import (
     Section,
     Sections,
     Several,
+    Switch,
     Word,
 )
 from topwork.serving.limits import Limits
@@ -62,9 +64,9 @@ class NetworkSettings:
         str | Path | None,
         Origin("A pretrained network, or a bundle's, without a head: its features are the answers.", "NAME"),
     ] = None
-    normalize: Annotated[
-        str, Choice("Whether such features are brought to length 1; l2 does.", ("none", "l2"))
-    ] = "none"
+    normalize: Annotated[bool, Switch("Such features are divided by their length (L2), so that it is 1.")] = (
+        False
+    )
     app: Annotated[
         str | None,
         Word("Own code before and after the model: functions before, after or both.", "MODULE[:ATTRIBUTE]"),
@@ -137,7 +139,7 @@ def _require_one(settings: NetworkSettings) -> None:
         )
     if settings.only and settings.bundle is None:
         raise UsageError("only chooses targets of a bundle; this model is none.", next_step="Leave it out.")
-    if settings.normalize != "none" and settings.trunk is None:
+    if settings.normalize and settings.trunk is None:
         raise UsageError(
             "normalize is for the features of a trunk; this model gives others.", next_step="Leave it out."
         )
@@ -156,9 +158,25 @@ class ServerSettings:
         tuple[Path, ...],
         Several(Place("Folders that bundles must lie in or below; by default any.", "FOLDER")),
     ] = ()
+    keys: Annotated[
+        Path | None,
+        Place(
+            "File of API keys; by default none on this machine alone, the user's own on another address.",
+            "FILE",
+        ),
+    ] = None
+    no_keys: Annotated[bool, Switch("Ask for no keys, whoever can reach the address.")] = False
+    allow_origin: Annotated[
+        tuple[str, ...], Several(Word("Origins whose pages may ask, such as https://example.org.", "ORIGIN"))
+    ] = ()
     limits: Annotated[Limits, Section("How much is taken on before it is refused.")] = field(
         default_factory=Limits
     )
+
+    @property
+    def access(self) -> Access:
+        """Who may ask."""
+        return Access(self.keys, self.no_keys, self.allow_origin)
 
 
 AnyKind: TypeAlias = Kind | Several | Section | Sections | Part

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from topwork.errors import TopworkError, UsageError
+from topwork.serving.access import keys_for, open_door
 from topwork.serving.admin import annex
 from topwork.serving.app import Application
 from topwork.serving.hosting import Hosted
@@ -25,6 +26,7 @@ from topwork.serving.work import in_thread
 
 if TYPE_CHECKING:
     from topwork.contracts import Json
+    from topwork.serving.door import Door
     from topwork.serving.hangups import Hangups
 
 __all__ = ["Changes", "Opener", "Succession"]
@@ -111,9 +113,16 @@ class Succession:
         self._tasks: set[asyncio.Task[Changes]] = set()
         self._ended = False
         self.settings = checked(read())
+        # Before the models are opened, which takes longer.
+        door = open_door(self.settings.access, self.settings.host, self.settings.limits)
         self._posts = self._staffed(self.settings, ())
-        hosted = [post.hosted for post in self._posts]
-        self.app = Application(hosted, self.settings.limits, annex(self.reload))
+        self.app = Application(
+            [post.hosted for post in self._posts],
+            self.settings.limits,
+            door=door,
+            origins=self.settings.allow_origin,
+            annex=annex(self.reload),
+        )
 
     # --- who asks ---------------------------------------------------------------------------------------
 
@@ -177,23 +186,33 @@ class Succession:
         return settings
 
     async def _apply(self, settings: ServerSettings) -> Changes:
-        before = self._posts
+        before, door = self._posts, self._door(settings)
         posts = await in_thread(partial(self._staffed, settings, before), "topwork-opening")
         fresh = [post.hosted for post in posts if post not in before]
         try:
-            for hosted in fresh:
-                hosted.start()
-            await asyncio.gather(*(hosted.proven() for hosted in fresh))
-            self.app.adopt([post.hosted for post in posts], settings.limits)
+            for one in fresh:
+                one.start()
+            await asyncio.gather(*(one.proven() for one in fresh))
+            hosted = [post.hosted for post in posts]
+            self.app.adopt(hosted, settings.limits, door=door, origins=settings.allow_origin)
         except BaseException:
-            for hosted in fresh:
-                await asyncio.to_thread(hosted.stop)
+            for one in fresh:
+                await asyncio.to_thread(one.stop)
             raise
         changes = _changes(before, posts, self.settings.limits != settings.limits)
         self.settings, self._posts = settings, posts
         self.on_limits(settings.limits)
         self._on_change(changes)
         return changes
+
+    def _door(self, settings: ServerSettings) -> Door:
+        """Return the door that there is, which remembers who came how often; another one where it is to be another."""
+        given, held = (
+            (keys_for(one.access, one.host), one.no_keys, one.limits.wrong_keys_per_minute)
+            for one in (settings, self.settings)
+        )
+        same = given == held
+        return self.app.door if same else open_door(settings.access, settings.host, settings.limits)
 
     def _staffed(self, settings: ServerSettings, before: Sequence[_Post]) -> tuple[_Post, ...]:
         """Return a post for each model: the one that there is where nothing changed, else a new one."""

@@ -59,9 +59,7 @@ class ModelOpener:
             model = open_model(chosen.bundle, engine=chosen.engine, only=chosen.only, name=chosen.name)
             return self._with_app(model, chosen.app), model.engine.n_streams
         around = replace(self._around, engine=cast("Any", chosen.engine))
-        embedder = open_embedder(
-            str(chosen.trunk), around, name=chosen.name, normalized=chosen.normalize == "l2"
-        )
+        embedder = open_embedder(str(chosen.trunk), around, name=chosen.name, normalized=chosen.normalize)
         return self._with_app(embedder, chosen.app), embedder.network.engine.n_streams
 
     def _with_app(self, servable: Servable, app: str | None) -> Servable:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from topwork.contracts import Wire
+from topwork.serving.access import Access
 from topwork.serving.hangups import Hangups
 from topwork.serving.limits import Limits
 from topwork.serving.server import run
@@ -26,6 +27,7 @@ def serve(
     port: int = 8000,
     limits: Limits | None = None,
     only: str | Sequence[str] = (),
+    access: Access | None = None,
     on_ready: Callable[[str, Wire], None] = lambda _, __: None,
     around: Surroundings | None = None,
 ) -> None:
@@ -40,6 +42,8 @@ def serve(
     only
         Targets of a bundle's file to answer for, in place of all: answers, schema, page and proof hold these, and the
         heads of the others are not computed.
+    access
+        Who may ask; by default everybody who is on this machine, and elsewhere whoever has a key.
     on_ready
         Called with the URL, and with how an input travels, once the model has passed its proof.
 
@@ -50,7 +54,7 @@ def serve(
     ProofError
         It gives other answers than at the time of its fit; the server has ended.
     UsageError
-        The port is taken, or there is no such target.
+        The port is taken, there is no such target, or others could reach the server and there are no keys.
     """
     names = (only,) if isinstance(only, str) else tuple(only)
     one = (
@@ -58,8 +62,17 @@ def serve(
         if isinstance(bundle, ModelSettings)
         else ModelSettings(Path(bundle), only=names, engine=around.engine if around else "auto")
     )
-    settings = ServerSettings((one,), host, port, limits=limits or Limits())
-    operate(lambda: settings, on_ready=on_ready, around=around)
+    chosen = access or Access()
+    settings = ServerSettings(
+        (one,),
+        host,
+        port,
+        keys=chosen.keys,
+        no_keys=chosen.no_keys,
+        allow_origin=chosen.origins,
+        limits=limits or Limits(),
+    )
+    operate(lambda: settings, on_ready=lambda url, wire, _: on_ready(url, wire), around=around)
 
 
 def reader(
@@ -76,7 +89,7 @@ def reader(
 def operate(
     read: Callable[[], ServerSettings],
     *,
-    on_ready: Callable[[str, Wire], None] = lambda _, __: None,
+    on_ready: Callable[[str, Wire, Path | None], None] = lambda _, __, ___: None,
     on_change: Callable[[Changes], None] = lambda _: None,
     on_hangup: bool = False,
     around: Surroundings | None = None,
@@ -88,7 +101,8 @@ def operate(
     read
         Gives the settings as they are now; called again by ``POST /v1/admin/reload``.
     on_ready
-        Called with the URL, and with how an input of the first model travels, once every model has passed its proof.
+        Called with the URL, how an input of the first model travels, and the file of the keys that are asked for, once
+        every model has passed its proof.
     on_change
         Called with what changed whenever settings were applied again.
     on_hangup
@@ -105,6 +119,14 @@ def operate(
     opener = ModelOpener(around or Surroundings(), Path.cwd())
     succession = Succession(read, opener, on_change=on_change, hangups=hangups)
     host, port = succession.settings.host, succession.settings.port
-    # Not the model, which may be left out one day.
+    # Not the model itself, which may be left out one day.
     wire = next(iter(succession.app.models.values())).servable.wire
-    run(succession.app, host, port=port, on_ready=lambda url: on_ready(url, wire), succession=succession)
+    keyring = succession.app.door.keyring
+    keys = keyring.path if keyring is not None else None
+    run(
+        succession.app,
+        host,
+        port=port,
+        on_ready=lambda url: on_ready(url, wire, keys),
+        succession=succession,
+    )
