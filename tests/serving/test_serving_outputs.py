@@ -40,6 +40,32 @@ def test_what_is_always_a_single_value_is_an_output() -> None:
     ]
 
 
+def test_a_list_of_a_fixed_number_of_numbers_is_a_row() -> None:
+    def listed(**other: Json) -> Json:
+        return {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2, **other}
+
+    whole: Json = {"type": "integer"}
+    texts: Json = {"type": "string"}
+    tables: Json = {"type": "object"}
+    lists: dict[str, Json] = {
+        "embedding": listed(),
+        "ranks": listed(items=whole),
+        "longer": listed(maxItems=3),
+        "open": {"type": "array", "items": whole},
+        "empty": listed(minItems=0, maxItems=0),
+        "texts": listed(items=texts),
+        "tables": listed(items=tables),
+    }
+    _, *found = outputs_of({"type": "object", "properties": lists, "required": list(lists)})
+    assert found == [
+        Output("embedding", "FP64", ("embedding",), 2),
+        Output("ranks", "INT64", ("ranks",), 2),
+    ]
+    assert found[0].shape(-1) == (-1, 2)
+    tensor = tensor_of(found[0], [{"embedding": [1, 2.5]}, {"embedding": [3, 4]}, {"embedding": [5, 6]}])
+    assert (tensor.shape, tensor.values) == ((3, 2), [1.0, 2.5, 3.0, 4.0, 5.0, 6.0])
+
+
 def test_names_of_several_targets_are_joined() -> None:
     value: Json = {"type": "object", "required": ["value"], "properties": {"value": {"type": "number"}}}
     inner: Json = {"type": "object", "required": ["b"], "properties": {"b": {"type": "number"}}}

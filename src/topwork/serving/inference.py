@@ -135,7 +135,7 @@ def _metadata(servable: Servable) -> Json:
     datatype, shape = _expected(servable.wire)
     given: dict[str, Json] = {"name": INPUT, "datatype": datatype, "shape": shape}
     outputs: list[Json] = [
-        {"name": output.name, "datatype": output.datatype, "shape": [-1]}
+        {"name": output.name, "datatype": output.datatype, "shape": output.shape(-1)}
         for output in outputs_of(servable.answer_schema)
     ]
     return {

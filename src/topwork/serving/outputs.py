@@ -1,9 +1,9 @@
 """The answers of any model as tensors of the Open Inference Protocol, by their JSON Schema alone.
 
 Every model has the output ``answer``: each answer as JSON in an element of BYTES, so that nothing of it is lost. What
-in the schema is always there, stands under fixed names and is a single value has an output of its own besides, such as
-``label`` or ``value``; of a model with several targets the names are joined, ``species.label``. What may be null, lists
-and tables stand in ``answer`` only. It knows no task.
+in the schema is always there and is a single value, or a list of a fixed number of numbers, has an output of its own
+besides, such as ``label``, ``value`` or ``embedding``; of a model with several targets the names are joined,
+``species.label``. What may be null, other lists and tables stand in ``answer`` only. It knows no task.
 """
 
 from __future__ import annotations
@@ -32,23 +32,36 @@ DATATYPES: Final[Mapping[str, str]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One output of a model: where in an answer its values stand; the empty path is the answer itself."""
+    """One output of a model.
+
+    Attributes
+    ----------
+    path
+        Where in an answer its value stands; the empty path is the answer itself.
+    width
+        How many numbers there are for each input; None where there is a single value, which has no dimension.
+    """
 
     name: str
     datatype: str
     path: tuple[str, ...]
+    width: int | None = None
+
+    def shape(self, n: int) -> tuple[int, ...]:
+        """Return the shape of the output over ``n`` inputs."""
+        return (n,) if self.width is None else (n, self.width)
 
 
 def outputs_of(schema: Mapping[str, Json]) -> tuple[Output, ...]:
     """Return the outputs of a model whose answers have ``schema``; names differ."""
     found = {WHOLE: Output(WHOLE, "BYTES", ())}
-    for output in _single_values(schema, ()):
+    for output in _values(schema, ()):
         # A target may be called "answer", or a name hold a dot: then who came first has the name.
         found.setdefault(output.name, output)
     return tuple(found.values())
 
 
-def _single_values(schema: Mapping[str, Json], path: tuple[str, ...]) -> Iterator[Output]:
+def _values(schema: Mapping[str, Json], path: tuple[str, ...]) -> Iterator[Output]:
     properties = schema.get("properties")
     required = schema.get("required")
     if not isinstance(properties, Mapping) or not isinstance(required, (list, tuple)):
@@ -56,11 +69,29 @@ def _single_values(schema: Mapping[str, Json], path: tuple[str, ...]) -> Iterato
     for name, inner in properties.items():
         if name not in required or not isinstance(inner, Mapping):
             continue
-        kind, here = inner.get("type"), (*path, name)
-        if kind == "object":
-            yield from _single_values(inner, here)
-        elif isinstance(kind, str) and kind in DATATYPES:
-            yield Output(".".join(here), DATATYPES[kind], here)
+        here = (*path, name)
+        if inner.get("type") == "object":
+            yield from _values(inner, here)
+        elif (kind := _datatype(inner)) is not None:
+            yield Output(".".join(here), kind, here)
+        elif (row := _row(inner)) is not None:
+            yield Output(".".join(here), row[0], here, row[1])
+
+
+def _datatype(schema: Mapping[str, Json]) -> str | None:
+    kind = schema.get("type")
+    return DATATYPES.get(kind) if isinstance(kind, str) else None
+
+
+def _row(schema: Mapping[str, Json]) -> tuple[str, int] | None:
+    """Return the datatype and the number of what a list holds, where that is always the same, and numbers."""
+    items, least = schema.get("items"), schema.get("minItems")
+    if schema.get("type") != "array" or not isinstance(items, Mapping) or least != schema.get("maxItems"):
+        return None
+    datatype = _datatype(items)
+    if datatype not in ("INT64", "FP64") or not isinstance(least, int) or least < 1:
+        return None
+    return datatype, least
 
 
 def values_of(answers: Sequence[Answer]) -> list[Mapping[str, Json]]:
@@ -86,14 +117,14 @@ def values_of(answers: Sequence[Answer]) -> list[Mapping[str, Json]]:
 
 
 def tensor_of(output: Output, values: Sequence[Mapping[str, Json]]) -> Tensor:
-    """Return one output over all answers, shape ``[n]``."""
+    """Return one output over all answers."""
     found = [_value(output, value) for value in values]
-    return Tensor(output.name, output.datatype, (len(found),), found)
+    flat = found if output.width is None else [one for row in found for one in row]  # type: ignore[union-attr]
+    typed = [float(one) for one in flat] if output.datatype == "FP64" else flat  # type: ignore[arg-type]
+    return Tensor(output.name, output.datatype, output.shape(len(values)), typed)
 
 
 def _value(output: Output, answer: Json) -> Json:
     for name in output.path:
         answer = answer[name]  # type: ignore[index, call-overload]  # the schema says that it is there
-    if not output.path:
-        return dumps(answer).decode("utf-8")
-    return float(answer) if output.datatype == "FP64" else answer  # type: ignore[arg-type]
+    return answer if output.path else dumps(answer).decode("utf-8")

@@ -226,6 +226,8 @@ def _response(name: str, outputs: Sequence[Output]) -> Object:
 
 
 def _output(output: Output) -> Object:
-    shape: Object = {**_list({"type": "integer", "minimum": 1}), "minItems": 1, "maxItems": 1}
+    n_dimensions = len(output.shape(1))
+    dimension: Object = {"type": "integer", "minimum": 1}
+    shape: Object = {**_list(dimension), "minItems": n_dimensions, "maxItems": n_dimensions}
     head: Object = {"name": {"const": output.name}, "datatype": {"const": output.datatype}, "shape": shape}
     return closed({**head, "data": _list({"type": KINDS[output.datatype]})})
