@@ -69,6 +69,13 @@ def test_predict_answers_for_some(topwork: Command, mixed: Path) -> None:
     assert "it has kind, price" in wrong.err
 
 
+def test_evaluate_measures_some(topwork: Command, mixed: Path) -> None:
+    told = topwork("evaluate", mixed, "photos/mixed.csv", "--only", "price", "--json")
+    assert told.status == 0, told.err
+    assert list(told.json["targets"]) == ["price"]
+    assert topwork("evaluate", mixed, "photos/mixed.csv", "--only", "colour").status == 1
+
+
 def test_keep_writes_a_smaller_bundle(topwork: Command, mixed: Path) -> None:
     told = topwork("bundle", "keep", mixed, "small.topwork", "--only", "price")
     assert told.status == 0, told.err

@@ -258,6 +258,34 @@ def test_evaluating_gives_the_metrics_of_the_test_again(
             assert record.targets[name].test[metric].value == pytest.approx(value.value, abs=1e-5)
 
 
+@pytest.mark.parametrize("options", [MIXED, FitOptions()], ids=["all columns", "its column"])
+def test_evaluating_some_needs_and_reports_no_other(
+    model: Model, table: Path, around: Surroundings, tmp_path: Path, options: FitOptions
+) -> None:
+    exact = replace(around, engine="onnxruntime")
+    page = tmp_path / "price.md"
+    record = evaluate(model.path, table, report=page, only="price", options=options, around=exact)
+    assert list(record.targets) == ["price"]
+    whole = model.record.targets["price"].test["r2"].value
+    assert record.targets["price"].test["r2"].value == pytest.approx(whole, abs=1e-5)
+    assert "only='price'" in record.command
+    assert "kind" not in record.data.class_counts
+    assert "price" in page.read_text(encoding="utf-8")
+
+
+def test_evaluating_some_needs_no_labels_of_the_others(model: Model, table: Path) -> None:
+    rows, bare = rows_of(table), table.with_name("only_kind.csv")
+    with bare.open("w", encoding="utf-8", newline="") as stream:
+        write = csv.DictWriter(stream, ["file", "kind"], extrasaction="ignore")
+        write.writeheader()
+        write.writerows(rows)
+    assert list(evaluate(model.path, bare, only=["kind"]).targets) == ["kind"]
+    with pytest.raises(UsageError, match="no target 'colour'; it has kind, price, tags"):
+        evaluate(model.path, bare, only="colour")
+    with pytest.raises(DataError, match="or measure some with --only"):
+        evaluate(model.path, bare)
+
+
 def test_evaluating_leaves_out_a_target_that_no_row_has(model: Model, table: Path) -> None:
     bare = table.with_name("bare.csv")
     rows = rows_of(table)
