@@ -10,6 +10,8 @@ from topwork.contracts import Array
 from topwork.errors import UsageError
 from topwork.evaluation.ordinal import (
     compare_ordinal,
+    doubt_of,
+    doubted,
     exceeded,
     median_ranks,
     ordinal_metrics,
@@ -62,6 +64,28 @@ def test_a_rank_lies_above_the_thresholds_below_it() -> None:
     found = exceeded(np.array([0, 2, -1]), 2)
     assert found.dtype == np.int8
     assert found.tolist() == [[0, 0], [1, 1], [-1, -1]]
+
+
+def test_doubt_deals_a_part_of_the_probability_by_the_shares() -> None:
+    _, scores = drawn(60)
+    shares = np.array([0.4, 0.3, 0.2, 0.1])
+    found = rank_probabilities(doubted(scores, shares, 0.25))
+    assert found == pytest.approx(0.75 * rank_probabilities(scores) + 0.25 * shares, abs=1e-9)
+    assert rank_probabilities(doubted(scores, shares, 0.0)) == pytest.approx(rank_probabilities(scores), abs=1e-9)
+
+
+def test_the_doubt_is_that_of_the_lowest_log_loss_with_one_row_more_that_had_no_chance() -> None:
+    truth, scores = drawn(60)
+    shares = np.bincount(truth, minlength=4) / 60
+    every = np.append(truth, -1)  # a row without a truth tells nothing
+    found = doubt_of(every, np.concatenate([scores, scores[:1]]), shares)
+
+    def cost(doubt: float) -> float:
+        own = rank_probabilities(doubted(scores, shares, doubt))[np.arange(60), truth]
+        return float(-np.log(own).sum() - np.log(doubt * shares.mean()))
+
+    grid = np.linspace(0.001, 0.999, 999)
+    assert found == pytest.approx(grid[np.argmin([cost(one) for one in grid])], abs=2e-3)
 
 
 def test_rows_without_a_truth_do_not_count_and_their_order_neither() -> None:

@@ -17,10 +17,11 @@ from quick import fit_probe
 from tiny_text_trunk import write_tiny_text_trunk
 from topwork import DataError, FitOptions, Model, Surroundings, UsageError, evaluate, load
 from topwork.cli.output import put_results, show_fit, show_predictions
-from topwork.contracts import FitRecord
+from topwork.contracts import FitRecord, Table
 from topwork.report.html import render_html
 from topwork.report.markdown import render_markdown
 from topwork.report.words import about_target
+from topwork.steps.recording import WEIGHTS_OF_TARGETS
 from toy_photos import write_mixed
 from toy_texts import toy_texts
 
@@ -157,6 +158,23 @@ def test_rungs_are_told_in_losses_that_can_be_averaged(climbed: Model) -> None:
         assert 0 < rung.log_loss.value < 1, "better than knowing nothing"
         assert rung.validation == pytest.approx(1 - rung.log_loss.value, abs=1e-6)
     assert sum(rung.chosen for rung in rungs) == 1
+
+
+def test_what_each_target_weighed_is_recorded_and_told(climbed: Model) -> None:
+    probe, *trained = climbed.record.rungs
+    assert not probe.weighs, "its heads are fitted one by one"
+    assert trained
+    for rung in trained:
+        assert list(rung.weighs) == list(METRICS)
+        assert np.mean(list(rung.weighs.values())) == pytest.approx(1)
+        assert len(set(rung.weighs.values())) == len(METRICS)
+    again = load(climbed.path).record
+    assert [rung.weighs for rung in again.rungs] == [rung.weighs for rung in climbed.record.rungs]
+    (table,) = [one for one in again.sections if one.title == WEIGHTS_OF_TARGETS]
+    assert isinstance(table, Table)
+    assert [row[0] for row in table.rows] == list(METRICS)
+    assert table.rows[0][1] == f"{trained[0].weighs['kind']:.2f}"
+    assert WEIGHTS_OF_TARGETS in render_html(again)
 
 
 def test_rivals_are_those_of_the_target_and_it_is_compared_with_itself_alone(climbed: Model) -> None:

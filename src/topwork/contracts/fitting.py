@@ -392,6 +392,9 @@ class Rung:
         Share of the network's weights that were trained.
     chosen
         Whether this is the rung that the model came from.
+    weighs
+        What each of several targets weighed in the loss when the rung ended, relative to their mean; the losses are
+        those in units of what ignoring the input costs.
     """
 
     name: str
@@ -404,6 +407,7 @@ class Rung:
     n_steps: int | None = None
     chosen: bool = False
     loss_name: str = "log loss"
+    weighs: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

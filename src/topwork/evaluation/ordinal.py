@@ -20,7 +20,15 @@ from topwork.evaluation.comparison import standard_error
 from topwork.evaluation.intervals import interval_of_draws, paired_difference, resample, wilson
 from topwork.evaluation.quantiles import t_quantile
 
-__all__ = ["compare_ordinal", "exceeded", "median_ranks", "ordinal_metrics", "rank_probabilities"]
+__all__ = [
+    "compare_ordinal",
+    "doubt_of",
+    "doubted",
+    "exceeded",
+    "median_ranks",
+    "ordinal_metrics",
+    "rank_probabilities",
+]
 
 _NOTHING = {
     "rank_error": Estimate(nan, 0.0, inf),
@@ -29,6 +37,8 @@ _NOTHING = {
     "log_loss": Estimate(nan, 0.0, inf),
 }
 """What is known without a row that has a truth."""
+_LEAST = float(np.finfo(np.float64).eps)
+_ROUNDS = 200
 
 
 def exceeded(truth: Array, n_thresholds: int) -> Array:
@@ -48,6 +58,32 @@ def rank_probabilities(scores: Array) -> Array:
 def median_ranks(scores: Array) -> Array:
     """Return the middle rank of the probabilities, ``int64 [n]``, whose expected distance to the truth is lowest."""
     return np.asarray((np.minimum.accumulate(scores, axis=1) > 0).sum(axis=1))
+
+
+def doubted(scores: Array, shares: Array, doubt: float) -> Array:
+    """Return scores ``float64 [n, k - 1]`` that leave every rank a chance, and fall from threshold to threshold.
+
+    Where the odds of an input do not fall, the ranks between have no chance at all, which rows like it disprove. So
+    ``doubt`` of the probability is dealt by the ``shares [k]`` of the ranks.
+    """
+    mixed = (1 - doubt) * rank_probabilities(scores) + doubt * np.asarray(shares, np.float64)
+    above = np.clip(mixed[:, ::-1].cumsum(axis=1)[:, -2::-1], _LEAST, 1 - _LEAST)
+    return np.asarray(np.log(above) - np.log1p(-above))
+
+
+def doubt_of(truth: Array, scores: Array, shares: Array) -> float:
+    """Return the doubt, from 0 to 1, at which the log loss of held-out rows is lowest.
+
+    They are joined by one row whose rank had no chance, so that the answer is never 0: the rule of succession. The
+    likelihood of a share in a mixture has one maximum, where expectation-maximisation comes to rest.
+    """
+    known = truth >= 0
+    own = rank_probabilities(scores[known])[np.arange(known.sum()), truth[known]]
+    own, usual = np.append(own, 0.0), np.append(np.asarray(shares)[truth[known]], np.mean(shares))
+    doubt = 0.5
+    for _ in range(_ROUNDS):
+        doubt = float(np.mean(doubt * usual / ((1 - doubt) * own + doubt * usual)))
+    return doubt
 
 
 def ordinal_metrics(truth: Array, scores: Array, *, seed: int) -> Mapping[str, Estimate]:

@@ -36,7 +36,7 @@ from topwork.contracts import (
 from topwork.errors import UsageError
 from topwork.evaluation.comparison import one_standard_error_choice
 from topwork.recipes.probe import PROBE
-from topwork.recipes.stretch import mean_of, probe_heads
+from topwork.recipes.stretch import mean_of, probe_heads, weighs
 from topwork.training.fingerprint import digest, versions_of
 from topwork.training.forecasts import peak_bytes, range_of
 from topwork.training.judging import loss_name, losses_of_rows, mean_score, of_rows
@@ -379,6 +379,7 @@ class _Climber:
             trained_share=n_trained / n_all,
             n_steps=outcome.n_steps,
             loss_name=loss_name(self.job.goals),
+            weighs=weighs(self.job, outcome),
         )
         return _Candidate(told, scores, losses, heads, outcome.weights)
 

@@ -55,6 +55,7 @@ __all__ = [
     "steps_within",
     "stretch_of",
     "train_stretch",
+    "weighs",
     "zero_heads",
 ]
 
@@ -350,8 +351,14 @@ def calibrated(
         n_steps=outcome.n_steps,
         chosen=True,
         loss_name=loss_name(job.goals),
+        weighs=weighs(job, outcome),
     )
     return Fitted(heads, held_out, weights=weights, rungs=(rung,))
+
+
+def weighs(job: FitJob, outcome: Outcome) -> dict[str, float]:
+    """Return what each of several targets weighed at the end, by name; nothing of a single one."""
+    return dict(zip(job.goals, outcome.factors, strict=True)) if outcome.factors else {}
 
 
 def mean_of(rows: Array) -> Estimate:

@@ -72,6 +72,7 @@ from topwork.steps.recording import (
     platform_settings,
     summarise_data,
     summarise_split,
+    told_of_weights,
     told_on_the_way,
     unknown_labels,
     worst,
@@ -188,6 +189,7 @@ def fit(
         sections=(
             *told_of(settled.choice),
             *told_on_the_way(climbed.fitted, {one.main_metric for one in rows.targets.values()}),
+            *told_of_weights(climbed.rungs),
         ),
         trunk_choice=settled.choice,
     )
