@@ -9,9 +9,8 @@ from sklearn import metrics as reference
 from topwork.contracts import Array
 from topwork.errors import UsageError
 from topwork.evaluation.ordinal import (
+    Doubt,
     compare_ordinal,
-    doubt_of,
-    doubted,
     exceeded,
     median_ranks,
     ordinal_metrics,
@@ -66,26 +65,26 @@ def test_a_rank_lies_above_the_thresholds_below_it() -> None:
     assert found.tolist() == [[0, 0], [1, 1], [-1, -1]]
 
 
-def test_doubt_deals_a_part_of_the_probability_by_the_shares() -> None:
-    _, scores = drawn(60)
-    shares = np.array([0.4, 0.3, 0.2, 0.1])
-    found = rank_probabilities(doubted(scores, shares, 0.25))
-    assert found == pytest.approx(0.75 * rank_probabilities(scores) + 0.25 * shares, abs=1e-9)
-    assert rank_probabilities(doubted(scores, shares, 0.0)) == pytest.approx(rank_probabilities(scores), abs=1e-9)
+def test_doubt_deals_a_part_of_the_probability_by_the_shares_and_changes_no_answer() -> None:
+    truth, scores = drawn(60)
+    doubt = Doubt((0.4, 0.3, 0.2, 0.1), 0.25)
+    plain = rank_probabilities(scores)
+    assert rank_probabilities(scores, doubt) == pytest.approx(0.75 * plain + 0.25 * np.array(doubt.shares))
+    sure, doubted = ordinal_metrics(truth, scores, seed=0), ordinal_metrics(truth, scores, seed=0, doubt=doubt)
+    assert {metric for metric in sure if sure[metric] != doubted[metric]} == {"log_loss"}
 
 
 def test_the_doubt_is_that_of_the_lowest_log_loss_with_one_row_more_that_had_no_chance() -> None:
     truth, scores = drawn(60)
-    shares = np.bincount(truth, minlength=4) / 60
-    every = np.append(truth, -1)  # a row without a truth tells nothing
-    found = doubt_of(every, np.concatenate([scores, scores[:1]]), shares)
+    shares = tuple((np.bincount(truth, minlength=4) / 60).tolist())
 
-    def cost(doubt: float) -> float:
-        own = rank_probabilities(doubted(scores, shares, doubt))[np.arange(60), truth]
-        return float(-np.log(own).sum() - np.log(doubt * shares.mean()))
+    def cost(part: float) -> float:
+        own = rank_probabilities(scores, Doubt(shares, part))[np.arange(60), truth]
+        return float(-np.log(own).sum() - np.log(part * np.mean(shares)))
 
     grid = np.linspace(0.001, 0.999, 999)
-    assert found == pytest.approx(grid[np.argmin([cost(one) for one in grid])], abs=2e-3)
+    best = grid[np.argmin([cost(one) for one in grid])]
+    assert Doubt.of(truth, scores, shares).part == pytest.approx(best, abs=2e-3)
 
 
 def test_rows_without_a_truth_do_not_count_and_their_order_neither() -> None:

@@ -19,9 +19,8 @@ from topwork.errors import BundleError, DataError
 from topwork.evaluation.classification import confusion
 from topwork.evaluation.intervals import wilson
 from topwork.evaluation.ordinal import (
+    Doubt,
     compare_ordinal,
-    doubt_of,
-    doubted,
     exceeded,
     median_ranks,
     ordinal_metrics,
@@ -51,7 +50,7 @@ class OrdinalTarget:
         Of the classes in training; empty where nothing is doubted.
     doubt
         How much of the probability is dealt by the shares, so that no class is without a chance; see
-        `topwork.evaluation.ordinal.doubted`.
+        `topwork.evaluation.ordinal.Doubt`.
     """
 
     values: tuple[float, ...]
@@ -106,14 +105,17 @@ class OrdinalTarget:
         seen = (truth >= 0) & ~np.isnan(held_out).any(axis=1)
         if not self.shares or not seen.any():
             return self
-        return replace(self, doubt=doubt_of(truth[seen], held_out[seen], np.array(self.shares)))
+        return replace(self, doubt=Doubt.of(truth[seen], held_out[seen], self.shares).part)
 
-    def _doubted(self, scores: Array) -> Array:
-        return doubted(scores, np.array(self.shares), self.doubt) if self.shares else scores
+    @property
+    def _doubt(self) -> Doubt | None:
+        return Doubt(self.shares, self.doubt) if self.shares else None
 
     def joint(self, other: Target) -> OrdinalTarget:
-        """Return a target that knows the classes of both."""
+        """Return this target where both know the same classes, else one that knows those of both and doubts nothing."""
         assert isinstance(other, OrdinalTarget)
+        if other.values == self.values:
+            return self
         return OrdinalTarget(tuple(sorted({*self.values, *other.values})))
 
     def adopt(self, other: Target, scores: Array) -> Array:
@@ -121,12 +123,11 @@ class OrdinalTarget:
         assert isinstance(other, OrdinalTarget)
         theirs = np.searchsorted(other.values, self.values[:-1], side="right") - 1
         ends = np.full((len(scores), 1), _CERTAIN), np.full((len(scores), 1), -_CERTAIN)
-        meant = other._doubted(scores).astype(np.float64)
-        return np.concatenate([ends[0], meant, ends[1]], axis=1)[:, theirs + 1]
+        return np.concatenate([ends[0], scores.astype(np.float64), ends[1]], axis=1)[:, theirs + 1]
 
     def said(self, scores: Array) -> Array:
         """Return the middle rank of the probabilities, ``int64 [n]``."""
-        return median_ranks(self._doubted(scores))
+        return median_ranks(scores)
 
     def errors(self, truth: Array, scores: Array) -> Array:
         """Return by how many ranks the answer is off."""
@@ -134,11 +135,11 @@ class OrdinalTarget:
 
     def evaluate(self, truth: Array, scores: Array, seed: int) -> Metrics:
         """Return rank error, quadratic weighted kappa, accuracy and log loss with their intervals."""
-        return ordinal_metrics(truth, self._doubted(scores), seed=seed)
+        return ordinal_metrics(truth, scores, seed=seed, doubt=self._doubt)
 
     def compare(self, truth: Array, scores: Array, others: Array, seed: int) -> Metrics:
         """Return the paired differences of the metrics of `evaluate`; the others are doubted as much."""
-        return compare_ordinal(truth, self._doubted(scores), self._doubted(others), seed=seed)
+        return compare_ordinal(truth, scores, others, seed=seed, doubt=self._doubt)
 
     def differences(self, truth: Array, scores: Array, others: Array, rival: str) -> tuple[Section, ...]:
         """Return nothing: what there is to tell are differences of the metrics."""
@@ -172,7 +173,7 @@ class OrdinalTarget:
 
     def mistakes(self, truth: Array, scores: Array, limit: int) -> tuple[Mistake, ...]:
         """Return the answers that are the most ranks off."""
-        said, shares = self.said(scores), rank_probabilities(self._doubted(scores))
+        said, shares = self.said(scores), rank_probabilities(scores, self._doubt)
         sure = shares[np.arange(len(said)), said]
         off = np.where(truth >= 0, np.abs(said - truth), 0)
         order = np.lexsort((-sure, -off))[:limit]
@@ -193,7 +194,7 @@ class OrdinalTarget:
 
     def answer(self, scores: Array) -> Mapping[str, Json]:
         """Return the middle class and the probabilities, highest first; the middle class need not be the likeliest."""
-        shares, said = rank_probabilities(self._doubted(scores[None]))[0], int(self.said(scores[None])[0])
+        shares, said = rank_probabilities(scores[None], self._doubt)[0], int(self.said(scores[None])[0])
         order = np.argsort(-shares, kind="stable").tolist()
         shown = {*order[:_MANY], said}
         return {
