@@ -49,6 +49,7 @@ from topwork.steps.asking import look_up
 from topwork.steps.choosing import settle, told_of
 from topwork.steps.duplicates import near_pairs
 from topwork.steps.events import EVENT_SETTING
+from topwork.steps.forewarning import Forewarning
 from topwork.steps.goldens import golden_inputs
 from topwork.steps.kinds import encoded, learned, strata_for, uncounted, understood
 from topwork.steps.languages import foreign
@@ -90,6 +91,10 @@ __all__ = ["assign", "fit", "job_of"]
 _ALMOST_ALL = 0.9
 """Part of the test rows that must stand alone for their intervals to be taken at their word."""
 _GO_ON = "Put them back, and run the same command with --resume: nothing that was trained is lost."
+_NO_TIME_TO_TRAIN = (
+    "All inputs are read all the same, and the model is then a probe that is found in little time. To train more, stop "
+    "and give a longer --budget: what was read is kept."
+)
 _MINUTE_S = 60.0
 _DAY_S = 86_400.0
 """No fit takes that long: what is unfinished and older was left behind by one that was killed."""
@@ -159,7 +164,7 @@ def fit(
     sweep(place.unfinished, older_than_s=_MINUTE_S, now_s=around.wall_clock())
     order = look_up(data, trunk, recipe, seed, budget, options or FitOptions(), around)
     preparation = Preparation(order.trunk, order.modality, around)
-    settled = settle(order, _rows_of(order, preparation), preparation, place.unfinished)
+    settled = settle(order, _rows_of(order, preparation, deadline), preparation, place.unfinished)
     order, rows, preparation = settled.order, settled.rows, settled.preparation
     workplace = Workplace(place.unfinished, order.options.resume, around.should_stop)
     job = job_of(order, rows, preparation, workplace, deadline)
@@ -250,9 +255,10 @@ def _proven(case: Case, record: FitRecord) -> tuple[FitRecord, Path | None]:
 # --- reading ------------------------------------------------------------------------------------------
 
 
-def _rows_of(order: Order, preparation: Preparation) -> Rows:
+def _rows_of(order: Order, preparation: Preparation, deadline: Budget) -> Rows:
     """Read every row and assign it; the reading itself, whose features may be replaced, is held no longer."""
-    reading = read_rows(order, preparation)
+    told = Forewarning(order.around.progress, deadline, _NO_TIME_TO_TRAIN)
+    reading = read_rows(replace(order, around=replace(order.around, progress=told)), preparation)
     return replace(assign(order, reading), row_s=row_s_of(reading))
 
 
