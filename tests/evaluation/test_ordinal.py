@@ -70,7 +70,10 @@ def test_doubt_deals_a_part_of_the_probability_by_the_shares_and_changes_no_answ
     doubt = Doubt((0.4, 0.3, 0.2, 0.1), 0.25)
     plain = rank_probabilities(scores)
     assert rank_probabilities(scores, doubt) == pytest.approx(0.75 * plain + 0.25 * np.array(doubt.shares))
-    sure, doubted = ordinal_metrics(truth, scores, seed=0), ordinal_metrics(truth, scores, seed=0, doubt=doubt)
+    sure, doubted = (
+        ordinal_metrics(truth, scores, seed=0),
+        ordinal_metrics(truth, scores, seed=0, doubt=doubt),
+    )
     assert {metric for metric in sure if sure[metric] != doubted[metric]} == {"log_loss"}
 
 

@@ -30,6 +30,7 @@ from topwork.contracts.fitting import (
     Target,
     Task,
     Workplace,
+    WritingTarget,
     has_classes,
     has_one_label,
 )
@@ -144,6 +145,7 @@ __all__ = [
     "Wire",
     "Words",
     "Workplace",
+    "WritingTarget",
     "by_shape",
     "has_classes",
     "has_one_label",

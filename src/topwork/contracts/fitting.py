@@ -34,6 +34,7 @@ __all__ = [
     "Target",
     "Task",
     "Workplace",
+    "WritingTarget",
     "has_classes",
     "has_one_label",
 ]
@@ -182,6 +183,15 @@ class Target(Protocol):
 
     def answer_schema(self) -> Mapping[str, Json]:
         """JSON Schema of `answer`."""
+        ...
+
+
+@runtime_checkable
+class WritingTarget(Protocol):
+    """What a target may offer besides, where `Target.spell` is not what `Target.encode` reads."""
+
+    def written(self, truth: Any) -> str:
+        """Return one encoded truth as a raw label that `Target.encode` reads back."""
         ...
 
 

@@ -172,7 +172,10 @@ _Statistic = Callable[[Array], Array]
 
 def _statistic(truth: Array, scores: Array, doubt: Doubt | None) -> _Statistic:
     """Return kappa and log loss of weighted rows; both follow from weighted sums of six columns."""
-    said, losses = median_ranks(scores).astype(np.float64), row_losses(truth, rank_probabilities(scores, doubt))
+    said, losses = (
+        median_ranks(scores).astype(np.float64),
+        row_losses(truth, rank_probabilities(scores, doubt)),
+    )
     columns = np.stack([truth, said, truth**2, said**2, (truth - said) ** 2, losses], axis=1)
 
     def of(weights: Array) -> Array:

@@ -61,4 +61,6 @@ class Forewarning:
             return
         self._is_told = True
         needs, has = (duration(one).replace("\u00a0", " ") for one in (left_s, max(0.0, has_s)))
-        self.progress.say(f"Note: {title} takes about {needs} more, and {has} of the budget are left. {self.consequence}")
+        self.progress.say(
+            f"Note: {title} takes about {needs} more, and {has} of the budget are left. {self.consequence}"
+        )

@@ -181,7 +181,8 @@ def _named_as(model: Model, dataset: Dataset) -> Dataset:
     if missing := set(ours) - set(theirs):
         raise DataError(
             f"The data have labels for {', '.join(theirs)}; the bundle predicts {', '.join(sorted(missing))} too.",
-            next_step=f"Name the columns: {' '.join(f'--target {name}' for name in ours)}; or measure some with --only.",
+            next_step=f"Name the columns: {' '.join(f'--target {name}' for name in ours)}; "
+            "or measure some with --only.",
         )
     return replace(dataset, targets={name: dataset.targets[name] for name in ours})
 
