@@ -170,6 +170,7 @@ def test_it_tells_which_words_drove_an_answer(model: Model) -> None:
     assert "".join(one["text"] for one in pieces) == text
     assert max(abs(one["heat"]) for one in pieces) == 1
     assert found[0].value["answer"] == model.predict(text).answer
+    assert found[0].value["towards"] == model.predict(text).label
     assert (found[1].value, found[1].index) == (None, 1)
     schema: Any = model.servable.explanation_schema
     assert set(schema["properties"]) == set(found[0].value)

@@ -220,6 +220,7 @@ def test_texts_have_several_labels(tmp_path: Path, around: Surroundings) -> None
     (told,) = model.servable.explain([b"The parcel was broken."])
     assert told.value is not None
     assert told.value["answer"] == model.predict("The parcel was broken.").answer
+    assert told.value["towards"] == next(iter(model.predict("The parcel was broken.").probabilities))
 
 
 @pytest.mark.parametrize("form", ["text", "jsonl", "csv"])

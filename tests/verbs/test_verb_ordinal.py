@@ -173,6 +173,11 @@ def test_texts_are_graded(tmp_path: Path, around: Surroundings) -> None:
     assert (
         np.mean([(grade > 3) == (label == "praise") for grade, label in zip(said, wanted, strict=True)]) > 0.7
     )
+    (told,) = model.servable.explain([b"A lovely warm meal. The parcel was broken."])
+    assert told.value is not None
+    assert told.value["towards"] == "a higher class"
+    heat = {one["text"]: one["heat"] for one in told.value["pieces"]}  # type: ignore[index, call-overload, union-attr]
+    assert heat["lovely"] > 0 > heat["broken."], "what praises speaks for a higher grade, whatever the answer"
 
 
 @pytest.mark.parametrize("form", ["text", "csv"])

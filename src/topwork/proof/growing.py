@@ -113,7 +113,7 @@ def _sizes(n: int, k: int) -> list[int]:
 
 
 def _stratified(known: Array, truth: Array, draw: np.random.Generator) -> Array:
-    """Shuffle rows so that every beginning holds about each label's share of them; at random where rows have not one."""
+    """Shuffle rows so that every beginning holds about each label's share of them; else at random."""
     if truth.dtype.kind not in "iu" or truth.ndim > 1:
         return draw.permutation(known)
     place = np.zeros(len(known))

@@ -101,7 +101,7 @@ class OrdinalTarget:
         return np.array([ranks.get(value, -1) for value in _numbers(raw)], dtype=np.int64)
 
     def calibrated(self, truth: Array, held_out: Array) -> OrdinalTarget:
-        """Return the target with the doubt at which held-out rows cost least; the rest of calibration is in the head."""
+        """Return the target with the doubt at which held-out rows cost least; all other calibration is in the head."""
         seen = (truth >= 0) & ~np.isnan(held_out).any(axis=1)
         if not self.shares or not seen.any():
             return self

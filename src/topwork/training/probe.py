@@ -316,7 +316,8 @@ class Calibration:
     def _join(self, scores: Array, axis: int) -> Array:
         if not self.joined:
             return scores
-        return (1 - self.joined) * scores + self.joined * scores.mean(axis=axis, keepdims=True)
+        mean = scores.mean(axis=axis, keepdims=True)
+        return np.asarray((1 - self.joined) * scores + self.joined * mean)
 
     def fold_into(self, head: LinearHead) -> LinearHead:
         """Return a head whose scores are already calibrated."""

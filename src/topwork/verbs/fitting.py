@@ -53,7 +53,7 @@ from topwork.steps.forewarning import Forewarning
 from topwork.steps.goldens import golden_inputs
 from topwork.steps.kinds import encoded, learned, strata_for, uncounted, understood
 from topwork.steps.languages import foreign
-from topwork.steps.material import TrunkMaterial, resources_of, unlabelled
+from topwork.steps.material import TrunkMaterial, apart, resources_of, unlabelled
 from topwork.steps.omission import omission_of
 from topwork.steps.onward import BundleTrunk, forgotten, keep_sides
 from topwork.steps.options import (
@@ -366,6 +366,7 @@ def _material(order: Order, rows: Rows, preparation: Preparation) -> TrunkMateri
         rows=rows.fit_rows,
         resources=resources_of(preparation.machine, order.around.device),
         further=unlabelled(order.dataset, rows),
+        kept_apart=apart(rows),
     )
 
 
