@@ -34,7 +34,7 @@ from topwork.contracts.fitting import (
     has_classes,
     has_one_label,
 )
-from topwork.contracts.inputs import Decoded, Modality, Preprocessing, Shown, Wire
+from topwork.contracts.inputs import Decoded, Modality, Preprocessing, Remark, Shown, Wire
 from topwork.contracts.networks import (
     Divisible,
     Engine,
@@ -123,6 +123,7 @@ __all__ = [
     "Rates",
     "Recipe",
     "Rejected",
+    "Remark",
     "Resources",
     "Rung",
     "Section",

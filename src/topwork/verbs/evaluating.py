@@ -164,7 +164,7 @@ def _score(model: Model, data: str | Path | Columns, options: FitOptions, around
     reading = scored.reading
     pairs = near_pairs(reading, model.servable.modality)
     numeric = [name for name, one in model.servable.targets.items() if not has_one_label(one.link)]
-    findings = examine(dataset, reading.inspections, pairs, numeric)
+    findings = examine(dataset, reading.inspections, pairs, numeric, remarks=model.servable.modality.remarks)
     for line in findings.lines:
         around.progress.say(line)
     rows, notes = _unseen(model, reading, findings.usable)
