@@ -90,7 +90,7 @@ def test_a_bundle_on_a_bundle_cannot_leave_its_base_out(tmp_path: Path, around: 
         )
 
 
-def test_what_is_kept_of_a_bundle_without_its_base_holds_everything_itself(
+def test_what_is_kept_of_a_bundle_without_its_base_holds_everything(
     tmp_path: Path, around: Surroundings
 ) -> None:
     write_tiny_text_trunk(tmp_path / "tiny-bert")

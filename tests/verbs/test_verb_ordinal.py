@@ -7,6 +7,7 @@ import io
 from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -176,7 +177,8 @@ def test_texts_are_graded(tmp_path: Path, around: Surroundings) -> None:
     (told,) = model.servable.explain([b"A lovely warm meal. The parcel was broken."])
     assert told.value is not None
     assert told.value["towards"] == "a higher class"
-    heat = {one["text"]: one["heat"] for one in told.value["pieces"]}  # type: ignore[index, call-overload, union-attr]
+    pieces: Any = told.value["pieces"]
+    heat = {one["text"]: one["heat"] for one in pieces}
     assert heat["lovely"] > 0 > heat["broken."], "what praises speaks for a higher grade, whatever the answer"
 
 
