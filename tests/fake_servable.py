@@ -125,9 +125,10 @@ class Gated(FakeServable):
         yield from super()._answers(index, given)
 
 
-def client(app: Application) -> httpx.AsyncClient:
-    """Return a client that calls the application in this process."""
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here")
+def client(app: Application, address: str = "127.0.0.1") -> httpx.AsyncClient:
+    """Return a client that calls the application in this process, as if from an address."""
+    transport = httpx.ASGITransport(app, client=(address, 50_000))
+    return httpx.AsyncClient(transport=transport, base_url="http://here")
 
 
 def with_client(servable: FakeServable, use: Callable[[httpx.AsyncClient], Awaitable[T]], **limits: Any) -> T:

@@ -198,7 +198,6 @@ def test_a_recipe_keeps_its_contract(name: str) -> None:
     import time
 
     import numpy as np
-    import torch
 
     from tiny_material import SIDE, TinyMaterial, features_of
     from topwork.contracts import Budget, FitJob, Fold, Goal
@@ -230,11 +229,7 @@ def test_a_recipe_keeps_its_contract(name: str) -> None:
     assert (*head.hidden, head)[0].weight.shape[1] == features.shape[1]
     assert head.bias.shape == (3,)
     assert fitted.held_out["a"].shape == (60, 3)
-    network = material.network()
-    changed = {key: torch.from_numpy(value) for key, value in fitted.weights.items()}
-    network.load_state_dict({**network.state_dict(), **changed})
-    with torch.no_grad():
-        after = network.eval()(torch.from_numpy(pictures)).numpy()
+    after = features_of(material, fitted.weights)
     known = truth >= 0
     assert np.mean(head.scores(after).argmax(1)[known] == truth[known]) > 0.6
     held_out = known & ~np.isnan(fitted.held_out["a"][:, 0])
@@ -251,32 +246,22 @@ def test_a_built_in_recipe_fits_numbers(name: str) -> None:
     import time
 
     import numpy as np
-    import torch
 
-    from tiny_material import SIDE, TinyMaterial, features_of
+    from tiny_material import TinyMaterial, features_of, reds
     from topwork.contracts import Budget, FitJob, Fold, Goal
     from topwork.progress import Quiet
 
-    draw, rows = np.random.default_rng(0), np.arange(60)
-    red = draw.uniform(-1.7, 1.7, 60)
-    colours = np.stack([120 + 60 * red, np.full(60, 90.0), 120 - 60 * red], axis=1) + draw.normal(
-        0, 5, (60, 3)
-    )
-    pictures = np.tile(np.clip(colours, 0, 255)[:, None, None].astype(np.uint8), (1, SIDE, SIDE, 1))
+    rows = np.arange(60)
+    pictures, red = reds(60, np.random.default_rng(0))
     truth = np.where(rows == 5, np.nan, red)
     folds = tuple(Fold(rows[rows % 4 != j], rows[rows % 4 == j]) for j in range(4))
     material = TinyMaterial(pictures)
     goals, budget = {"a": Goal(truth, "identity", 1)}, Budget(time.perf_counter)
     job = FitJob(features_of(material), goals, folds, 0, budget, Quiet(), material, n_steps=80)
     fitted = plugins.recipe(name)(job)
-    network = material.network()
-    changed = {key: torch.from_numpy(value) for key, value in fitted.weights.items()}
-    network.load_state_dict({**network.state_dict(), **changed})
-    with torch.no_grad():
-        after = network.eval()(torch.from_numpy(pictures)).numpy()
     head, known = fitted.heads["a"], known_rows(truth)
     assert head.weight.shape[0] == 1
-    said = head.scores(after)[:, 0]
+    said = head.scores(features_of(material, fitted.weights))[:, 0]
     assert np.mean((said - truth)[known] ** 2) < 0.5 * np.var(truth[known])
     held_out = known & ~np.isnan(fitted.held_out["a"][:, 0])
     assert held_out.sum() >= len(folds[0].valid) - 1
@@ -284,20 +269,38 @@ def test_a_built_in_recipe_fits_numbers(name: str) -> None:
     assert {rung.loss_name for rung in fitted.rungs} <= {"squared error"}
 
 
-def test_a_plugin_of_another_package_is_found(tmp_path: Path) -> None:
-    """A package is put on the path with the metadata that pip would write."""
-    (tmp_path / "spare_task.py").write_text(
+def write_spare(folder: Path) -> None:
+    """Write a package that brings a task, with the metadata that pip would write."""
+    (folder / "spare_task.py").write_text(
         "from topwork.tasks.classification import ClassificationTask\nT = ClassificationTask(name='spare')\n"
     )
-    info = tmp_path / "spare-1.2.dist-info"
+    info = folder / "spare-1.2.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: spare\nVersion: 1.2\n")
     (info / "entry_points.txt").write_text("[topwork.tasks]\nspare = spare_task:T\n")
+
+
+def test_a_plugin_of_another_package_is_found(tmp_path: Path) -> None:
+    write_spare(tmp_path)
     sys.path.insert(0, str(tmp_path))
     try:
         found = plugins.discover("tasks")["spare"]
         assert (found.package, found.version) == ("spare", "1.2")
         assert plugins.task("spare").name == "spare"
+    finally:
+        sys.path.remove(str(tmp_path))
+        sys.modules.pop("spare_task", ModuleType("none"))
+
+
+def test_what_is_installed_is_read_once_and_again_for_a_name_that_is_not_there(tmp_path: Path) -> None:
+    sys.path.insert(0, str(tmp_path))
+    try:
+        before = plugins.discover("tasks")
+        write_spare(tmp_path)
+        assert plugins.discover("tasks") is before
+        assert "spare" not in before
+        assert plugins.task("spare").name == "spare"
+        assert "spare" in plugins.discover("tasks")
     finally:
         sys.path.remove(str(tmp_path))
         sys.modules.pop("spare_task", ModuleType("none"))

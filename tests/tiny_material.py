@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -108,10 +109,21 @@ def stripes(n: int, seed: int = 0) -> tuple[Array, Array]:
     return np.clip(pictures, 0, 255).astype(np.uint8), truth
 
 
-def features_of(material: TinyMaterial) -> Array:
-    """Return what the untrained network says of every picture."""
+def reds(n: int, draw: np.random.Generator) -> tuple[Array, Array]:
+    """Return plain pictures ``uint8 [n, 8, 8, 3]``, and how red each is, from -1.7 to 1.7."""
+    red = draw.uniform(-1.7, 1.7, n)
+    colours = np.stack([120 + 60 * red, np.full(n, 90.0), 120 - 60 * red], axis=1) + draw.normal(0, 5, (n, 3))
+    plain = np.clip(colours, 0, 255)[:, None, None].astype(np.uint8)
+    return np.tile(plain, (1, SIDE, SIDE, 1)), red
+
+
+def features_of(material: TinyMaterial, weights: Mapping[str, Array] = MappingProxyType({})) -> Array:
+    """Return what the network says of every picture, untrained or with the weights that a recipe gave back."""
+    network = material.network()
+    changed = {name: torch.from_numpy(value) for name, value in weights.items()}
+    network.load_state_dict({**network.state_dict(), **changed})
     with torch.no_grad():
-        return np.asarray(material.network()(torch.from_numpy(material.pictures)).numpy())
+        return np.asarray(network(torch.from_numpy(material.pictures)).numpy())
 
 
 def tiny_job(

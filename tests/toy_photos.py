@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
+
+Colour: TypeAlias = tuple[int, int, int]
 
 COLOURS = {"blue": (40, 60, 200), "green": (50, 170, 60), "red": (200, 50, 40)}
 
@@ -21,7 +24,7 @@ def write_photos(folder: Path, n_per_class: int = 20, *, seed: int = 0, suffix: 
     return folder
 
 
-def photo(colour: tuple[int, int, int], seed: int):  # type: ignore[no-untyped-def]  # PIL stays unimported here
+def photo(colour: Colour, seed: int):  # type: ignore[no-untyped-def]  # PIL stays unimported here
     """Return a picture of blurred noise around a colour."""
     from PIL import Image
 
@@ -36,16 +39,12 @@ def write_measured(folder: Path, n: int = 80, *, seed: int = 0) -> Path:
 
     The price is 50 + 30 · redness with a noise of 2; return the table's path.
     """
-    rng = np.random.default_rng(seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    lines = ["file,price"]
-    for i in range(n):
+
+    def draw(rng: np.random.Generator, _: int) -> tuple[Colour, str]:
         red = rng.random()
-        colour = (int(40 + 160 * red), 60, int(200 - 160 * red))
-        photo(colour, 10_000 * (seed + 1) + i).save(folder / f"{i:03}.jpg", quality=92)
-        lines.append(f"{i:03}.jpg,{50 + 30 * red + rng.normal(0, 2):.3f}")
-    (folder / "prices.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return folder / "prices.csv"
+        return (int(40 + 160 * red), 60, int(200 - 160 * red)), f"{50 + 30 * red + rng.normal(0, 2):.3f}"
+
+    return _write(folder / "prices.csv", "price", n, seed, draw)
 
 
 def write_tagged(folder: Path, n: int = 80, *, seed: int = 0, named: Mapping[str, str] | None = None) -> Path:
@@ -53,31 +52,24 @@ def write_tagged(folder: Path, n: int = 80, *, seed: int = 0, named: Mapping[str
 
     ``named`` gives tags other names; return the table's path.
     """
-    rng = np.random.default_rng(seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    lines = ["file,tags"]
-    for i in range(n):
+
+    def draw(rng: np.random.Generator, _: int) -> tuple[Colour, str]:
         tags = {"bluish": rng.random() < 0.6, "reddish": rng.random() < 0.4}
-        colour = (200 if tags["reddish"] else 50, 60, 200 if tags["bluish"] else 50)
-        photo(colour, 10_000 * (seed + 1) + i).save(folder / f"{i:03}.jpg", quality=92)
         found = [(named or {}).get(tag, tag) for tag, has in tags.items() if has]
-        lines.append(f"{i:03}.jpg,{';'.join(found) or ';'}")
-    (folder / "tags.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return folder / "tags.csv"
+        colour = (200 if tags["reddish"] else 50, 60, 200 if tags["bluish"] else 50)
+        return colour, ";".join(found) or ";"
+
+    return _write(folder / "tags.csv", "tags", n, seed, draw)
 
 
 def write_graded(folder: Path, n: int = 80, *, seed: int = 0) -> Path:
     """Write ``n`` photos between blue and red, and a table of their grades 1 to 4: the redder, the higher."""
-    rng = np.random.default_rng(seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    lines = ["file,grade"]
-    for i in range(n):
+
+    def draw(rng: np.random.Generator, _: int) -> tuple[Colour, str]:
         red = rng.random()
-        colour = (int(20 + 200 * red), 60, int(220 - 200 * red))
-        photo(colour, 10_000 * (seed + 1) + i).save(folder / f"{i:03}.jpg", quality=92)
-        lines.append(f"{i:03}.jpg,{1 + int(4 * red)}")
-    (folder / "grades.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return folder / "grades.csv"
+        return (int(20 + 200 * red), 60, int(220 - 200 * red)), str(1 + int(4 * red))
+
+    return _write(folder / "grades.csv", "grade", n, seed, draw)
 
 
 def write_mixed(folder: Path, n: int = 120, *, seed: int = 0) -> Path:
@@ -86,19 +78,16 @@ def write_mixed(folder: Path, n: int = 120, *, seed: int = 0) -> Path:
     ``kind`` is ``leaf`` or ``sky`` by how green a photo is, ``price`` is 50 + 30 · redness with a noise of 2, ``tags``
     are ``bright`` and ``reddish``, both or none. Every 60th row has no label at all. Return the table's path.
     """
-    rng = np.random.default_rng(seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    lines = ["file,kind,price,tags"]
-    for i in range(n):
+
+    def draw(rng: np.random.Generator, i: int) -> tuple[Colour, str]:
         red, green = rng.random(), rng.random()
         colour = (int(30 + 190 * red), int(30 + 190 * green), int(200 - 160 * red))
-        photo(colour, 10_000 * (seed + 1) + i).save(folder / f"{i:03}.jpg", quality=92)
         tags = [name for name, has in {"bright": red + green > 1, "reddish": red > 0.6}.items() if has]
         kind = "" if i % 5 == 0 else "leaf" if green > 0.5 else "sky"
         price = "" if i % 3 == 0 else f"{50 + 30 * red + rng.normal(0, 2):.3f}"
-        lines.append(f"{i:03}.jpg,{kind},{price},{'' if i % 4 == 0 else ';'.join(tags) or ';'}")
-    (folder / "mixed.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return folder / "mixed.csv"
+        return colour, f"{kind},{price},{'' if i % 4 == 0 else ';'.join(tags) or ';'}"
+
+    return _write(folder / "mixed.csv", "kind,price,tags", n, seed, draw)
 
 
 def write_followed(
@@ -110,15 +99,31 @@ def write_followed(
     are ``days`` and ``broke`` (as ``told``: no, yes), and the same as one, ``until``; ``red`` is the redness. Return
     the table's path.
     """
-    rng = np.random.default_rng(seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    lines = ["file,days,broke,until,red"]
-    for i in range(n):
+
+    def draw(rng: np.random.Generator, _: int) -> tuple[Colour, str]:
         red = rng.random()
-        colour = (int(40 + 160 * red), 60, int(200 - 160 * red))
-        photo(colour, 10_000 * (seed + 1) + i).save(folder / f"{i:03}.jpg", quality=92)
         breaks, end = rng.exponential(100 * np.exp(2 - 4 * red)), rng.uniform(20, 300)
         days, broke = min(breaks, end), breaks <= end
-        lines.append(f"{i:03}.jpg,{days:.1f},{told[broke]},{days:.1f}{'' if broke else '+'},{red:.4f}")
-    (folder / "days.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return folder / "days.csv"
+        cells = f"{days:.1f},{told[broke]},{days:.1f}{'' if broke else '+'},{red:.4f}"
+        return (int(40 + 160 * red), 60, int(200 - 160 * red)), cells
+
+    return _write(folder / "days.csv", "days,broke,until,red", n, seed, draw)
+
+
+def _write(
+    table: Path,
+    columns: str,
+    n: int,
+    seed: int,
+    draw: Callable[[np.random.Generator, int], tuple[Colour, str]],
+) -> Path:
+    """Write ``n`` photos and, beside them, the table that names them; ``draw`` gives a row's colour and its cells."""
+    rng = np.random.default_rng(seed)
+    table.parent.mkdir(parents=True, exist_ok=True)
+    lines = [f"file,{columns}"]
+    for i in range(n):
+        colour, cells = draw(rng, i)
+        photo(colour, 10_000 * (seed + 1) + i).save(table.parent / f"{i:03}.jpg", quality=92)
+        lines.append(f"{i:03}.jpg,{cells}")
+    table.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return table

@@ -12,9 +12,12 @@ must keep, and nothing of what is behind them.
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from types import MappingProxyType
 from typing import Protocol, cast
 
 from topwork.contracts import Recipe, Task, Trunk
@@ -50,15 +53,28 @@ class Plugin:
 
 
 def discover(kind: str, entries: Iterable[EntryPoint] | None = None) -> Mapping[str, Plugin]:
-    """Return the plugins of a kind by name, without importing them.
+    """Return the plugins of a kind by name, without importing them; by default those that are installed.
+
+    What is installed is read once, and again for another `sys.path`.
 
     Raises
     ------
     PluginError
         Two packages bring the same name.
     """
+    return _installed(kind, tuple(sys.path)) if entries is None else _by_name(kind, entries)
+
+
+@cache
+def _installed(kind: str, path: tuple[str, ...]) -> Mapping[str, Plugin]:
+    """Return what is found on a path, which is that of the process: reading it takes longer than all else here."""
+    del path
+    return _by_name(kind, entry_points(group=f"topwork.{kind}"))
+
+
+def _by_name(kind: str, entries: Iterable[EntryPoint]) -> Mapping[str, Plugin]:
     found: dict[str, Plugin] = {}
-    for entry in entry_points(group=f"topwork.{kind}") if entries is None else entries:
+    for entry in entries:
         plugin = _describe(kind, entry)
         other = found.setdefault(plugin.name, plugin)
         if (other.value, other.package) != (plugin.value, plugin.package):
@@ -67,7 +83,7 @@ def discover(kind: str, entries: Iterable[EntryPoint] | None = None) -> Mapping[
                 f"{plugin.package} ({plugin.value}).",
                 next_step="Uninstall one of them.",
             )
-    return dict(sorted(found.items()))
+    return MappingProxyType(dict(sorted(found.items())))
 
 
 def _describe(kind: str, entry: EntryPoint) -> Plugin:
@@ -104,6 +120,9 @@ def load(plugin: Plugin) -> object:
 
 def _named(kind: str, name: str) -> object:
     found = discover(kind)
+    if name not in found:  # it may have been installed since
+        _installed.cache_clear()
+        found = discover(kind)
     if name not in found:
         close = difflib.get_close_matches(name, found, n=1)
         raise UsageError(

@@ -36,6 +36,9 @@ COMMANDS = [
         ["bundle", "inspect"],
         ["bundle", "report"],
         ["bundle", "compare"],
+        ["keys", "create"],
+        ["keys", "list"],
+        ["keys", "revoke"],
         ["cache", "info"],
         ["cache", "clear"],
     ),
@@ -48,6 +51,14 @@ COMMANDS = [
 def test_the_version_is_told(topwork: Command) -> None:
     told = topwork("--version")
     assert (told.status, told.out, told.err) == (0, f"topwork {__version__}\n", "")
+
+
+def test_the_package_is_run_as_the_command(desk: Desk, topwork: Command) -> None:
+    run = (sys.executable, "-W", "error", "-m", "topwork")
+    assert desk.run("--version", program=run) == topwork("--version")
+    wrong = desk.run("fit", "nowhere", program=run)
+    assert wrong == topwork("fit", "nowhere")
+    assert wrong.status == 1
 
 
 def test_every_command_has_help_that_fits_a_terminal(topwork: Command) -> None:
@@ -78,6 +89,8 @@ WRONG_WORDS = {
     "predict a.topwork": "Missing argument 'INPUTS'",
     "predict a.topwork b.jpg --format xml": "'xml' is not one of 'text', 'jsonl', 'csv'",
     "serve": "Missing argument 'BUNDLE'",
+    "serve a.topwork --keys=": "it is empty; expected a path",
+    "keys create": "Missing argument 'NAME'",
     "serve a.topwork --port http": "Invalid value for '--port'",
 }
 

@@ -84,8 +84,9 @@ def test_bytes_in_memory_are_bounded() -> None:
     budget = ByteBudget(10)
     budget.take(7)
     with pytest.raises(Refusal) as caught:
-        budget.take(4)
+        budget.take(4, retry_after_s=9)
     assert (caught.value.status, budget.held) == (429, 7)
+    assert caught.value.headers["retry-after"] == "9"
     budget.give_back(7)
     budget.take(10)
 

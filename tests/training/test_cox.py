@@ -12,14 +12,13 @@ from topwork.contracts import Array, Fold, Goal
 from topwork.evaluation.survival import cox_losses
 from topwork.training.cox import (
     calibrate_hazards,
-    cross_validate_cox,
     mean_cox_loss,
     solve_cox,
     weights_of_columns,
 )
 from topwork.training.links import solver_of
 from topwork.training.losses import loss_of
-from topwork.training.probe import Axes
+from topwork.training.probe import Axes, cross_validate_by
 from topwork.training.sparse import fit_sparse
 
 pytestmark = pytest.mark.filterwarnings("ignore:Starting with pandas version 4")  # lifelines asks for it
@@ -57,7 +56,7 @@ def test_folds_solved_together_are_those_solved_alone() -> None:
     rows = np.arange(90)
     folds = tuple(Fold(rows[rows % 4 != j], rows[rows % 4 == j]) for j in range(4))
     axes = Axes.of(features)
-    scores, _ = cross_validate_cox(axes, truth, folds, 0.01)
+    scores, _ = cross_validate_by(solve_cox, axes, truth, folds, 0.01)
     for fold in folds:
         weights = np.zeros((90, 1), np.float32)
         weights[fold.train] = 1

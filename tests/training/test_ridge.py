@@ -8,8 +8,8 @@ from sklearn.linear_model import Ridge
 
 from topwork.contracts import Array, Fold, Goal
 from topwork.training.links import solver_of
-from topwork.training.probe import Axes
-from topwork.training.ridge import cross_validate_ridge, mean_squared_error, solve_ridge
+from topwork.training.probe import Axes, cross_validate_by
+from topwork.training.ridge import mean_squared_error, solve_ridge
 
 
 def problem(n: int, d: int, seed: int = 0) -> tuple[Array, Array]:
@@ -40,7 +40,7 @@ def test_folds_solved_together_are_those_solved_alone() -> None:
     rows = np.arange(90)
     folds = tuple(Fold(rows[rows % 4 != j], rows[rows % 4 == j]) for j in range(4))
     axes = Axes.of(features)
-    scores, _ = cross_validate_ridge(axes, truth, folds, 0.01)
+    scores, _ = cross_validate_by(solve_ridge, axes, truth, folds, 0.01)
     for fold in folds:
         weights = np.zeros((90, 1), np.float32)
         weights[fold.train] = 1

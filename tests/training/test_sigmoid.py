@@ -9,11 +9,10 @@ from sklearn.multiclass import OneVsRestClassifier
 
 from topwork.contracts import Array, Fold, Goal
 from topwork.training.links import solver_of
-from topwork.training.probe import Axes
+from topwork.training.probe import Axes, cross_validate_by
 from topwork.training.sigmoid import (
     binary_log_loss,
     calibrate_labels,
-    cross_validate_labels,
     label_odds,
     solve_labels,
 )
@@ -48,7 +47,7 @@ def test_folds_solved_together_are_those_solved_alone() -> None:
     rows = np.arange(90)
     folds = tuple(Fold(rows[rows % 4 != j], rows[rows % 4 == j]) for j in range(4))
     axes = Axes.of(features)
-    scores, _ = cross_validate_labels(axes, truth, folds, 0.01)
+    scores, _ = cross_validate_by(solve_labels, axes, truth, folds, 0.01)
     for fold in folds:
         weights = np.zeros((90, 1), np.float32)
         weights[fold.train] = 1

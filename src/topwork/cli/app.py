@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from topwork import __version__
+from topwork.cli.keys import AllowOrigin, AskedKeys, NoKeys, keys_app
 from topwork.cli.options import (
+    STYLE,
     BudgetOption,
     Bundle,
     BundleEngine,
@@ -42,24 +45,19 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-_STYLE: dict[str, Any] = {
-    "no_args_is_help": True,
-    "add_completion": False,
-    "rich_markup_mode": None,
-    "pretty_exceptions_enable": False,
-}
 app = typer.Typer(
     name="topwork",
     help="Data in, a proven model out, a production API behind it.",
     epilog="Begin with:  topwork fit FOLDER   (one sub-folder of photos per label)",
-    **_STYLE,
+    **STYLE,
 )
-data_app = typer.Typer(help="Look at data before a fit.", **_STYLE)
-trunks_app = typer.Typer(help="Pretrained networks.", **_STYLE)
-bundle_app = typer.Typer(help="Look into bundles.", **_STYLE)
-cache_app = typer.Typer(help="The cache of weights and features.", **_STYLE)
+data_app = typer.Typer(help="Look at data before a fit.", **STYLE)
+trunks_app = typer.Typer(help="Pretrained networks.", **STYLE)
+bundle_app = typer.Typer(help="Look into bundles.", **STYLE)
+cache_app = typer.Typer(help="The cache of weights and features.", **STYLE)
 for name, noun in (("data", data_app), ("trunks", trunks_app), ("bundle", bundle_app), ("cache", cache_app)):
     app.add_typer(noun, name=name)
+app.add_typer(keys_app, name="keys")
 
 
 def _version(wanted: bool) -> None:
@@ -331,14 +329,20 @@ def serve(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(metavar="PORT", help="0 takes a free one.")] = 8000,
     only: Only = None,
+    keys: AskedKeys = None,
+    no_keys: NoKeys = False,
+    allow_origin: AllowOrigin = None,
     engine: BundleEngine = "auto",
 ) -> None:
     """Serve a bundle: an HTTP API and a page to try it."""
     from topwork import verbs
     from topwork.cli.output import show_server
+    from topwork.serving.access import Access, keys_for
 
+    access = Access(keys, no_keys, tuple(allow_origin or ()))
+    show = partial(show_server, keys=keys_for(access, host))
     around = _around(context, engine)
-    verbs.serve(bundle, host, port=port, only=only or (), on_ready=show_server, around=around)
+    verbs.serve(bundle, host, port=port, only=only or (), access=access, on_ready=show, around=around)
 
 
 @app.command()

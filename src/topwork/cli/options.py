@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 __all__ = [
+    "STYLE",
     "BudgetOption",
     "Bundle",
     "BundleEngine",
@@ -37,6 +38,14 @@ __all__ = [
     "Trunk",
     "path_of",
 ]
+
+STYLE: dict[str, Any] = {
+    "no_args_is_help": True,
+    "add_completion": False,
+    "rich_markup_mode": None,
+    "pretty_exceptions_enable": False,
+}
+"""How every command speaks: plain help, and no traceback but our own."""
 
 
 def path_of(word: str) -> Path:

@@ -359,12 +359,14 @@ def _problem(one: Prediction) -> str:
 # --- serve --------------------------------------------------------------------------------------------
 
 
-def show_server(url: str, wire: Wire) -> None:
-    """Tell where the server is and how to talk to it."""
+def show_server(url: str, wire: Wire, keys: Path | None = None) -> None:
+    """Tell where the server is, how to talk to it, and which file of keys it asks."""
     sample = {"text": '"A TEXT"', "numbers": "[0.1, 2]"}.get(wire.in_json)
     sent = f"""--json '{{"input": {sample}}}'""" if sample else "-F file=@FILE"
     say(f"Ready at {url}")
     say(f"  page   {url}/")
     say(f"  API    {url}/docs")
-    say(f"  try    curl {sent} {url}/predict")
+    shown = '-H "X-API-Key: $KEY" ' if keys is not None else ""
+    say(f"  try    curl {shown}{sent} {url}/predict")
+    say(f"  keys   {keys or 'none are asked for'}")
     say("  stop   Ctrl-C")

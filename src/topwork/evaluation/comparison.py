@@ -7,7 +7,7 @@ than either number. It knows no model, only truth and scores, and does not say w
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,6 +42,7 @@ __all__ = [
     "ClassDifference",
     "compare",
     "compare_classes",
+    "mean_by_t",
     "one_standard_error_choice",
     "paired_losses",
     "standard_error",
@@ -97,7 +98,7 @@ def compare(truth: Array, scores_a: Array, scores_b: Array, *, seed: int) -> Map
         "accuracy": _accuracy(truth, a.argmax(1), b.argmax(1)),
         "balanced_accuracy": balanced,
         "macro_f1": _macro_f1(truth, a.argmax(1), b.argmax(1), balanced, seed),
-        "log_loss": _mean_by_t(paired_losses(truth, softmax(a), softmax(b))),
+        "log_loss": mean_by_t(paired_losses(truth, softmax(a), softmax(b))),
         "calibration_error": _calibration(truth, softmax(a), softmax(b), seed),
     }
 
@@ -170,6 +171,19 @@ def standard_error(losses: Array) -> float:
     return float(np.std(losses, ddof=1)) / sqrt(len(losses)) if len(losses) > 1 else float("inf")
 
 
+def mean_by_t(values: Array, value: float | None = None) -> Estimate:
+    """Estimate a mean by Student's interval, around ``value`` where that is what the mean linearises.
+
+    Differences are about symmetric, where it covers better than a bootstrap's percentiles: with 20 rows 94 %
+    against 91 %. Fewer than two values tell nothing.
+    """
+    value = float(values.mean()) if value is None else value
+    if len(values) < 2:
+        return Estimate(value, -inf, inf)
+    half = t_quantile(0.975, len(values) - 1) * standard_error(values)
+    return Estimate(value, value - half, value + half)
+
+
 def one_standard_error_choice(losses: Array) -> int:
     """Choose the simplest candidate that is not clearly worse than the best.
 
@@ -224,18 +238,6 @@ def _macro_f1(truth: Array, said_a: Array, said_b: Array, balanced: Estimate, se
     low = min(drawn.low, drawn.value - (balanced.value - balanced.low))
     high = max(drawn.high, drawn.value + (balanced.high - balanced.value))
     return Estimate(drawn.value, max(-1.0, low), min(1.0, high))
-
-
-def _mean_by_t(values: Array) -> Estimate:
-    """Estimate the mean of differences by Student's interval.
-
-    Differences are about symmetric, where it covers better than a bootstrap's percentiles: with 20 rows 94 %
-    against 91 %.
-    """
-    if len(values) < 2:
-        return Estimate(float(values.mean()), float("-inf"), float("inf"))
-    half = t_quantile(0.975, len(values) - 1) * standard_error(values)
-    return Estimate(float(values.mean()), float(values.mean()) - half, float(values.mean()) + half)
 
 
 def _calibration(truth: Array, a: Array, b: Array, seed: int) -> Estimate:

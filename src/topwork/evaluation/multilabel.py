@@ -13,14 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import inf, nan
+from math import nan
 
 import numpy as np
 
 from topwork.contracts import Array, Estimate, known_rows
 from topwork.errors import UsageError
 from topwork.evaluation.classification import check_scores, macro_f1_of_sums
-from topwork.evaluation.comparison import standard_error
+from topwork.evaluation.comparison import mean_by_t
 from topwork.evaluation.intervals import (
     interval_of_draws,
     mean_of_independent,
@@ -28,7 +28,6 @@ from topwork.evaluation.intervals import (
     resample,
     wilson,
 )
-from topwork.evaluation.quantiles import t_quantile
 
 __all__ = ["LabelScores", "best_cuts", "compare_multilabel", "multilabel_metrics", "per_label"]
 
@@ -118,7 +117,7 @@ def compare_multilabel(
         "macro_f1": _widened(*_column(f1s, 0), floor, least=-1.0),
         "micro_f1": _widened(*_column(f1s, 1), floor, least=-1.0),
         "mean_average_precision": _widened(*_column(ranked, 0), floor, least=-1.0),
-        "hamming_loss": _mean_by_t(wrong_a.mean(axis=1) - wrong_b.mean(axis=1)),
+        "hamming_loss": mean_by_t(wrong_a.mean(axis=1) - wrong_b.mean(axis=1)),
         "exact_match": paired_difference(
             int((~bad_a & bad_b).sum()), int((bad_a & ~bad_b).sum()), len(truth)
         ),
@@ -279,17 +278,9 @@ def _hamming(wrong: Array) -> Estimate:
 
     It is never above the share of rows with any mistake, whose upper bound holds where no mistake was seen.
     """
-    found, bad = _mean_by_t(wrong.mean(axis=1)), wilson(int(wrong.any(axis=1).sum()), len(wrong))
+    found, bad = mean_by_t(wrong.mean(axis=1)), wilson(int(wrong.any(axis=1).sum()), len(wrong))
     high = bad.high if found.value == 0 else min(found.high, bad.high)
     return Estimate(found.value, max(0.0, found.low), max(found.value, high))
-
-
-def _mean_by_t(values: Array) -> Estimate:
-    mean = float(values.mean())
-    if len(values) < 2:
-        return Estimate(mean, -inf, inf)
-    half = t_quantile(0.975, len(values) - 1) * standard_error(values)
-    return Estimate(mean, mean - half, mean + half)
 
 
 def _known(truth: Array, *scores: Array) -> tuple[Array, ...]:

@@ -17,9 +17,8 @@ import numpy as np
 from topwork.contracts import Array, Estimate
 from topwork.errors import UsageError
 from topwork.evaluation.classification import check_scores, row_losses
-from topwork.evaluation.comparison import standard_error
+from topwork.evaluation.comparison import mean_by_t
 from topwork.evaluation.intervals import interval_of_draws, paired_difference, resample, wilson
-from topwork.evaluation.quantiles import t_quantile
 
 __all__ = [
     "Doubt",
@@ -156,10 +155,10 @@ def compare_ordinal(
     right = paired_difference(only_a, only_b, len(truth))
     losses = [row_losses(truth, rank_probabilities(one, doubt)) for one in (a, b)]
     return {
-        "rank_error": _mean_by_t((off_a - off_b).astype(np.float64)),
+        "rank_error": mean_by_t((off_a - off_b).astype(np.float64)),
         "quadratic_weighted_kappa": _widened(float(value[0]), draws[:, 0], right, most=2.0),
         "accuracy": right,
-        "log_loss": _mean_by_t(losses[0] - losses[1]),
+        "log_loss": mean_by_t(losses[0] - losses[1]),
     }
 
 
@@ -207,18 +206,10 @@ def _widened(value: float, draws: Array, right: Estimate, *, most: float) -> Est
 
 def _distance(off: Array, right: Estimate, most: int) -> Estimate:
     """Estimate the mean distance; where no row is off, by how many might be and how far."""
-    found = _mean_by_t(off.astype(np.float64))
+    found = mean_by_t(off.astype(np.float64))
     bound = (1 - right.low) * most
     high = bound if found.value == 0 else min(found.high, bound)
     return Estimate(found.value, max(0.0, found.low), max(found.value, high))
-
-
-def _mean_by_t(values: Array) -> Estimate:
-    mean = float(values.mean())
-    if len(values) < 2:
-        return Estimate(mean, -inf, inf)
-    half = t_quantile(0.975, len(values) - 1) * standard_error(values)
-    return Estimate(mean, mean - half, mean + half)
 
 
 def _known(truth: Array, *scores: Array) -> tuple[Array, ...]:

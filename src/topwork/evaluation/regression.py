@@ -15,7 +15,7 @@ import numpy as np
 
 from topwork.contracts import Array, Estimate, known_rows
 from topwork.errors import UsageError
-from topwork.evaluation.comparison import standard_error
+from topwork.evaluation.comparison import mean_by_t, standard_error
 from topwork.evaluation.intervals import wilson
 from topwork.evaluation.quantiles import t_quantile
 
@@ -77,7 +77,7 @@ def compare_regression(
     return {
         "r2": _ratio(of_b - of_a, spread),
         "rmse": _scaled(_root_difference(of_a, of_b), unit),
-        "mae": _scaled(_by_t(np.sqrt(of_a) - np.sqrt(of_b)), unit),
+        "mae": _scaled(mean_by_t(np.sqrt(of_a) - np.sqrt(of_b)), unit),
     }
 
 
@@ -158,23 +158,14 @@ def _ratio(above: Array, below: Array) -> Estimate:
     if total == 0:
         return Estimate(nan, -inf, inf)
     found = float(above.mean()) / total
-    return _by_t((above - found * below) / total, found)
+    return mean_by_t((above - found * below) / total, found)
 
 
 def _root_difference(of_a: Array, of_b: Array) -> Estimate:
     """Estimate the difference of two roots of means, each linearised where it is."""
     a, b = (sqrt(float(one.mean())) for one in (of_a, of_b))
     parts = [one / (2 * root) if root else np.zeros(len(one)) for one, root in ((of_a, a), (of_b, b))]
-    return _by_t(parts[0] - parts[1], a - b)
-
-
-def _by_t(values: Array, value: float | None = None) -> Estimate:
-    """Return Student's interval of a mean, around ``value`` where that is what the mean linearises."""
-    value = float(values.mean()) if value is None else value
-    if len(values) < 2:
-        return Estimate(value, -inf, inf)
-    half = t_quantile(0.975, len(values) - 1) * standard_error(values)
-    return Estimate(value, value - half, value + half)
+    return mean_by_t(parts[0] - parts[1], a - b)
 
 
 def _scaled(estimate: Estimate, unit: float) -> Estimate:

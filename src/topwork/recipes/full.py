@@ -10,18 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from topwork.contracts import Budget, FitJob, Fitted, Rates
-from topwork.errors import UsageError
-from topwork.recipes.probe import PROBE
-from topwork.recipes.stretch import (
-    calibrated,
-    material_of,
-    planned,
-    probe_heads,
-    probe_rung,
-    stretch_of,
-    train_stretch,
-)
+from topwork.contracts import FitJob, Fitted, Rates
+from topwork.recipes.first_rung import FirstRung
+from topwork.recipes.result import calibrated
+from topwork.recipes.settings import require
+from topwork.recipes.stretch import material_of, planned, probe_heads, stretch_of, train_stretch
 from topwork.training.plan import BATCH, RungPlan
 from topwork.training.schedules import stage_rates
 
@@ -60,9 +53,7 @@ class FullSettings:
             "smoothing": (0 <= self.smoothing < 1, "0 or more and less than 1"),
             "rate": (self.rate is None or self.rate > 0, "more than 0"),
         }
-        for name, (is_right, expected) in allowed.items():
-            if not is_right:
-                raise UsageError(f"The setting {name} is {getattr(self, name)}; expected {expected}.")
+        require(self, allowed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,21 +68,17 @@ class FullRecipe:
         """Train every layer, and give back what validation liked best; the probe where there was no time."""
         from topwork.training.devices import at_work
 
-        material, clock = material_of(job, self.name), job.budget.clock
-        began_s = clock()
-        # Where steps are asked for, what is fitted must not depend on how long anything takes.
-        probe, strengths = PROBE.fit(job if job.n_steps is None else replace(job, budget=Budget(clock)))
-        first, losses = probe_rung(probe, job, clock() - began_s)
+        material, first = material_of(job, self.name), FirstRung.of(job)
         with at_work(material.resources.device):
-            stretch = stretch_of(job, probe_heads(job, job.folds[0], strengths))
+            stretch = stretch_of(job, probe_heads(job, job.folds[0], first.strengths))
             n_stages, batch = len(stretch.trainee.stages), min(BATCH, stretch.feed.n_train)
             rung = full_rung(self.settings, material.rates, n_stages, batch)
             outcome, history = train_stretch(stretch, *planned(stretch, rung, self.settings.epochs))
         if not outcome.weights:
-            note = f"{self.name} {outcome.ended} after {outcome.n_steps} steps; the model is the probe."
-            return replace(probe, rungs=(replace(first, chosen=True),), notes=(*probe.notes, note))
-        fitted = calibrated(job, outcome, self.name, clock() - began_s - first.seconds, losses)
-        return replace(fitted, rungs=(first, *fitted.rungs), notes=probe.notes, history=history)
+            return first.in_place_of(self.name, outcome)
+        seconds = job.budget.clock() - first.ended_s
+        fitted = calibrated(job, outcome, self.name, seconds, first.losses)
+        return replace(fitted, rungs=(first.rung, *fitted.rungs), notes=first.probe.notes, history=history)
 
 
 def full_rung(settings: FullSettings, rates: Rates, n_stages: int, batch: int) -> RungPlan:

@@ -15,17 +15,18 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from topwork.contracts import Array, Budget, FitJob, Fitted, Moment, Rates, Words
-from topwork.errors import UsageError
-from topwork.recipes.probe import PROBE
+from topwork.contracts import Array, FitJob, Fitted, Moment, Rates, Words
+from topwork.recipes.first_rung import FirstRung
+from topwork.recipes.result import calibrated
+from topwork.recipes.settings import require
 from topwork.recipes.stretch import (
     Stretch,
-    calibrated,
+    later,
     material_of,
     planned,
     probe_heads,
-    probe_rung,
     stretch_of,
+    told_to_stop,
     train_stretch,
 )
 from topwork.training.plan import BATCH, RungPlan
@@ -93,9 +94,7 @@ class GradualSettings:
             "weight_decay": (self.weight_decay >= 0, "0 or more"),
             "smoothing": (0 <= self.smoothing < 1, share),
         }
-        for name, (is_right, expected) in allowed.items():
-            if not is_right:
-                raise UsageError(f"The setting {name} is {getattr(self, name)!r}; expected {expected}.")
+        require(self, allowed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,24 +114,20 @@ class GradualRecipe:
         """Adapt, let go from the top, and give back what validation liked best; the probe where there was no time."""
         from topwork.training.devices import at_work
 
-        material, clock = material_of(job, self.name), job.budget.clock
-        began_s = clock()
-        # Where steps are asked for, what is fitted must not depend on how long anything takes.
-        probe, strengths = PROBE.fit(job if job.n_steps is None else replace(job, budget=Budget(clock)))
-        first, losses = probe_rung(probe, job, clock() - began_s)
+        material, first = material_of(job, self.name), FirstRung.of(job)
         with at_work(material.resources.device):
-            stretch = stretch_of(job, probe_heads(job, job.folds[0], strengths))
+            stretch = stretch_of(job, probe_heads(job, job.folds[0], first.strengths))
             found = self._guess(stretch)
             n_words, kept = (0, False) if isinstance(found, str) else (found.n_steps, found.kept)
             left = None if job.n_steps is None else max(1, job.n_steps - n_words)
             stretch = replace(stretch, job=replace(job, n_steps=left))
             outcome, history = self._unfreeze(stretch, adapted=kept)
-        notes = (*probe.notes, *_notes(found))
         if not outcome.weights:
-            note = f"{self.name} {outcome.ended} after {outcome.n_steps} steps; the model is the probe."
-            return replace(probe, rungs=(replace(first, chosen=True),), notes=(*notes, note))
-        fitted = calibrated(job, outcome, self.name, clock() - began_s - first.seconds, losses)
-        return replace(fitted, rungs=(first, *fitted.rungs), notes=notes, history=history)
+            return first.in_place_of(self.name, outcome, *_notes(found))
+        seconds = job.budget.clock() - first.ended_s
+        fitted = calibrated(job, outcome, self.name, seconds, first.losses)
+        notes = (*first.probe.notes, *_notes(found))
+        return replace(fitted, rungs=(first.rung, *fitted.rungs), notes=notes, history=history)
 
     # --- masked words -----------------------------------------------------------------------------------
 
@@ -162,7 +157,7 @@ class GradualRecipe:
             def tell(n_texts: int) -> bool:
                 advance(n_texts)
                 late = job.n_steps is None and job.budget.clock() >= ends_s
-                return not (late or (job.workplace is not None and job.workplace.should_stop()))
+                return not (late or told_to_stop(job))
 
             return guess_words(words, stretch.trainee.stages, texts, plan, seed=job.seed, tell=tell)
 
@@ -186,7 +181,8 @@ class GradualRecipe:
 
     def _unfreeze(self, stretch: Stretch, *, adapted: bool) -> tuple[Outcome, tuple[Moment, ...]]:
         """Train the heads, then one stage more at a time from the top; return what validation liked best."""
-        from topwork.training.loop import Check, Outcome
+        from topwork.training.loop import Outcome
+        from topwork.training.sight import Check
 
         job, stages = stretch.job, stretch.trainee.stages
         assert job.material is not None
@@ -201,7 +197,7 @@ class GradualRecipe:
             offset_s = job.budget.clock() - began_s
             phase = _phase(rung, n_below, n_steps, len(stages))
             last, seen = train_stretch(_let_go(stretch, n_below), phase, kept_back_s, number=number)
-            history += [_later(one, offset_s, n_done, self.name) for one in seen]
+            history += [later(one, offset_s, n_done, self.name) for one in seen]
             n_done += last.n_steps
             weights = _put_in(stretch.trainee, weights, last)
             if last.weights and last.check.loss < best.check.loss:
@@ -263,10 +259,6 @@ def _put_in(
         for name, value in outcome.weights.items():
             own[name].copy_(value)
     return {**weights, **outcome.weights}
-
-
-def _later(moment: Moment, seconds: float, n_steps: int, rung: str) -> Moment:
-    return replace(moment, seconds=moment.seconds + seconds, n_steps=moment.n_steps + n_steps, rung=rung)
 
 
 def _notes(found: Guesses | str) -> tuple[str, ...]:

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from topwork.contracts import Array, Budget, FitJob, Fitted, LinearHead
-from topwork.errors import UsageError
-from topwork.recipes.probe import PROBE
-from topwork.recipes.stretch import calibrated, check_every, probe_rung, refuse_resume, run
+from topwork.contracts import Array, FitJob, Fitted, LinearHead
+from topwork.recipes.first_rung import FirstRung
+from topwork.recipes.result import calibrated
+from topwork.recipes.settings import require
+from topwork.recipes.stretch import check_every, refuse_resume, run
 from topwork.training.plan import BATCH, RungPlan
 
 if TYPE_CHECKING:
@@ -62,9 +63,7 @@ class HeadSettings:
             "epochs": (self.epochs >= 1, "1 or more"),
             "rate": (self.rate > 0, "more than 0"),
         }
-        for name, (is_right, expected) in allowed.items():
-            if not is_right:
-                raise UsageError(f"The setting {name} is {getattr(self, name)}; expected {expected}.")
+        require(self, allowed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,25 +79,20 @@ class HeadRecipe:
         import torch
 
         refuse_resume(job, self.name)
-        clock, fold = job.budget.clock, job.folds[0]
-        began_s = clock()
-        # Where steps are asked for, what is fitted must not depend on how long anything takes.
-        probe, _ = PROBE.fit(job if job.n_steps is None else replace(job, budget=Budget(clock)))
-        first, losses = probe_rung(probe, job, clock() - began_s)
-        mean, deviation = _spread(job.features[fold.train])
+        first = FirstRung.of(job)
+        mean, deviation = _spread(job.features[job.folds[0].train])
         feed = _feed(job, mean, deviation)
         with torch.random.fork_rng(devices=[]):  # what layers begin with, and what dropout leaves out
             torch.manual_seed(job.seed)
             trained = _trainee(job, self.settings), feed
             outcome, history = run(job, trained, self._plan(job), 0.0, bf16=False)
         if not outcome.weights:
-            note = f"{self.name} {outcome.ended} after {outcome.n_steps} steps; the model is the probe."
-            return replace(probe, rungs=(replace(first, chosen=True),), notes=(*probe.notes, note))
+            return first.in_place_of(self.name, outcome)
         head_of = partial(_head, mean=mean, deviation=deviation)
-        seconds = clock() - began_s - first.seconds
-        fitted = calibrated(job, outcome, self.name, seconds, losses, head_of=head_of)
+        seconds = job.budget.clock() - first.ended_s
+        fitted = calibrated(job, outcome, self.name, seconds, first.losses, head_of=head_of)
         rung = replace(fitted.rungs[0], trained_share=0.0)
-        return replace(fitted, rungs=(first, rung), notes=probe.notes, history=history)
+        return replace(fitted, rungs=(first.rung, rung), notes=first.probe.notes, history=history)
 
     def _plan(self, job: FitJob) -> RungPlan:
         n_train = len(job.folds[0].train)

@@ -14,12 +14,11 @@ import numpy as np
 
 from topwork.contracts import FitJob, Fitted, Material
 from topwork.errors import UsageError
-from topwork.recipes.probe import PROBE
+from topwork.recipes.first_rung import FirstRung
+from topwork.recipes.result import calibrated
 from topwork.recipes.stretch import (
     Stretch,
-    calibrated,
     material_of,
-    probe_rung,
     steps_within,
     stretch_of,
     train_stretch,
@@ -96,14 +95,10 @@ class HyperruleRecipe:
             rule = schedule_for(stretch.feed.n_train)
             rung, kept_back_s = self._plan(stretch, rule)
             outcome, history = train_stretch(stretch, rung, kept_back_s)
-        notes = _notes(material, rule, rung)
-        if outcome.weights:
-            fitted = calibrated(job, outcome, self.name, clock() - began_s)
-            return replace(fitted, notes=notes, history=history)
-        note = f"{self.name} {outcome.ended} after {outcome.n_steps} steps; the model is the probe."
-        probe, _ = PROBE.fit(job)
-        alone, _ = probe_rung(probe, job, clock() - began_s)
-        return replace(probe, rungs=(replace(alone, chosen=True),), notes=(*probe.notes, note))
+        if not outcome.weights:
+            return FirstRung.of(job, began_s).in_place_of(self.name, outcome)
+        fitted = calibrated(job, outcome, self.name, clock() - began_s)
+        return replace(fitted, notes=_notes(material, rule, rung), history=history)
 
     def _plan(self, stretch: Stretch, rule: Schedule) -> tuple[RungPlan, float]:
         """Return the rule as a stretch of training, and the time to keep back of the budget."""

@@ -21,26 +21,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from topwork.contracts import (
-    Array,
-    Budget,
-    FitJob,
-    Fitted,
-    Fold,
-    Forecast,
-    LinearHead,
-    Moment,
-    Rung,
-    Stage,
-)
+from topwork.contracts import Array, FitJob, Fitted, Fold, Forecast, LinearHead, Moment, Rung, Stage
 from topwork.errors import UsageError
 from topwork.evaluation.comparison import one_standard_error_choice
-from topwork.recipes.probe import PROBE
-from topwork.recipes.stretch import mean_of, probe_heads, weighs
+from topwork.recipes.first_rung import FirstRung
+from topwork.recipes.result import after, heads_and_scores, held_out_of, judged, weights_of_network
+from topwork.recipes.stretch import probe_heads, told_to_stop
 from topwork.training.fingerprint import digest, versions_of
 from topwork.training.forecasts import peak_bytes, range_of
-from topwork.training.judging import loss_name, losses_of_rows, mean_score, of_rows
-from topwork.training.links import solver_of
+from topwork.training.judging import mean_score, of_rows
 from topwork.training.plan import (
     BATCH,
     MOST_VARIANTS,
@@ -57,7 +46,8 @@ if TYPE_CHECKING:
     import torch
 
     from topwork.training.cutting import Above, Below
-    from topwork.training.loop import Check, Control, Outcome, Trainee
+    from topwork.training.loop import Control, Outcome, Trainee
+    from topwork.training.sight import Check
     from topwork.training.surveying import Shape, Survey
 
 __all__ = ["LADDER", "LadderRecipe", "LadderSettings", "Outlook", "choose", "outlook"]
@@ -90,28 +80,21 @@ class LadderRecipe:
                 "The ladder trains the network itself; this job holds only its features.",
                 next_step="Use the recipe probe.",
             )
-        clock = job.budget.clock
-        began_s = clock()
-        # Where steps are asked for, what is fitted must not depend on how long anything takes.
-        probe, strengths = PROBE.fit(job if job.n_steps is None else replace(job, budget=Budget(clock)))
-        first = _Candidate.of_probe(probe, job, clock() - began_s)
+        began_s = job.budget.clock()
+        first = FirstRung.of(job, began_s)
         resumes = job.workplace is not None and job.workplace.resume
-        if not resumes and (_is_late(job) or _told_to_stop(job)):
-            return replace(probe, rungs=(replace(first.rung, chosen=True),))
+        if not resumes and (_is_late(job) or told_to_stop(job)):
+            return first.alone()
         from topwork.training.devices import at_work
 
         with at_work(job.material.resources.device):
-            climber = _Climber(job, strengths, began_s, self.settings)
-            candidates = [first, *climber.climb(first)]
-            return climber.finish(probe, candidates)
+            climber = _Climber(job, first.strengths, began_s, self.settings)
+            probe = _Candidate(first.rung, first.scores, first.losses)
+            return climber.finish(first.probe, [probe, *climber.climb(probe)])
 
 
 def _is_late(job: FitJob) -> bool:
     return job.n_steps is None and job.budget.remaining_s() <= 0
-
-
-def _told_to_stop(job: FitJob) -> bool:
-    return job.workplace is not None and job.workplace.should_stop()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,22 +106,6 @@ class _Candidate:
     losses: Array
     heads: Mapping[str, LinearHead] | None = None
     raw: Mapping[str, torch.Tensor] = field(default_factory=dict)
-
-    @classmethod
-    def of_probe(cls, probe: Fitted, job: FitJob, seconds: float) -> _Candidate:
-        valid = job.folds[0].valid
-        scores = {name: held[valid] for name, held in probe.held_out.items()}
-        losses = losses_of_rows(of_rows(job.goals, valid), scores)
-        rung = Rung(
-            "probe",
-            seconds,
-            mean_score(of_rows(job.goals, valid), scores),
-            probe.notes,
-            log_loss=mean_of(losses),
-            trained_share=0.0,
-            loss_name=loss_name(job.goals),
-        )
-        return cls(rung, scores, losses)
 
 
 class _Climber:
@@ -284,7 +251,7 @@ class _Climber:
             self.notes.append(f"{rung.name} was given up{_because(outcome)}.")
             return None
         self.unfinished.finish(number, outcome, self.history)
-        candidate = self._candidate(rung, outcome, best, clock() - started_s)
+        candidate = self._candidate(rung.name, outcome, best, clock() - started_s)
         self.job.progress.say(_told(candidate.rung))
         return candidate
 
@@ -341,7 +308,7 @@ class _Climber:
 
     def _should_stop(self) -> bool:
         late = self.job.n_steps is None and self.job.budget.remaining_s() < self._reserve_s()
-        return late or _told_to_stop(self.job)
+        return late or told_to_stop(self.job)
 
     def _reserve_s(self) -> float:
         """Return the time to keep for a look that has begun, one more at all rows, and what follows the recipe."""
@@ -352,36 +319,14 @@ class _Climber:
         seconds = self.job.budget.clock() - self.began_s
         self.history.append(Moment(seconds, n_steps, rung.name, check.loss, score))
 
-    def _candidate(self, rung: RungPlan, outcome: Outcome, best: _Candidate, seconds: float) -> _Candidate:
-        """Calibrate what was trained and compare it with the best rung before.
-
-        The model's calibration is fitted on all validation rows, and would flatter them; what compares and is handed
-        on is calibrated by other rows.
-        """
-        heads, scores = {}, {}
-        for name, raw in outcome.check.scores.items():
-            goal = self.job.goals[name]
-            truth, solver = goal.truth[self.fold.valid], solver_of(goal.link)
-            calibration = solver.calibrate(truth, raw)
-            weight, bias = (outcome.weights[f"heads.{name}.{part}"].numpy() for part in ("weight", "bias"))
-            heads[name] = calibration.fold_into(LinearHead(weight, bias))
-            scores[name] = solver.cross_calibrate(truth, raw, seed=self.job.seed)
-        losses = losses_of_rows(of_rows(self.job.goals, self.fold.valid), scores)
+    def _candidate(self, name: str, outcome: Outcome, best: _Candidate, seconds: float) -> _Candidate:
+        """Calibrate what was trained and compare it with the best rung before."""
+        heads, scores = heads_and_scores(self.job, outcome)
+        rung, losses = judged(self.job, name, seconds, scores, best.losses)
         n_trained = sum(v.numel() for k, v in outcome.weights.items() if not k.startswith("heads."))
         n_all = sum(p.numel() for p in self.network.parameters())
-        told = Rung(
-            name=rung.name,
-            seconds=seconds,
-            validation=mean_score(of_rows(self.job.goals, self.fold.valid), scores),
-            notes=() if outcome.ended == "done" else (f"{outcome.ended} after {outcome.n_steps} steps",),
-            log_loss=mean_of(losses),
-            gain=mean_of(best.losses - losses),
-            trained_share=n_trained / n_all,
-            n_steps=outcome.n_steps,
-            loss_name=loss_name(self.job.goals),
-            weighs=weighs(self.job, outcome),
-        )
-        return _Candidate(told, scores, losses, heads, outcome.weights)
+        rung = replace(after(rung, outcome), trained_share=n_trained / n_all)
+        return _Candidate(rung, scores, losses, heads, outcome.weights)
 
     def _set(self, best: _Candidate) -> None:
         """Put the best rung's weights into network and heads, for the next one to start from."""
@@ -409,12 +354,9 @@ class _Climber:
         best = candidates[chosen]
         if best.heads is None:
             return replace(probe, **common)
-        held_out = {name: np.full_like(held, np.nan) for name, held in probe.held_out.items()}
-        for name, scores in best.scores.items():
-            held_out[name][self.fold.valid] = scores
         # A rung trains all that the ones before it trained, so its own weights are all that changed.
-        weights = {name: value.numpy() for name, value in best.raw.items() if not name.startswith("heads.")}
-        return Fitted(best.heads, held_out, weights=weights, **common)
+        weights = weights_of_network(best.raw)
+        return Fitted(best.heads, held_out_of(self.job, best.scores), weights=weights, **common)
 
     def _forecasts(self, candidates: list[_Candidate]) -> tuple[Forecast, ...]:
         """Set what the survey said beside what came: seconds of rungs that were climbed to their end, and memory."""

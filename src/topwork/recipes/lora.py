@@ -10,20 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from topwork.contracts import Budget, FitJob, Fitted, Rates
-from topwork.errors import UsageError
+from topwork.contracts import FitJob, Fitted, Rates
 from topwork.recipes.adapters import KINDS, Adapter, Merged, Shape, attach, drawn_by
-from topwork.recipes.probe import PROBE
-from topwork.recipes.stretch import (
-    Stretch,
-    calibrated,
-    examples,
-    material_of,
-    planned,
-    probe_heads,
-    probe_rung,
-    train_stretch,
-)
+from topwork.recipes.first_rung import FirstRung
+from topwork.recipes.result import calibrated
+from topwork.recipes.settings import require
+from topwork.recipes.stretch import Stretch, examples, material_of, planned, probe_heads, train_stretch
 from topwork.training.plan import BATCH, RungPlan
 
 __all__ = ["LORA", "LoraRecipe", "LoraSettings", "lora_rung"]
@@ -76,9 +68,7 @@ class LoraSettings:
             "weight_decay": (self.weight_decay >= 0, "0 or more"),
             "smoothing": (0 <= self.smoothing < 1, "0 or more and less than 1"),
         }
-        for name, (is_right, expected) in allowed.items():
-            if not is_right:
-                raise UsageError(f"The setting {name} is {getattr(self, name)!r}; expected {expected}.")
+        require(self, allowed)
 
     @property
     def shape(self) -> Shape:
@@ -98,30 +88,26 @@ class LoraRecipe:
         """Train adapter and heads, merge, and give back what validation liked best; the probe if time was short."""
         from topwork.training.devices import at_work
 
-        material, clock = material_of(job, self.name), job.budget.clock
-        began_s = clock()
-        # Where steps are asked for, what is fitted must not depend on how long anything takes.
-        probe, strengths = PROBE.fit(job if job.n_steps is None else replace(job, budget=Budget(clock)))
-        first, losses = probe_rung(probe, job, clock() - began_s)
+        material, first = material_of(job, self.name), FirstRung.of(job)
         device, merged = material.resources.device, Merged({}, {})
         with at_work(device), drawn_by(job.seed, device):
-            stretch, adapter = self._attached(job, strengths)
+            stretch, adapter = self._attached(job, first.strengths)
             rung = lora_rung(self.settings, material.rates, min(BATCH, stretch.feed.n_train))
             outcome, history = train_stretch(stretch, *planned(stretch, rung, self.settings.epochs))
             if outcome.weights:
                 merged = adapter.merge(outcome.weights, examples(job, 2).to(device))
         if not outcome.weights:
-            note = f"{self.name} {outcome.ended} after {outcome.n_steps} steps; the model is the probe."
-            return replace(probe, rungs=(replace(first, chosen=True),), notes=(*probe.notes, note))
-        fitted = calibrated(job, outcome, self.name, clock() - began_s - first.seconds, losses)
+            return first.in_place_of(self.name, outcome)
+        seconds = job.budget.clock() - first.ended_s
+        fitted = calibrated(job, outcome, self.name, seconds, first.losses)
         n_base = sum(p.numel() for p in adapter.network.parameters())
         trained = replace(fitted.rungs[0], trained_share=adapter.n_weights / n_base)
         return replace(
             fitted,
             weights=merged.tensors,
             products=merged.products,
-            rungs=(first, trained),
-            notes=(*probe.notes, _note(adapter, n_base)),
+            rungs=(first.rung, trained),
+            notes=(*first.probe.notes, _note(adapter, n_base)),
             history=history,
         )
 
@@ -129,7 +115,7 @@ class LoraRecipe:
         """Make the network ready with its adapter: nothing of it is trained but that."""
         import torch
 
-        from topwork.training.feeds import RawFeed
+        from topwork.training.feeds import feed_of
         from topwork.training.loop import Trainee
 
         assert job.material is not None
@@ -140,8 +126,7 @@ class LoraRecipe:
         network.to(resources.device)
         heads = {name: head.to(resources.device) for name, head in probe_heads(job, rows, strengths).items()}
         trainee = Trainee(network, (adapter.parameters,), heads, set_training=adapter.set_training)
-        feed = RawFeed(material, rows.train, rows.valid, job.seed, resources.n_threads, resources.device)
-        return Stretch(job, trainee, feed, resources.has_fast_bf16), adapter
+        return Stretch(job, trainee, feed_of(material, rows, job.seed), resources.has_fast_bf16), adapter
 
 
 def lora_rung(settings: LoraSettings, rates: Rates, batch: int) -> RungPlan:

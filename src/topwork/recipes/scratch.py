@@ -7,21 +7,24 @@ averaging of weights, the best of several looks at validation.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from topwork.contracts import FitJob, Fitted, LinearHead, Material, Moment, Resources, Rung, padded
-from topwork.recipes.stretch import material_of
-from topwork.training.judging import loss_name, mean_score, of_rows
-from topwork.training.links import solver_of
+from topwork.contracts import FitJob, Fitted, LinearHead, Material, Resources, Rung
+from topwork.recipes.result import after, calibrated, held_out_of
+from topwork.recipes.stretch import Stretch, later, material_of, run, step_seconds, zero_heads
+from topwork.training.judging import loss_name
 from topwork.training.plan import BATCH, RungPlan
 
 if TYPE_CHECKING:
-    from topwork.training.loop import Check, Outcome, Trainee
+    from topwork.training.loop import Outcome, Trainee
 
 __all__ = ["SCRATCH", "ScratchRecipe", "ScratchSettings"]
+
+_NUMBER = 0
+"""Of the rung, so that rows come in another order than on any rung of the ladder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,67 +53,39 @@ class ScratchRecipe:
             return self._train(job, material)
 
     def _train(self, job: FitJob, material: Material) -> Fitted:
-        import torch
-
-        from topwork.training.feeds import RawFeed
-        from topwork.training.loop import Control, train
-
-        clock, fold, resources = job.budget.clock, job.folds[0], material.resources
+        clock = job.budget.clock
         began_s = clock()
-        torch.set_num_threads(resources.n_threads)
-        trainee = _random(job, material)
-        feed = RawFeed(material, fold.train, fold.valid, job.seed, resources.n_threads, resources.device)
-        rung, kept_back_s = self._plan(job, trainee, feed)
-        history: list[Moment] = []
-        valid = of_rows(job.goals, fold.valid)
+        stretch = _drawn(job, material)
+        rung, kept_back_s = self._plan(stretch)
+        offset_s, trained = clock() - began_s, (stretch.trainee, stretch.feed)
+        outcome, seen = run(job, trained, rung, kept_back_s, bf16=stretch.bf16, number=_NUMBER)
+        seconds = clock() - began_s
+        if outcome.weights:
+            fitted = calibrated(job, outcome, self.name, seconds)
+        else:
+            fitted = _ignorant(job, outcome, self.name, seconds)
+        return replace(fitted, history=tuple(later(one, offset_s, 0, self.name) for one in seen))
 
-        def saw(n_steps: int, check: Check) -> None:
-            history.append(
-                Moment(
-                    clock() - began_s,
-                    n_steps,
-                    self.name,
-                    check.loss,
-                    mean_score(check.seen(valid), check.scores),
-                )
-            )
-
-        with job.progress.track("Training from scratch", rung.n_steps * rung.batch, "examples") as advance:
-            control = Control(
-                should_stop=lambda: self._is_over(job, kept_back_s),
-                advance=lambda n: advance(n * rung.batch),
-                keep=lambda _: None,
-                saw=saw,
-                bf16=_computes_in_bf16(resources),
-            )
-            goals = of_rows(job.goals, fold.train), valid
-            outcome = train(rung, trainee, feed, goals, control, seed=(job.seed, 0))
-        return _fitted(job, outcome, clock() - began_s, tuple(history))
-
-    def _is_over(self, job: FitJob, kept_back_s: float) -> bool:
-        reserve_s = self.settings.reserve_s + kept_back_s
-        late = job.n_steps is None and job.budget.remaining_s() < reserve_s
-        return late or (job.workplace is not None and job.workplace.should_stop())
-
-    def _plan(self, job: FitJob, trainee: Trainee, feed: Any) -> tuple[RungPlan, float]:
-        """Make one cycle that ends when the time does, and tell how much of that is kept for what follows."""
-        batch = min(BATCH, feed.n_train)
-        per_epoch = max(1, feed.n_train // batch)
+    def _plan(self, stretch: Stretch) -> tuple[RungPlan, float]:
+        """Make one cycle that ends when the time does, and tell how much of that is to be left in the end."""
+        job, n_train = stretch.job, stretch.feed.n_train
+        batch = min(BATCH, n_train)
+        per_epoch = max(1, n_train // batch)
         n_steps, kept_back_s = job.n_steps or self.settings.epochs * per_epoch, 0.0
         if job.n_steps is None and job.budget.remaining_s() < float("inf"):
-            step_s = _step_s(job, trainee, batch)
+            step_s = step_seconds(stretch, batch)
             kept_back_s = job.afterwards.seconds(step_s / batch)
             n_steps = max(1, int((job.budget.remaining_s() - kept_back_s) / step_s))
         rung = RungPlan(
-            name="scratch",
+            name="from scratch",
             n_below=0,
             n_steps=n_steps,
             batch=batch,
-            rates=(*(self.settings.rate for _ in trainee.stages), self.settings.rate),
+            rates=(*(self.settings.rate for _ in stretch.trainee.stages), self.settings.rate),
             check_every=max(1, min(per_epoch * 2, n_steps // 5)),
             average_decay=0.0,  # averaged weights and averaged statistics of early steps do not belong together
         )
-        return rung, kept_back_s
+        return rung, self.settings.reserve_s + kept_back_s
 
 
 def _computes_in_bf16(resources: Resources) -> bool:
@@ -118,24 +93,29 @@ def _computes_in_bf16(resources: Resources) -> bool:
     return resources.device != "cpu" and resources.has_fast_bf16
 
 
-def _random(job: FitJob, material: Material) -> Trainee:
+def _drawn(job: FitJob, material: Material) -> Stretch:
     """Return the network with every layer drawn anew by its own default, and heads of zeros."""
     import torch
 
-    from topwork.training.loop import Trainee
+    from topwork.training.feeds import feed_of
 
+    resources = material.resources
+    torch.set_num_threads(resources.n_threads)
     network: Any = material.network().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(job.seed)
         for module in network.modules():
             if callable(reset := getattr(module, "reset_parameters", None)):
                 reset()
-    heads = {name: torch.nn.Linear(job.features.shape[1], goal.n_outputs) for name, goal in job.goals.items()}
-    for head in heads.values():
-        torch.nn.init.zeros_(head.weight)
-        torch.nn.init.zeros_(head.bias)
-        head.to(material.resources.device)
-    network.to(material.resources.device)
+    network.to(resources.device)
+    feed = feed_of(material, job.folds[0], job.seed)
+    return Stretch(job, _trainee(job, material, network), feed, _computes_in_bf16(resources))
+
+
+def _trainee(job: FitJob, material: Material, network: Any) -> Trainee:
+    """Return all of the network, the statistics of its normalisation too."""
+    from topwork.training.loop import Trainee
+
     names = {id(p): name for name, p in network.named_parameters()}
     stages = tuple(
         {names[id(p)]: p for module in stage.modules for p in module.parameters()}
@@ -149,67 +129,21 @@ def _random(job: FitJob, material: Material) -> Trainee:
     for p in network.parameters():
         p.requires_grad_()
     network.train()
+    heads = {name: head.to(material.resources.device) for name, head in zero_heads(job).items()}
     return Trainee(network, stages, heads, moving, network.train)
 
 
-def _step_s(job: FitJob, trainee: Trainee, batch: int) -> float:
-    """Time a step on a few rows; the normalisation's statistics are put back."""
-    import torch
-
-    from topwork.training.folding import precision_of
-    from topwork.training.surveying import trial_rows
-    from topwork.training.trial import seconds_of
-
-    assert job.material is not None
-    resources = job.material.resources
-    rows = [int(row) for row in job.folds[0].train[: min(batch, trial_rows(resources.device))]]
-    tensors = torch.from_numpy(padded(job.material.example(row) for row in rows)).to(resources.device)
-    kept = {name: tensor.clone() for name, tensor in trainee.moving.items()}
-
-    def step() -> None:
-        with precision_of(bf16=_computes_in_bf16(resources), device=tensors.device.type):
-            features = trainee.features(tensors)
-        features.float().square().mean().backward()  # type: ignore[no-untyped-call]
-        for p in trainee.named().values():
-            p.grad = None
-
-    seconds = seconds_of(step, tensors.device) / len(rows) * batch
-    for name, tensor in kept.items():
-        trainee.moving[name].copy_(tensor)
-    return seconds
-
-
-def _fitted(job: FitJob, outcome: Outcome, seconds: float, history: tuple[Moment, ...]) -> Fitted:
-    heads, held_out = {}, {}
-    valid = job.folds[0].valid
-    for name, goal in job.goals.items():
-        held_out[name] = np.full((len(goal.truth), goal.n_outputs), np.nan)
-        if not outcome.weights:  # no look was finished: what is drawn at random knows nothing
-            heads[name] = LinearHead(
-                np.zeros((goal.n_outputs, job.features.shape[1]), np.float32),
-                np.zeros(goal.n_outputs, np.float32),
-            )
-            continue
-        raw, solver = outcome.check.scores[name], solver_of(goal.link)
-        calibration = solver.calibrate(goal.truth[valid], raw)
-        weight, bias = (outcome.weights[f"heads.{name}.{part}"].numpy() for part in ("weight", "bias"))
-        heads[name] = calibration.fold_into(LinearHead(weight, bias))
-        held_out[name][valid] = solver.cross_calibrate(goal.truth[valid], raw, seed=job.seed)
-    weights = {
-        name: value.numpy() for name, value in outcome.weights.items() if not name.startswith("heads.")
+def _ignorant(job: FitJob, outcome: Outcome, name: str, seconds: float) -> Fitted:
+    """Return heads of zeros where no look was finished: what is drawn at random knows nothing."""
+    n_features = job.features.shape[1]
+    heads = {
+        target: LinearHead(
+            np.zeros((goal.n_outputs, n_features), np.float32), np.zeros(goal.n_outputs, np.float32)
+        )
+        for target, goal in job.goals.items()
     }
-    kept = {name: held[valid] for name, held in held_out.items()}
-    rung = Rung(
-        "scratch",
-        seconds,
-        mean_score(of_rows(job.goals, valid), kept) if outcome.weights else float("nan"),
-        () if outcome.ended == "done" else (f"{outcome.ended} after {outcome.n_steps} steps",),
-        trained_share=1.0,
-        n_steps=outcome.n_steps,
-        chosen=True,
-        loss_name=loss_name(job.goals),
-    )
-    return Fitted(heads, held_out, weights=weights, rungs=(rung,), history=history)
+    rung = Rung(name, seconds, float("nan"), trained_share=1.0, chosen=True, loss_name=loss_name(job.goals))
+    return Fitted(heads, held_out_of(job, {}), rungs=(after(rung, outcome),))
 
 
 SCRATCH = ScratchRecipe()

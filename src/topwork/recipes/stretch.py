@@ -1,32 +1,19 @@
 """One stretch of training of a whole network: what the recipes share that train every layer at once.
 
-It makes network, heads and feed ready, finds out how many steps the time allows, trains, and calibrates what came
-out. It knows no recipe: what is trained for how long stands in a `RungPlan`.
+It makes network, heads and feed ready, finds out how many steps the time allows, and trains; what came of it stands in
+`result`. It knows no recipe: what is trained for how long stands in a `RungPlan`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from topwork.contracts import (
-    Array,
-    Estimate,
-    FitJob,
-    Fitted,
-    Fold,
-    LinearHead,
-    Material,
-    Moment,
-    Rung,
-    padded,
-)
+from topwork.contracts import FitJob, Fold, Material, Moment, padded
 from topwork.errors import UsageError
-from topwork.training.judging import loss_name, losses_of_rows, mean_score, of_rows
+from topwork.training.judging import mean_score, of_rows
 from topwork.training.links import solver_of
 from topwork.training.plan import MOST_LOOKED, RungPlan
 from topwork.training.probe import Axes
@@ -35,27 +22,25 @@ if TYPE_CHECKING:
     import torch
 
     from topwork.training.feeds import RawFeed
-    from topwork.training.loop import Check, Feed, Outcome, Trainee
+    from topwork.training.loop import Feed, Outcome, Trainee
+    from topwork.training.sight import Check
 
 __all__ = [
     "Stretch",
-    "calibrated",
     "check_every",
     "examples",
     "in_parts",
-    "linear_head",
+    "later",
     "material_of",
-    "mean_of",
     "planned",
     "probe_heads",
-    "probe_rung",
     "refuse_resume",
     "run",
     "step_seconds",
     "steps_within",
     "stretch_of",
+    "told_to_stop",
     "train_stretch",
-    "weighs",
     "zero_heads",
 ]
 
@@ -169,7 +154,7 @@ def zero_heads(job: FitJob) -> dict[str, torch.nn.Linear]:
 
 
 def step_seconds(stretch: Stretch, batch: int) -> float:
-    """Time a step on a few rows; it changes no weight."""
+    """Time a step on a few rows; it changes no weight, and what moves without a gradient is put back."""
     from topwork.training.folding import precision_of
     from topwork.training.specimens import Specimens
     from topwork.training.surveying import trial_rows
@@ -178,6 +163,7 @@ def step_seconds(stretch: Stretch, batch: int) -> float:
     trainee, feed = stretch.trainee, stretch.feed
     specimens = Specimens(feed.material, feed.train, feed.device)
     tensors = specimens.typical(min(batch, trial_rows(feed.device)), feed.train_sizes)
+    kept = {name: tensor.clone() for name, tensor in trainee.moving.items()}
 
     def step() -> None:
         with precision_of(bf16=stretch.bf16, device=tensors.device.type):
@@ -186,7 +172,10 @@ def step_seconds(stretch: Stretch, batch: int) -> float:
         for p in trainee.named().values():
             p.grad = None
 
-    return seconds_of(step, tensors.device) / len(tensors) * batch
+    seconds = seconds_of(step, tensors.device) / len(tensors) * batch
+    for name, tensor in kept.items():
+        trainee.moving[name].copy_(tensor)
+    return seconds
 
 
 def in_parts(stretch: Stretch, rung: RungPlan) -> RungPlan:
@@ -277,7 +266,7 @@ def run(
 
     def should_stop() -> bool:
         late = job.n_steps is None and job.budget.remaining_s() <= kept_back_s
-        return late or (job.workplace is not None and job.workplace.should_stop())
+        return late or told_to_stop(job)
 
     with job.progress.track(f"Training {rung.name}", rung.n_steps * rung.batch, "examples") as advance:
         control = Control(
@@ -291,77 +280,11 @@ def run(
     return outcome, tuple(history)
 
 
-# --- what came of it --------------------------------------------------------------------------------------
+def told_to_stop(job: FitJob) -> bool:
+    """Tell whether the user wants the best so far."""
+    return job.workplace is not None and job.workplace.should_stop()
 
 
-def probe_rung(probe: Fitted, job: FitJob, seconds: float) -> tuple[Rung, Array]:
-    """Return the probe as the first rung, and its losses on the validation rows."""
-    valid = job.folds[0].valid
-    goals = of_rows(job.goals, valid)
-    scores = {name: held[valid] for name, held in probe.held_out.items()}
-    losses = losses_of_rows(goals, scores)
-    score = mean_score(goals, scores)
-    rung = Rung("probe", seconds, score, probe.notes, mean_of(losses), trained_share=0.0)
-    return replace(rung, loss_name=loss_name(job.goals)), losses
-
-
-def linear_head(weights: Mapping[str, torch.Tensor], target: str) -> LinearHead:
-    """Return the head of a target out of what was trained, where it is a single layer."""
-    return LinearHead(weights[f"heads.{target}.weight"].numpy(), weights[f"heads.{target}.bias"].numpy())
-
-
-def calibrated(
-    job: FitJob,
-    outcome: Outcome,
-    name: str,
-    seconds: float,
-    before: Array | None = None,
-    *,
-    head_of: Callable[[Mapping[str, torch.Tensor], str], LinearHead] = linear_head,
-) -> Fitted:
-    """Calibrate what was trained on the validation rows, and hand on scores that were calibrated by other rows.
-
-    Parameters
-    ----------
-    before
-        Losses of the validation rows before the training; the gain is told against them.
-    head_of
-        Takes a target's head out of the weights that were trained.
-    """
-    heads: dict[str, LinearHead] = {}
-    held_out: dict[str, Array] = {}
-    valid = job.folds[0].valid
-    for target, raw in outcome.check.scores.items():
-        goal = job.goals[target]
-        truth, solver = goal.truth[valid], solver_of(goal.link)
-        heads[target] = solver.calibrate(truth, raw).fold_into(head_of(outcome.weights, target))
-        held_out[target] = np.full((len(goal.truth), goal.n_outputs), np.nan)
-        held_out[target][valid] = solver.cross_calibrate(truth, raw, seed=job.seed)
-    weights = {key: value.numpy() for key, value in outcome.weights.items() if not key.startswith("heads.")}
-    goals, kept = of_rows(job.goals, valid), {target: held[valid] for target, held in held_out.items()}
-    losses = losses_of_rows(goals, kept)
-    rung = Rung(
-        name,
-        seconds,
-        mean_score(goals, kept),
-        () if outcome.ended == "done" else (f"{outcome.ended} after {outcome.n_steps} steps",),
-        log_loss=mean_of(losses),
-        gain=None if before is None else mean_of(before - losses),
-        trained_share=1.0,
-        n_steps=outcome.n_steps,
-        chosen=True,
-        loss_name=loss_name(job.goals),
-        weighs=weighs(job, outcome),
-    )
-    return Fitted(heads, held_out, weights=weights, rungs=(rung,))
-
-
-def weighs(job: FitJob, outcome: Outcome) -> dict[str, float]:
-    """Return what each of several targets weighed at the end, by name; nothing of a single one."""
-    return dict(zip(job.goals, outcome.factors, strict=True)) if outcome.factors else {}
-
-
-def mean_of(rows: Array) -> Estimate:
-    """Return the mean of values by row, with the interval of a normal approximation."""
-    error = 1.96 * rows.std(ddof=1) / np.sqrt(len(rows)) if len(rows) > 1 else float("inf")
-    return Estimate(float(rows.mean()), float(rows.mean() - error), float(rows.mean() + error))
+def later(moment: Moment, seconds: float, n_steps: int, rung: str) -> Moment:
+    """Return what `run` told as a moment of a longer rung, so many seconds and steps of which lay before."""
+    return replace(moment, seconds=moment.seconds + seconds, n_steps=moment.n_steps + n_steps, rung=rung)

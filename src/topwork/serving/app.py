@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from topwork.errors import UsageError
 from topwork.serving import openapi
-from topwork.serving.gate import ByteBudget
+from topwork.serving.door import Door
+from topwork.serving.gate import ByteBudget, busy
 from topwork.serving.hosting import Hosted
 from topwork.serving.limits import Limits
 from topwork.serving.messages import (
@@ -26,10 +27,12 @@ from topwork.serving.messages import (
     read_request,
     send,
 )
+from topwork.serving.origins import Origins
 from topwork.serving.pages import page
 from topwork.serving.prediction import EXPLANATIONS, predict, told
 from topwork.serving.refusals import ClientGone, Refusal
 from topwork.serving.routes import Route, match
+from topwork.serving.schemes import with_keys
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -48,10 +51,22 @@ class Application:
         At least one; their names differ.
     limits
         The bounds that all share.
+    door
+        Who may ask; by default everybody, but only where this machine alone can reach the server.
+    origins
+        Pages of other origins that browsers may let ask; none by default.
     """
 
-    def __init__(self, hosted: Sequence[Hosted], limits: Limits) -> None:
+    def __init__(
+        self,
+        hosted: Sequence[Hosted],
+        limits: Limits,
+        *,
+        door: Door | None = None,
+        origins: Sequence[str] = (),
+    ) -> None:
         self.limits = limits
+        self.door = door or Door(None, local_only=True)
         self.models = {unicodedata.normalize("NFC", one.servable.name): one for one in hosted}
         if not hosted or len(self.models) < len(hosted):
             raise UsageError(
@@ -61,7 +76,6 @@ class Application:
             )
         self._budget = ByteBudget(limits.max_buffered_bytes)
         self._pages = {name: page(name) for name in ("index", "docs")}
-        self._openapi = json_response(openapi.document([one.servable for one in hosted], limits))
         explained = (
             Route("POST", "/explain", self._explain),
             Route("POST", "/v1/models/{name}/explain", self._explain),
@@ -73,12 +87,16 @@ class Application:
             Route("GET", "/v1/models", self._list),
             Route("GET", "/v1/models/{name}", self._about),
             Route("POST", "/v1/models/{name}/predict", self._predict),
-            Route("GET", "/livez", self._livez),
-            Route("GET", "/readyz", self._readyz),
-            Route("GET", "/openapi.json", self._describe),
-            Route("GET", "/docs", self._docs),
-            Route("GET", "/", self._index),
+            Route("GET", "/livez", self._livez, "open"),
+            Route("GET", "/readyz", self._readyz, "open"),
+            Route("GET", "/openapi.json", self._describe, "open"),
+            Route("GET", "/docs", self._docs, "open"),
+            Route("GET", "/", self._index, "open"),
         )
+        described = openapi.document([one.servable for one in hosted], limits)
+        keyed = self.door.keyring is not None
+        self._openapi = json_response(with_keys(described, self.routes) if keyed else described)
+        self._origins = Origins(origins, ("HEAD", *(route.method for route in self.routes)))
 
     # --- its life ---------------------------------------------------------------------------------
 
@@ -132,19 +150,29 @@ class Application:
     async def _exchange(self, request: Request, send_message: Send) -> None:
         try:
             with request.cleanup:
-                await send(request, await self._respond(request), send_message)
+                response = self._origins.share(request, await self._respond(request))
+                await send(request, response, send_message)
         except ClientGone:
             return
 
     async def _respond(self, request: Request) -> Response:
         try:
+            if (answer := self._origins.preflight(request)) is not None:
+                return answer
             route, arguments = match(self.routes, request)
+            if request.surplus and route.scope != "open":
+                raise self._full()
+            self.door.admit(request, route.scope)
             return await route.handler(request, *arguments)
         except ClientGone:
             raise
         except Exception as error:
             refusal = told(error)
             return json_response(refusal.body(), status=refusal.status, headers=refusal.headers)
+
+    def _full(self) -> Refusal:
+        retry_after_s = max(hosted.gate.retry_after_s() for hosted in self.models.values())
+        return busy("Every connection that this server takes is in use.", retry_after_s)
 
     # --- handlers ---------------------------------------------------------------------------------
 
@@ -210,7 +238,9 @@ def _summary(hosted: Hosted) -> dict[str, Json]:
     return {"name": hosted.servable.name, "state": hosted.state}
 
 
-def application(servable: Servable, limits: Limits | None = None) -> Application:
-    """Build the application for one servable."""
+def application(
+    servable: Servable, limits: Limits | None = None, *, door: Door | None = None, origins: Sequence[str] = ()
+) -> Application:
+    """Build the application for one servable; the rest is as of `Application`."""
     bounds = limits or Limits()
-    return Application([Hosted(servable, bounds)], bounds)
+    return Application([Hosted(servable, bounds)], bounds, door=door, origins=origins)

@@ -7,7 +7,7 @@ import math
 
 from topwork.serving.refusals import Refusal
 
-__all__ = ["ByteBudget", "Gate"]
+__all__ = ["ByteBudget", "Gate", "busy"]
 
 SMOOTHING = 0.2
 LONGEST_RETRY_S = 60
@@ -74,8 +74,8 @@ class ByteBudget:
         self._max_bytes = max_bytes
         self.held = 0
 
-    def take(self, n_bytes: int) -> None:
-        """Count bytes that are about to be kept.
+    def take(self, n_bytes: int, retry_after_s: int = 1) -> None:
+        """Count bytes that are about to be kept; there may be room in ``retry_after_s``.
 
         Raises
         ------
@@ -83,7 +83,9 @@ class ByteBudget:
             There would be more than allowed.
         """
         if self.held + n_bytes > self._max_bytes:
-            raise busy(f"The server holds {self.held:,} bytes of requests; it takes no more now.", 1)
+            raise busy(
+                f"The server holds {self.held:,} bytes of requests; it takes no more now.", retry_after_s
+            )
         self.held += n_bytes
 
     def give_back(self, n_bytes: int) -> None:

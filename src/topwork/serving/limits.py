@@ -26,15 +26,17 @@ class Limits:
     max_waiting
         Requests that may wait for such a thread; the next one gets a 429.
     max_connections
-        Open connections; one more gets a 503.
+        Open connections; on one more a request gets a 429, save for health checks and pages.
     header_timeout_s, body_timeout_s
         Until a request's headers, and after them its body, must have arrived.
     deadline_s
-        From then on, waiting and work together, until the answer must be complete.
+        From then on, waiting and work together, until the answer must be complete; a client may ask for less.
     keep_alive_s
         How long a connection stays open between two requests.
     drain_s
         How long requests under way may go on after the server was told to stop.
+    wrong_keys_per_minute
+        Wrong API keys from one address that get a 401; the next gets a 429.
     """
 
     max_body_bytes: int = 32 * 2**20
@@ -48,6 +50,7 @@ class Limits:
     deadline_s: float = 30.0
     keep_alive_s: float = 15.0
     drain_s: float = 30.0
+    wrong_keys_per_minute: int = 30
 
     def __post_init__(self) -> None:
         for bound in fields(self):

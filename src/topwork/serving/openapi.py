@@ -183,6 +183,7 @@ def _asked(parts: Mapping[str, Servable], limits: Limits, operation: str, words:
             "gets an error among the predictions; where it was the only one, the status is 422. "
             "`Accept: application/x-ndjson` gives each answer as a line of its own as soon as it is there."
         ),
+        "parameters": [_timeout()],
         "requestBody": {"required": True, "content": _contents(list(parts.values()), limits)},
         "responses": {
             "200": {
@@ -194,6 +195,18 @@ def _asked(parts: Mapping[str, Servable], limits: Limits, operation: str, words:
             },
             **_errors(PREDICT_ERRORS),
         },
+    }
+
+
+def _timeout() -> Object:
+    return {
+        "name": "X-Timeout-Ms",
+        "in": "header",
+        "description": (
+            "Milliseconds within which the answer is wanted; work that has not begun by then never begins, "
+            "and the status is 503. The server's own deadline holds as well."
+        ),
+        "schema": {"type": "integer", "minimum": 1, "maximum": 999_999_999},
     }
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from topwork.serving.messages import Request, Response
 from topwork.serving.refusals import Refusal
 
-__all__ = ["Handler", "Route", "match"]
+__all__ = ["Handler", "Route", "Scope", "match"]
 
 Handler: TypeAlias = Callable[..., Awaitable[Response]]
 """Is given the request, and the text of each ``{…}`` segment of its path in order."""
+
+Scope: TypeAlias = Literal["open", "predict", "admin"]
+"""What a key must be good for; what is ``open`` asks for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,7 @@ class Route:
     method: str
     path: str
     handler: Handler
+    scope: Scope = "predict"
 
     def arguments(self, segments: Sequence[str]) -> tuple[str, ...] | None:
         """Return what stands for the braces, or None where the path is another one."""

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from topwork.errors import MissingExtraError, UsageError
+from topwork.serving.access import require_safe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,13 +52,14 @@ def run(
     Raises
     ------
     UsageError
-        The address or the port cannot be had.
+        The address or the port cannot be had, or others could reach it and the application asks for no keys.
     MissingExtraError
         The packages for serving are not installed.
     ProofError
         A model did not pass its proof; the server has ended.
     """
     make_server = _server_maker()
+    require_safe(app.door, host)
     with listen(host, port) as listener:
         server = make_server(app)
         with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:

@@ -5,8 +5,8 @@ It knows no task by name but the one that is taken where nothing is said.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from topwork import plugins
 from topwork.contracts import Array, Target, Task, has_one_label, joint_strata
@@ -14,6 +14,8 @@ from topwork.errors import DataError, UsageError
 from topwork.steps.options import DEFAULT_TASK
 
 __all__ = ["encoded", "learned", "require_tasks", "strata_for", "tasks_of", "uncounted", "understood"]
+
+T = TypeVar("T")
 
 
 def require_tasks(wanted: str | Mapping[str, str]) -> None:
@@ -62,11 +64,7 @@ def learned(
     DataError
         There is nothing to learn; of several targets it says of which.
     """
-    found: dict[str, Target] = {}
-    for name, values in raw.items():
-        with _named(name, raw):
-            found[name] = tasks[name].learn([values[row] for row in rows])
-    return found
+    return _of_each(raw, lambda name: tasks[name].learn([raw[name][row] for row in rows]))
 
 
 def encoded(targets: Mapping[str, Target], raw: Mapping[str, Sequence[str | None]]) -> dict[str, Array]:
@@ -77,11 +75,7 @@ def encoded(targets: Mapping[str, Target], raw: Mapping[str, Sequence[str | None
     DataError
         A value cannot be read; of several targets it says of which.
     """
-    found: dict[str, Array] = {}
-    for name, values in raw.items():
-        with _named(name, raw):
-            found[name] = targets[name].encode(values)
-    return found
+    return _of_each(raw, lambda name: targets[name].encode(raw[name]))
 
 
 def strata_for(truth: Mapping[str, Array]) -> Array:
@@ -98,12 +92,14 @@ def understood(targets: Mapping[str, Target]) -> tuple[str, ...]:
     )
 
 
-@contextmanager
-def _named(name: str, others: Mapping[str, object]) -> Iterator[None]:
-    """Say of which target an error is, where there are several."""
-    try:
-        yield
-    except DataError as error:
-        if len(others) < 2:
-            raise
-        raise DataError(f"Target {name!r}: {error.problem}", next_step=error.next_step) from error
+def _of_each(names: Collection[str], find: Callable[[str], T]) -> dict[str, T]:
+    """Find something of each target; where there are several, an error says of which it is."""
+    found: dict[str, T] = {}
+    for name in names:
+        try:
+            found[name] = find(name)
+        except DataError as error:
+            if len(names) < 2:
+                raise
+            raise DataError(f"Target {name!r}: {error.problem}", next_step=error.next_step) from error
+    return found

@@ -15,7 +15,6 @@ import numpy as np
 from topwork.contracts import (
     Array,
     Budget,
-    Estimate,
     FitJob,
     Fold,
     Goal,
@@ -25,8 +24,7 @@ from topwork.contracts import (
     strata_of,
 )
 from topwork.engines.choice import EngineChoice
-from topwork.evaluation.comparison import one_standard_error_choice, standard_error
-from topwork.evaluation.quantiles import t_quantile
+from topwork.evaluation.comparison import mean_by_t, one_standard_error_choice
 from topwork.progress import Quiet
 from topwork.recipes.probe import PROBE
 from topwork.steps.options import duration_s
@@ -228,18 +226,11 @@ def _judged(one: _Tried, order: Order, sample: _Sample) -> _Tried:
     losses = losses_of_rows(goals, scores)
     told = replace(
         one.told,
-        loss=_mean(losses),
+        loss=mean_by_t(losses),
         score=_known(mean_score(goals, scores)),
         seconds=one.told.seconds + clock() - began_s,
     )
     return replace(one, told=told, losses=losses)
-
-
-def _mean(losses: Array) -> Estimate:
-    """Return the mean with Student's interval."""
-    value = float(losses.mean())
-    half = t_quantile(0.975, len(losses) - 1) * standard_error(losses) if len(losses) > 1 else float("inf")
-    return Estimate(value, value - half, value + half)
 
 
 # --- deciding ---------------------------------------------------------------------------------------------

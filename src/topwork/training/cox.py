@@ -12,32 +12,22 @@ path of C are those of the logistic probe. It knows no unit of time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from topwork.contracts import Array, Fold, Goal, LinearHead, known_rows
+from topwork.contracts import Array, Goal, known_rows
 from topwork.evaluation.survival import RiskSets, cox_losses
 from topwork.training.lbfgs import minimise
 from topwork.training.moments import CHUNK_ROWS
-from topwork.training.probe import (
-    Axes,
-    Calibration,
-    Solution,
-    cross_calibrate_by,
-    descend,
-    held_out,
-    weights_of_folds,
-)
+from topwork.training.probe import Axes, Calibration, EvenSolver, Solution, Solve, cross_calibrate_by, descend
 
 __all__ = [
     "HazardSolver",
     "calibrate_hazards",
     "cross_calibrate_hazards",
-    "cross_validate_cox",
     "mean_cox_loss",
     "solve_cox",
     "weights_of_columns",
@@ -85,15 +75,6 @@ def _scores(axes: Axes, weight: Array) -> Array:
     """Return ``float64 [n, f]``: the scores of all rows by each problem's weights ``[r, f, 1]``."""
     parts = [scores for _, _, scores in axes.chunks(weight[:, :, 0].astype(np.float32))]
     return np.concatenate(parts).astype(np.float64)
-
-
-def cross_validate_cox(
-    axes: Axes, truth: Array, folds: Sequence[Fold], strength: float, start: Solution | None = None
-) -> tuple[Array, Solution]:
-    """Return held-out scores ``float64 [n, 1]`` (NaN where no fold holds a row out) and the folds' solution."""
-    weights = weights_of_folds(known_rows(truth).astype(np.float32), folds)
-    found = solve_cox(axes, truth, weights, strength, start)
-    return held_out(axes, folds, found, 1), found
 
 
 def mean_cox_loss(truth: Array, scores: Array) -> float:
@@ -160,28 +141,14 @@ def weights_of_columns(features: Any, truth: Array, strength: float) -> Array:
 
 
 @dataclass(frozen=True, slots=True)
-class HazardSolver:
+class HazardSolver(EvenSolver):
     """Cox regression as `links.Solver` asks for it; scores average 0, and are calibrated by one slope."""
 
-    def cross_validate(
-        self, axes: Axes, goal: Goal, folds: Sequence[Fold], strength: float, start: Solution | None
-    ) -> tuple[Array, Solution]:
-        """Solve all folds at once."""
-        return cross_validate_cox(axes, goal.truth, folds, strength, start)
+    solve: Solve = solve_cox
 
     def loss(self, truth: Array, scores: Array) -> float:
         """Return minus the log partial likelihood per row, in nats."""
         return mean_cox_loss(truth, scores)
-
-    def head(self, axes: Axes, goal: Goal, strength: float) -> LinearHead:
-        """Fit a head; every row weighs the same."""
-        weights = known_rows(goal.truth).astype(np.float32)[:, None]
-        solution = solve_cox(axes, goal.truth, weights, strength)
-        return axes.head(solution.weight[:, 0], solution.bias[0])
-
-    def finished_head(self, axes: Axes, goal: Goal, strength: float) -> LinearHead:
-        """Return `head`."""
-        return self.head(axes, goal, strength)
 
     def calibrate(self, truth: Array, scores: Array) -> Calibration:
         """Fit a slope, and shift the scores to an average of 0."""

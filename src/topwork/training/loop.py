@@ -1,4 +1,4 @@
-"""The training loop: steps, averaged weights, looks at validation, checkpoints.
+"""The training loop: steps, averaged weights, when to look at validation, checkpoints.
 
 The order of rows comes from (seed, rung, epoch) and what a feed draws from (seed, epoch, row), so a run that was
 killed goes on to exactly the weights of one that was not. It knows no architecture, no task and no file format: a
@@ -11,22 +11,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-import numpy as np
 import torch
 
 from topwork.contracts import Array, Goal, known_rows
 from topwork.training.balancing import Balance
 from topwork.training.checkpoint import Checkpoint
 from topwork.training.folding import precision_of
-from topwork.training.judging import of_rows, shares_of
 from topwork.training.losses import loss_of
 from topwork.training.mixing import Part, parts_of
 from topwork.training.ordering import order_of
 from topwork.training.plan import RungPlan
 from topwork.training.schedules import averaging, one_cycle, stepped
+from topwork.training.sight import Check, Sight, relative_losses
 
 __all__ = [
-    "Check",
     "Control",
     "Feed",
     "Outcome",
@@ -110,24 +108,6 @@ class Feed(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Check:
-    """Scores ``[n, k]`` by target and the mean log loss of all validation rows, or of ``rows`` of them."""
-
-    scores: Mapping[str, Array]
-    loss: float
-    rows: Array | None = None
-
-    @property
-    def is_finite(self) -> bool:
-        """Whether every score is a number."""
-        return all(np.isfinite(scores).all() for scores in self.scores.values())
-
-    def seen(self, goals: Mapping[str, Goal]) -> dict[str, Goal]:
-        """Return the goals of the rows that were looked at, out of those of all validation rows."""
-        return dict(goals) if self.rows is None else of_rows(goals, self.rows)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
     """The best weights of a stretch of training, by name, and what validation said of them.
 
@@ -174,7 +154,7 @@ def train(
     average = {name: tensor.detach().clone() for name, tensor in state.items()}
     best = _Best()
     start = _restore(control.found, trainee, average, optimiser, best)
-    sight = _Sight.of(rung, feed, goals[1], seed, control.bf16)
+    sight = Sight.of(rung, feed, goals[1], seed, control.bf16)
     first = sight.look(trainee) if start == 0 else None
     first_loss = control.found_value("first_loss") if first is None else first.loss
     balance = _balance(trainee, sight.goals, first, control.found)
@@ -301,7 +281,7 @@ def _balance(
         return None
     device = next(iter(trainee.named().values())).device
     if first is not None:
-        return Balance(_relative_losses(goals, first.scores), device)
+        return Balance(relative_losses(goals, first.scores), device)
     assert found is not None
     balance = Balance([1.0] * len(goals), device)
     balance.restore(found)
@@ -363,60 +343,10 @@ def _fold_in(
 # --- looking at validation ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Sight:
-    """What a look at validation sees: these rows of the feed, or all of them, and their goals."""
-
-    feed: Feed
-    goals: Mapping[str, Goal]
-    rows: Array | None
-    bf16: bool
-
-    @classmethod
-    def of(
-        cls, rung: RungPlan, feed: Feed, goals: Mapping[str, Goal], seed: tuple[int, int], bf16: bool
-    ) -> _Sight:
-        """Return the sight of the looks on the way."""
-        n = len(next(iter(goals.values())).truth)
-        if n <= rung.n_looked:
-            return cls(feed, goals, None, bf16)
-        rows = np.sort(np.random.default_rng(seed).permutation(n)[: rung.n_looked])
-        return cls(feed, of_rows(goals, rows), rows, bf16)
-
-    def look(self, trainee: Trainee) -> Check:
-        """Score the rows with the weights as they are."""
-        scores: dict[str, list[Array]] = {name: [] for name in self.goals}
-        seen: list[Array] = []
-        trainee.set_training(False)
-        with torch.no_grad():
-            for rows, tensors in self.feed.validation(self.rows):
-                seen.append(rows)
-                with precision_of(bf16=self.bf16, device=tensors.device.type):
-                    features = trainee.features(tensors)
-                for name, head in trainee.heads.items():
-                    scores[name].append(head(features.float()).cpu().numpy())
-        trainee.set_training(True)
-        order = np.argsort(np.concatenate(seen))
-        whole = {name: np.concatenate(parts)[order] for name, parts in scores.items()}
-        losses = _relative_losses(self.goals, whole)
-        return Check(whole, float(np.dot(shares_of(self.goals), losses)), self.rows)
-
-
-def _relative_losses(goals: Mapping[str, Goal], scores: Mapping[str, Array]) -> list[float]:
-    """Return what each target costs in units of its scale; as much as knowing nothing where no row has a truth."""
-    return [
-        float(loss_of(goal.link, torch.from_numpy(scores[name]), torch.from_numpy(goal.truth), 0.0))
-        / goal.scale
-        if known_rows(goal.truth).any()
-        else 1.0
-        for name, goal in goals.items()
-    ]
-
-
 def _consider(
     best: _Best,
     trainee: Trainee,
-    sight: _Sight,
+    sight: Sight,
     average: Mapping[str, torch.Tensor],
     control: Control,
     step: int,

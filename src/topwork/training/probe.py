@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
@@ -34,14 +34,17 @@ from topwork.training.moments import CHUNK_ROWS, moments
 __all__ = [
     "Axes",
     "Calibration",
+    "EvenSolver",
     "RowLoss",
     "SoftmaxSolver",
     "Solution",
+    "Solve",
     "calibrate",
     "class_weights",
     "cross_calibrate",
     "cross_calibrate_by",
     "cross_validate",
+    "cross_validate_by",
     "descend",
     "held_out",
     "log_loss",
@@ -268,6 +271,30 @@ def cross_validate(
     return held_out(axes, folds, found, n_classes), found
 
 
+class Solve(Protocol):
+    """Minimises a loss of the rows with an L2 penalty for ``f`` sets of row weights at once, as `solve` does."""
+
+    def __call__(
+        self, axes: Axes, truth: Array, weights: Array, strength: float, start: Solution | None = None
+    ) -> Solution:
+        """Take truth of ``n`` rows, weights ``float32 [n, f]``, C, and where to begin."""
+        ...
+
+
+def cross_validate_by(
+    solve: Solve,
+    axes: Axes,
+    truth: Array,
+    folds: Sequence[Fold],
+    strength: float,
+    start: Solution | None = None,
+) -> tuple[Array, Solution]:
+    """Hold out as `cross_validate` does, by any loss; every row that has a truth weighs the same."""
+    weights = weights_of_folds(known_rows(truth).astype(np.float32), folds)
+    found = solve(axes, truth, weights, strength, start)
+    return held_out(axes, folds, found, found.bias.shape[1]), found
+
+
 def weights_of_folds(base: Array, folds: Sequence[Fold]) -> Array:
     """Return ``float32 [n, f]``: the weights ``[n]`` of the rows that each fold is fitted on, 0 for the others."""
     weights = np.zeros((len(base), len(folds)), dtype=np.float32)
@@ -399,6 +426,29 @@ def cross_calibrate_by(
         others = known[part[known] != own]
         found[part == own] = fit(truth[others], scores[others]).apply(scores[part == own])
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class EvenSolver:
+    """The part of a solver that does not differ wherever every row weighs the same, a rare label like any other."""
+
+    solve: Solve
+
+    def cross_validate(
+        self, axes: Axes, goal: Goal, folds: Sequence[Fold], strength: float, start: Solution | None
+    ) -> tuple[Array, Solution]:
+        """Solve all folds at once."""
+        return cross_validate_by(self.solve, axes, goal.truth, folds, strength, start)
+
+    def head(self, axes: Axes, goal: Goal, strength: float) -> LinearHead:
+        """Fit a head; its answers have the shares that the rows have."""
+        weights = known_rows(goal.truth).astype(np.float32)[:, None]
+        solution = self.solve(axes, goal.truth, weights, strength)
+        return axes.head(solution.weight[:, 0], solution.bias[0])
+
+    def finished_head(self, axes: Axes, goal: Goal, strength: float) -> LinearHead:
+        """Return `head`, which has nothing to be given back."""
+        return self.head(axes, goal, strength)
 
 
 @dataclass(frozen=True, slots=True)

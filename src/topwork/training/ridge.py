@@ -11,16 +11,15 @@ unit: truth comes standardised.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
-from topwork.contracts import Array, Fold, Goal, LinearHead, known_rows
-from topwork.training.probe import Axes, Calibration, Solution, descend, held_out, weights_of_folds
+from topwork.contracts import Array, Goal, known_rows
+from topwork.training.probe import Axes, Calibration, EvenSolver, Solution, Solve, descend
 
-__all__ = ["IdentitySolver", "cross_validate_ridge", "mean_squared_error", "solve_ridge"]
+__all__ = ["IdentitySolver", "mean_squared_error", "solve_ridge"]
 
 
 def solve_ridge(
@@ -55,15 +54,6 @@ def _squares(
     return loss, axes.gather(product, total).reshape(r, f, 1), total.reshape(f, 1)
 
 
-def cross_validate_ridge(
-    axes: Axes, truth: Array, folds: Sequence[Fold], strength: float, start: Solution | None = None
-) -> tuple[Array, Solution]:
-    """Return held-out scores ``float64 [n, 1]`` (NaN where no fold holds a row out) and the folds' solution."""
-    weights = weights_of_folds(known_rows(truth).astype(np.float32), folds)
-    found = solve_ridge(axes, truth, weights, strength, start)
-    return held_out(axes, folds, found, 1), found
-
-
 def mean_squared_error(truth: Array, scores: Array) -> float:
     """Return the mean squared error over rows that have a truth and held-out scores; NaN without any."""
     known = known_rows(truth) & ~np.isnan(scores[:, 0])
@@ -71,28 +61,14 @@ def mean_squared_error(truth: Array, scores: Array) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class IdentitySolver:
+class IdentitySolver(EvenSolver):
     """Ridge regression; its scores are what they should be, so that calibrating changes nothing."""
 
-    def cross_validate(
-        self, axes: Axes, goal: Goal, folds: Sequence[Fold], strength: float, start: Solution | None
-    ) -> tuple[Array, Solution]:
-        """Solve all folds at once."""
-        return cross_validate_ridge(axes, goal.truth, folds, strength, start)
+    solve: Solve = solve_ridge
 
     def loss(self, truth: Array, scores: Array) -> float:
         """Return the mean squared error."""
         return mean_squared_error(truth, scores)
-
-    def head(self, axes: Axes, goal: Goal, strength: float) -> LinearHead:
-        """Fit a head; every row weighs the same."""
-        weights = known_rows(goal.truth).astype(np.float32)[:, None]
-        solution = solve_ridge(axes, goal.truth, weights, strength)
-        return axes.head(solution.weight[:, 0], solution.bias[0])
-
-    def finished_head(self, axes: Axes, goal: Goal, strength: float) -> LinearHead:
-        """Return `head`."""
-        return self.head(axes, goal, strength)
 
     def calibrate(self, truth: Array, scores: Array) -> Calibration:
         """Change nothing: a least-squares fit has nothing like a temperature to be put right."""

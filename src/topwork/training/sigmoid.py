@@ -11,29 +11,19 @@ multinomial probe. It knows no label names.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
-from topwork.contracts import Array, Fold, Goal, LinearHead, known_rows
+from topwork.contracts import Array, Goal, known_rows
 from topwork.training.lbfgs import minimise
-from topwork.training.probe import (
-    Axes,
-    Calibration,
-    Solution,
-    cross_calibrate_by,
-    descend,
-    held_out,
-    weights_of_folds,
-)
+from topwork.training.probe import Axes, Calibration, EvenSolver, Solution, Solve, cross_calibrate_by, descend
 
 __all__ = [
     "SigmoidSolver",
     "binary_log_loss",
     "calibrate_labels",
-    "cross_validate_labels",
     "label_odds",
     "solve_labels",
 ]
@@ -80,15 +70,6 @@ def _shares(scores: Array) -> Array:
     return np.asarray(0.5 * (1 + np.tanh(0.5 * scores)))
 
 
-def cross_validate_labels(
-    axes: Axes, truth: Array, folds: Sequence[Fold], strength: float, start: Solution | None = None
-) -> tuple[Array, Solution]:
-    """Return held-out scores ``float64 [n, k]`` (NaN where no fold holds a row out) and the folds' solution."""
-    weights = weights_of_folds(known_rows(truth).astype(np.float32), folds)
-    found = solve_labels(axes, truth, weights, strength, start)
-    return held_out(axes, folds, found, truth.shape[1]), found
-
-
 def binary_log_loss(truth: Array, scores: Array) -> float:
     """Return the mean over rows and labels of the negative log-likelihood in nats; NaN without a row that counts."""
     known = known_rows(truth) & ~np.isnan(scores[:, 0])
@@ -127,28 +108,14 @@ def label_odds(truth: Array) -> Array:
 
 
 @dataclass(frozen=True, slots=True)
-class SigmoidSolver:
+class SigmoidSolver(EvenSolver):
     """A logistic regression for each label, every row weighing the same, calibrated label by label."""
 
-    def cross_validate(
-        self, axes: Axes, goal: Goal, folds: Sequence[Fold], strength: float, start: Solution | None
-    ) -> tuple[Array, Solution]:
-        """Solve all folds and labels at once."""
-        return cross_validate_labels(axes, goal.truth, folds, strength, start)
+    solve: Solve = solve_labels
 
     def loss(self, truth: Array, scores: Array) -> float:
         """Return the binary log loss in nats, averaged over the labels."""
         return binary_log_loss(truth, scores)
-
-    def head(self, axes: Axes, goal: Goal, strength: float) -> LinearHead:
-        """Fit a head; a rare label is weighed like any other, so that its share is kept."""
-        weights = known_rows(goal.truth).astype(np.float32)[:, None]
-        solution = solve_labels(axes, goal.truth, weights, strength)
-        return axes.head(solution.weight[:, 0], solution.bias[0])
-
-    def finished_head(self, axes: Axes, goal: Goal, strength: float) -> LinearHead:
-        """Return `head`, whose answers already have the labels' shares."""
-        return self.head(axes, goal, strength)
 
     def calibrate(self, truth: Array, scores: Array) -> Calibration:
         """Fit a temperature and a shift per label."""

@@ -107,7 +107,8 @@ class Unfinished:
 
     def finished(self, number: int) -> Outcome | None:
         """Return what a rung came to that an earlier run trained to its end."""
-        from topwork.training.loop import Check, Outcome
+        from topwork.training.loop import Outcome
+        from topwork.training.sight import Check
 
         found = self._read(f"rung{number}", number)
         if found is None:
@@ -119,7 +120,8 @@ class Unfinished:
 
     def best_so_far(self, number: int, n_valid: int) -> Outcome | None:
         """Return what the state of a rung holds, where its last look was at all validation rows."""
-        from topwork.training.loop import Check, Outcome
+        from topwork.training.loop import Outcome
+        from topwork.training.sight import Check
 
         found = self.found(number)
         if found is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,10 @@ from topwork.data.columns import Columns
 from topwork.data.reading import name_of
 from topwork.recipes.full import FullSettings, full_rung
 from topwork.recipes.probe import PROBE
-from topwork.recipes.stretch import in_parts, material_of, probe_heads, stretch_of
+from topwork.recipes.stretch import in_parts, material_of, probe_heads, stretch_of, told_to_stop
 from topwork.report.html import render_charts
 from topwork.steps.asking import look_up
+from topwork.steps.assigning import assign
 from topwork.steps.choosing import settle
 from topwork.steps.options import FitOptions, Surroundings
 from topwork.steps.places import require_file_place
@@ -26,7 +28,7 @@ from topwork.storage import write_atomically
 from topwork.training.judging import of_rows
 from topwork.training.plan import BATCH
 from topwork.training.suggestions import suggest
-from topwork.verbs.fitting import assign, job_of
+from topwork.verbs.fitting import job_of
 
 if TYPE_CHECKING:
     from topwork.training.loop import Control
@@ -142,9 +144,7 @@ def swept(job: FitJob, n_steps: int) -> tuple[Array, Array, str]:
 def _control(job: FitJob, advance: Callable[[int], None], *, bf16: bool) -> Control:
     from topwork.training.loop import Control
 
-    def should_stop() -> bool:
-        return job.workplace is not None and job.workplace.should_stop()
-
+    should_stop = partial(told_to_stop, job)
     return Control(should_stop, advance, keep=lambda _: None, saw=lambda *_: None, bf16=bf16)
 
 

@@ -1,8 +1,8 @@
 """`fit`: labelled data in, a bundle and a report out.
 
 The steps stand in `fit` in the order in which they happen; each is a function below it, or in a module of its
-own: the trunk is made ready in `steps.transfer`, chosen in `steps.choosing`, the record put together in
-`steps.recording`.
+own: the rows get their sides in `steps.assigning`, the trunk is made ready in `steps.transfer`, chosen in
+`steps.choosing`, the record put together in `steps.recording`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from topwork.contracts import (
     FitJob,
     FitRecord,
     Fitted,
-    Fold,
     Graph,
     Metrics,
     Rung,
@@ -36,26 +35,23 @@ from topwork.contracts import (
     Trunk,
     Workplace,
 )
-from topwork.data.check import examine, require_enough
 from topwork.data.columns import Columns
 from topwork.data.corrections import free_name, write_suspects
 from topwork.data.reading import name_of, spelled
-from topwork.data.split import make_folds, make_split
 from topwork.engines.choice import build, reference
 from topwork.engines.grafting import graft
 from topwork.proof.proving import Case, prove
 from topwork.report.html import render_html
 from topwork.steps.asking import look_up
+from topwork.steps.assigning import assign
 from topwork.steps.choosing import settle, told_of
-from topwork.steps.duplicates import near_pairs
 from topwork.steps.events import EVENT_SETTING
 from topwork.steps.forewarning import Forewarning
 from topwork.steps.goldens import golden_inputs
-from topwork.steps.kinds import encoded, learned, strata_for, uncounted, understood
 from topwork.steps.languages import foreign
 from topwork.steps.material import TrunkMaterial, apart, resources_of, unlabelled
 from topwork.steps.omission import omission_of
-from topwork.steps.onward import BundleTrunk, forgotten, keep_sides
+from topwork.steps.onward import BundleTrunk
 from topwork.steps.options import (
     DEFAULT_BUDGET,
     DEFAULT_RECIPE,
@@ -82,11 +78,10 @@ from topwork.steps.speeds import DELIVERY_S, row_s_of
 from topwork.steps.transfer import Preparation, packages, read_part
 from topwork.storage import sweep, write_atomically
 from topwork.training.judging import loss_name, skill
-from topwork.training.reading import Reading, partition
 from topwork.training.statistics import describe
 from topwork.verbs.model import Model
 
-__all__ = ["assign", "fit", "job_of"]
+__all__ = ["fit", "job_of"]
 
 _ALMOST_ALL = 0.9
 """Part of the test rows that must stand alone for their intervals to be taken at their word."""
@@ -260,52 +255,6 @@ def _rows_of(order: Order, preparation: Preparation, deadline: Budget) -> Rows:
     told = Forewarning(order.around.progress, deadline, _NO_TIME_TO_TRAIN)
     reading = read_rows(replace(order, around=replace(order.around, progress=told)), preparation)
     return replace(assign(order, reading), row_s=row_s_of(reading))
-
-
-def assign(order: Order, reading: Reading) -> Rows:
-    """Check the data, and give every usable row its side and its labels."""
-    dataset = order.dataset
-    pairs = near_pairs(reading, order.modality)
-    findings = examine(
-        dataset, reading.inspections, pairs, uncounted(order.tasks), remarks=order.modality.remarks
-    )
-    for line in findings.lines:
-        order.around.progress.say(line)
-    require_enough(findings, dataset)
-    how = order.options.splitting(order.seed)
-    coarse = learned(order.tasks, dataset.targets, findings.usable)
-    strata = strata_for(encoded(coarse, dataset.targets))
-    split = make_split(dataset, findings, strata, how)
-    if isinstance(order.trunk, BundleTrunk):
-        split = keep_sides(split, reading.inspections, order.trunk.bundle)
-    fit_rows = np.sort(np.concatenate([split.train, split.valid]))
-    targets = learned(order.tasks, dataset.targets, fit_rows)
-    told = understood(targets)
-    for line in told:
-        order.around.progress.say(line)
-    findings = replace(findings, lines=(*findings.lines, *told))
-    if isinstance(order.trunk, BundleTrunk):
-        for line in forgotten(order.trunk.bundle, targets):
-            order.around.progress.say(line)
-    truth = encoded(targets, dataset.targets)
-    folds = tuple(
-        Fold(np.searchsorted(fit_rows, fold.train), np.searchsorted(fit_rows, fold.valid))
-        for fold in make_folds(split, strata, how)
-    )
-    features = partition(reading.features, fit_rows, split.test)
-    return Rows(
-        inspections=reading.inspections,
-        n_cached=reading.n_cached,
-        fit_features=features[0],
-        test_features=features[1],
-        findings=findings,
-        split=split,
-        targets=targets,
-        truth=truth,
-        fit_rows=fit_rows,
-        folds=folds,
-        pairs=pairs,
-    )
 
 
 # --- fitting and judging ------------------------------------------------------------------------------
