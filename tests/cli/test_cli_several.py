@@ -41,6 +41,8 @@ def test_what_was_asked_is_asked_again_in_the_same_words() -> None:
     assert asked_again(FitOptions()) == ""
     assert asked_again(FitOptions(task="regression", target=("a b",))) == " --target 'a b' --task regression"
     assert asked_again(FitOptions(task={"age": "regression"})) == " --task age=regression"
+    read = FitOptions(input="a text", group="user", time="day", layout="table")
+    assert asked_again(read) == " --input 'a text' --group user --time day --layout table"
 
 
 def test_a_target_that_is_not_there_is_told(topwork: Command, tiny_trunk: Path) -> None:
