@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from topwork import __version__
-from topwork.cli.keys import AllowOrigin, AskedKeys, NoKeys, keys_app
+from topwork.cli.flags import Given, with_flags
+from topwork.cli.keys import keys_app
 from topwork.cli.options import (
     STYLE,
     BudgetOption,
     Bundle,
     BundleEngine,
+    Bundles,
     Data,
     Device,
     Engine,
@@ -321,28 +322,37 @@ def predict(
 
 
 @app.command(epilog="Example:  topwork serve photos.topwork --port 8080")
+@with_flags
 def serve(
     context: typer.Context,
-    bundle: Bundle,
-    host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Where to listen; 0.0.0.0 opens it to every network.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(metavar="PORT", help="0 takes a free one.")] = 8000,
-    only: Only = None,
-    keys: AskedKeys = None,
-    no_keys: NoKeys = False,
-    allow_origin: AllowOrigin = None,
-    engine: BundleEngine = "auto",
+    bundles: Bundles = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", "-c", metavar="FILE", parser=path_of, help="Settings in YAML; flags beat them."
+        ),
+    ] = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schema of a settings file, and end.")
+    ] = False,
+    given: Given = None,
 ) -> None:
-    """Serve a bundle: an HTTP API and a page to try it."""
-    from topwork import verbs
-    from topwork.cli.output import show_server
-    from topwork.serving.access import Access, keys_for
+    """Serve bundles: an HTTP API and a page to try it."""
+    from topwork.cli.output import put_schema, show_changes, show_server
+    from topwork.verbs.serving import operate, reader
 
-    access = Access(keys, no_keys, tuple(allow_origin or ()))
-    show = partial(show_server, keys=keys_for(access, host))
-    around = _around(context, engine)
-    verbs.serve(bundle, host, port=port, only=only or (), access=access, on_ready=show, around=around)
+    if schema:
+        put_schema()
+        return
+    if not bundles and config is None:
+        raise typer.BadParameter("it is missing; give one, or --config.", ctx=context, param_hint="'BUNDLE'")
+    _around(context)
+    operate(
+        reader(config, bundles or (), given or {}),
+        on_ready=show_server,
+        on_change=show_changes,
+        on_hangup=config is not None,
+    )
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""The commands under `topwork keys`, and what `serve` takes of keys. It knows no hash and no file's form."""
+"""The commands under `topwork keys`. It knows no hash and no file's form."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from topwork.serving.keys import Key
 
-__all__ = ["AllowOrigin", "AskedKeys", "NoKeys", "keys_app"]
+__all__ = ["keys_app"]
 
 keys_app = typer.Typer(help="API keys of a server.", **STYLE)
 
@@ -25,23 +25,6 @@ KeysFile = Annotated[
     typer.Option(
         "--keys", metavar="FILE", parser=path_of, help="File of API keys.", show_default="the user's own"
     ),
-]
-
-# What `topwork serve` takes.
-AskedKeys = Annotated[
-    Path | None,
-    typer.Option(
-        "--keys",
-        metavar="FILE",
-        parser=path_of,
-        help="File of API keys; see topwork keys.",
-        show_default="none here, the user's own on another address",
-    ),
-]
-NoKeys = Annotated[bool, typer.Option("--no-keys", help="Ask for no keys, whoever can reach the address.")]
-AllowOrigin = Annotated[
-    list[str] | None,
-    typer.Option(metavar="ORIGIN", help="Origin whose pages may ask; may be given several times."),
 ]
 
 

@@ -13,6 +13,7 @@ __all__ = [
     "Bundle",
     "BundleEngine",
     "BundleEngineWord",
+    "Bundles",
     "Data",
     "Device",
     "DeviceWord",
@@ -74,6 +75,14 @@ Data = Annotated[
 ]
 Bundle = Annotated[
     Path, typer.Argument(metavar="BUNDLE", parser=path_of, help="A .topwork file, as a fit writes it.")
+]
+Bundles = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="BUNDLE",
+        parser=path_of,
+        help="The .topwork files, in place of a settings file's models.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="End standard output with one JSON object.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show results alone, no progress.")]

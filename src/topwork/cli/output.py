@@ -17,11 +17,14 @@ from topwork.errors import UsageError
 
 if TYPE_CHECKING:
     from topwork.contracts import FitRecord, TargetResult, TriedTrunk, TrunkChoice, Wire
+    from topwork.serving.succession import Changes
     from topwork.verbs import FitEstimate, FitOptions, Model, Prediction, RateSearch
 
 __all__ = [
     "breakable",
     "put_results",
+    "put_schema",
+    "show_changes",
     "show_estimate",
     "show_evaluation",
     "show_fit",
@@ -370,3 +373,17 @@ def show_server(url: str, wire: Wire, keys: Path | None = None) -> None:
     say(f"  try    curl {shown}{sent} {url}/predict")
     say(f"  keys   {keys or 'none are asked for'}")
     say("  stop   Ctrl-C")
+
+
+def show_changes(changes: Changes) -> None:
+    """Tell what a look at the settings of a running server changed."""
+    named = (("opened", changes.opened), ("kept", changes.kept), ("removed", changes.removed))
+    told = [f"{word} {', '.join(names)}" for word, names in named if names]
+    say(f"Settings applied: {'; '.join([*told, *(['other limits'] if changes.limits else [])])}.")
+
+
+def put_schema() -> None:
+    """Write the JSON Schema of a server's settings file."""
+    from topwork.serving.settings_schema import text
+
+    print(text(), end="")

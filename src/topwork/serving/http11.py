@@ -21,9 +21,11 @@ from uvicorn.importer import import_from_string
 from topwork.serving.messages import SURPLUS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import socket
+    from collections.abc import Callable, Iterator
 
     from topwork.serving.app import Application
+    from topwork.serving.limits import Limits
 
 __all__ = ["MAX_HEADER_BYTES", "SURPLUS_CONNECTIONS", "Guard", "Server", "guarded", "room_for", "server"]
 
@@ -148,7 +150,28 @@ def guarded(
 
 
 class Server(uvicorn.Server):
-    """A uvicorn server that ends by returning, so that its caller chooses the exit code."""
+    """A uvicorn server that ends by returning, so that its caller chooses the exit code.
+
+    Attributes
+    ----------
+    on_drain
+        Called on the event loop when it takes no more connections and begins to wait for requests under way.
+    """
+
+    on_drain: Callable[[], None] | None = None
+
+    def take(self, limits: Limits) -> None:
+        """Hold new connections, and the end, to these bounds; connections that are open keep theirs."""
+        config = self.config
+        config.http_protocol_class = _protocol(limits)
+        config.timeout_keep_alive = limits.keep_alive_s  # type: ignore[assignment]
+        config.timeout_graceful_shutdown = limits.drain_s  # type: ignore[assignment]
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Drain."""
+        if self.on_drain is not None:
+            self.on_drain()
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -189,9 +212,7 @@ def server(app: Application) -> Server:
     limits = app.limits
     config = uvicorn.Config(
         app,
-        http=guarded(
-            _fastest_protocol(), limits.header_timeout_s, max_connections=room_for(limits.max_connections)
-        ),
+        http=_protocol(limits),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -202,6 +223,11 @@ def server(app: Application) -> Server:
         timeout_graceful_shutdown=limits.drain_s,  # type: ignore[arg-type]
     )
     return Server(config)
+
+
+def _protocol(limits: Limits) -> type[asyncio.Protocol]:
+    n_connections = room_for(limits.max_connections)
+    return guarded(_fastest_protocol(), limits.header_timeout_s, max_connections=n_connections)
 
 
 def _fastest_protocol() -> type[Any]:

@@ -73,8 +73,10 @@ def wire_json(wire: Wire, limits: Limits) -> Object:
     }
 
 
-def document(servables: Sequence[Servable], limits: Limits) -> Object:
-    """Return the whole document; the first servable is the one of ``/predict``."""
+def document(
+    servables: Sequence[Servable], limits: Limits, further: Mapping[str, Json] | None = None
+) -> Object:
+    """Return the whole document; the first servable is the one of ``/predict``, ``further`` are paths of others."""
     names = [servable.name for servable in servables]
     parts = {_part(servable.name, index): servable for index, servable in enumerate(servables)}
     return {
@@ -85,7 +87,7 @@ def document(servables: Sequence[Servable], limits: Limits) -> Object:
             "summary": "Models behind HTTP.",
         },
         "servers": [{"url": "./"}],
-        "paths": _paths(parts, limits),
+        "paths": {**_paths(parts, limits), **(further or {})},
         "components": {"schemas": _schemas(parts)},
     }
 

@@ -24,6 +24,7 @@ STATUSES: Mapping[str, int] = {
     "not_found": 404,
     "method_not_allowed": 405,
     "body_timeout": 408,
+    "conflict": 409,
     "too_large": 413,
     "unsupported_media_type": 415,
     "bad_input": 422,

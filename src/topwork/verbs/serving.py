@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from topwork.bundle.model import open_model
 from topwork.contracts import Wire
-from topwork.serving.access import Access, open_door
-from topwork.serving.app import application
+from topwork.serving.access import Access
+from topwork.serving.hangups import Hangups
+from topwork.serving.hosting import Hosted
 from topwork.serving.limits import Limits
 from topwork.serving.server import run
+from topwork.serving.settings import ModelSettings, ServerSettings
+from topwork.serving.settings_file import read_settings
+from topwork.serving.settings_flags import with_flags
+from topwork.serving.succession import Changes, Succession
 from topwork.steps.options import Surroundings
 
-__all__ = ["serve"]
+__all__ = ["operate", "reader", "serve"]
 
 
 def serve(
@@ -50,10 +55,74 @@ def serve(
     UsageError
         The port is taken, there is no such target, or others could reach the server and there are no keys.
     """
-    chosen = access or Access()
-    door = open_door(chosen, host, limits or Limits())  # before the bundle is opened, which takes longer
     names = (only,) if isinstance(only, str) else tuple(only)
-    model = open_model(Path(bundle), engine=around.engine if around else "auto", only=names)
-    bounds = limits or Limits(max_concurrent=model.engine.n_streams)
-    app = application(model, bounds, door=door, origins=chosen.origins)
-    run(app, host, port=port, on_ready=lambda url: on_ready(url, model.wire))
+    one = ModelSettings(Path(bundle), only=names, engine=around.engine if around else "auto")
+    chosen = access or Access()
+    settings = ServerSettings(
+        (one,),
+        host,
+        port,
+        keys=chosen.keys,
+        no_keys=chosen.no_keys,
+        allow_origin=chosen.origins,
+        limits=limits or Limits(),
+    )
+    operate(lambda: settings, on_ready=lambda url, wire, _: on_ready(url, wire))
+
+
+def reader(
+    config: Path | None, bundles: Sequence[Path], flags: Mapping[str, object]
+) -> Callable[[], ServerSettings]:
+    """Return what gives the settings as they are whenever it is called: those of a file, under flags."""
+
+    def read() -> ServerSettings:
+        return with_flags(read_settings(config) if config else ServerSettings(), bundles, flags)
+
+    return read
+
+
+def operate(
+    read: Callable[[], ServerSettings],
+    *,
+    on_ready: Callable[[str, Wire, Path | None], None] = lambda _, __, ___: None,
+    on_change: Callable[[Changes], None] = lambda _: None,
+    on_hangup: bool = False,
+) -> None:
+    """Serve by settings that may change meanwhile, until SIGTERM or Ctrl-C.
+
+    Parameters
+    ----------
+    read
+        Gives the settings as they are now; called again by ``POST /v1/admin/reload``.
+    on_ready
+        Called with the URL, how an input of the first model travels, and the file of the keys that are asked for, once
+        every model has passed its proof.
+    on_change
+        Called with what changed whenever settings were applied again.
+    on_hangup
+        Whether SIGHUP has them applied again, as well.
+
+    Raises
+    ------
+    TopworkError
+        As of `serve`, or the settings cannot be served by.
+    """
+    hangups = Hangups() if on_hangup else None
+    succession = Succession(read, _opened, on_change=on_change, hangups=hangups)
+    host, port = succession.settings.host, succession.settings.port
+    # Not the model itself, which may be left out one day.
+    wire = next(iter(succession.app.models.values())).servable.wire
+    keyring = succession.app.door.keyring
+    keys = keyring.path if keyring is not None else None
+    run(
+        succession.app,
+        host,
+        port=port,
+        on_ready=lambda url: on_ready(url, wire, keys),
+        succession=succession,
+    )
+
+
+def _opened(chosen: ModelSettings, limits: Limits) -> Hosted:
+    model = open_model(chosen.bundle, engine=chosen.engine, only=chosen.only, name=chosen.name)
+    return Hosted(model, limits, model.engine.n_streams)
