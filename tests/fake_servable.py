@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 
-from topwork.contracts import Answer, Json, Wire
+from topwork.contracts import Answer, Json, Servable, Wire
 from topwork.serving.app import Application, application
 from topwork.serving.limits import Limits
 
@@ -131,7 +131,7 @@ def client(app: Application, address: str = "127.0.0.1") -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=transport, base_url="http://here")
 
 
-def with_client(servable: FakeServable, use: Callable[[httpx.AsyncClient], Awaitable[T]], **limits: Any) -> T:
+def with_client(servable: Servable, use: Callable[[httpx.AsyncClient], Awaitable[T]], **limits: Any) -> T:
     """Run ``use`` with a client of a started, proven application."""
 
     async def main() -> T:

@@ -414,3 +414,26 @@ def test_without_a_browser_a_test_skips_but_fails_in_continuous_integration() ->
     with pytest.raises(pytest.fail.Exception, match="no Chromium"):
         missing({"CI": "true"})
     assert find({"CHROMIUM": "/somewhere/chromium"}) == Path("/somewhere/chromium")
+
+
+class Embedding(FakeServable):
+    """Answers a vector, as long as the input."""
+
+    def _answers(self, index: int, given: bytes) -> Iterator[Answer]:
+        yield Answer(index, {"embedding": [0.123456] * len(given)})
+
+
+def test_of_a_vector_its_beginning_is_shown(browser: Browser) -> None:
+    with serving(Embedding(wire=TEXT)) as here:
+        page = browser.new_page()
+        page.goto(here)
+        for words, head, beginning in (
+            ("ten or more", "Embedding of 11 numbers", ", ".join(["0.1235"] * 8) + ", …"),
+            ("two", "Embedding of 3 numbers", ", ".join(["0.1235"] * 3)),
+        ):
+            page.get_by_label("One sentence").fill(words)
+            page.get_by_role("button", name="Ask the model").click()
+            said = page.locator(".result[data-state=answered]", has_text=words).first
+            expect(said.locator(".headline")).to_have_text(head)
+            expect(said.locator("p.small")).to_have_text(beginning)
+        page.close()

@@ -14,7 +14,7 @@ import yaml
 from markdown_blocks import ROOT, blocks_of
 from topwork.errors import StorageError, UsageError
 from topwork.serving.limits import Limits
-from topwork.serving.settings import ModelSettings, ServerSettings, checked, settings_of
+from topwork.serving.settings import LinkSettings, ModelSettings, ServerSettings, checked, settings_of
 from topwork.serving.settings_file import read_settings
 from topwork.serving.settings_flags import flags, with_flags
 from topwork.serving.settings_schema import schema, text
@@ -31,7 +31,15 @@ models:
     name: no        # a text, whatever YAML 1.1 says
     only: [species, age]
     engine: onnxruntime
+    app: own_code:photos
   - bundle: /srv/models/reviews.topwork
+  - trunk: ./tiny
+    normalize: true
+  - name: both
+    chain:
+      - bundle: a.topwork
+      - trunk: identity/2
+        when: {a: {label: x}}
 limits:
   max_body: 64MiB
   max_inputs: 8
@@ -58,11 +66,18 @@ def write(folder: Path, content: str | bytes) -> Path:
 
 
 def test_every_setting_can_stand_in_a_file(tmp_path: Path) -> None:
-    photos = ModelSettings(tmp_path / "models/photos.topwork", "no", ("species", "age"), "onnxruntime")
+    photos = ModelSettings(
+        tmp_path / "models/photos.topwork", "no", ("species", "age"), "onnxruntime", app="own_code:photos"
+    )
+    links = (
+        LinkSettings(tmp_path / "a.topwork"),
+        LinkSettings(trunk="identity/2", when={"a": {"label": "x"}}),
+    )
+    others = (ModelSettings(trunk=tmp_path / "tiny", normalize=True), ModelSettings(name="both", chain=links))
     reviews = ModelSettings(Path("/srv/models/reviews.topwork"))
     limits = Limits(64 * 2**20, 8, 1_000_000, 3, 0, 10, 0.5, 90.0, 2.5, 10.0, 3600.0, 5)
     expected = ServerSettings(
-        (photos, reviews),
+        (photos, reviews, *others),
         "0.0.0.0",
         8080,
         below=(tmp_path / "models", Path("/srv/models")),
@@ -75,7 +90,7 @@ def test_every_setting_can_stand_in_a_file(tmp_path: Path) -> None:
     given = yaml.safe_load(WHOLE.replace("name: no ", "name: 'no' "))
     for group, one in (
         (ServerSettings, given),
-        (ModelSettings, given["models"][0]),
+        (ModelSettings, {key: value for model in given["models"] for key, value in model.items()}),
         (Limits, given["limits"]),
     ):
         assert set(one) == {setting.key for setting in settings_of(group)}, "this file leaves something out"
@@ -111,7 +126,7 @@ WRONG = [
     ("limits: 3\n", 1, "limits is 3; expected settings", ""),
     ("limits: [max_body]\n", 1, "limits is a list; expected settings", ""),
     ("models: a.topwork\n", 1, "models is a.topwork; expected a list", "dash"),
-    ("models:\n- name: a\n", 2, "entry 1 of models has no bundle", "Add bundle"),
+    ("models:\n- name: a\n", 2, "The model has no bundle and no trunk", "Give a bundle"),
     ("models:\n- bundle: a\n- b\n", 3, "entry 2 of models is b; expected settings", ""),
     ("models:\n- bundle: a\n  only: x\n", 3, "only is x; expected a list", ""),
     ("models:\n- bundle: a\n  only: [x, 3]\n", 3, "an entry of only is 3; expected a text", ""),
@@ -206,10 +221,10 @@ def test_every_setting_is_described() -> None:
 # --- flags ----------------------------------------------------------------------------------------------
 
 
-def test_every_setting_is_a_flag_but_the_bundle() -> None:
+def test_every_setting_is_a_flag_but_the_bundle_and_groups() -> None:
     settings = [one.key for group in (ServerSettings, ModelSettings, Limits) for one in settings_of(group)]
     named = [flag.name for flag in flags()]
-    assert sorted([*named, "models", "bundle", "limits"]) == sorted(settings)
+    assert sorted([*named, "models", "bundle", "chain", "limits"]) == sorted(settings)
     assert len(set(named)) == len(named) >= 17
 
 
@@ -225,8 +240,9 @@ def test_flags_beat_the_file() -> None:
 
 
 def test_every_flag_sets_its_own_field() -> None:
-    settings = ServerSettings((ModelSettings(Path("a")),))
+    bundle, trunk = ModelSettings(Path("a")), ModelSettings(trunk="a")
     for flag in flags():
+        settings = ServerSettings((trunk if flag.name in ("trunk", "normalize") else bundle,))
         changed = with_flags(settings, (), {flag.name: 77})
         groups = {ServerSettings: changed, ModelSettings: changed.models[0], Limits: changed.limits}
         assert getattr(groups[flag.group], flag.setting.field) == 77

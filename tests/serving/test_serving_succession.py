@@ -20,7 +20,7 @@ from topwork.errors import BundleError, ProofError, UsageError
 from topwork.serving.app import Application
 from topwork.serving.hosting import Hosted
 from topwork.serving.limits import Limits
-from topwork.serving.settings import ModelSettings, ServerSettings
+from topwork.serving.settings import LinkSettings, ModelSettings, ServerSettings
 from topwork.serving.succession import Changes, Succession
 
 RELOAD = "/v1/admin/reload"
@@ -50,8 +50,8 @@ class Operator:
         return self.settings
 
     def open(self, settings: ModelSettings, limits: Limits) -> Hosted:
-        name = settings.name or settings.bundle.name
-        if not settings.bundle.exists():
+        name = settings.name or settings.paths[0].name
+        if not all(path.exists() for path in settings.paths):
             raise BundleError(f"There is no {name}.", next_step="Fit it.")
         self.opened.append(name)
         return Hosted(self.made.get(name) or FakeServable(name=name), limits, 3)
@@ -120,6 +120,22 @@ def test_another_file_of_the_same_name_is_opened(operator: Operator) -> None:
 
     used(operator, use)
     assert operator.opened == ["a", "b", "a"]
+
+
+def test_another_file_of_a_chain_opens_it_anew(operator: Operator) -> None:
+    operator.wants("a", "b")
+    links = tuple(LinkSettings(operator.folder / name) for name in ("a", "b"))
+    chain = ModelSettings(name="both", chain=links)
+    operator.settings = replace(operator.settings, models=(chain,))
+
+    async def use(succession: Succession, one: httpx.AsyncClient) -> None:
+        assert (await one.post(RELOAD)).json()["kept"] == ["both"]
+        (operator.folder / "new").write_text("c")
+        (operator.folder / "new").replace(operator.folder / "b")
+        assert (await one.post(RELOAD)).json()["opened"] == ["both"]
+
+    used(operator, use)
+    assert operator.opened == ["both", "both"]
 
 
 def test_other_limits_open_nothing_and_prove_nothing(operator: Operator) -> None:

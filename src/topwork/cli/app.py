@@ -344,14 +344,16 @@ def serve(
     if schema:
         put_schema()
         return
-    if not bundles and config is None:
-        raise typer.BadParameter("it is missing; give one, or --config.", ctx=context, param_hint="'BUNDLE'")
-    _around(context)
+    if not bundles and config is None and not (given or {}).get("trunk"):
+        raise typer.BadParameter(
+            "it is missing; give one, or --config, or --trunk.", ctx=context, param_hint="'BUNDLE'"
+        )
     operate(
         reader(config, bundles or (), given or {}),
         on_ready=show_server,
         on_change=show_changes,
         on_hangup=config is not None,
+        around=_around(context),
     )
 
 

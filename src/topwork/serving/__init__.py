@@ -8,6 +8,8 @@ The room in reading order:
 - `keys`, `keyring`: an API key, and the file of them; `rates`, `door`: how often somebody may come, and who may;
 - `origins`: pages of other origins; `access`: the operator's choice of all this;
 - `gate`: who may work now; `work`: the threads that do it;
+- `hooks`: a user's own code around a servable, its answers held by `conformity` against its schema;
+- `chains`: several servables as one, each asked where its `conditions` hold;
 - `hosting`: one servable with its proof, its gate and its threads;
 - `routes`, `openapi`, `schemes`, `pages`: which paths there are, their description, that of their keys, and what a
   person sees;

@@ -20,6 +20,8 @@ __all__ = [
     "Count",
     "Duration",
     "Kind",
+    "Origin",
+    "Part",
     "Place",
     "Scalar",
     "Section",
@@ -259,6 +261,38 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """A name, or a path where it begins with ``.``, ``/`` or ``~`` or ends like a bundle's."""
+
+    about: str
+    metavar: str = "NAME"
+
+    @property
+    def expected(self) -> str:
+        """What it must be."""
+        return "a name or a path"
+
+    def read(self, given: Scalar) -> str | Path:
+        """Return the name or the path, relative where it is written so."""
+        word = Word(self.about).read(given)
+        return (
+            Path(word).expanduser() if word.startswith((".", "/", "~")) or word.endswith(".topwork") else word
+        )
+
+    def read_word(self, word: str) -> str | Path:
+        """Return the name or the path."""
+        return self.read(word)
+
+    def show(self, value: object) -> str:
+        """Return it as it is."""
+        return str(value)
+
+    def schema(self) -> Object:
+        """Return the schema of a text."""
+        return Word(self.about).schema()
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """One of a few words."""
 
@@ -353,3 +387,14 @@ class Sections:
     """A list of such groups."""
 
     about: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of what a model answers, as JSON has it: a group of any keys and values."""
+
+    about: str
+
+    def schema(self) -> Object:
+        """Return the schema of any group."""
+        return {"type": "object"}

@@ -15,16 +15,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from topwork.errors import MissingExtraError, UsageError
-from topwork.serving.kinds import Kind, Scalar, Section, Sections, Several
+from topwork.serving.kinds import Kind, Part, Scalar, Section, Sections, Several
 from topwork.serving.settings import ServerSettings, Setting, settings_of
 from topwork.storage import explain
 
 if TYPE_CHECKING:
     from yaml.nodes import Node
 
+    from topwork.contracts import Json
+
 __all__ = ["read_settings"]
 
 MAX_BYTES = 2**20
+DEEPEST = 20
+"""Levels of a part of an answer; no answer has as many."""
 NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "seq", "map")}
 """What everything has that was given no tag."""
@@ -158,8 +162,33 @@ class _Page:
             return tuple(
                 self._one(item, kind, f"an entry of {setting.key}") for item in self._items(node, setting)
             )
+        if isinstance(setting.kind, Part):
+            return self._part(node, setting.key)
         assert not isinstance(setting.kind, Section | Sections)
         return self._one(node, setting.kind, setting.key)
+
+    def _part(self, node: Node, where: str, depth: int = 0) -> dict[str, Json]:
+        """Read a group whose keys nobody knows here, as JSON would have it."""
+        self._require_no_tag(node)
+        step = "Write it like {detector: {label: plate}}, with quotes around what is meant as text."
+        if node.id != "mapping":
+            raise self.wrong(node, f"{where} is {_shown(node)}; expected a group.", step)
+        part: dict[str, Json] = {}
+        for key, value in node.value:
+            if key.id != "scalar" or key.value in part:
+                raise self.wrong(key, f"{where} has the key {_shown(key)} twice, or it is no text.", step)
+            part[key.value] = self._free(value, f"{where}.{key.value}", depth)
+        return part
+
+    def _free(self, node: Node, where: str, depth: int) -> Json:
+        if depth > DEEPEST:  # an alias may stand for what it lies in
+            raise self.wrong(node, f"{where[:80]}… is nested too deeply.", "Write a part of an answer.")
+        if node.id == "mapping":
+            return self._part(node, where, depth + 1)
+        if node.id == "sequence":
+            self._require_no_tag(node)
+            return [self._free(item, where, depth + 1) for item in node.value]
+        return self._scalar(node)
 
     def _items(self, node: Node, setting: Setting) -> list[Node]:
         self._require_no_tag(node)

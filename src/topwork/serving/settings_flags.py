@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from topwork.serving.kinds import Kind, Section, Sections, Several
+from topwork.serving.kinds import Kind, Part, Section, Sections, Several
 from topwork.serving.limits import Limits
 from topwork.serving.settings import ModelSettings, ServerSettings, Setting, settings_of
 
@@ -64,7 +64,7 @@ def flags() -> tuple[Flag, ...]:
 
 def _flag(group: type, setting: Setting) -> Flag:
     kind = setting.kind
-    assert not isinstance(kind, Section | Sections)
+    assert not isinstance(kind, Section | Sections | Part)
     several = isinstance(kind, Several)
     return Flag(setting.key, group, setting, kind.item if isinstance(kind, Several) else kind, several)
 
@@ -90,10 +90,21 @@ def with_flags(
     for flag in flags():
         if given and flag.name in given:
             chosen[flag.group][flag.setting.field] = given[flag.name]
-    models = tuple(ModelSettings(bundle) for bundle in bundles) or settings.models
+    trunk = chosen[ModelSettings].get("trunk")
+    alone = () if bundles or trunk is None else (ModelSettings(trunk=trunk),)
+    models = tuple(ModelSettings(bundle) for bundle in bundles) or alone or settings.models
     return replace(
         settings,
-        models=tuple(replace(one, **chosen[ModelSettings]) for one in models),
+        models=tuple(_changed(one, chosen[ModelSettings]) for one in models),
         limits=replace(settings.limits, **chosen[Limits]),
         **chosen[ServerSettings],
     )
+
+
+def _changed(model: ModelSettings, given: Mapping[str, Any]) -> ModelSettings:
+    """Put what was given for every model in place; of a chain, in its models, but for the name and its own code."""
+    if not model.chain:
+        return replace(model, **given)
+    own = {name: given[name] for name in given if name in ("name", "app")}
+    links = {name: given[name] for name in given if name not in own}
+    return replace(model, **own, chain=tuple(replace(one, **links) for one in model.chain))

@@ -9,7 +9,7 @@ import json
 from dataclasses import MISSING
 from typing import TYPE_CHECKING
 
-from topwork.serving.kinds import Section, Sections, Several
+from topwork.serving.kinds import Part, Section, Sections, Several
 from topwork.serving.settings import ServerSettings, Setting, settings_of
 
 if TYPE_CHECKING:
@@ -43,13 +43,20 @@ def _group(cls: type) -> Object:
         "type": "object",
         "properties": {one.key: _setting(one) for one in settings},
         **({"required": required} if required else {}),
+        **_either(cls),
         "additionalProperties": False,
     }
 
 
+def _either(cls: type) -> Object:
+    """Return that exactly one of some settings is given, where a group has such."""
+    sources: tuple[str, ...] = getattr(cls, "sources", ())
+    return {"oneOf": [{"required": [word]} for word in sources]} if sources else {}
+
+
 def _setting(setting: Setting) -> Object:
     described: Object = {"description": setting.kind.about, **_kind(setting)}
-    if isinstance(setting.kind, Section | Sections | Several) or setting.default in (MISSING, None):
+    if isinstance(setting.kind, Section | Sections | Several | Part) or setting.default in (MISSING, None):
         return described
     return {
         **described,

@@ -219,9 +219,8 @@ class Succession:
         return tuple(self._post(one, settings.limits, before) for one in settings.models)
 
     def _post(self, settings: ModelSettings, limits: Limits, before: Sequence[_Post]) -> _Post:
-        mark = _mark(
-            settings.bundle
-        )  # before the file is opened, so that a change meanwhile is seen the next time
+        # Before the files are opened, so that a change meanwhile is seen the next time.
+        mark = tuple(number for path in settings.paths for number in _mark(path))
         same = next((post for post in before if (post.settings, post.mark) == (settings, mark)), None)
         if same is None:
             return _Post(settings, mark, self._open(settings, limits))

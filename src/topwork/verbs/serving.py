@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from topwork.bundle.model import open_model
 from topwork.contracts import Wire
 from topwork.serving.access import Access
 from topwork.serving.hangups import Hangups
-from topwork.serving.hosting import Hosted
 from topwork.serving.limits import Limits
 from topwork.serving.server import run
 from topwork.serving.settings import ModelSettings, ServerSettings
@@ -17,12 +15,13 @@ from topwork.serving.settings_file import read_settings
 from topwork.serving.settings_flags import with_flags
 from topwork.serving.succession import Changes, Succession
 from topwork.steps.options import Surroundings
+from topwork.verbs.opening import ModelOpener
 
 __all__ = ["operate", "reader", "serve"]
 
 
 def serve(
-    bundle: str | Path,
+    bundle: str | Path | ModelSettings,
     host: str = "127.0.0.1",
     *,
     port: int = 8000,
@@ -36,11 +35,13 @@ def serve(
 
     Parameters
     ----------
+    bundle
+        A bundle's file; or the settings of a model, which may be a trunk, a chain, or have your own code around it.
     host, port
         Where to listen; the default cannot be reached from another machine, port 0 takes a free one.
     only
-        Targets to answer for, in place of all: answers, schema, page and proof hold these, and the heads of the others
-        are not computed.
+        Targets of a bundle's file to answer for, in place of all: answers, schema, page and proof hold these, and the
+        heads of the others are not computed.
     access
         Who may ask; by default everybody who is on this machine, and elsewhere whoever has a key.
     on_ready
@@ -56,7 +57,11 @@ def serve(
         The port is taken, there is no such target, or others could reach the server and there are no keys.
     """
     names = (only,) if isinstance(only, str) else tuple(only)
-    one = ModelSettings(Path(bundle), only=names, engine=around.engine if around else "auto")
+    one = (
+        bundle
+        if isinstance(bundle, ModelSettings)
+        else ModelSettings(Path(bundle), only=names, engine=around.engine if around else "auto")
+    )
     chosen = access or Access()
     settings = ServerSettings(
         (one,),
@@ -67,7 +72,7 @@ def serve(
         allow_origin=chosen.origins,
         limits=limits or Limits(),
     )
-    operate(lambda: settings, on_ready=lambda url, wire, _: on_ready(url, wire))
+    operate(lambda: settings, on_ready=lambda url, wire, _: on_ready(url, wire), around=around)
 
 
 def reader(
@@ -87,6 +92,7 @@ def operate(
     on_ready: Callable[[str, Wire, Path | None], None] = lambda _, __, ___: None,
     on_change: Callable[[Changes], None] = lambda _: None,
     on_hangup: bool = False,
+    around: Surroundings | None = None,
 ) -> None:
     """Serve by settings that may change meanwhile, until SIGTERM or Ctrl-C.
 
@@ -101,6 +107,8 @@ def operate(
         Called with what changed whenever settings were applied again.
     on_hangup
         Whether SIGHUP has them applied again, as well.
+    around
+        Where weights are kept.
 
     Raises
     ------
@@ -108,7 +116,8 @@ def operate(
         As of `serve`, or the settings cannot be served by.
     """
     hangups = Hangups() if on_hangup else None
-    succession = Succession(read, _opened, on_change=on_change, hangups=hangups)
+    opener = ModelOpener(around or Surroundings(), Path.cwd())
+    succession = Succession(read, opener, on_change=on_change, hangups=hangups)
     host, port = succession.settings.host, succession.settings.port
     # Not the model itself, which may be left out one day.
     wire = next(iter(succession.app.models.values())).servable.wire
@@ -121,8 +130,3 @@ def operate(
         on_ready=lambda url: on_ready(url, wire, keys),
         succession=succession,
     )
-
-
-def _opened(chosen: ModelSettings, limits: Limits) -> Hosted:
-    model = open_model(chosen.bundle, engine=chosen.engine, only=chosen.only, name=chosen.name)
-    return Hosted(model, limits, model.engine.n_streams)
