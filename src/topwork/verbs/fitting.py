@@ -46,9 +46,10 @@ from topwork.steps.asking import look_up
 from topwork.steps.assigning import assign
 from topwork.steps.choosing import settle, told_of
 from topwork.steps.events import EVENT_SETTING
+from topwork.steps.forewarning import Forewarning
 from topwork.steps.goldens import golden_inputs
 from topwork.steps.languages import foreign
-from topwork.steps.material import TrunkMaterial, resources_of, unlabelled
+from topwork.steps.material import TrunkMaterial, apart, resources_of, unlabelled
 from topwork.steps.omission import omission_of
 from topwork.steps.onward import BundleTrunk
 from topwork.steps.options import (
@@ -68,6 +69,7 @@ from topwork.steps.recording import (
     platform_settings,
     summarise_data,
     summarise_split,
+    told_of_weights,
     told_on_the_way,
     unknown_labels,
     worst,
@@ -84,6 +86,10 @@ __all__ = ["fit", "job_of"]
 _ALMOST_ALL = 0.9
 """Part of the test rows that must stand alone for their intervals to be taken at their word."""
 _GO_ON = "Put them back, and run the same command with --resume: nothing that was trained is lost."
+_NO_TIME_TO_TRAIN = (
+    "All inputs are read all the same, and the model is then a probe that is found in little time. To train more, stop "
+    "and give a longer --budget: what was read is kept."
+)
 _MINUTE_S = 60.0
 _DAY_S = 86_400.0
 """No fit takes that long: what is unfinished and older was left behind by one that was killed."""
@@ -153,7 +159,7 @@ def fit(
     sweep(place.unfinished, older_than_s=_MINUTE_S, now_s=around.wall_clock())
     order = look_up(data, trunk, recipe, seed, budget, options or FitOptions(), around)
     preparation = Preparation(order.trunk, order.modality, around)
-    settled = settle(order, _rows_of(order, preparation), preparation, place.unfinished)
+    settled = settle(order, _rows_of(order, preparation, deadline), preparation, place.unfinished)
     order, rows, preparation = settled.order, settled.rows, settled.preparation
     workplace = Workplace(place.unfinished, order.options.resume, around.should_stop)
     job = job_of(order, rows, preparation, workplace, deadline)
@@ -183,6 +189,7 @@ def fit(
         sections=(
             *told_of(settled.choice),
             *told_on_the_way(climbed.fitted, {one.main_metric for one in rows.targets.values()}),
+            *told_of_weights(climbed.rungs),
         ),
         trunk_choice=settled.choice,
     )
@@ -243,9 +250,10 @@ def _proven(case: Case, record: FitRecord) -> tuple[FitRecord, Path | None]:
 # --- reading ------------------------------------------------------------------------------------------
 
 
-def _rows_of(order: Order, preparation: Preparation) -> Rows:
+def _rows_of(order: Order, preparation: Preparation, deadline: Budget) -> Rows:
     """Read every row and assign it; the reading itself, whose features may be replaced, is held no longer."""
-    reading = read_rows(order, preparation)
+    told = Forewarning(order.around.progress, deadline, _NO_TIME_TO_TRAIN)
+    reading = read_rows(replace(order, around=replace(order.around, progress=told)), preparation)
     return replace(assign(order, reading), row_s=row_s_of(reading))
 
 
@@ -309,6 +317,7 @@ def _material(order: Order, rows: Rows, preparation: Preparation) -> TrunkMateri
         rows=rows.fit_rows,
         resources=resources_of(preparation.machine, order.around.device),
         further=unlabelled(order.dataset, rows),
+        kept_apart=apart(rows),
     )
 
 
