@@ -98,7 +98,10 @@ class _Page:
             return yaml.compose(text, yaml.BaseLoader)
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
-            raise UsageError(f"{self.path}, line {line}: this is no YAML: {error.problem}.") from error
+            raise UsageError(
+                f"{self.path}, line {line}: this is no YAML: {error.problem}.",
+                next_step="Look at the indentation of that line and of the one before it.",
+            ) from error
         except yaml.YAMLError as error:
             raise UsageError(f"{self.path} is no YAML: {error}.") from error
         except RecursionError:
