@@ -60,6 +60,7 @@ from topwork.contracts.record import (
     TrunkChoice,
 )
 from topwork.contracts.regions import CutsRegions
+from topwork.contracts.sampling import Beginning, Sample, SamplingRecipe
 from topwork.contracts.sections import Chart, Gallery, Matrix, Picture, Piece, Point, Section, Series, Table
 from topwork.contracts.serving import Answer, Servable
 from topwork.contracts.values import (
@@ -80,6 +81,7 @@ __all__ = [
     "Afterwards",
     "Answer",
     "Array",
+    "Beginning",
     "Budget",
     "Chart",
     "Clock",
@@ -124,6 +126,8 @@ __all__ = [
     "Rejected",
     "Resources",
     "Rung",
+    "Sample",
+    "SamplingRecipe",
     "Section",
     "Series",
     "Servable",

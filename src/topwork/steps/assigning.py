@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from topwork.contracts import Fold
+from topwork.contracts import Array, Fold
 from topwork.data.check import examine, require_enough
 from topwork.data.split import make_folds, make_split
 from topwork.steps.duplicates import near_pairs
@@ -24,9 +24,15 @@ from topwork.training.reading import Reading, partition
 __all__ = ["assign", "rows_of"]
 
 
-def rows_of(order: Order, preparation: Preparation) -> Rows:
-    """Read every row and assign it; the reading itself, whose features may be replaced, is held no longer."""
-    reading = read_rows(order, preparation)
+def rows_of(order: Order, preparation: Preparation, wanted: Array | None = None) -> Rows:
+    """Read every row and assign it; the reading itself, whose features may be replaced, is held no longer.
+
+    Parameters
+    ----------
+    wanted
+        Rows whose features are computed, where that is not all.
+    """
+    reading = read_rows(order, preparation, wanted=wanted)
     return replace(assign(order, reading), row_s=row_s_of(reading))
 
 
@@ -58,6 +64,8 @@ def assign(order: Order, reading: Reading) -> Rows:
         Fold(np.searchsorted(fit_rows, fold.train), np.searchsorted(fit_rows, fold.valid))
         for fold in make_folds(split, strata, how)
     )
+    known = [np.flatnonzero(reading.known[part]) for part in (fit_rows, split.test)]
+    is_whole = len(known[0]) == len(fit_rows) and len(known[1]) == len(split.test)
     features = partition(reading.features, fit_rows, split.test)
     return Rows(
         inspections=reading.inspections,
@@ -71,4 +79,6 @@ def assign(order: Order, reading: Reading) -> Rows:
         fit_rows=fit_rows,
         folds=folds,
         pairs=pairs,
+        fit_known=None if is_whole else known[0],
+        test_known=None if is_whole else known[1],
     )
