@@ -86,11 +86,13 @@ def _read_on(job: FitJob, sample: Sample, first: FirstRung) -> Sample:
 
     The fit takes as long again for each row as the first one did, and reading what the job has measured.
     """
-    left_s = job.budget.remaining_s() - sample.afterwards.seconds(0.0) - _RESERVE_S
+    left_s = job.budget.remaining_s() - sample.afterwards.seconds(0.0) - first.took_s - _RESERVE_S
+    if left_s <= 0:
+        return sample
     probe_s = first.took_s / len(sample.known)
     row_s = sample.afterwards.row_s
     share = 0.5 if row_s is None else row_s / (row_s + probe_s)
-    return sample.more(job.budget.clock() + share * max(0.0, left_s - first.took_s))
+    return sample.more(job.budget.clock() + share * left_s)
 
 
 def _share(job: FitJob, sample: Sample) -> str:
