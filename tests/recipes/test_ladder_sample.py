@@ -168,7 +168,9 @@ def test_without_time_for_a_rung_the_probe_is_fitted_on_what_is_read_on() -> Non
     assert not fitted.weights
     assert fitted.fitted_on is not None
     assert len(fitted.fitted_on) == 150
-    part = replace(selected(replace(job, features=reserve.whole), fitted.fitted_on), budget=Budget(lambda: 0.0))
+    part = replace(
+        selected(replace(job, features=reserve.whole), fitted.fitted_on), budget=Budget(lambda: 0.0)
+    )
     expected = PROBE(part)
     assert np.array_equal(fitted.heads["pattern"].weight, expected.heads["pattern"].weight)
     held_out = fitted.held_out["pattern"]
@@ -211,10 +213,10 @@ def test_where_no_rung_was_a_gain_more_rows_are_read() -> None:
     """Two steps of training gain nothing that is more than a standard error."""
     job, _ = sampled(tiny_job(N, n_steps=2), n_more=60)
     fitted = LADDER(job)
-    assert [rung.name for rung in fitted.rungs] == ["probe", "top", "all", "probe"][: len(fitted.rungs) - 1] + [
-        "probe"
-    ]
-    assert len(fitted.rungs) > 2
+    assert [rung.name for rung in fitted.rungs] in (
+        ["probe", "top", "probe"],
+        ["probe", "top", "all", "probe"],
+    )
     assert [rung.chosen for rung in fitted.rungs] == [False] * (len(fitted.rungs) - 1) + [True]
     assert fitted.fitted_on is not None
     assert len(fitted.fitted_on) == 150

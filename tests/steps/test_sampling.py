@@ -1,4 +1,4 @@
-"""A sample is begun with where reading all takes long: which rows it has, what is read on, and what the model rests on."""
+"""Beginning with a sample: whether, which rows it has, what is read on, and what the model rests on."""
 
 from __future__ import annotations
 
@@ -118,7 +118,9 @@ def test_a_sample_has_the_rows_that_the_seed_draws_and_the_split_is_that_of_all(
     assert np.array_equal(rows.known_features(), rows.fit_features[known])
     told = desk.order.around.progress
     assert isinstance(told, Told)
-    assert any(line.startswith("Beginning with 100 of 400 inputs: the network would take") for line in told.lines)
+    assert any(
+        line.startswith("Beginning with 100 of 400 inputs: the network would take") for line in told.lines
+    )
 
 
 @pytest.mark.parametrize("why", ["few rows", "no budget", "steps", "probe", "quick"])
@@ -140,7 +142,9 @@ def test_where_trunks_are_tried_all_is_read(trunk: str, tmp_path: Path) -> None:
     assert desk.again(candidates=(desk.order.trunk,)).begin().fit_known is None
 
 
-def test_what_is_cached_is_not_read_again_and_needs_no_sample(trunk: str, whole: Rows, tmp_path: Path) -> None:
+def test_what_is_cached_is_not_read_again_and_needs_no_sample(
+    trunk: str, whole: Rows, tmp_path: Path
+) -> None:
     desk = desk_of(trunk, tmp_path)
     rows_of(desk.order, desk.preparation)
     rows = desk.begin()

@@ -36,7 +36,7 @@ from topwork.steps.transfer import Preparation
 from topwork.training.selection import folds_of
 from topwork.training.unfinished import Unfinished
 
-__all__ = ["begin", "completed", "rows_after", "sample_of", "settled_on"]
+__all__ = ["begin", "beginning_of", "completed", "is_large", "rows_after", "sample_of", "settled_on"]
 
 _PUT_BACK = "Put them back, and run the same command again: what was read is in the cache."
 _AT_LEAST = 2
@@ -70,14 +70,23 @@ def begin(order: Order, preparation: Preparation, deadline: Budget, workplace: W
 
 def _beginning(order: Order, deadline: Budget, workplace: Workplace) -> tuple[Beginning, bool] | None:
     """Return how the recipe begins with a sample, and whether an earlier run did so; None where it does not."""
-    is_free = order.options.steps is None and not order.candidates
-    if not isinstance(order.recipe, SamplingRecipe) or not is_free:
+    beginning = beginning_of(order)
+    if beginning is None:
         return None
-    beginning = order.recipe.beginning
     if workplace.resume and (plan := Unfinished(workplace, order.around.progress.say).planned()) is not None:
         return None if plan.n_known is None else (beginning, True)
-    is_large = len(order.dataset) > _AT_LEAST * beginning.n_rows
-    return (beginning, False) if is_large and isfinite(deadline.remaining_s()) else None
+    return (beginning, False) if is_large(order, beginning, deadline.remaining_s()) else None
+
+
+def beginning_of(order: Order) -> Beginning | None:
+    """Return how the recipe begins with a sample, None where what was asked for has no use for one."""
+    has_use = order.options.steps is None and not order.candidates
+    return order.recipe.beginning if isinstance(order.recipe, SamplingRecipe) and has_use else None
+
+
+def is_large(order: Order, beginning: Beginning, left_s: float) -> bool:
+    """Tell whether there are so many rows that a sample of them may be worth it, where time is limited."""
+    return len(order.dataset) > _AT_LEAST * beginning.n_rows and isfinite(left_s)
 
 
 def _draw(order: Order) -> Array:
