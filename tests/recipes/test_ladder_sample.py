@@ -268,4 +268,4 @@ def test_a_run_with_another_sample_is_another_one(tmp_path: Path) -> None:
 def test_settings_that_make_no_sense_are_refused() -> None:
     for wrong in ({"sample": 0}, {"quick": -0.1}, {"quick": 1.5}):
         with pytest.raises(UsageError, match="expected 1 or more, and a share"):
-            LadderSettings(**wrong)  # type: ignore[arg-type]
+            LadderSettings(**wrong)

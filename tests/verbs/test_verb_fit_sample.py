@@ -108,7 +108,7 @@ def test_a_network_that_was_tuned_counts_all_rows_and_the_proof_reads_them(
     around = surroundings(tmp_path)
     with tuning(tmp_path / "plugin") as recipe:
         for proof in ("none", "quick"):
-            options = FitOptions(proof=proof)  # type: ignore[arg-type]
+            options = FitOptions(proof=proof)
             record = topwork.fit(
                 toy_texts(N), trunk=trunk, recipe=recipe, options=options, around=around
             ).record
@@ -153,3 +153,16 @@ def test_a_fit_that_is_killed_goes_on_with_the_same_sample(trunk: str, tmp_path:
     assert f"fitted on {n_known} of {N - N_TEST} inputs" in record.rungs[0].notes
     assert record.n_cached == N
     assert not plan.exists()
+
+
+@pytest.mark.parametrize(("quick", "is_told"), [(0.0, True), (1.0, False)])
+def test_an_estimate_is_of_a_ladder_that_begins_so(
+    quick: float, is_told: bool, trunk: str, tmp_path: Path
+) -> None:
+    options = FitOptions(recipe_settings=SAMPLING | {"quick": quick})
+    found = topwork.estimate(
+        toy_texts(N), trunk=trunk, budget="1h", options=options, around=surroundings(tmp_path)
+    )
+    assert any(f"begins with {N_SAMPLE} of {N} inputs" in note for note in found.notes) == is_told
+    whole = [one for one in found.forecasts if (one.name, one.unit) == ("ladder", "seconds")]
+    assert [0 < one.low < one.high < 3600 for one in whole] == [True]
