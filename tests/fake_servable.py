@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 
-from topwork.contracts import Answer, Json, Wire
+from topwork.contracts import Answer, Json, Servable, Wire
 from topwork.serving.app import Application, application
 from topwork.serving.limits import Limits
 
@@ -125,12 +125,13 @@ class Gated(FakeServable):
         yield from super()._answers(index, given)
 
 
-def client(app: Application) -> httpx.AsyncClient:
-    """Return a client that calls the application in this process."""
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here")
+def client(app: Application, address: str = "127.0.0.1") -> httpx.AsyncClient:
+    """Return a client that calls the application in this process, as if from an address."""
+    transport = httpx.ASGITransport(app, client=(address, 50_000))
+    return httpx.AsyncClient(transport=transport, base_url="http://here")
 
 
-def with_client(servable: FakeServable, use: Callable[[httpx.AsyncClient], Awaitable[T]], **limits: Any) -> T:
+def with_client(servable: Servable, use: Callable[[httpx.AsyncClient], Awaitable[T]], **limits: Any) -> T:
     """Run ``use`` with a client of a started, proven application."""
 
     async def main() -> T:

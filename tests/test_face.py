@@ -29,6 +29,7 @@ FACE = {
     "__version__",
     "check",
     "compare",
+    "embed",
     "estimate",
     "evaluate",
     "find_rate",

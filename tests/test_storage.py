@@ -12,13 +12,65 @@ from pathlib import Path
 import pytest
 
 from topwork.errors import StorageError, WeightsError
-from topwork.storage import TEMPORARY_SUFFIX, atomic_file, explain, sweep, write_atomically
+from topwork.storage import (
+    TEMPORARY_SUFFIX,
+    atomic_file,
+    explain,
+    keys_file,
+    locked,
+    sweep,
+    write_atomically,
+)
 
 
 def test_a_file_is_written_and_nothing_else_is_left(tmp_path: Path) -> None:
     write_atomically(tmp_path / "new" / "a.bin", b"content")
     assert (tmp_path / "new" / "a.bin").read_bytes() == b"content"
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["a.bin"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+def test_a_private_file_is_its_owners_alone(tmp_path: Path) -> None:
+    for name, private in (("a", True), ("b", False)):
+        write_atomically(tmp_path / name, b"content", private=private)
+    modes = [(tmp_path / name).stat().st_mode & 0o777 for name in "ab"]
+    mask = os.umask(0)
+    os.umask(mask)
+    assert modes == [0o600, 0o666 & ~mask]
+
+
+COUNTING = """
+import sys
+from pathlib import Path
+from topwork.storage import locked, write_atomically
+path = Path(sys.argv[1])
+for _ in range(50):
+    with locked(path):
+        write_atomically(path, str(int(path.read_bytes()) + 1).encode())
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks are POSIX's")
+def test_processes_that_change_a_file_wait_for_each_other(tmp_path: Path) -> None:
+    target = tmp_path / "count"
+    target.write_bytes(b"0")
+    several = [subprocess.Popen([sys.executable, "-c", COUNTING, str(target)]) for _ in range(3)]
+    assert [one.wait(120) for one in several] == [0, 0, 0]
+    assert target.read_bytes() == b"150"
+
+
+def test_a_lock_that_has_no_place_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="Cannot write"), locked(tmp_path / "file" / "keys.json"):
+        raise AssertionError("there is no such folder")
+
+
+def test_the_file_of_keys_is_the_users_or_the_one_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOPWORK_KEYS", "here/keys.json")
+    assert keys_file() == Path("here/keys.json")
+    monkeypatch.delenv("TOPWORK_KEYS")
+    assert keys_file().name == "keys.json"
+    assert "topwork" in str(keys_file().parent)
 
 
 def test_an_error_while_writing_leaves_the_old_file(tmp_path: Path) -> None:

@@ -111,7 +111,11 @@ def write_followed(
 
 
 def _write(
-    table: Path, columns: str, n: int, seed: int, draw: Callable[[np.random.Generator, int], tuple[Colour, str]]
+    table: Path,
+    columns: str,
+    n: int,
+    seed: int,
+    draw: Callable[[np.random.Generator, int], tuple[Colour, str]],
 ) -> Path:
     """Write ``n`` photos and, beside them, the table that names them; ``draw`` gives a row's colour and its cells."""
     rng = np.random.default_rng(seed)

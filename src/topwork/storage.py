@@ -2,7 +2,7 @@
 
 Everything that topwork leaves on a disk goes through here: a file is written beside its final name,
 flushed to the disk and then renamed, so that a kill, a full disk or a lost connection leaves either the
-old file or the new one. It knows where the cache stands, and nothing of what is in a file.
+old file or the new one. It knows where the cache and the keys stand, and nothing of what is in a file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,16 @@ from typing import IO
 
 from topwork.errors import StorageError, TopworkError
 
-__all__ = ["TEMPORARY_SUFFIX", "atomic_file", "cache_folder", "explain", "sweep", "write_atomically"]
+__all__ = [
+    "TEMPORARY_SUFFIX",
+    "atomic_file",
+    "cache_folder",
+    "explain",
+    "keys_file",
+    "locked",
+    "sweep",
+    "write_atomically",
+]
 
 TEMPORARY_SUFFIX = ".topwork-part"
 """Ends the name of every file that is not finished; `sweep` removes what a kill left behind."""
@@ -48,6 +57,14 @@ def cache_folder() -> Path:
     return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("topwork"))
 
 
+def keys_file() -> Path:
+    """Return the file of API keys: the user's own, or ``TOPWORK_KEYS``."""
+    import platformdirs
+
+    chosen = os.environ.get("TOPWORK_KEYS")
+    return Path(chosen) if chosen else Path(platformdirs.user_config_dir("topwork")) / "keys.json"
+
+
 def explain(error: OSError, path: Path, *, doing: str = "write") -> StorageError:
     """Turn an operating system's error into one that says what to do."""
     reason, step = _REASONS.get(
@@ -57,8 +74,15 @@ def explain(error: OSError, path: Path, *, doing: str = "write") -> StorageError
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+def atomic_file(path: Path, *, private: bool = False) -> Iterator[IO[bytes]]:
     """Open a file for writing that appears under ``path`` only once it is complete and on the disk.
+
+    Parameters
+    ----------
+    path
+        Its final name; missing folders are made.
+    private
+        Only its owner may read and write it.
 
     Raises
     ------
@@ -76,7 +100,8 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        part.chmod(0o666 & ~_umask())
+        if not private:  # a temporary file is its owner's alone until then
+            part.chmod(0o666 & ~_umask())
         part.replace(path)
         part = None
     except OSError as error:
@@ -89,10 +114,38 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
                 part.unlink()
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write ``content`` under ``path``, whole or not at all."""
-    with atomic_file(path) as stream:
+def write_atomically(path: Path, content: bytes, *, private: bool = False) -> None:
+    """Write ``content`` under ``path``, whole or not at all; ``private`` as of `atomic_file`."""
+    with atomic_file(path, private=private) as stream:
         stream.write(content)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Let one process at a time read, change and write the file under ``path``; others wait here.
+
+    The lock is a file beside it, and ends with the process that holds it, however that ends. On Windows there is none.
+
+    Raises
+    ------
+    StorageError
+        There is no place for the lock.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise explain(error, path) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def sweep(folder: Path, *, older_than_s: float, now_s: float) -> int:

@@ -36,6 +36,9 @@ COMMANDS = [
         ["bundle", "inspect"],
         ["bundle", "report"],
         ["bundle", "compare"],
+        ["keys", "create"],
+        ["keys", "list"],
+        ["keys", "revoke"],
         ["cache", "info"],
         ["cache", "clear"],
     ),
@@ -85,7 +88,9 @@ WRONG_WORDS = {
     "predict": "Missing argument 'BUNDLE'",
     "predict a.topwork": "Missing argument 'INPUTS'",
     "predict a.topwork b.jpg --format xml": "'xml' is not one of 'text', 'jsonl', 'csv'",
-    "serve": "Missing argument 'BUNDLE'",
+    "serve": "Invalid value for 'BUNDLE': it is missing; give one, or --config",
+    "serve a.topwork --keys=": "it is empty; expected a path",
+    "keys create": "Missing argument 'NAME'",
     "serve a.topwork --port http": "Invalid value for '--port'",
 }
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from tiny_material import tiny_job
+from tiny_text_material import tiny_text_job
 from tiny_transformers import as_numbers, largest_difference, text_job, vit_job
 from topwork.contracts import Budget, FitJob, Rates, Workplace
 from topwork.errors import TopworkError, UsageError
@@ -188,3 +189,8 @@ def test_it_refuses_to_go_on_and_to_train_without_a_network() -> None:
 def test_settings_out_of_their_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=f"The setting {next(iter(wrong))} is "):
         LoraSettings(**wrong)
+
+
+def test_texts_of_like_length_are_trained_together() -> None:
+    stretch, _ = LORA._attached(tiny_text_job(60), {"more": 1e-2})
+    assert stretch.feed.train_sizes is not None

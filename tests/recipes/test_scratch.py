@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from tiny_material import tiny_job
+from tiny_text_material import tiny_text_job
 from topwork.contracts import Afterwards, Budget, Workplace
 from topwork.errors import UsageError
-from topwork.recipes.scratch import SCRATCH
+from topwork.recipes.scratch import SCRATCH, _drawn
 
 
 def test_time_for_what_follows_is_kept_back() -> None:
@@ -29,3 +30,11 @@ def test_it_refuses_to_go_on_and_to_train_without_a_network() -> None:
         SCRATCH(replace(tiny_job(), workplace=Workplace(Path("nowhere"), resume=True)))
     with pytest.raises(UsageError, match="holds only its features"):
         SCRATCH(replace(tiny_job(), material=None))
+
+
+def test_texts_of_like_length_are_trained_together() -> None:
+    job = tiny_text_job(60)
+    assert job.material is not None
+    sizes = _drawn(job, job.material).feed.train_sizes
+    assert sizes is not None
+    assert len(set(sizes.tolist())) > 1

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fake_servable import LABELS, PICTURE, TEXT, FakeServable, Gated, client, with_client
-from topwork.contracts import Servable
+from topwork.contracts import Answer, Servable
 from topwork.errors import ProofError, UsageError
 from topwork.serving.app import Application, application
 from topwork.serving.hosting import Hosted
@@ -169,6 +169,54 @@ def test_a_stream_that_breaks_says_so_on_its_last_line() -> None:
     assert "secret" not in response.text
 
 
+class Broken(FakeServable):
+    """Raises wherever it is asked, once it has been put behind a server."""
+
+    @property
+    def about(self) -> Any:
+        return self._fail()
+
+    def submit(self, inputs: Any) -> Any:
+        return self._fail()
+
+    def explain(self, inputs: Any) -> Any:
+        return self._fail()
+
+    def _fail(self) -> Any:
+        raise RuntimeError("secret detail in /home/somebody")
+
+
+def test_no_trace_of_a_broken_model_leaves_the_server_by_any_route(caplog: pytest.LogCaptureFixture) -> None:
+    routes = application(Broken(wire=TEXT)).routes
+
+    async def use(one: httpx.AsyncClient) -> list[httpx.Response]:
+        targets = [(route.method, route.path.replace("{name}", "chess")) for route in routes]
+        return [await one.request(method, path, content=b"xx") for method, path in targets]
+
+    statuses: list[int] = []
+    for response in with_client(Broken(wire=TEXT), use):
+        statuses.append(response.status_code)
+        for word in ("secret", "Traceback", "RuntimeError", 'File "'):
+            assert word not in response.text
+    assert statuses.count(500) == 5
+    assert "secret detail" in caplog.text, "the operator must be able to find it"
+
+
+class Unsayable(FakeServable):
+    """Answers what is no JSON."""
+
+    def submit(self, inputs: Any) -> Any:
+        yield Answer(0, {"text": "fine"}, last=False)
+        yield Answer(0, {"number": float("nan")})
+
+
+def test_an_answer_that_is_no_json_ends_a_stream_with_an_error() -> None:
+    response = post(b"x", Unsayable())
+    first, last = [json.loads(line) for line in response.text.splitlines()]
+    assert first["value"] == {"text": "fine"}
+    assert last["error"]["code"] == "internal"
+
+
 # --- routes -------------------------------------------------------------------------------------------
 
 
@@ -245,6 +293,11 @@ def test_pages_run_nothing_but_themselves() -> None:
         policy = response.headers["content-security-policy"]
         assert policy.startswith("default-src 'none'")
         assert policy.count("'sha256-") == 2
+        assert "frame-ancestors 'none'" in policy
+        assert response.headers["x-frame-options"] == "DENY"
+        assert response.headers["cross-origin-opener-policy"] == "same-origin"
+        assert response.headers["cross-origin-resource-policy"] == "same-origin"
+        assert "camera=()" in response.headers["permissions-policy"]
         assert "unsafe" not in policy
         assert "http://" not in response.text.replace("http://www.w3.org/2000/svg", "")
         assert "https://" not in response.text
@@ -387,6 +440,54 @@ def test_work_past_its_deadline_is_told_and_its_place_is_kept_until_the_thread_i
     with_client(servable, use, max_concurrent=1, max_waiting=1, deadline_s=0.2)
 
 
+TIMEOUT = "x-timeout-ms"
+
+
+def test_a_client_may_ask_for_an_answer_sooner() -> None:
+    servable = Gated()
+
+    async def dribble() -> Any:
+        yield b"x"
+        await asyncio.sleep(20)
+
+    async def use(one: httpx.AsyncClient) -> None:
+        began = time.monotonic()
+        at_work = await one.post("/predict", content=b"x", headers={TIMEOUT: "100"})
+        assert "still at work" in error_of(at_work)["message"]
+        in_line = await one.post("/predict", content=b"never computed", headers={TIMEOUT: "100"})
+        assert "still in line" in error_of(in_line)["message"]
+        assert int(in_line.headers["retry-after"]) >= 1
+        on_its_way = await one.post("/predict", content=dribble(), headers={TIMEOUT: "100"})
+        assert "still on its way" in error_of(on_its_way)["message"]
+        assert {one.status_code for one in (at_work, in_line, on_its_way)} == {503}
+        assert time.monotonic() - began < 15, "the server's own deadline is 30 s"
+        servable.opened.set()
+        patient = await one.post("/predict", content=b"xy", headers={TIMEOUT: "60000"})
+        assert patient.status_code == 200
+        assert b"never computed" not in servable.seen
+
+    with_client(servable, use, max_concurrent=1, max_waiting=2)
+
+
+def test_a_client_cannot_ask_for_more_than_the_server_gives() -> None:
+    servable = Gated()
+
+    async def use(one: httpx.AsyncClient) -> None:
+        late = await one.post("/predict", content=b"x", headers={TIMEOUT: "600000"})
+        assert error_of(late)["code"] == "deadline_exceeded"
+        servable.opened.set()
+
+    with_client(servable, use, max_concurrent=1, deadline_s=0.2)
+
+
+@pytest.mark.parametrize("said", ["", "0", "000", "-5", "1.5", "1e3", "soon", "1" * 11, "١٢"])
+def test_a_time_that_is_none_is_told(said: str) -> None:
+    headers = {TIMEOUT.encode(): said.encode()}
+    response = with_client(FakeServable(), lambda one: one.post("/predict", content=b"x", headers=headers))
+    assert response.status_code == 400
+    assert TIMEOUT in error_of(response)["message"]
+
+
 def test_a_body_that_does_not_come_is_408() -> None:
     async def dribble() -> Any:
         yield b"x"
@@ -446,6 +547,43 @@ def test_a_client_that_left_costs_no_more_work() -> None:
                 while hosted.gate.n_inside:
                     await asyncio.sleep(0.01)
             assert len(servable.seen) == 1, "two inputs were computed for nobody"
+
+    asyncio.run(main())
+
+
+def test_a_client_that_left_the_line_is_not_worked_for() -> None:
+    servable = Gated()
+
+    async def main() -> None:
+        app = application(servable, Limits(max_concurrent=1))
+        async with app.running(), client(app) as one:
+            await app.proven()
+            hosted = next(iter(app.models.values()))
+            first = asyncio.create_task(one.post("/predict", content=b"first"))
+            await asyncio.to_thread(servable.entered.acquire)
+            gone, messages = asyncio.Event(), [{"type": "http.request", "body": b"left the line"}]
+
+            async def receive() -> Any:
+                if messages:
+                    return messages.pop()
+                await gone.wait()
+                return {"type": "http.disconnect"}
+
+            async def send(message: Any) -> None:
+                raise AssertionError("nobody is there to read this")
+
+            headers = [(b"content-length", b"13")]
+            scope = {"type": "http", "method": "POST", "path": "/predict", "headers": headers}
+            in_line = asyncio.create_task(app(scope, receive, send))
+            async with asyncio.timeout(10):
+                while not hosted.gate.n_waiting:
+                    await asyncio.sleep(0.01)
+            gone.set()
+            await in_line
+            assert hosted.gate.n_waiting == 0
+            servable.opened.set()
+            assert (await first).status_code == 200
+            assert servable.seen == [b"first"]
 
     asyncio.run(main())
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import ExitStack
 
 import pytest
 
 from topwork.errors import UsageError
-from topwork.serving.gate import ByteBudget, Gate
+from topwork.serving.gate import ByteBudget, Gate, Turns
 from topwork.serving.limits import Limits
 from topwork.serving.refusals import Refusal
 
@@ -84,8 +85,9 @@ def test_bytes_in_memory_are_bounded() -> None:
     budget = ByteBudget(10)
     budget.take(7)
     with pytest.raises(Refusal) as caught:
-        budget.take(4)
+        budget.take(4, retry_after_s=9)
     assert (caught.value.status, budget.held) == (429, 7)
+    assert caught.value.headers["retry-after"] == "9"
     budget.give_back(7)
     budget.take(10)
 
@@ -100,3 +102,33 @@ def test_a_limit_that_cannot_work_is_refused(bounds: dict[str, int]) -> None:
 
 def test_no_waiting_at_all_is_a_choice() -> None:
     assert Limits(max_waiting=0).max_waiting == 0
+
+
+def test_earlier_turns_are_over_when_all_of_them_have_left() -> None:
+    async def main() -> None:
+        turns, first, second = Turns(), ExitStack(), ExitStack()
+        first.enter_context(turns.inside())
+        one = asyncio.create_task(turns.left(turns.next()))
+        second.enter_context(turns.inside())
+        two = asyncio.create_task(turns.left(turns.next()))
+        with turns.inside():
+            await asyncio.sleep(0)
+            second.close()
+            await asyncio.sleep(0.01)
+            assert not one.done()
+            assert not two.done(), "who came in earlier still is inside"
+            first.close()
+            async with asyncio.timeout(5):
+                await asyncio.gather(one, two)
+
+    asyncio.run(main())
+
+
+def test_a_budget_can_take_another_bound() -> None:
+    budget = ByteBudget(10)
+    budget.take(8)
+    budget.resize(5)
+    with pytest.raises(Refusal):
+        budget.take(1)
+    budget.give_back(8)
+    budget.take(5)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fake_servable import PICTURE, TEXT, FakeServable, with_client
+from doors import keyed_door, made
+from fake_servable import PICTURE, TEXT, FakeServable, client, with_client
 from topwork.serving.app import application
 from topwork.serving.limits import Limits
 from topwork.serving.openapi import document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     import httpx
 
@@ -173,3 +176,38 @@ def test_explanations_are_described_where_a_model_gives_them() -> None:
     assert set(schemas["Explanations.chess"]["properties"]) == {"model", "explanations"}
     assert schemas["Explanation.chess"]["required"] == ["pieces"]
     assert {"Answer.chess", "Predictions.chess", "Line.chess", "ExplanationLine.chess"} <= set(schemas)
+
+
+def test_without_keys_none_are_described() -> None:
+    assert "security" not in json.dumps(api())
+    assert not [node for node in walk(api()) if isinstance(node, dict) and {"401", "403"} & set(node)]
+
+
+def test_what_asks_for_a_key_says_so_and_real_refusals_are_as_described(tmp_path: Path) -> None:
+    key = made(tmp_path / "keys.json", "boss", "admin")
+
+    async def main() -> tuple[Any, list[httpx.Response]]:
+        app = application(FakeServable(), door=keyed_door(tmp_path / "keys.json"))
+        async with app.running(), client(app) as one:
+            await app.proven()
+            headers: tuple[dict[str, str], ...] = (
+                {},
+                {"x-api-key": "wrong"},
+                {"authorization": f"Bearer {key}"},
+            )
+            answers = [await one.post("/predict", content=b"x", headers=given) for given in headers]
+            return (await one.get("/openapi.json")).json(), answers
+
+    root, answers = asyncio.run(main())
+    assert set(root["components"]["securitySchemes"]) == {"bearer", "header"}
+    asking = {path for path, item in root["paths"].items() for one in item.values() if "security" in one}
+    assert asking == {"/predict", "/v1/models", "/v1/models/{name}", "/v1/models/{name}/predict"}
+    operation = root["paths"]["/predict"]["post"]
+    assert operation["security"] == [{"bearer": []}, {"header": []}]
+    assert [answer.status_code for answer in answers] == [401, 401, 403]
+    for answer in answers:
+        schema = operation["responses"][str(answer.status_code)]["content"]["application/json"]["schema"]
+        assert fits(answer.json(), schema, root)
+    assert "`predict`" in operation["responses"]["403"]["description"]
+    listing = root["paths"]["/v1/models"]["get"]["responses"]
+    assert {"401", "403", "429", "503", "500", "200"} == set(listing)

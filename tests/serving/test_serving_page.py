@@ -11,15 +11,18 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from browser import chromium, find, missing, outside_requests
+from doors import keyed_door, made
 from fake_servable import PICTURE, TEXT, FakeServable
 from topwork.contracts import Answer
 from topwork.serving.app import application
+from topwork.serving.keyring import revoke
 from topwork.serving.server import listen, url_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from topwork.contracts import Json
+    from topwork.serving.door import Door
     from topwork.serving.limits import Limits
 
 pytestmark = pytest.mark.browser
@@ -33,14 +36,16 @@ PIXEL = bytes.fromhex(
 
 
 @contextmanager
-def serving(servable: FakeServable, limits: Limits | None = None) -> Iterator[str]:
+def serving(
+    servable: FakeServable, limits: Limits | None = None, *, door: Door | None = None
+) -> Iterator[str]:
     """Serve from a thread of this process."""
     import asyncio
 
     from topwork.serving.http11 import server
 
     with listen("127.0.0.1", 0) as listener:
-        one = server(application(servable, limits))
+        one = server(application(servable, limits, door=door))
         thread = threading.Thread(target=lambda: asyncio.run(one.serve(sockets=[listener])))
         thread.start()
         try:
@@ -324,6 +329,57 @@ def test_the_reference_can_be_tried(page: Page, url: str, tmp_path: Path) -> Non
     assert outside == []
 
 
+def test_a_server_with_keys_asks_for_one_and_takes_it(browser: Browser, tmp_path: Path) -> None:
+    key = made(tmp_path / "keys.json", "page")
+    with serving(FakeServable(), door=keyed_door(tmp_path / "keys.json")) as here:
+        page = browser.new_page()
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(here)
+        field = page.get_by_label("This server asks for an API key")
+        field.fill("wrong")
+        page.get_by_role("button", name="Use it").click()
+        expect(page.locator("#refused")).to_have_text("This key is not known here.")
+        field.fill(f"  {key} ")
+        field.press("Enter")
+        expect(page.locator("#name")).to_have_text("chess")
+        expect(field).not_to_be_visible()
+        expect(page.locator("#snippet")).to_have_text(
+            f'curl -H "X-API-Key: $KEY" -F file=@photo.jpg {here}/predict'
+        )
+        page.set_input_files("#input", photos(tmp_path, a=PIXEL))
+        expect(page.locator(".result[data-state=answered]")).to_have_count(1)
+        assert key not in page.content()
+        page.reload()
+        expect(page.locator("#name")).to_have_text("chess")
+        page.goto(f"{here}/docs")
+        expect(page.get_by_label("API key")).to_have_value(key)
+        first = page.locator("main details.card").first
+        expect(first.locator("pre").first).to_have_text(
+            f'curl -H "X-API-Key: $KEY" -F file=@FILE {here}/predict'
+        )
+        first.locator("input[type=file]").set_input_files(photos(tmp_path, b=b"12"))
+        first.get_by_role("button", name="Send").click()
+        expect(first.locator("pre[aria-live]")).to_contain_text('"n_bytes": 2')
+        assert errors == []
+        page.close()
+
+
+def test_a_key_that_ends_while_a_page_is_open_is_asked_for_again(browser: Browser, tmp_path: Path) -> None:
+    key = made(tmp_path / "keys.json", "page")
+    with serving(FakeServable(), door=keyed_door(tmp_path / "keys.json")) as here:
+        page = browser.new_page()
+        page.goto(here)
+        page.get_by_label("This server asks for an API key").fill(key)
+        page.get_by_role("button", name="Use it").click()
+        expect(page.locator("#name")).to_have_text("chess")
+        revoke(tmp_path / "keys.json", "page")
+        page.set_input_files("#input", photos(tmp_path, a=PIXEL))
+        expect(page.locator(".result .error")).to_contain_text("This key is not known here.")
+        expect(page.locator("#refused")).to_have_text("The server does not take this key.")
+        page.close()
+
+
 def test_a_server_that_is_not_ready_says_so_and_then_answers(browser: Browser, tmp_path: Path) -> None:
     proven = threading.Event()
 
@@ -358,3 +414,26 @@ def test_without_a_browser_a_test_skips_but_fails_in_continuous_integration() ->
     with pytest.raises(pytest.fail.Exception, match="no Chromium"):
         missing({"CI": "true"})
     assert find({"CHROMIUM": "/somewhere/chromium"}) == Path("/somewhere/chromium")
+
+
+class Embedding(FakeServable):
+    """Answers a vector, as long as the input."""
+
+    def _answers(self, index: int, given: bytes) -> Iterator[Answer]:
+        yield Answer(index, {"embedding": [0.123456] * len(given)})
+
+
+def test_of_a_vector_its_beginning_is_shown(browser: Browser) -> None:
+    with serving(Embedding(wire=TEXT)) as here:
+        page = browser.new_page()
+        page.goto(here)
+        for words, head, beginning in (
+            ("ten or more", "Embedding of 11 numbers", ", ".join(["0.1235"] * 8) + ", …"),
+            ("two", "Embedding of 3 numbers", ", ".join(["0.1235"] * 3)),
+        ):
+            page.get_by_label("One sentence").fill(words)
+            page.get_by_role("button", name="Ask the model").click()
+            said = page.locator(".result[data-state=answered]", has_text=words).first
+            expect(said.locator(".headline")).to_have_text(head)
+            expect(said.locator("p.small")).to_have_text(beginning)
+        page.close()

@@ -11,16 +11,18 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from fake_servable import FakeServable
 from topwork.errors import ProofError, UsageError
 from topwork.serving.app import application
+from topwork.serving.http11 import SURPLUS_CONNECTIONS
 from topwork.serving.limits import Limits
 from topwork.serving.server import listen, run, url_of
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TESTS = Path(__file__).resolve().parents[1]
+PATH = os.pathsep.join(filter(None, (str(TESTS), os.environ.get("PYTHONPATH"))))
 SCRIPT = """
 import json, sys
 from fake_servable import FakeServable
@@ -36,14 +39,16 @@ from topwork.serving.limits import Limits
 from topwork.serving.server import run
 options = json.loads(sys.argv[1])
 servable = FakeServable(delay_s=options.pop("delay_s", 0.0))
-run(application(servable, Limits(**options)), port=0, on_ready=lambda url: print(url, flush=True))
+origins = options.pop("origins", ())
+app = application(servable, Limits(**options), origins=origins)
+run(app, port=0, on_ready=lambda url: print(url, flush=True))
 print("ended", flush=True)
 """
 
 
 @contextmanager
 def serving(options: str = "{}") -> Iterator[tuple[subprocess.Popen[str], str]]:
-    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
+    environment = {**os.environ, "PYTHONPATH": PATH}
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, options],
         stdout=subprocess.PIPE,
@@ -201,6 +206,108 @@ def test_names_with_encoded_slashes_arrive_whole(server: str) -> None:
     assert "'a/b é'" in answer.json()["error"]["message"]
 
 
+def test_a_browsers_question_is_answered_on_a_connection_that_stays() -> None:
+    with serving('{"origins": ["https://friend.example"]}') as (_, url), httpx.Client() as one:
+        headers = {"origin": "https://friend.example", "access-control-request-method": "POST"}
+        for _ in range(3):
+            assert one.options(f"{url}/predict", headers=headers).status_code == 204
+            assert one.post(f"{url}/predict", content=b"x").status_code == 200
+
+
+def talk(url: str, request: bytes) -> bytes:
+    with closing(dial(url)) as connection:
+        connection.sendall(request)
+        return everything(connection)
+
+
+PREDICT = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc"
+LIVEZ = b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+def test_connections_beyond_the_limit_are_told_so_and_health_is_still_told() -> None:
+    with serving('{"max_connections": 3}') as (process, url), ExitStack() as held:
+        idle = [held.enter_context(closing(dial(url))) for _ in range(3)]
+        time.sleep(0.2)
+        refused = talk(url, PREDICT)
+        assert refused.startswith(b"HTTP/1.1 429 ")
+        assert b"retry-after: " in refused
+        assert b"connection: close" in refused
+        assert b'"busy"' in refused
+        healthy = talk(url, LIVEZ)
+        assert healthy.startswith(b"HTTP/1.1 200 ")
+        assert b"connection: close" in healthy
+        idle[0].sendall(PREDICT)
+        assert b" 200 " in idle[0].recv(65536)
+        for one in idle:
+            one.close()
+        time.sleep(0.2)
+        alive(url)
+        assert process.poll() is None
+
+
+def test_connections_far_beyond_the_limit_are_closed_at_once() -> None:
+    with serving('{"max_connections": 2, "header_timeout_s": 60}') as (_, url), ExitStack() as held:
+        several = [held.enter_context(closing(dial(url))) for _ in range(2 + SURPLUS_CONNECTIONS + 5)]
+        last = several[-1]
+        last.settimeout(10)
+        assert everything(last) == b""
+        began = time.monotonic()
+        assert b" 408 " in everything(several[2])
+        assert time.monotonic() - began < 15, "a place beyond the limit was kept by one who says nothing"
+        assert talk(url, LIVEZ).startswith(b"HTTP/1.1 200 ")
+        several[0].sendall(PREDICT)
+        assert b" 200 " in several[0].recv(65536)
+
+
+class Talkative(FakeServable):
+    """Says more than a socket holds."""
+
+    @property
+    def about(self) -> Any:
+        return {"text": "x" * 20_000_000}
+
+
+async def connections_of_a_deaf_client(goodbye_s: float) -> list[int]:
+    """Return how many connections there are while an answer is unread, and 2 s after the server closed it."""
+    from topwork.serving.http11 import guarded, server
+
+    one = server(application(Talkative(), Limits(keep_alive_s=0.1)))
+    one.config.http = guarded(HttpToolsProtocol, 10.0, goodbye_s=goodbye_s)
+    with listen("127.0.0.1", 0) as listener:
+        serving_task = asyncio.create_task(one.serve(sockets=[listener]))
+        while not one.started:
+            await asyncio.sleep(0.01)
+        deaf = await asyncio.to_thread(dial, url_of(listener))
+        deaf.sendall(b"GET /v1/models/chess HTTP/1.1\r\nhost: x\r\n\r\n")
+        await asyncio.sleep(0.5)
+        seen = [len(one.server_state.connections)]
+        await asyncio.sleep(2)
+        seen.append(len(one.server_state.connections))
+        deaf.close()
+        one.should_exit = True
+        await serving_task
+    return seen
+
+
+def test_an_answer_that_nobody_reads_is_cut_off() -> None:
+    assert asyncio.run(connections_of_a_deaf_client(goodbye_s=1.0)) == [1, 0]
+    assert asyncio.run(connections_of_a_deaf_client(goodbye_s=60.0)) == [1, 1], "the test tells nothing"
+
+
+FILES = """
+import resource
+from topwork.serving.http11 import room_for
+resource.setrlimit(resource.RLIMIT_NOFILE, (300, {hard}))
+print(room_for(1000), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits are POSIX's")
+@pytest.mark.parametrize(("hard", "told"), [(2000, "1000 1256"), (700, "444 700"), (300, "44 300")])
+def test_the_process_may_open_as_many_files_as_connections_come(hard: int, told: str) -> None:
+    assert python(FILES.format(hard=hard)).stdout.strip() == told
+
+
 # --- its end ------------------------------------------------------------------------------------------
 
 
@@ -303,7 +410,7 @@ def test_the_url_is_one_that_a_browser_can_open() -> None:
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
+    environment = {**os.environ, "PYTHONPATH": PATH}
     return subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
     )

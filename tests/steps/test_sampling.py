@@ -14,8 +14,9 @@ from told import Told
 from topwork import FitOptions, Surroundings
 from topwork.contracts import Array, Budget, Fitted, LinearHead, Workplace
 from topwork.steps.asking import look_up
-from topwork.steps.assigning import rows_of
+from topwork.steps.assigning import assign
 from topwork.steps.order import Order, Rows
+from topwork.steps.reading import read_rows
 from topwork.steps.sampling import begin, completed, rows_after, sample_of, settled_on
 from topwork.steps.speeds import DELIVERY_S
 from topwork.steps.transfer import Preparation
@@ -50,6 +51,9 @@ class Desk:
     def begin(self, left_s: float = 1e6, *, resume: bool = False) -> Rows:
         deadline = Budget(lambda: 0.0, left_s)
         return begin(self.order, self.preparation, deadline, Workplace(self.folder, resume))
+
+    def whole(self) -> Rows:
+        return assign(self.order, read_rows(self.order, self.preparation))
 
     def again(self, **changes: object) -> Desk:
         return replace(self, order=replace(self.order, **changes))  # type: ignore[arg-type]
@@ -89,7 +93,7 @@ def fit_known(rows: Rows) -> Array:
 def whole(trunk: str, tmp_path_factory: pytest.TempPathFactory) -> Rows:
     """Every row read at once."""
     desk = desk_of(trunk, tmp_path_factory.mktemp("whole"))
-    return rows_of(desk.order, desk.preparation)
+    return desk.whole()
 
 
 def assert_same_rows(one: Rows, other: Rows) -> None:
@@ -146,7 +150,7 @@ def test_what_is_cached_is_not_read_again_and_needs_no_sample(
     trunk: str, whole: Rows, tmp_path: Path
 ) -> None:
     desk = desk_of(trunk, tmp_path)
-    rows_of(desk.order, desk.preparation)
+    desk.whole()
     rows = desk.begin()
     assert rows.n_cached == N
     assert_same_rows(rows, whole)
@@ -171,7 +175,7 @@ def test_a_resumed_fit_begins_as_the_first_run_did(is_cached: bool, trunk: str, 
     desk = desk_of(trunk, tmp_path, ALWAYS_QUICK)
     planned(desk, 80)
     if is_cached:
-        rows_of(desk.order, desk.preparation)
+        desk.whole()
     rows = desk.begin(resume=True)
     assert np.array_equal(rows.fit_rows[fit_known(rows)], np.intersect1d(rows.fit_rows, drawn()))
 

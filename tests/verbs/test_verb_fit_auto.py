@@ -22,11 +22,11 @@ from topwork.contracts import Estimate, Table, TrunkChoice
 from topwork.engines.machine import limited_to, survey
 from topwork.progress import Quiet
 from topwork.steps.asking import look_up
+from topwork.steps.assigning import assign
 from topwork.steps.choosing import KEPT, choice_json, settle
 from topwork.steps.reading import read_rows
 from topwork.steps.transfer import Preparation, choice_for
 from topwork.trunks import speeds
-from topwork.steps.assigning import assign
 from toy_photos import write_followed, write_measured, write_photos
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ from topwork import (
     Surroundings,
     UsageError,
     check,
+    embed,
     evaluate,
     load,
     predict,
@@ -82,7 +83,9 @@ def test_a_disturbed_bundle_is_refused(fitted: Model, tmp_path: Path) -> None:
         load(tmp_path / "damaged.topwork")
 
 
-def test_a_disturbed_layer_with_right_hashes_is_refused(fitted: Model, tmp_path: Path) -> None:
+def test_a_disturbed_layer_with_right_hashes_is_refused(
+    fitted: Model, tmp_path: Path, around: Surroundings
+) -> None:
     from dataclasses import replace
 
     from topwork.bundle.contents import Contents, save
@@ -107,6 +110,8 @@ def test_a_disturbed_layer_with_right_hashes_is_refused(fitted: Model, tmp_path:
     save(tmp_path / "forged.topwork", forged)
     with pytest.raises(ProofError):
         load(tmp_path / "forged.topwork")
+    with pytest.raises(ProofError):
+        embed([Path("any.jpg")], str(tmp_path / "forged.topwork"), around=around)
 
 
 def test_evaluating_on_the_data_of_the_fit_gives_its_test_metrics(

@@ -89,6 +89,8 @@ class BundleModel:
         Threads that decode and run chunks at once, where there is more than one chunk.
     exact
         Starts the same network in full precision, for when the proof fails in a shorter number format.
+    name
+        Name in the API; by default the stem of the bundle's file.
     """
 
     def __init__(
@@ -99,8 +101,10 @@ class BundleModel:
         *,
         n_workers: int = 2,
         exact: Callable[[], Engine] | None = None,
+        name: str | None = None,
     ) -> None:
         self._bundle = bundle
+        self._name = name or bundle.path.stem
         self._modality = modality
         self._engine, self._exact = engine, exact
         self._n_workers = max(1, n_workers)
@@ -110,8 +114,8 @@ class BundleModel:
 
     @property
     def name(self) -> str:
-        """Name in the API: the stem of the file."""
-        return self._bundle.path.stem
+        """Name in the API."""
+        return self._name
 
     @property
     def bundle(self) -> Bundle:
@@ -293,6 +297,7 @@ def open_model(
     restore: Restore | None = None,
     only: Collection[str] = (),
     find: FindTrunk = find_trunk,
+    name: str | None = None,
 ) -> BundleModel:
     """Open a bundle and compile its graph in the engine that suits this machine.
 
@@ -308,6 +313,8 @@ def open_model(
         Targets to answer for; the heads of the others are not computed. Empty for all of them.
     find
         Finds the trunk that a bundle takes weights from; by default among those known here and beside the bundle.
+    name
+        Name in the API; by default the stem of the file.
 
     Raises
     ------
@@ -330,7 +337,7 @@ def open_model(
         start = partial(build, graph=graph, n_threads=here.n_cores, n_streams=here.n_cores)
         built = start(chosen)
     exact = None if chosen.precision == "fp32" else partial(start, replace(chosen, precision="fp32"))
-    return BundleModel(bundle, modality, built, n_workers=here.n_cores, exact=exact)
+    return BundleModel(bundle, modality, built, n_workers=here.n_cores, exact=exact, name=name)
 
 
 def _choose(engine: str, best: EngineChoice) -> EngineChoice:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from topwork import __version__
+from topwork.cli.flags import Given, with_flags
+from topwork.cli.keys import keys_app
 from topwork.cli.options import (
+    STYLE,
     BudgetOption,
     Bundle,
     BundleEngine,
+    Bundles,
     Data,
     Device,
     Engine,
@@ -42,24 +46,19 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-_STYLE: dict[str, Any] = {
-    "no_args_is_help": True,
-    "add_completion": False,
-    "rich_markup_mode": None,
-    "pretty_exceptions_enable": False,
-}
 app = typer.Typer(
     name="topwork",
     help="Data in, a proven model out, a production API behind it.",
     epilog="Begin with:  topwork fit FOLDER   (one sub-folder of photos per label)",
-    **_STYLE,
+    **STYLE,
 )
-data_app = typer.Typer(help="Look at data before a fit.", **_STYLE)
-trunks_app = typer.Typer(help="Pretrained networks.", **_STYLE)
-bundle_app = typer.Typer(help="Look into bundles.", **_STYLE)
-cache_app = typer.Typer(help="The cache of weights and features.", **_STYLE)
+data_app = typer.Typer(help="Look at data before a fit.", **STYLE)
+trunks_app = typer.Typer(help="Pretrained networks.", **STYLE)
+bundle_app = typer.Typer(help="Look into bundles.", **STYLE)
+cache_app = typer.Typer(help="The cache of weights and features.", **STYLE)
 for name, noun in (("data", data_app), ("trunks", trunks_app), ("bundle", bundle_app), ("cache", cache_app)):
     app.add_typer(noun, name=name)
+app.add_typer(keys_app, name="keys")
 
 
 def _version(wanted: bool) -> None:
@@ -322,22 +321,39 @@ def predict(
 
 
 @app.command(epilog="Example:  topwork serve photos.topwork --port 8080")
+@with_flags
 def serve(
     context: typer.Context,
-    bundle: Bundle,
-    host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Where to listen; 0.0.0.0 opens it to every network.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(metavar="PORT", help="0 takes a free one.")] = 8000,
-    only: Only = None,
-    engine: BundleEngine = "auto",
+    bundles: Bundles = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", "-c", metavar="FILE", parser=path_of, help="Settings in YAML; flags beat them."
+        ),
+    ] = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schema of a settings file, and end.")
+    ] = False,
+    given: Given = None,
 ) -> None:
-    """Serve a bundle: an HTTP API and a page to try it."""
-    from topwork import verbs
-    from topwork.cli.output import show_server
+    """Serve bundles: an HTTP API and a page to try it."""
+    from topwork.cli.output import put_schema, show_changes, show_server
+    from topwork.verbs.serving import operate, reader
 
-    around = _around(context, engine)
-    verbs.serve(bundle, host, port=port, only=only or (), on_ready=show_server, around=around)
+    if schema:
+        put_schema()
+        return
+    if not bundles and config is None and not (given or {}).get("trunk"):
+        raise typer.BadParameter(
+            "it is missing; give one, or --config, or --trunk.", ctx=context, param_hint="'BUNDLE'"
+        )
+    operate(
+        reader(config, bundles or (), given or {}),
+        on_ready=show_server,
+        on_change=show_changes,
+        on_hangup=config is not None,
+        around=_around(context),
+    )
 
 
 @app.command()

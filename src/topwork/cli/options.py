@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 __all__ = [
+    "STYLE",
     "BudgetOption",
     "Bundle",
     "BundleEngine",
     "BundleEngineWord",
+    "Bundles",
     "Data",
     "Device",
     "DeviceWord",
@@ -37,6 +39,14 @@ __all__ = [
     "Trunk",
     "path_of",
 ]
+
+STYLE: dict[str, Any] = {
+    "no_args_is_help": True,
+    "add_completion": False,
+    "rich_markup_mode": None,
+    "pretty_exceptions_enable": False,
+}
+"""How every command speaks: plain help, and no traceback but our own."""
 
 
 def path_of(word: str) -> Path:
@@ -65,6 +75,14 @@ Data = Annotated[
 ]
 Bundle = Annotated[
     Path, typer.Argument(metavar="BUNDLE", parser=path_of, help="A .topwork file, as a fit writes it.")
+]
+Bundles = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="BUNDLE",
+        parser=path_of,
+        help="The .topwork files, in place of a settings file's models.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="End standard output with one JSON object.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show results alone, no progress.")]

@@ -17,11 +17,14 @@ from topwork.errors import UsageError
 
 if TYPE_CHECKING:
     from topwork.contracts import FitRecord, TargetResult, TriedTrunk, TrunkChoice, Wire
+    from topwork.serving.succession import Changes
     from topwork.verbs import FitEstimate, FitOptions, Model, Prediction, RateSearch
 
 __all__ = [
     "breakable",
     "put_results",
+    "put_schema",
+    "show_changes",
     "show_estimate",
     "show_evaluation",
     "show_fit",
@@ -358,12 +361,28 @@ def _problem(one: Prediction) -> str:
 # --- serve --------------------------------------------------------------------------------------------
 
 
-def show_server(url: str, wire: Wire) -> None:
-    """Tell where the server is and how to talk to it."""
+def show_server(url: str, wire: Wire, keys: Path | None = None) -> None:
+    """Tell where the server is, how to talk to it, and which file of keys it asks."""
     sample = {"text": '"A TEXT"', "numbers": "[0.1, 2]"}.get(wire.in_json)
     sent = f"""--json '{{"input": {sample}}}'""" if sample else "-F file=@FILE"
     say(f"Ready at {url}")
     say(f"  page   {url}/")
     say(f"  API    {url}/docs")
-    say(f"  try    curl {sent} {url}/predict")
+    shown = '-H "X-API-Key: $KEY" ' if keys is not None else ""
+    say(f"  try    curl {shown}{sent} {url}/predict")
+    say(f"  keys   {keys or 'none are asked for'}")
     say("  stop   Ctrl-C")
+
+
+def show_changes(changes: Changes) -> None:
+    """Tell what a look at the settings of a running server changed."""
+    named = (("opened", changes.opened), ("kept", changes.kept), ("removed", changes.removed))
+    told = [f"{word} {', '.join(names)}" for word, names in named if names]
+    say(f"Settings applied: {'; '.join([*told, *(['other limits'] if changes.limits else [])])}.")
+
+
+def put_schema() -> None:
+    """Write the JSON Schema of a server's settings file."""
+    from topwork.serving.settings_schema import text
+
+    print(text(), end="")

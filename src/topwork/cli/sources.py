@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -13,10 +14,12 @@ from typing import TYPE_CHECKING
 from topwork.errors import UsageError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from topwork.contracts import Modality
     from topwork.steps.options import FitOptions
 
-__all__ = ["asked_again", "inputs_of", "process_age_s", "settings_of", "tasks_of"]
+__all__ = ["asked_again", "expiry_of", "inputs_of", "process_age_s", "settings_of", "tasks_of"]
 
 
 def inputs_of(words: Sequence[str], modality: Modality) -> list[object]:
@@ -54,6 +57,31 @@ def _stdin(modality: Modality) -> bytes:
             next_step="Give one input at a time.",
         )
     return read
+
+
+def expiry_of(word: str, now: datetime) -> datetime | None:
+    """Return when a key ends that lasts ``12h``, ``90d`` or ``8w``, or until a day or time (UTC where it has no zone).
+
+    Raises
+    ------
+    UsageError
+        The word says no such time, or one beyond all calendars.
+    """
+    from datetime import UTC, datetime, timedelta
+
+    if word == "never":
+        return None
+    try:
+        if lasts := re.fullmatch(r"(\d{1,6})([hdw])", word, re.ASCII):
+            hours = {"h": 1, "d": 24, "w": 7 * 24}[lasts[2]]
+            return (now + timedelta(hours=int(lasts[1]) * hours)).replace(microsecond=0)
+        found = datetime.fromisoformat(word)
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise UsageError(
+            f"{word!r} is no time at which a key can end.",
+            next_step="Give something like 12h, 90d or 8w, a day such as 2027-01-31, or never.",
+        ) from None
 
 
 def settings_of(words: Sequence[str]) -> dict[str, str]:

@@ -38,7 +38,7 @@ from topwork.errors import UsageError
 from topwork.evaluation.comparison import one_standard_error_choice
 from topwork.recipes.beginning import ended, has_time, known_part, of_sample
 from topwork.recipes.first_rung import FirstRung
-from topwork.recipes.result import heads_and_scores, held_out_of, judged, notes_of, weights_of_network
+from topwork.recipes.result import after, heads_and_scores, held_out_of, judged, weights_of_network
 from topwork.recipes.stretch import probe_heads, told_to_stop
 from topwork.training.fingerprint import digest, versions_of
 from topwork.training.forecasts import peak_bytes, range_of
@@ -360,9 +360,7 @@ class _Climber:
         rung, losses = judged(self.job, name, seconds, scores, best.losses)
         n_trained = sum(v.numel() for k, v in outcome.weights.items() if not k.startswith("heads."))
         n_all = sum(p.numel() for p in self.network.parameters())
-        rung = replace(
-            rung, notes=notes_of(outcome), trained_share=n_trained / n_all, n_steps=outcome.n_steps
-        )
+        rung = replace(after(rung, outcome), trained_share=n_trained / n_all)
         return _Candidate(rung, scores, losses, heads, outcome.weights)
 
     def _set(self, best: _Candidate) -> None:

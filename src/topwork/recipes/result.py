@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HeadOf",
+    "after",
     "calibrated",
     "heads_and_scores",
     "held_out_of",
     "judged",
     "linear_head",
-    "notes_of",
     "weights_of_network",
 ]
 
@@ -59,12 +59,8 @@ def calibrated(
     """
     heads, scores = heads_and_scores(job, outcome, head_of)
     rung, _ = judged(job, name, seconds, scores, before)
-    rung = replace(
-        rung, notes=notes_of(outcome), trained_share=1.0, n_steps=outcome.n_steps, chosen=True
-    )
-    return Fitted(
-        heads, held_out_of(job, scores), weights=weights_of_network(outcome.weights), rungs=(rung,)
-    )
+    rung = replace(after(rung, outcome), trained_share=1.0, chosen=True)
+    return Fitted(heads, held_out_of(job, scores), weights=weights_of_network(outcome.weights), rungs=(rung,))
 
 
 def heads_and_scores(
@@ -106,9 +102,10 @@ def judged(
     return rung, losses
 
 
-def notes_of(outcome: Outcome) -> tuple[str, ...]:
-    """Say where training did not come to its end."""
-    return () if outcome.ended == "done" else (f"{outcome.ended} after {outcome.n_steps} steps",)
+def after(rung: Rung, outcome: Outcome) -> Rung:
+    """Return a rung that tells how long was trained, too, and where that did not come to its end."""
+    notes = () if outcome.ended == "done" else (f"{outcome.ended} after {outcome.n_steps} steps",)
+    return replace(rung, notes=notes, n_steps=outcome.n_steps)
 
 
 def held_out_of(job: FitJob, scores: Mapping[str, Array]) -> dict[str, Array]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from topwork.contracts import FitJob, Fitted, LinearHead, Material, Resources, Rung
-from topwork.recipes.result import calibrated, held_out_of, notes_of
+from topwork.recipes.result import after, calibrated, held_out_of
 from topwork.recipes.stretch import Stretch, later, material_of, run, step_seconds, zero_heads
 from topwork.training.judging import loss_name
 from topwork.training.plan import BATCH, RungPlan
@@ -142,17 +142,8 @@ def _ignorant(job: FitJob, outcome: Outcome, name: str, seconds: float) -> Fitte
         )
         for target, goal in job.goals.items()
     }
-    rung = Rung(
-        name,
-        seconds,
-        float("nan"),
-        notes_of(outcome),
-        trained_share=1.0,
-        n_steps=outcome.n_steps,
-        chosen=True,
-        loss_name=loss_name(job.goals),
-    )
-    return Fitted(heads, held_out_of(job, {}), rungs=(rung,))
+    rung = Rung(name, seconds, float("nan"), trained_share=1.0, chosen=True, loss_name=loss_name(job.goals))
+    return Fitted(heads, held_out_of(job, {}), rungs=(after(rung, outcome),))
 
 
 SCRATCH = ScratchRecipe()

@@ -5,9 +5,14 @@ The room in reading order:
 - `limits`: every bound in one place; `refusals`: what a client is told when it is turned away;
 - `messages`: one request in, one response out, the body read within bounds;
 - `bodies`: a body becomes inputs; `answers`: answers become a body;
+- `keys`, `keyring`: an API key, and the file of them; `rates`, `door`: how often somebody may come, and who may;
+- `origins`: pages of other origins; `access`: the operator's choice of all this;
 - `gate`: who may work now; `work`: the threads that do it;
+- `hooks`: a user's own code around a servable, its answers held by `conformity` against its schema;
+- `chains`: several servables as one, each asked where its `conditions` hold;
 - `hosting`: one servable with its proof, its gate and its threads;
-- `routes`, `openapi`, `pages`: which paths there are, their description, and what a person sees;
+- `routes`, `openapi`, `schemes`, `pages`: which paths there are, their description, that of their keys, and what a
+  person sees;
 - `app`: the ASGI application that joins them; `http11` and `server`: the process around it.
 
 It knows no task and no modality: it sees `topwork.contracts.Servable` and nothing behind it.

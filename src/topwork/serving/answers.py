@@ -13,10 +13,9 @@ from topwork.serving.refusals import Refusal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-if TYPE_CHECKING:
     Ask = Callable[[Sequence[bytes]], Iterator[Answer]]
 
-__all__ = ["answered", "error_line", "line", "predictions"]
+__all__ = ["answered", "error_line", "line", "pieces", "predictions"]
 
 
 def answered(servable: Servable, ask: Ask, inputs: Sequence[Input]) -> Iterator[Answer]:
@@ -33,7 +32,7 @@ def answered(servable: Servable, ask: Ask, inputs: Sequence[Input]) -> Iterator[
         The servable did not keep its contract: an input has no last answer, or one that was never sent.
     """
     open_inputs = set(range(len(inputs)))
-    for answer in _pieces(ask, inputs):
+    for answer in pieces(ask, inputs):
         if answer.last:
             open_inputs.remove(answer.index)
         yield answer
@@ -43,7 +42,8 @@ def answered(servable: Servable, ask: Ask, inputs: Sequence[Input]) -> Iterator[
         )
 
 
-def _pieces(ask: Ask, inputs: Sequence[Input]) -> Iterator[Answer]:
+def pieces(ask: Ask, inputs: Sequence[Input]) -> Iterator[Answer]:
+    """Yield what a servable says of inputs, and before it the problems of those that it need not be asked about."""
     readable: list[bytes] = []
     positions: list[int] = []
     for index, given in enumerate(inputs):

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import unicodedata
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from topwork.errors import UsageError
 from topwork.serving import openapi
-from topwork.serving.gate import ByteBudget
+from topwork.serving.door import Door
+from topwork.serving.gate import ByteBudget, Turns, busy
 from topwork.serving.hosting import Hosted
 from topwork.serving.limits import Limits
 from topwork.serving.messages import (
@@ -26,10 +27,12 @@ from topwork.serving.messages import (
     read_request,
     send,
 )
+from topwork.serving.origins import Origins
 from topwork.serving.pages import page
 from topwork.serving.prediction import EXPLANATIONS, predict, told
 from topwork.serving.refusals import ClientGone, Refusal
-from topwork.serving.routes import Route, match
+from topwork.serving.routes import Annex, Route, match
+from topwork.serving.schemes import with_keys
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -48,36 +51,65 @@ class Application:
         At least one; their names differ.
     limits
         The bounds that all share.
+    door
+        Who may ask; by default everybody, but only where this machine alone can reach the server.
+    origins
+        Pages of other origins that browsers may let ask; none by default.
+    annex
+        Further routes.
     """
 
-    def __init__(self, hosted: Sequence[Hosted], limits: Limits) -> None:
-        self.limits = limits
-        self.models = {unicodedata.normalize("NFC", one.servable.name): one for one in hosted}
-        if not hosted or len(self.models) < len(hosted):
-            raise UsageError(
-                f"Got {len(hosted)} models with {len(self.models)} different names; expected at least one, "
-                "each with a name of its own.",
-                next_step="Rename a bundle's file: the model is called as the file without its suffix.",
-            )
+    def __init__(
+        self,
+        hosted: Sequence[Hosted],
+        limits: Limits,
+        *,
+        door: Door | None = None,
+        origins: Sequence[str] = (),
+        annex: Annex | None = None,
+    ) -> None:
+        self._annex = annex or Annex()
         self._budget = ByteBudget(limits.max_buffered_bytes)
         self._pages = {name: page(name) for name in ("index", "docs")}
-        self._openapi = json_response(openapi.document([one.servable for one in hosted], limits))
+        self._turns = Turns()
+        self._retiring: set[asyncio.Task[None]] = set()
+        self._take(hosted, limits, door or Door(None, local_only=True), origins)
+
+    def _take(self, hosted: Sequence[Hosted], limits: Limits, door: Door, origins: Sequence[str]) -> None:
+        models = {unicodedata.normalize("NFC", one.servable.name): one for one in hosted}
+        if not hosted or len(models) < len(hosted):
+            raise UsageError(
+                f"Got {len(hosted)} models with {len(models)} different names; expected at least one, "
+                "each with a name of its own.",
+                next_step="Rename a bundle's file, or give its model a name in the settings.",
+            )
+        routes = self._all_routes(hosted)
+        described = openapi.document([one.servable for one in hosted], limits, self._annex.paths)
+        described = with_keys(described, routes) if door.keyring is not None else described
+        shared = Origins(origins, ("HEAD", *(route.method for route in routes)))
+        # Nothing below can fail, and nothing awaits: either all of it is new, or all as it was.
+        self.limits, self.models, self.routes, self.door = limits, models, routes, door
+        self._openapi, self._origins = json_response(described), shared
+        self._budget.resize(limits.max_buffered_bytes)
+
+    def _all_routes(self, hosted: Sequence[Hosted]) -> tuple[Route, ...]:
         explained = (
             Route("POST", "/explain", self._explain),
             Route("POST", "/v1/models/{name}/explain", self._explain),
         )
         explains = [one.servable.explanation_schema is not None for one in hosted]
-        self.routes = (
+        return (
             *(explained[0 if explains[0] else 1 :] if any(explains) else ()),
             Route("POST", "/predict", self._predict),
             Route("GET", "/v1/models", self._list),
             Route("GET", "/v1/models/{name}", self._about),
             Route("POST", "/v1/models/{name}/predict", self._predict),
-            Route("GET", "/livez", self._livez),
-            Route("GET", "/readyz", self._readyz),
-            Route("GET", "/openapi.json", self._describe),
-            Route("GET", "/docs", self._docs),
-            Route("GET", "/", self._index),
+            Route("GET", "/livez", self._livez, "open"),
+            Route("GET", "/readyz", self._readyz, "open"),
+            Route("GET", "/openapi.json", self._describe, "open"),
+            Route("GET", "/docs", self._docs, "open"),
+            Route("GET", "/", self._index, "open"),
+            *self._annex.routes,
         )
 
     # --- its life ---------------------------------------------------------------------------------
@@ -97,8 +129,41 @@ class Application:
         """
         await asyncio.gather(*(hosted.proven() for hosted in self.models.values()))
 
+    def adopt(
+        self, hosted: Sequence[Hosted], limits: Limits, *, door: Door, origins: Sequence[str] = ()
+    ) -> None:
+        """Answer with these models, within these bounds, to these clients from now on; models are started and proven.
+
+        A request that is under way ends with the model that it began with. Models that are left out are stopped when no
+        request can need them any more.
+
+        Raises
+        ------
+        UsageError
+            There is no model, two share a name, or an origin is none; everything is as it was.
+        """
+        before, patience_s = tuple(self.models.values()), self.limits.body_timeout_s + self.limits.deadline_s
+        self._take(hosted, limits, door, origins)
+        if not (gone := [one for one in before if one not in hosted]):
+            return
+        retiring = asyncio.create_task(self._retire(gone, self._turns.next(), patience_s))
+        self._retiring.add(retiring)
+        retiring.add_done_callback(self._retiring.discard)
+
+    async def _retire(self, gone: Sequence[Hosted], turn: int, patience_s: float) -> None:
+        """Stop models once all have left who came before they were left out; after a body and a deadline all have."""
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(patience_s):
+                    await self._turns.left(turn)
+        finally:
+            await asyncio.gather(*(asyncio.to_thread(hosted.stop) for hosted in gone))
+
     async def stop(self) -> None:
         """End the threads; requests under way have had their time."""
+        for retiring in self._retiring:
+            retiring.cancel()
+        await asyncio.gather(*self._retiring, return_exceptions=True)
         await asyncio.gather(*(asyncio.to_thread(hosted.stop) for hosted in self.models.values()))
 
     @asynccontextmanager
@@ -131,20 +196,30 @@ class Application:
 
     async def _exchange(self, request: Request, send_message: Send) -> None:
         try:
-            with request.cleanup:
-                await send(request, await self._respond(request), send_message)
+            with request.cleanup, self._turns.inside():
+                response = self._origins.share(request, await self._respond(request))
+                await send(request, response, send_message)
         except ClientGone:
             return
 
     async def _respond(self, request: Request) -> Response:
         try:
+            if (answer := self._origins.preflight(request)) is not None:
+                return answer
             route, arguments = match(self.routes, request)
+            if request.surplus and route.scope != "open":
+                raise self._full()
+            self.door.admit(request, route.scope)
             return await route.handler(request, *arguments)
         except ClientGone:
             raise
         except Exception as error:
             refusal = told(error)
             return json_response(refusal.body(), status=refusal.status, headers=refusal.headers)
+
+    def _full(self) -> Refusal:
+        retry_after_s = max(hosted.gate.retry_after_s() for hosted in self.models.values())
+        return busy("Every connection that this server takes is in use.", retry_after_s)
 
     # --- handlers ---------------------------------------------------------------------------------
 
@@ -210,7 +285,9 @@ def _summary(hosted: Hosted) -> dict[str, Json]:
     return {"name": hosted.servable.name, "state": hosted.state}
 
 
-def application(servable: Servable, limits: Limits | None = None) -> Application:
-    """Build the application for one servable."""
+def application(
+    servable: Servable, limits: Limits | None = None, *, door: Door | None = None, origins: Sequence[str] = ()
+) -> Application:
+    """Build the application for one servable; the rest is as of `Application`."""
     bounds = limits or Limits()
-    return Application([Hosted(servable, bounds)], bounds)
+    return Application([Hosted(servable, bounds)], bounds, door=door, origins=origins)

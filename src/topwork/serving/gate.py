@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from topwork.serving.refusals import Refusal
 
-__all__ = ["ByteBudget", "Gate"]
+__all__ = ["ByteBudget", "Gate", "Turns", "busy"]
 
 SMOOTHING = 0.2
 LONGEST_RETRY_S = 60
@@ -74,8 +77,12 @@ class ByteBudget:
         self._max_bytes = max_bytes
         self.held = 0
 
-    def take(self, n_bytes: int) -> None:
-        """Count bytes that are about to be kept.
+    def resize(self, max_bytes: int) -> None:
+        """Take another bound from now on; what is held stays."""
+        self._max_bytes = max_bytes
+
+    def take(self, n_bytes: int, retry_after_s: int = 1) -> None:
+        """Count bytes that are about to be kept; there may be room in ``retry_after_s``.
 
         Raises
         ------
@@ -83,12 +90,47 @@ class ByteBudget:
             There would be more than allowed.
         """
         if self.held + n_bytes > self._max_bytes:
-            raise busy(f"The server holds {self.held:,} bytes of requests; it takes no more now.", 1)
+            raise busy(
+                f"The server holds {self.held:,} bytes of requests; it takes no more now.", retry_after_s
+            )
         self.held += n_bytes
 
     def give_back(self, n_bytes: int) -> None:
         """Count bytes that are no longer kept."""
         self.held -= n_bytes
+
+
+class Turns:
+    """Counts who is inside by the turn in which each came in, so that one can wait for all of the earlier turns."""
+
+    def __init__(self) -> None:
+        self._now = 0
+        self._inside: Counter[int] = Counter()
+        self._left = asyncio.Event()
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """Count as one who came in in the turn that is now."""
+        turn = self._now
+        self._inside[turn] += 1
+        try:
+            yield
+        finally:
+            self._inside[turn] -= 1
+            if not self._inside[turn]:
+                del self._inside[turn]
+                self._left.set()
+
+    def next(self) -> int:
+        """Begin another turn, and return its number."""
+        self._now += 1
+        return self._now
+
+    async def left(self, turn: int) -> None:
+        """Wait until all have left who came in before ``turn``."""
+        while any(one < turn for one in self._inside):
+            self._left.clear()
+            await self._left.wait()
 
 
 def busy(problem: str, retry_after_s: int) -> Refusal:

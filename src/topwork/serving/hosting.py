@@ -22,18 +22,34 @@ LOG = logging.getLogger("topwork.serving")
 
 
 class Hosted:
-    """A servable behind a gate. It answers nothing before its proof has passed."""
+    """A servable behind a gate. It answers nothing before its proof has passed.
 
-    def __init__(self, servable: Servable, limits: Limits) -> None:
+    Parameters
+    ----------
+    n_at_once
+        Inputs that the servable can well work on at once; how many do where the limits do not say.
+    """
+
+    def __init__(self, servable: Servable, limits: Limits, n_at_once: int = 2) -> None:
         self.servable = servable
         self.limits = limits
-        self.gate = Gate(limits.max_concurrent, limits.max_waiting)
-        self.workers = Workers(limits.max_concurrent, f"topwork-{servable.name}")
+        self._n_at_once = n_at_once
+        n_threads = limits.max_concurrent or n_at_once
+        self.gate = Gate(n_threads, limits.max_waiting)
+        self.workers = Workers(n_threads, f"topwork-{servable.name}")
         self._proof: asyncio.Task[None] | None = None
 
+    def under(self, limits: Limits) -> Hosted:
+        """Return the same servable within other limits, with the proof that it has; it is yet to be started."""
+        other = Hosted(self.servable, limits, self._n_at_once)
+        other._proof = self._proof
+        return other
+
     def start(self) -> None:
-        """Start the threads, and the proof in the background."""
+        """Start the threads, and the proof in the background where there is none yet."""
         self.workers.start()
+        if self._proof is not None:
+            return
         self._proof = asyncio.create_task(
             in_thread(self.servable.prove, f"topwork-proof-{self.servable.name}")
         )
@@ -49,7 +65,7 @@ class Hosted:
         if self._proof is not None:
             self._proof.cancel()
         if not self.workers.stop(timeout_s=1.0):
-            LOG.warning("%s was still computing when the server ended", self.servable.name)
+            LOG.warning("%s was still computing when it was stopped", self.servable.name)
 
     @property
     def state(self) -> State:

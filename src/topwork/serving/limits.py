@@ -3,57 +3,49 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Annotated
 
 from topwork.errors import UsageError
+from topwork.serving.kinds import Count, Duration, Size
 
 __all__ = ["Limits"]
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much a server takes on before it refuses.
+    """How much a server takes on before it refuses; each field says what it bounds."""
 
-    Attributes
-    ----------
-    max_body_bytes
-        Largest request body.
-    max_inputs
-        Most inputs in one request.
-    max_buffered_bytes
-        Most bytes of all bodies together that are held in memory; beyond it new bodies get a 429.
-    max_concurrent
-        Requests that are worked on at once, each in a thread of its own.
-    max_waiting
-        Requests that may wait for such a thread; the next one gets a 429.
-    max_connections
-        Open connections; one more gets a 503.
-    header_timeout_s, body_timeout_s
-        Until a request's headers, and after them its body, must have arrived.
-    deadline_s
-        From then on, waiting and work together, until the answer must be complete.
-    keep_alive_s
-        How long a connection stays open between two requests.
-    drain_s
-        How long requests under way may go on after the server was told to stop.
-    """
-
-    max_body_bytes: int = 32 * 2**20
-    max_inputs: int = 64
-    max_buffered_bytes: int = 256 * 2**20
-    max_concurrent: int = 2
-    max_waiting: int = 64
-    max_connections: int = 2048
-    header_timeout_s: float = 10.0
-    body_timeout_s: float = 60.0
-    deadline_s: float = 30.0
-    keep_alive_s: float = 15.0
-    drain_s: float = 30.0
+    max_body_bytes: Annotated[int, Size("Largest request body.")] = 32 * 2**20
+    max_inputs: Annotated[int, Count("Most inputs in one request.")] = 64
+    max_buffered_bytes: Annotated[
+        int, Size("Most bytes of all bodies together that are held in memory; beyond it a 429.")
+    ] = 256 * 2**20
+    max_concurrent: Annotated[
+        int | None,
+        Count("Requests at work at once, of each model; by default as many as its engine runs.", most=1024),
+    ] = None
+    max_waiting: Annotated[int, Count("Requests in line for a model; the next one gets a 429.", least=0)] = 64
+    max_connections: Annotated[
+        int, Count("Open connections; on one more a request gets a 429, save for health checks and pages.")
+    ] = 2048
+    header_timeout_s: Annotated[float, Duration("Until a request's headers must have arrived.")] = 10.0
+    body_timeout_s: Annotated[float, Duration("From then on, until its body must have arrived.")] = 60.0
+    deadline_s: Annotated[
+        float, Duration("From then on, waiting and work together, until the answer must be complete.")
+    ] = 30.0
+    keep_alive_s: Annotated[float, Duration("How long a connection stays open between two requests.")] = 15.0
+    drain_s: Annotated[float, Duration("How long requests may go on after the server was told to stop.")] = (
+        30.0
+    )
+    wrong_keys_per_minute: Annotated[
+        int, Count("Wrong API keys from one address that get a 401; the next gets a 429.")
+    ] = 30
 
     def __post_init__(self) -> None:
         for bound in fields(self):
             value = getattr(self, bound.name)
             least = 0 if bound.name == "max_waiting" else None
-            if not (value > 0 or value == least):
+            if value is not None and not (value > 0 or value == least):
                 raise UsageError(
                     f"The limit {bound.name} is {value}; it must be greater than zero.",
                     next_step="Leave it out to get the default.",

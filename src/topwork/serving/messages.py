@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from topwork.contracts import Json
 
 __all__ = [
+    "SURPLUS",
     "Body",
     "Message",
     "Receive",
@@ -43,6 +44,12 @@ LINGER_S = 2.0
 LINGER_BYTES = 64 * 2**20
 STALL_S = 30.0
 """How long a client may leave a piece of a stream unread."""
+
+NO_CONTENT = 204
+"""A response that says nothing may not say how much that is: RFC 9110, section 8.6."""
+
+SURPLUS = "topwork.surplus"
+"""In the ASGI state of a connection over the limit."""
 
 SAFE_HEADERS = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"))
 
@@ -138,6 +145,10 @@ class Request:
         The path, split at its slashes and then decoded, so that a name may hold an encoded slash.
     headers
         By lower-case name; of a repeated header the first.
+    client
+        Address that the connection comes from; empty where it has none.
+    surplus
+        It came on a connection over the limit, which is closed after the answer.
     cleanup
         Is closed when the exchange is over, whatever its end.
     """
@@ -146,6 +157,8 @@ class Request:
     segments: tuple[str, ...]
     headers: Mapping[str, str]
     body: Body
+    client: str = ""
+    surplus: bool = False
     cleanup: ExitStack = field(default_factory=ExitStack)
 
     @property
@@ -207,6 +220,8 @@ def read_request(scope: Scope, receive: Receive) -> Request:
         segments=_segments(scope),
         headers=headers,
         body=Body(receive, declared=declared, expected=expected),
+        client=(scope.get("client") or ("",))[0],
+        surplus=bool(scope.get("state", {}).get(SURPLUS)),
     )
 
 
@@ -239,7 +254,7 @@ def json_response(value: Json, *, status: int = 200, headers: Mapping[str, str] 
 
 async def send(request: Request, response: Response, channel: Send) -> None:
     """Write the response; where the request's body is unread, close the connection after it, gently."""
-    close = not request.body.finished
+    close = not request.body.finished or request.surplus
     await channel(_start(response, close=close))
     if request.method == "HEAD":
         await channel({"type": "http.response.body", "body": b""})
@@ -265,7 +280,7 @@ async def _send_piece(piece: bytes, channel: Send) -> None:
 
 def _start(response: Response, *, close: bool) -> Message:
     headers = [(b"content-type", response.media_type.encode("ascii")), *SAFE_HEADERS]
-    if isinstance(response.body, bytes):
+    if isinstance(response.body, bytes) and response.status != NO_CONTENT:
         headers.append((b"content-length", str(len(response.body)).encode("ascii")))
     if close:
         headers.append((b"connection", b"close"))

@@ -73,8 +73,10 @@ def wire_json(wire: Wire, limits: Limits) -> Object:
     }
 
 
-def document(servables: Sequence[Servable], limits: Limits) -> Object:
-    """Return the whole document; the first servable is the one of ``/predict``."""
+def document(
+    servables: Sequence[Servable], limits: Limits, further: Mapping[str, Json] | None = None
+) -> Object:
+    """Return the whole document; the first servable is the one of ``/predict``, ``further`` are paths of others."""
     names = [servable.name for servable in servables]
     parts = {_part(servable.name, index): servable for index, servable in enumerate(servables)}
     return {
@@ -85,7 +87,7 @@ def document(servables: Sequence[Servable], limits: Limits) -> Object:
             "summary": "Models behind HTTP.",
         },
         "servers": [{"url": "./"}],
-        "paths": _paths(parts, limits),
+        "paths": {**_paths(parts, limits), **(further or {})},
         "components": {"schemas": _schemas(parts)},
     }
 
@@ -183,6 +185,7 @@ def _asked(parts: Mapping[str, Servable], limits: Limits, operation: str, words:
             "gets an error among the predictions; where it was the only one, the status is 422. "
             "`Accept: application/x-ndjson` gives each answer as a line of its own as soon as it is there."
         ),
+        "parameters": [_timeout()],
         "requestBody": {"required": True, "content": _contents(list(parts.values()), limits)},
         "responses": {
             "200": {
@@ -194,6 +197,18 @@ def _asked(parts: Mapping[str, Servable], limits: Limits, operation: str, words:
             },
             **_errors(PREDICT_ERRORS),
         },
+    }
+
+
+def _timeout() -> Object:
+    return {
+        "name": "X-Timeout-Ms",
+        "in": "header",
+        "description": (
+            "Milliseconds within which the answer is wanted; work that has not begun by then never begins, "
+            "and the status is 503. The server's own deadline holds as well."
+        ),
+        "schema": {"type": "integer", "minimum": 1, "maximum": 999_999_999},
     }
 
 

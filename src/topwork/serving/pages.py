@@ -15,20 +15,25 @@ from topwork.serving.messages import Response
 
 __all__ = ["page"]
 
-THEME = b"/* theme */"
+SHARED = {b"/* theme */": "theme.css", b"/* keys */": "keys.js"}
+"""What stands in several pages, by what stands for it in their files."""
+KEPT = {
+    "cache-control": "no-cache",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "x-frame-options": "DENY",
+}
 INLINE = re.compile(rb"<(style|script)>(.*?)</\1>", re.DOTALL)
 
 
 def page(name: str) -> Response:
     """Read a page of the package."""
     folder = files("topwork.serving") / "page"
-    html = (folder / f"{name}.html").read_bytes().replace(THEME, (folder / "theme.css").read_bytes())
-    return Response(
-        200,
-        "text/html; charset=utf-8",
-        html,
-        {"content-security-policy": _policy(html), "cache-control": "no-cache", "x-frame-options": "DENY"},
-    )
+    html = (folder / f"{name}.html").read_bytes()
+    for mark, file in SHARED.items():
+        html = html.replace(mark, (folder / file).read_bytes())
+    return Response(200, "text/html; charset=utf-8", html, {"content-security-policy": _policy(html), **KEPT})
 
 
 def _policy(html: bytes) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import re
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,14 +22,16 @@ from topwork.serving.refusals import Refusal
 from topwork.serving.work import Batch, Job
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 
     from topwork.contracts import Answer, Servable
     from topwork.serving.gate import ByteBudget
     from topwork.serving.hosting import Hosted
 
-__all__ = ["EXPLANATIONS", "PREDICTIONS", "STREAM_TYPE", "Question", "predict"]
+__all__ = ["EXPLANATIONS", "PREDICTIONS", "STREAM_TYPE", "TIMEOUT_HEADER", "Question", "predict", "wished_s"]
 
+TIMEOUT_HEADER = "x-timeout-ms"
+MILLISECONDS = re.compile("0*[1-9][0-9]{0,8}", re.ASCII)
 STREAM_TYPE = "application/x-ndjson"
 LOG = logging.getLogger("topwork.serving")
 
@@ -59,9 +63,10 @@ async def predict(
     hosted.require_ready()
     hosted.gate.check()
     reader = _reader(hosted, request)
-    content = await _read(hosted, request, reader, budget)
+    wished = asyncio.get_running_loop().time() + wished_s(request.headers)
+    content = await _read(hosted, request, reader, budget, wished)
     request.cleanup.enter_context(cancelled_when_gone(request.body))
-    until = asyncio.get_running_loop().time() + hosted.limits.deadline_s
+    until = min(wished, asyncio.get_running_loop().time() + hosted.limits.deadline_s)
     streams = STREAM_TYPE in request.headers.get("accept", "")
     job = await _begin(
         hosted, request, partial(_produce, hosted, question, reader, content), until=until, eager=streams
@@ -76,6 +81,26 @@ async def predict(
     return json_response({"model": hosted.servable.name, question.answers: predictions(first.answers)})
 
 
+def wished_s(headers: Mapping[str, str]) -> float:
+    """Return within how many seconds a client wants its answer; infinite where it does not say.
+
+    Raises
+    ------
+    Refusal
+        What it says is no number of milliseconds.
+    """
+    said = headers.get(TIMEOUT_HEADER)
+    if said is None:
+        return math.inf
+    if not MILLISECONDS.fullmatch(said):
+        raise Refusal(
+            "bad_request",
+            f"The header {TIMEOUT_HEADER} is {said[:50]!r}; expected milliseconds, a whole number from 1 on.",
+            next_step="Leave it out, and the deadline of the server holds.",
+        )
+    return int(said) / 1000
+
+
 def _reader(hosted: Hosted, request: Request) -> Reader:
     return reader_for(
         request.headers.get("content-type", ""),
@@ -85,12 +110,17 @@ def _reader(hosted: Hosted, request: Request) -> Reader:
     )
 
 
-async def _read(hosted: Hosted, request: Request, reader: Reader, budget: ByteBudget) -> bytes:
+async def _read(hosted: Hosted, request: Request, reader: Reader, budget: ByteBudget, wished: float) -> bytes:
     def reserve(n_bytes: int) -> None:
-        budget.take(n_bytes)
+        budget.take(n_bytes, hosted.gate.retry_after_s())
         request.cleanup.callback(budget.give_back, n_bytes)
 
-    return await request.body.read(reader.max_bytes, timeout_s=hosted.limits.body_timeout_s, reserve=reserve)
+    bound_s = hosted.limits.body_timeout_s
+    try:
+        async with asyncio.timeout_at(wished if wished < math.inf else None):
+            return await request.body.read(reader.max_bytes, timeout_s=bound_s, reserve=reserve)
+    except TimeoutError:
+        raise _late("on its way") from None
 
 
 def _produce(hosted: Hosted, question: Question, reader: Reader, content: bytes) -> Iterator[Answer]:
@@ -104,7 +134,7 @@ async def _begin(
         async with asyncio.timeout_at(until):
             await hosted.gate.enter()
     except TimeoutError:
-        raise _late("in line") from None
+        raise _late("in line", hosted.gate.retry_after_s()) from None
     # From here to `submit` nothing awaits, so the place that was taken cannot be lost.
     job = Job(produce, eager=eager, on_done=hosted.gate.leave)
     request.cleanup.callback(job.cancel)
@@ -123,7 +153,12 @@ async def _next(job: Job, until: float) -> Batch:
 async def _lines(job: Job, batch: Batch, until: float) -> AsyncIterator[bytes]:
     while True:
         for answer in batch.answers:
-            yield line(answer)
+            try:
+                piece = line(answer)
+            except Exception as error:  # it is no JSON; nobody but us can tell the client any more
+                yield error_line(told(error))
+                return
+            yield piece
         if batch.error is not None:
             yield error_line(told(batch.error))
         if batch.finished:
@@ -135,12 +170,12 @@ async def _lines(job: Job, batch: Batch, until: float) -> AsyncIterator[bytes]:
             return
 
 
-def _late(where: str) -> Refusal:
+def _late(where: str, retry_after_s: int = 1) -> Refusal:
     return Refusal(
         "deadline_exceeded",
         f"The answer was not complete at the deadline; the request was still {where}.",
         next_step="Send fewer inputs, or try again when there is less to do.",
-        headers={"retry-after": "1"},
+        headers={"retry-after": str(retry_after_s)},
     )
 
 

@@ -19,13 +19,17 @@ __all__ = ["STATUSES", "ClientGone", "Refusal"]
 
 STATUSES: Mapping[str, int] = {
     "bad_request": 400,
+    "unauthorized": 401,
+    "forbidden": 403,
     "not_found": 404,
     "method_not_allowed": 405,
     "body_timeout": 408,
+    "conflict": 409,
     "too_large": 413,
     "unsupported_media_type": 415,
     "bad_input": 422,
     "busy": 429,
+    "rate_limited": 429,
     "internal": 500,
     "not_ready": 503,
     "unavailable": 503,

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from topwork.serving.messages import Request, Response
 from topwork.serving.refusals import Refusal
 
-__all__ = ["Handler", "Route", "match"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from topwork.contracts import Json
+
+__all__ = ["Annex", "Handler", "Route", "Scope", "match"]
 
 Handler: TypeAlias = Callable[..., Awaitable[Response]]
 """Is given the request, and the text of each ``{…}`` segment of its path in order."""
+
+Scope: TypeAlias = Literal["open", "predict", "admin"]
+"""What a key must be good for; what is ``open`` asks for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +30,7 @@ class Route:
     method: str
     path: str
     handler: Handler
+    scope: Scope = "predict"
 
     def arguments(self, segments: Sequence[str]) -> tuple[str, ...] | None:
         """Return what stands for the braces, or None where the path is another one."""
@@ -32,6 +41,14 @@ class Route:
         if any(want != got and not (want.startswith("{") and got) for want, got in pairs):
             return None
         return tuple(got for want, got in pairs if want.startswith("{"))
+
+
+@dataclass(frozen=True, slots=True)
+class Annex:
+    """Routes beside those of the models, and their paths as OpenAPI describes them."""
+
+    routes: tuple[Route, ...] = ()
+    paths: Mapping[str, Json] = field(default_factory=dict)
 
 
 def match(routes: Sequence[Route], request: Request) -> tuple[Route, tuple[str, ...]]:

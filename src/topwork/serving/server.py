@@ -9,16 +9,19 @@ import asyncio
 import errno
 import os
 import socket
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from topwork.errors import MissingExtraError, UsageError
+from topwork.serving.access import require_safe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from topwork.serving.app import Application
     from topwork.serving.http11 import Server
+    from topwork.serving.succession import Succession
 
 __all__ = ["listen", "run", "url_of"]
 
@@ -33,6 +36,7 @@ def run(
     port: int = 8000,
     on_ready: Callable[[str], None] = lambda _: None,
     on_listening: Callable[[str], None] = lambda _: None,
+    succession: Succession | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then let the requests under way finish, and return.
 
@@ -47,21 +51,38 @@ def run(
     on_ready, on_listening
         Called with the server's URL once every model has passed its proof, and before that as soon as
         the port is open (``/livez`` and ``/readyz`` answer from then on).
+    succession
+        What puts other models in the place of those of ``app``: told when the server drains, and of a SIGHUP where it
+        wants to be.
 
     Raises
     ------
     UsageError
-        The address or the port cannot be had.
+        The address or the port cannot be had, or others could reach it and the application asks for no keys.
     MissingExtraError
         The packages for serving are not installed.
     ProofError
         A model did not pass its proof; the server has ended.
     """
     make_server = _server_maker()
+    require_safe(app.door, host)
     with listen(host, port) as listener:
         server = make_server(app)
         with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
-            runner.run(_serve(app, server, listener, on_ready=on_ready, on_listening=on_listening))
+            attended = nullcontext() if succession is None else _attended(succession, server)
+            runner.run(_serve(app, server, listener, attended, on_ready=on_ready, on_listening=on_listening))
+
+
+@contextmanager
+def _attended(succession: Succession, server: Server) -> Iterator[None]:
+    """Let settings be applied again to a server that has started, until it drains."""
+    succession.on_limits, server.on_drain = server.take, succession.end
+    hangups = succession.hangups
+    with hangups.told_to(succession.ask) if hangups is not None else nullcontext():
+        try:
+            yield
+        finally:
+            succession.end()
 
 
 def _server_maker() -> Callable[[Application], Server]:
@@ -81,6 +102,7 @@ async def _serve(
     app: Application,
     server: Server,
     listener: socket.socket,
+    attended: AbstractContextManager[None],
     *,
     on_ready: Callable[[str], None],
     on_listening: Callable[[str], None],
@@ -92,7 +114,8 @@ async def _serve(
     if server.started:
         on_listening(url)
     proving = asyncio.create_task(_announce(app, server, on_ready, url))
-    await serving
+    with attended if server.started else nullcontext():
+        await serving
     proving.cancel()
     with suppress(asyncio.CancelledError):
         await proving

@@ -110,9 +110,17 @@ class Workers:
     """A fixed number of threads that take jobs in order.
 
     They are daemons: a model that hangs must not keep a process alive that was told to end.
+
+    Attributes
+    ----------
+    n_threads
+        How many there are.
+    stopped
+        Whether they were told to end.
     """
 
     def __init__(self, n_threads: int, name: str) -> None:
+        self.n_threads, self.stopped = n_threads, False
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._threads = [
             threading.Thread(target=self._take, name=f"{name}-{i}", daemon=True) for i in range(n_threads)
@@ -129,6 +137,7 @@ class Workers:
 
     def stop(self, timeout_s: float) -> bool:
         """Let the threads end after the jobs in line; return whether all ended within ``timeout_s``."""
+        self.stopped = True
         for _ in self._threads:
             self._jobs.put(None)
         until = time.monotonic() + timeout_s

@@ -9,31 +9,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from topwork.contracts import Array, Fold
+from topwork.contracts import Fold
 from topwork.data.check import examine, require_enough
 from topwork.data.split import make_folds, make_split
 from topwork.steps.duplicates import near_pairs
 from topwork.steps.kinds import encoded, learned, strata_for, uncounted, understood
 from topwork.steps.onward import BundleTrunk, forgotten, keep_sides
 from topwork.steps.order import Order, Rows
-from topwork.steps.reading import read_rows
-from topwork.steps.speeds import row_s_of
-from topwork.steps.transfer import Preparation
 from topwork.training.reading import Reading, partition
 
-__all__ = ["assign", "rows_of"]
-
-
-def rows_of(order: Order, preparation: Preparation, wanted: Array | None = None) -> Rows:
-    """Read every row and assign it; the reading itself, whose features may be replaced, is held no longer.
-
-    Parameters
-    ----------
-    wanted
-        Rows whose features are computed, where that is not all.
-    """
-    reading = read_rows(order, preparation, wanted=wanted)
-    return replace(assign(order, reading), row_s=row_s_of(reading))
+__all__ = ["assign"]
 
 
 def assign(order: Order, reading: Reading) -> Rows:

@@ -27,11 +27,11 @@ from topwork.contracts import (
 )
 from topwork.progress import Quiet
 from topwork.report.quantities import duration
-from topwork.steps.assigning import rows_of
+from topwork.steps.assigning import assign
 from topwork.steps.options import duration_s
 from topwork.steps.order import Order, Rows
 from topwork.steps.reading import read_rows, require_still_there
-from topwork.steps.speeds import DELIVERY_S, speed_of
+from topwork.steps.speeds import DELIVERY_S, row_s_of, speed_of
 from topwork.steps.transfer import Preparation
 from topwork.training.selection import folds_of
 from topwork.training.unfinished import Unfinished
@@ -55,10 +55,10 @@ def begin(order: Order, preparation: Preparation, deadline: Budget, workplace: W
     """Read every row and assign it; of many rows only a sample has features, where the others would take too long."""
     found = _beginning(order, deadline, workplace)
     if found is None:
-        return rows_of(order, preparation)
+        return _rows_of(order, preparation)
     beginning, goes_on = found
     drawn = np.sort(_draw(order)[: beginning.n_rows])
-    rows = rows_of(order, preparation, drawn)
+    rows = _rows_of(order, preparation, drawn)
     speed = speed_of(order.trunk.card.name, preparation.choice, order.around)
     rows = replace(rows, row_s=rows.row_s if rows.row_s or not speed else 1 / speed)
     sampled = _sampled(rows, drawn)
@@ -66,6 +66,12 @@ def begin(order: Order, preparation: Preparation, deadline: Budget, workplace: W
         return completed(order, rows, preparation)
     order.around.progress.say(_said(sampled, deadline.remaining_s()))
     return sampled
+
+
+def _rows_of(order: Order, preparation: Preparation, wanted: Array | None = None) -> Rows:
+    """Read every row and assign it; the reading itself, whose features may be replaced, is held no longer."""
+    reading = read_rows(order, preparation, wanted=wanted)
+    return replace(assign(order, reading), row_s=row_s_of(reading))
 
 
 def _beginning(order: Order, deadline: Budget, workplace: Workplace) -> tuple[Beginning, bool] | None:

@@ -282,7 +282,12 @@ class Solve(Protocol):
 
 
 def cross_validate_by(
-    solve: Solve, axes: Axes, truth: Array, folds: Sequence[Fold], strength: float, start: Solution | None = None
+    solve: Solve,
+    axes: Axes,
+    truth: Array,
+    folds: Sequence[Fold],
+    strength: float,
+    start: Solution | None = None,
 ) -> tuple[Array, Solution]:
     """Hold out as `cross_validate` does, by any loss; every row that has a truth weighs the same."""
     weights = weights_of_folds(known_rows(truth).astype(np.float32), folds)

@@ -7,6 +7,7 @@ save through the progress that it is given.
 from topwork.steps.options import FitOptions, Surroundings
 from topwork.verbs.checking import DataCheck, check
 from topwork.verbs.comparing import BundleComparison, compare
+from topwork.verbs.embedding import Embeddings, embed
 from topwork.verbs.estimating import FitEstimate, estimate
 from topwork.verbs.evaluating import evaluate
 from topwork.verbs.finding import RateSearch, find_rate
@@ -19,6 +20,7 @@ from topwork.verbs.serving import serve
 __all__ = [
     "BundleComparison",
     "DataCheck",
+    "Embeddings",
     "FitEstimate",
     "FitOptions",
     "Model",
@@ -27,6 +29,7 @@ __all__ = [
     "Surroundings",
     "check",
     "compare",
+    "embed",
     "estimate",
     "evaluate",
     "find_rate",

@@ -243,6 +243,9 @@ def _proven(case: Case, record: FitRecord) -> tuple[FitRecord, Path | None]:
     return proven, case.labels if doubted else None
 
 
+# --- reading ------------------------------------------------------------------------------------------
+
+
 # --- fitting and judging ------------------------------------------------------------------------------
 
 

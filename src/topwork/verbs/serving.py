@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from topwork.bundle.model import open_model
 from topwork.contracts import Wire
-from topwork.serving.app import application
+from topwork.serving.access import Access
+from topwork.serving.hangups import Hangups
 from topwork.serving.limits import Limits
 from topwork.serving.server import run
+from topwork.serving.settings import ModelSettings, ServerSettings
+from topwork.serving.settings_file import read_settings
+from topwork.serving.settings_flags import with_flags
+from topwork.serving.succession import Changes, Succession
 from topwork.steps.options import Surroundings
+from topwork.verbs.opening import ModelOpener
 
-__all__ = ["serve"]
+__all__ = ["operate", "reader", "serve"]
 
 
 def serve(
-    bundle: str | Path,
+    bundle: str | Path | ModelSettings,
     host: str = "127.0.0.1",
     *,
     port: int = 8000,
     limits: Limits | None = None,
     only: str | Sequence[str] = (),
+    access: Access | None = None,
     on_ready: Callable[[str, Wire], None] = lambda _, __: None,
     around: Surroundings | None = None,
 ) -> None:
@@ -29,11 +35,15 @@ def serve(
 
     Parameters
     ----------
+    bundle
+        A bundle's file; or the settings of a model, which may be a trunk, a chain, or have your own code around it.
     host, port
         Where to listen; the default cannot be reached from another machine, port 0 takes a free one.
     only
-        Targets to answer for, in place of all: answers, schema, page and proof hold these, and the heads of the others
-        are not computed.
+        Targets of a bundle's file to answer for, in place of all: answers, schema, page and proof hold these, and the
+        heads of the others are not computed.
+    access
+        Who may ask; by default everybody who is on this machine, and elsewhere whoever has a key.
     on_ready
         Called with the URL, and with how an input travels, once the model has passed its proof.
 
@@ -44,9 +54,79 @@ def serve(
     ProofError
         It gives other answers than at the time of its fit; the server has ended.
     UsageError
-        The port is taken, or there is no such target.
+        The port is taken, there is no such target, or others could reach the server and there are no keys.
     """
     names = (only,) if isinstance(only, str) else tuple(only)
-    model = open_model(Path(bundle), engine=around.engine if around else "auto", only=names)
-    bounds = limits or Limits(max_concurrent=model.engine.n_streams)
-    run(application(model, bounds), host, port=port, on_ready=lambda url: on_ready(url, model.wire))
+    one = (
+        bundle
+        if isinstance(bundle, ModelSettings)
+        else ModelSettings(Path(bundle), only=names, engine=around.engine if around else "auto")
+    )
+    chosen = access or Access()
+    settings = ServerSettings(
+        (one,),
+        host,
+        port,
+        keys=chosen.keys,
+        no_keys=chosen.no_keys,
+        allow_origin=chosen.origins,
+        limits=limits or Limits(),
+    )
+    operate(lambda: settings, on_ready=lambda url, wire, _: on_ready(url, wire), around=around)
+
+
+def reader(
+    config: Path | None, bundles: Sequence[Path], flags: Mapping[str, object]
+) -> Callable[[], ServerSettings]:
+    """Return what gives the settings as they are whenever it is called: those of a file, under flags."""
+
+    def read() -> ServerSettings:
+        return with_flags(read_settings(config) if config else ServerSettings(), bundles, flags)
+
+    return read
+
+
+def operate(
+    read: Callable[[], ServerSettings],
+    *,
+    on_ready: Callable[[str, Wire, Path | None], None] = lambda _, __, ___: None,
+    on_change: Callable[[Changes], None] = lambda _: None,
+    on_hangup: bool = False,
+    around: Surroundings | None = None,
+) -> None:
+    """Serve by settings that may change meanwhile, until SIGTERM or Ctrl-C.
+
+    Parameters
+    ----------
+    read
+        Gives the settings as they are now; called again by ``POST /v1/admin/reload``.
+    on_ready
+        Called with the URL, how an input of the first model travels, and the file of the keys that are asked for, once
+        every model has passed its proof.
+    on_change
+        Called with what changed whenever settings were applied again.
+    on_hangup
+        Whether SIGHUP has them applied again, as well.
+    around
+        Where weights are kept.
+
+    Raises
+    ------
+    TopworkError
+        As of `serve`, or the settings cannot be served by.
+    """
+    hangups = Hangups() if on_hangup else None
+    opener = ModelOpener(around or Surroundings(), Path.cwd())
+    succession = Succession(read, opener, on_change=on_change, hangups=hangups)
+    host, port = succession.settings.host, succession.settings.port
+    # Not the model itself, which may be left out one day.
+    wire = next(iter(succession.app.models.values())).servable.wire
+    keyring = succession.app.door.keyring
+    keys = keyring.path if keyring is not None else None
+    run(
+        succession.app,
+        host,
+        port=port,
+        on_ready=lambda url: on_ready(url, wire, keys),
+        succession=succession,
+    )

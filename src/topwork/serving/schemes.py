@@ -1,0 +1,57 @@
+"""How the keys of a server are told in its OpenAPI description. It knows no model and no key."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from topwork.contracts import Json
+    from topwork.serving.routes import Route
+
+__all__ = ["with_keys"]
+
+SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "A key of `topwork keys create`."},
+    "header": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-API-Key",
+        "description": "The same, in another header.",
+    },
+}
+MEANINGS = {
+    "401": "The key is missing, unknown or expired.",
+    "403": "The key is not good for this: it needs the scope `{scope}`.",
+    "429": "Too much to do, or this key comes too often; `Retry-After` says when to come again.",
+    "503": "The keys cannot be read now.",
+}
+
+
+def with_keys(document: Mapping[str, Json], routes: Sequence[Route]) -> dict[str, Json]:
+    """Return a description of a server that asks for keys: what asks for one, and what is said without."""
+    told: dict[str, Any] = copy.deepcopy(dict(document))
+    told["components"]["securitySchemes"] = copy.deepcopy(SCHEMES)
+    for route, operation in _operations(told, routes):
+        if route.scope == "open":
+            continue
+        operation["security"] = [{name: []} for name in SCHEMES]
+        answers = operation["responses"]
+        said = {status: _answer(text.format(scope=route.scope)) for status, text in MEANINGS.items()}
+        # What it says of a 503 already says more.
+        operation["responses"] = {**said, **answers, "429": said["429"]}
+    return told
+
+
+def _operations(told: Mapping[str, Any], routes: Sequence[Route]) -> Iterator[tuple[Route, dict[str, Any]]]:
+    for route in routes:
+        operation = told["paths"].get(route.path, {}).get(route.method.lower())
+        if operation is not None:
+            yield route, operation
+
+
+def _answer(description: str) -> dict[str, Any]:
+    schema = {"$ref": "#/components/schemas/Error"}
+    return {"description": description, "content": {"application/json": {"schema": schema}}}

@@ -1,0 +1,122 @@
+"""`topwork serve` of what is no bundle alone, as a process: a trunk, one's own code, a chain."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from commands import Desk, end
+from tiny_trunk import N_FEATURES
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+
+OWN_CODE = """
+from topwork import DecodeError
+
+def before(content):
+    if content == b"empty":
+        raise DecodeError("It is empty.", next_step="Send a photo.")
+    return content.removeprefix(b"prefix")
+
+def after(answer):
+    return {"colour": answer["label"].upper()}
+"""
+CHAIN = """
+models:
+  - name: both
+    chain:
+      - bundle: {bundle}
+        name: first
+      - bundle: {bundle}
+        name: second
+        when: {{first: {{label: green}}}}
+      - trunk: {trunk}
+"""
+
+
+@contextmanager
+def serving(desk: Desk, *words: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    with desk.start("serve", "--port", "0", *words) as process:
+        try:
+            assert process.stderr is not None
+            line = process.stderr.readline().decode()
+            found = re.search(r"Ready at (http://\S+)$", line)
+            assert found, line + process.stderr.read().decode()
+            yield process, found[1]
+        finally:
+            process.kill()
+
+
+def ask(url: str, body: bytes | None = None) -> Any:
+    request = urllib.request.Request(url, data=body, headers={"Content-Type": "image/jpeg"})
+    with urllib.request.urlopen(request, timeout=60) as response:
+        return json.load(response)
+
+
+def test_a_trunk_is_served_unfitted(desk: Desk, tiny_trunk: Path, photos: Path) -> None:
+    content = (photos / "green" / "03.jpg").read_bytes()
+    with serving(desk, "--trunk", str(tiny_trunk), "--normalize") as (process, url):
+        answer = ask(f"{url}/predict", content)
+        assert answer["model"] == "tiny"
+        vector = np.array(answer["predictions"][0]["embedding"])
+        assert (vector.shape, round(float(np.linalg.norm(vector)), 3)) == ((N_FEATURES,), 1)
+        process.send_signal(signal.SIGTERM)
+        assert end(process).status == 0
+
+
+def test_own_code_stands_around_a_model(desk: Desk, bundle: Path, photos: Path) -> None:
+    (desk.folder / "own_colours.py").write_text(OWN_CODE, encoding="utf-8")
+    content = (photos / "green" / "03.jpg").read_bytes()
+    with serving(desk, str(bundle), "--app", "own_colours") as (_, url):
+        assert ask(f"{url}/predict", b"prefix" + content)["predictions"] == [{"colour": "GREEN"}]
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            ask(f"{url}/predict", b"empty")
+        told = json.load(caught.value)["error"]
+        assert (caught.value.code, told["message"]) == (422, "It is empty.")
+
+
+def test_own_code_that_is_not_there_is_an_error_at_the_start(desk: Desk, bundle: Path) -> None:
+    told = desk.run("serve", str(bundle), "--port", "0", "--app", "own_nothing")
+    assert told.status == 1
+    assert told.err.startswith("Error: The app 'own_nothing' cannot be imported")
+    assert str(desk.folder) in told.err
+    assert "Traceback" not in told.err
+
+
+def test_a_chain_of_a_file_is_served(desk: Desk, bundle: Path, tiny_trunk: Path, photos: Path) -> None:
+    text = CHAIN.format(bundle=bundle, trunk=tiny_trunk)
+    (desk.folder / "topwork.yaml").write_text(text, encoding="utf-8")
+    with serving(desk, "-c", "topwork.yaml") as (_, url):
+        found = {}
+        for colour in ("green", "red"):
+            content = (photos / colour / "03.jpg").read_bytes()
+            [found[colour]] = ask(f"{url}/v1/models/both/predict", content)["predictions"]
+        assert {colour: list(one) for colour, one in found.items()} == {
+            "green": ["first", "second", "tiny"],
+            "red": ["first", "tiny"],
+        }
+        assert found["green"]["first"] == found["green"]["second"]
+        schema = ask(f"{url}/v1/models/both")["answer_schema"]
+        assert schema["required"] == ["first", "tiny"]
+
+
+def test_a_condition_that_never_holds_is_an_error_at_the_start(
+    desk: Desk, bundle: Path, tiny_trunk: Path
+) -> None:
+    text = CHAIN.format(bundle=bundle, trunk=tiny_trunk).replace("green", "gren")
+    (desk.folder / "topwork.yaml").write_text(text, encoding="utf-8")
+    told = desk.run("serve", "-c", "topwork.yaml")
+    assert told.status == 1
+    assert "first.label is never 'gren'; there is" in told.err

@@ -1,0 +1,130 @@
+"""What a model of a server may be: a bundle, a trunk, a chain; in a file and as flags."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from topwork.errors import UsageError
+from topwork.serving.settings import LinkSettings, ModelSettings, ServerSettings, checked
+from topwork.serving.settings_file import read_settings
+from topwork.serving.settings_flags import with_flags
+from topwork.serving.settings_schema import schema
+
+CHAIN = """
+models:
+  - name: cars
+    app: own_code:cars
+    chain:
+      - bundle: detector.topwork
+      - bundle: plates.topwork
+        when: {detector: {label: [plate, "no"], probabilities: {plate: {at_least: 0.9}}}}
+      - trunk: all-minilm-l6-v2
+        name: words
+        normalize: true
+        takes: {plates: label}
+"""
+
+
+def read(folder: Path, text: str) -> ServerSettings:
+    path = folder / "topwork.yaml"
+    path.write_text(text, encoding="utf-8")
+    return read_settings(path)
+
+
+def test_a_chain_is_read_from_a_file(tmp_path: Path) -> None:
+    [model] = read(tmp_path, CHAIN).models
+    assert (model.name, model.app, model.bundle) == ("cars", "own_code:cars", None)
+    first, second, third = model.chain
+    assert first == LinkSettings(tmp_path / "detector.topwork")
+    assert second.when == {
+        "detector": {"label": ["plate", "no"], "probabilities": {"plate": {"at_least": 0.9}}}
+    }
+    assert (third.trunk, third.name, third.normalize) == ("all-minilm-l6-v2", "words", True)
+    assert third.takes == {"plates": "label"}
+    assert model.paths == (tmp_path / "detector.topwork", tmp_path / "plates.topwork")
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("all-minilm-l6-v2", "all-minilm-l6-v2"),
+        ("timm/resnet18.a1_in1k", "timm/resnet18.a1_in1k"),
+        ("./mine", "mine"),
+        ("photos.topwork", "photos.topwork"),
+    ],
+)
+def test_a_trunk_is_a_name_or_a_path_from_the_files_folder(word: str, expected: str, tmp_path: Path) -> None:
+    [model] = read(tmp_path, f"models: [{{trunk: {word}}}]").models
+    is_path = word != expected or word.endswith(".topwork")
+    assert model.trunk == (tmp_path / expected if is_path else expected)
+    assert model.paths == ((tmp_path / expected,) if is_path else ())
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        ("{name: x}", "The model has no bundle and no trunk and no chain; expected one of"),
+        ("{bundle: a, trunk: b}", "The model has bundle and trunk; expected one of bundle, trunk, chain"),
+        ("{trunk: a, only: [x]}", "only chooses targets of a bundle"),
+        ("{bundle: a, normalize: true}", "normalize is for the features of a trunk"),
+        ("{chain: [{bundle: a}]}", "The chain has no name"),
+        ("{name: c, chain: [{bundle: a, trunk: b}]}", "The model has bundle and trunk; expected one of"),
+        ("{name: c, chain: [{name: a}]}", "The model has no bundle and no trunk; expected one of"),
+        ("{name: c, chain: [{bundle: a, chain: []}]}", "entry 1 of chain has no setting"),
+        ("{name: c, chain: [{bundle: a, takes: {a: x, b: y}}]}", "takes names more than one model"),
+        ("{name: c, chain: [{bundle: a, takes: {a: [x]}}]}", "takes names more than one model, or no key"),
+        ("{name: c, chain: [{bundle: a, when: plate}]}", "when is plate; expected a group"),
+        ("{name: c, chain: [{bundle: a, when: {x: 1, x: 2}}]}", "when has the key x twice"),
+        ("{name: c, chain: [{bundle: a, when: !odd {x: 1}}]}", "the tag !odd is not taken"),
+        ("{name: c, chain: [{bundle: a, when: &x {y: *x}}]}", "nested too deeply"),
+        ("{name: c, chain: [{bundle: a, when: {y: &x [*x]}}]}", "nested too deeply"),
+        ("{trunk: a, normalize: yes}", "normalize is yes; expected true or false"),
+    ],
+)
+def test_what_is_no_model_names_its_line(model: str, told: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        read(tmp_path, f"port: 0\nmodels:\n  - {model}")
+    assert "topwork.yaml, line 3: " in caught.value.problem
+    assert told in caught.value.problem
+
+
+def test_a_flag_gives_a_trunk_in_place_of_the_files_models(tmp_path: Path) -> None:
+    settings = read(tmp_path, "models: [{bundle: a}]")
+    found = with_flags(settings, (), {"trunk": "identity/3", "normalize": True, "app": "own"})
+    assert found.models == (ModelSettings(trunk="identity/3", normalize=True, app="own"),)
+    assert with_flags(settings).models == settings.models
+    with pytest.raises(UsageError, match="has bundle and trunk"):
+        with_flags(settings, [Path("b")], {"trunk": "identity/3"})
+
+
+def test_flags_for_every_model_reach_those_of_a_chain(tmp_path: Path) -> None:
+    settings = read(tmp_path, CHAIN)
+    [model] = with_flags(settings, (), {"engine": "onnxruntime", "name": "other", "app": "mine"}).models
+    assert (model.name, model.app, model.engine) == ("other", "mine", "auto")
+    assert [(one.engine, one.name, one.app) for one in model.chain] == [
+        ("onnxruntime", None, None),
+        ("onnxruntime", None, None),
+        ("onnxruntime", "words", None),
+    ]
+
+
+def test_every_file_of_a_chain_lies_where_files_may_lie(tmp_path: Path) -> None:
+    settings = read(tmp_path, CHAIN + "below: [.]\n")
+    assert checked(settings) == settings
+    with pytest.raises(UsageError, match=r"plates\.topwork, which leads to .* does not lie below"):
+        checked(read(tmp_path, CHAIN.replace("plates.topwork", "../plates.topwork") + "below: [.]\n"))
+    with pytest.raises(UsageError, match=r"mine, which leads to .* does not lie below"):
+        checked(read(tmp_path, "models: [{trunk: ../mine}]\nbelow: [.]"))
+
+
+def test_the_schema_knows_them() -> None:
+    models: Any = schema()["properties"]
+    properties = models["models"]["items"]["properties"]
+    assert properties["normalize"]["type"] == "boolean"
+    link = properties["chain"]["items"]
+    assert link["properties"]["when"]["type"] == "object"
+    assert link["additionalProperties"] is False
+    assert "chain" not in link["properties"]

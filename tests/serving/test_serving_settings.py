@@ -1,0 +1,295 @@
+"""Settings out of a file, out of flags, and as the published schema has them: all three say the same."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+import yaml
+
+from markdown_blocks import ROOT, blocks_of
+from topwork.errors import StorageError, UsageError
+from topwork.serving.limits import Limits
+from topwork.serving.settings import LinkSettings, ModelSettings, ServerSettings, checked, settings_of
+from topwork.serving.settings_file import read_settings
+from topwork.serving.settings_flags import flags, with_flags
+from topwork.serving.settings_schema import schema, text
+
+WHOLE = """\
+host: 0.0.0.0
+port: 8080
+below: [models, /srv/models]
+keys: keys.json
+no_keys: true
+allow_origin: [https://a.example, http://localhost:3000]
+models:
+  - bundle: models/photos.topwork
+    name: no        # a text, whatever YAML 1.1 says
+    only: [species, age]
+    engine: onnxruntime
+    app: own_code:photos
+  - bundle: /srv/models/reviews.topwork
+  - trunk: ./tiny
+    normalize: true
+  - name: both
+    chain:
+      - bundle: a.topwork
+      - trunk: identity/2
+        when: {a: {label: x}}
+limits:
+  max_body: 64MiB
+  max_inputs: 8
+  max_buffered: 1000000
+  max_concurrent: 3
+  max_waiting: 0
+  max_connections: 10
+  header_timeout: 500ms
+  body_timeout: 1m30s
+  deadline: 2.5
+  keep_alive: 10s
+  drain: 1h
+  wrong_keys_per_minute: 5
+"""
+
+
+def write(folder: Path, content: str | bytes) -> Path:
+    path = folder / "topwork.yaml"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+# --- what is read ---------------------------------------------------------------------------------------
+
+
+def test_every_setting_can_stand_in_a_file(tmp_path: Path) -> None:
+    photos = ModelSettings(
+        tmp_path / "models/photos.topwork", "no", ("species", "age"), "onnxruntime", app="own_code:photos"
+    )
+    links = (
+        LinkSettings(tmp_path / "a.topwork"),
+        LinkSettings(trunk="identity/2", when={"a": {"label": "x"}}),
+    )
+    others = (ModelSettings(trunk=tmp_path / "tiny", normalize=True), ModelSettings(name="both", chain=links))
+    reviews = ModelSettings(Path("/srv/models/reviews.topwork"))
+    limits = Limits(64 * 2**20, 8, 1_000_000, 3, 0, 10, 0.5, 90.0, 2.5, 10.0, 3600.0, 5)
+    expected = ServerSettings(
+        (photos, reviews, *others),
+        "0.0.0.0",
+        8080,
+        below=(tmp_path / "models", Path("/srv/models")),
+        keys=tmp_path / "keys.json",
+        no_keys=True,
+        allow_origin=("https://a.example", "http://localhost:3000"),
+        limits=limits,
+    )
+    assert read_settings(write(tmp_path, WHOLE)) == expected
+    given = yaml.safe_load(WHOLE.replace("name: no ", "name: 'no' "))
+    for group, one in (
+        (ServerSettings, given),
+        (ModelSettings, {key: value for model in given["models"] for key, value in model.items()}),
+        (Limits, given["limits"]),
+    ):
+        assert set(one) == {setting.key for setting in settings_of(group)}, "this file leaves something out"
+
+
+@pytest.mark.parametrize("content", ["", "# nothing\n", "limits:\n", "{}", "\ufeffhost: 127.0.0.1\n"])
+def test_what_is_left_out_has_its_default(tmp_path: Path, content: str) -> None:
+    assert read_settings(write(tmp_path, content)) == ServerSettings()
+
+
+WRONG = [
+    ("host: a\nprot: 80\n", 2, "the file has no setting prot", "Did you mean port?"),
+    ("limits:\n  max_bodi: 1MB\n", 2, "limits has no setting max_bodi", "Did you mean max_body?"),
+    ("limits:\n  max_body_bytes: 1\n", 2, "limits has no setting max_body_bytes", "Did you mean max_body?"),
+    (
+        "zzz: 1\n",
+        1,
+        "it has models, host, port, below, keys, no_keys, allow_origin, limits",
+        "topwork serve --schema",
+    ),
+    ("port: 80\nhost: a\nport: 80\n", 3, "port stands here a second time", "line 1"),
+    ("models:\n- bundle: a\n  bundle: b\n", 3, "bundle stands here a second time", "line 2"),
+    ("port: '80'\n", 1, "port is '80'; expected a whole number from 0 to 65535", ""),
+    ("port: 010\n", 1, "port is 010; expected a whole", ""),
+    ("port: 80.0\n", 1, "port is 80.0; expected a whole", ""),
+    ("port: yes\n", 1, "port is yes; expected a whole", ""),
+    ("port:\n", 1, "port is empty; expected a whole", ""),
+    ("port: [80]\n", 1, "port is a list; expected a whole", ""),
+    ("no_keys: 1\n", 1, "no_keys is 1; expected true or false", ""),
+    ("no_keys: yes\n", 1, "no_keys is yes; expected true or false", ""),
+    ("host: 127\n", 1, "host is 127; expected a text", "quotes"),
+    ("limits:\n  deadline: 0\n", 2, "deadline is 0; expected a duration", ""),
+    ("limits: 3\n", 1, "limits is 3; expected settings", ""),
+    ("limits: [max_body]\n", 1, "limits is a list; expected settings", ""),
+    ("models: a.topwork\n", 1, "models is a.topwork; expected a list", "dash"),
+    ("models:\n- name: a\n", 2, "The model has no bundle and no trunk", "Give a bundle"),
+    ("models:\n- bundle: a\n- b\n", 3, "entry 2 of models is b; expected settings", ""),
+    ("models:\n- bundle: a\n  only: x\n", 3, "only is x; expected a list", ""),
+    ("models:\n- bundle: a\n  only: [x, 3]\n", 3, "an entry of only is 3; expected a text", ""),
+    ("models:\n- bundle: a\n  engine: torch\n", 3, "expected one of auto, openvino, onnxruntime", ""),
+    ("- a\n", 1, "the file is a list; expected settings", ""),
+    ("? [a]\n: 3\n", 1, "the file has no setting a list", ""),
+    ("<<: {port: 80}\n", 1, "the file has no setting <<", ""),
+    ("port: !!python/object/apply:os.getpid []\n", 1, "the tag tag:yaml.org,2002:python", ""),
+    ("port: !!int 80\n", 1, "the tag tag:yaml.org,2002:int is not taken", "Leave it out"),
+    ("limits: !!set {max_body}\n", 1, "the tag tag:yaml.org,2002:set is not taken", ""),
+    ("host: a\nlimits: {\n", 3, "this is no YAML: expected", ""),
+    ("host: a\n\tport: 3\n", 2, "this is no YAML: ", ""),
+    ("host: *a\n", 1, "this is no YAML: found undefined alias", ""),
+    ("host: a\n--- \nhost: b\n", 2, "this is no YAML: ", ""),
+    ("host: a\n#\n# \xe4\n".encode("latin-1"), 3, "this is no text in UTF-8", "Save it as UTF-8"),
+]
+
+
+@pytest.mark.parametrize(("content", "line", "problem", "step"), WRONG)
+def test_a_mistake_is_told_with_its_line(
+    tmp_path: Path, content: str | bytes, line: int, problem: str, step: str
+) -> None:
+    path = write(tmp_path, content)
+    with pytest.raises(UsageError) as caught:
+        read_settings(path)
+    assert caught.value.problem.startswith(f"{path}, line {line}: ")
+    assert problem in caught.value.problem
+    assert step in caught.value.next_step
+
+
+@pytest.mark.parametrize("content", ["\0", "[" * 100_000, "#" * 2**21, "a: &a [*a]\n"])
+def test_a_file_that_is_none_is_refused_all_the_same(tmp_path: Path, content: str) -> None:
+    with pytest.raises(UsageError, match=r"topwork\.yaml"):
+        read_settings(write(tmp_path, content))
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="Cannot read"):
+        read_settings(tmp_path / "topwork.yaml")
+
+
+# --- the schema -----------------------------------------------------------------------------------------
+
+
+def test_the_published_schema_is_that_of_the_code() -> None:
+    published = (ROOT / "docs" / "topwork.schema.json").read_text(encoding="utf-8")
+    assert published == text(), "topwork serve --schema > docs/topwork.schema.json"
+    jsonschema_rs.meta.validate(schema())
+
+
+def takes(content: str) -> bool:
+    found: bool = jsonschema_rs.validator_for(schema()).is_valid(yaml.load(content, yaml.CSafeLoader))
+    return found
+
+
+@pytest.mark.parametrize("content", [WHOLE.replace("name: no ", "name: 'no' "), "", "limits:\n", "{}"])
+def test_the_schema_takes_what_is_read(content: str) -> None:
+    assert takes(content)
+
+
+def test_the_schema_refuses_what_is_refused() -> None:
+    """All but what no schema can see: syntax, tags, keys that stand twice, and how YAML spells a number."""
+    unseen = (
+        "second time",
+        "no YAML",
+        "UTF-8",
+        "tag",
+        "010",
+        "no_keys is yes",
+        "80.0",
+        "a list; expected a whole",
+        "setting a list",
+    )
+    seen = 0
+    for content, _, problem, _ in WRONG:
+        if isinstance(content, str) and not any(word in problem for word in unseen):
+            assert takes(content) == ("<<" in content), content
+            seen += 1
+    assert seen >= 15
+
+
+def test_every_setting_is_described() -> None:
+    described: Any = schema()["properties"]
+    for group in (described, described["models"]["items"]["properties"], described["limits"]["properties"]):
+        assert all(one["description"].endswith(".") for one in group.values())
+    assert {one["default"] for one in described["limits"]["properties"].values() if "default" in one} >= {
+        "32MiB",
+        64,
+    }
+
+
+# --- flags ----------------------------------------------------------------------------------------------
+
+
+def test_every_setting_is_a_flag_but_the_bundle_and_groups() -> None:
+    settings = [one.key for group in (ServerSettings, ModelSettings, Limits) for one in settings_of(group)]
+    named = [flag.name for flag in flags()]
+    assert sorted([*named, "models", "bundle", "chain", "limits"]) == sorted(settings)
+    assert len(set(named)) == len(named) >= 17
+
+
+def test_flags_beat_the_file() -> None:
+    one, two = ModelSettings(Path("a"), name="x"), ModelSettings(Path("b"))
+    settings = ServerSettings((one, two), port=1, limits=Limits(max_inputs=7))
+    beaten = with_flags(settings, (), {"port": 0, "engine": "openvino", "max_body": 5, "only": ("t",)})
+    assert (beaten.port, beaten.host) == (0, settings.host)
+    assert beaten.limits == replace(settings.limits, max_body_bytes=5)
+    assert beaten.models == tuple(replace(m, engine="openvino", only=("t",)) for m in (one, two))
+    assert with_flags(settings, [Path("c")]).models == (ModelSettings(Path("c")),)
+    assert with_flags(settings) == settings
+
+
+def test_every_flag_sets_its_own_field() -> None:
+    bundle, trunk = ModelSettings(Path("a")), ModelSettings(trunk="a")
+    for flag in flags():
+        settings = ServerSettings((trunk if flag.name in ("trunk", "normalize") else bundle,))
+        changed = with_flags(settings, (), {flag.name: 77})
+        groups = {ServerSettings: changed, ModelSettings: changed.models[0], Limits: changed.limits}
+        assert getattr(groups[flag.group], flag.setting.field) == 77
+        before = {ServerSettings: settings, ModelSettings: settings.models[0], Limits: settings.limits}
+        others = [
+            f.name for f in fields(flag.group) if f.name not in (flag.setting.field, "models", "limits")
+        ]
+        assert all(getattr(groups[flag.group], n) == getattr(before[flag.group], n) for n in others)
+
+
+# --- what can be served ---------------------------------------------------------------------------------
+
+
+def test_a_server_has_a_model() -> None:
+    with pytest.raises(UsageError, match="no model"):
+        checked(ServerSettings())
+
+
+def test_bundles_lie_where_the_operator_said(tmp_path: Path) -> None:
+    inside = tmp_path / "models"
+    inside.mkdir()
+
+    def served(path: Path, *below: Path) -> ServerSettings:
+        return checked(ServerSettings((ModelSettings(path),), below=below))
+
+    served(tmp_path / "anywhere")
+    served(inside / "deep" / "a.topwork", tmp_path / "other", inside)
+    for outside in (tmp_path / "a", inside / ".." / "a", tmp_path / "models-of-another" / "a"):
+        with pytest.raises(UsageError, match="does not lie below"):
+            served(outside, inside)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need a right on Windows")
+def test_a_link_counts_as_what_it_leads_to(tmp_path: Path) -> None:
+    inside = tmp_path / "models"
+    inside.mkdir()
+    (tmp_path / "secret").write_bytes(b"")
+    (inside / "a.topwork").symlink_to(tmp_path / "secret")
+    with pytest.raises(UsageError, match=r"which leads to .*secret, does not lie below"):
+        checked(ServerSettings((ModelSettings(inside / "a.topwork"),), below=(inside,)))
+    (tmp_path / "linked").symlink_to(inside)
+    checked(ServerSettings((ModelSettings(inside / "b"),), below=(tmp_path / "linked",)))
+
+
+def test_the_example_in_the_docs_is_one(tmp_path: Path) -> None:
+    examples = [one for one in blocks_of(ROOT / "docs" / "settings.md") if one.language == "yaml"]
+    assert examples
+    for example in examples:
+        assert read_settings(write(tmp_path, example.text)).models
+        assert takes(example.text)
