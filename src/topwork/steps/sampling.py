@@ -227,10 +227,10 @@ def settled_on(order: Order, rows: Rows, preparation: Preparation, fitted: Fitte
     DataError
         Inputs vanished meanwhile.
     """
-    if rows.fit_known is None or fitted.fitted_on is None:
+    if rows.fit_known is None or fitted.weights:
         return rows, fitted
     _fill(order, rows, preparation, (np.zeros(0, np.int64), _unread(rows)[1]))
-    known, n = fitted.fitted_on, len(rows.fit_rows)
+    known, n = rows.fit_known if fitted.fitted_on is None else fitted.fitted_on, len(rows.fit_rows)
     told = () if len(known) == n else (_told(order, rows, len(known)),)
     held_out = {name: scores[known] for name, scores in fitted.held_out.items()}
     return _narrowed(rows, known), replace(
@@ -257,9 +257,9 @@ def _said(rows: Rows, left_s: float) -> str:
     """Say what the fit begins with."""
     fit, test = _unread(rows)
     n, n_left = len(rows.fit_rows) + len(rows.split.test), len(fit) + len(test)
-    takes = "" if rows.row_s is None else f" about {duration(n_left * rows.row_s)},"
-    of = "" if not isfinite(left_s) else f" of {duration(max(0.0, left_s))} that are left"
-    return f"Beginning with {n - n_left:,} of {n:,} inputs: the network would take{takes}{of} for the others."
+    takes = "long" if rows.row_s is None else f"about {duration(n_left * rows.row_s)}"
+    left = f", and the budget has {duration(max(0.0, left_s))} left" if isfinite(left_s) else ""
+    return f"Beginning with {n - n_left:,} of {n:,} inputs: the network would take {takes} for the others{left}."
 
 
 def _told(order: Order, rows: Rows, n_known: int) -> str:

@@ -153,8 +153,7 @@ def fit(
     order = look_up(data, trunk, recipe, seed, budget, options or FitOptions(), around)
     preparation = Preparation(order.trunk, order.modality, around)
     workplace = Workplace(place.unfinished, order.options.resume, around.should_stop)
-    begun = begin(order, preparation, deadline, workplace)
-    settled = settle(order, begun, preparation, place.unfinished)
+    settled = settle(order, begin(order, preparation, deadline, workplace), preparation, place.unfinished)
     order, rows, preparation = settled.order, settled.rows, settled.preparation
     job = job_of(order, rows, preparation, workplace, deadline)
     climbed = _climb(order, rows, job, began_s)
@@ -241,9 +240,6 @@ def _proven(case: Case, record: FitRecord) -> tuple[FitRecord, Path | None]:
         notes=(*record.notes, *proof.notes),
     )
     return proven, case.labels if doubted else None
-
-
-# --- reading ------------------------------------------------------------------------------------------
 
 
 # --- fitting and judging ------------------------------------------------------------------------------
