@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,10 +32,12 @@ class Reserve:
     n_more: int = 0
     row_s: float | None = 0.1
     until_s: list[float] = field(default_factory=list)
+    reads: Callable[[], None] = lambda: None
 
     def sample(self, known: Array) -> Sample:
         def more(until_s: float) -> Sample:
             self.until_s.append(until_s)
+            self.reads()
             further = np.setdiff1d(np.arange(len(self.whole)), known)[: self.n_more]
             self.given[further] = self.whole[further]
             return self.sample(np.union1d(known, further))
@@ -166,6 +170,7 @@ def test_without_time_for_a_rung_the_probe_is_fitted_on_what_is_read_on() -> Non
     fitted = LADDER(short(job, 100.0))
     assert [(rung.name, rung.chosen) for rung in fitted.rungs] == [("probe", False), ("probe", True)]
     assert not fitted.weights
+    assert not fitted.plan  # no network was even made ready
     assert fitted.fitted_on is not None
     assert len(fitted.fitted_on) == 150
     part = replace(
@@ -196,6 +201,17 @@ def test_time_is_kept_back_for_what_follows_and_for_the_fit_itself() -> None:
     LADDER(replace(short(job, 100.0), budget=Budget(tick, 100.0)))
     (until_s,) = reserve.until_s
     assert until_s < 80.0
+
+
+def test_a_probe_on_more_rows_leaves_time_for_what_follows() -> None:
+    """Reading on has taken too long: two seconds are still needed, and one and a half are left."""
+    for left_s, is_cut in ((1.5, True), (2.5, False)):
+        job, reserve = sampled(tiny_job(N), n_more=60)
+        now_s = [0.0]
+        reserve.reads = partial(now_s.__setitem__, 0, 100.0 - left_s)
+        budget, untimed = Budget(partial(now_s.__getitem__, 0), 100.0), Afterwards(delivery_s=200.0)
+        fitted = LADDER(replace(job, n_steps=None, budget=budget, afterwards=untimed))
+        assert ("cut short" in fitted.notes[0]) == is_cut
 
 
 def test_where_time_is_up_or_the_user_stops_it_the_model_is_fitted_on_the_sample() -> None:

@@ -204,10 +204,12 @@ def test_more_is_read_in_the_order_of_the_draw_until_the_clock_says_so(
     assert (sample.afterwards.n_rows, sample.afterwards.row_s) == (n_test_left, 1.0)
     assert sample.afterwards.delivery_s == DELIVERY_S
     clock.step_s = 10.0
-    more = sample.more(clock.now_s + 60.0)  # 20 rows at once, then 20, then 16 of the last 20 seconds
+    more = sample.more(
+        clock.now_s + 70.0
+    )  # of 60, 40 and 20 seconds 20, 20 and 16, for not all are spent at once
     turn = [row for row in np.random.default_rng(0).permutation(N) if row in set(rows.fit_rows)]
     n_known = len(more.known)
-    assert len(sample.known) < n_known < len(sample.known) + 60
+    assert n_known == len(sample.known) + 20 + 20 + 16
     assert set(rows.fit_rows[more.known]) == set(turn[:n_known])
     assert np.allclose(rows.fit_features[more.known], whole.fit_features[more.known], atol=1e-5)
     assert not np.delete(rows.fit_features, more.known, axis=0).any()
