@@ -85,7 +85,9 @@ class FakeServable:
             if given.startswith(b"bad"):
                 yield Answer(index, None, "It is no text.\nSend a text.")
             else:
-                words: list[Json] = [{"text": word, "heat": 0.5} for word in given.decode().split()]
+                words: list[Json] = [
+                    {"text": word, "heat": 0.5} for word in given.decode(errors="replace").split()
+                ]
                 yield Answer(index, {"pieces": words})
 
     def prove(self) -> None:

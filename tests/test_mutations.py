@@ -45,9 +45,9 @@ MUTATIONS = (
     ),
     Mutation(
         "an uncalibrated temperature",
-        "recipes/ladder.py",
-        "heads[name] = calibration.fold_into(LinearHead(weight, bias))",
-        "heads[name] = LinearHead(weight, bias)",
+        "recipes/result.py",
+        "solver.calibrate(truth, raw).fold_into(head_of(outcome.weights, target))",
+        "head_of(outcome.weights, target)",
         "tests/recipes/test_ladder.py::test_the_model_is_what_validation_saw",
     ),
     Mutation(

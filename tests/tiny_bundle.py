@@ -25,6 +25,7 @@ from topwork.contracts import (
     Precision,
     Preprocessing,
     Rejected,
+    Remark,
     Rung,
     Section,
     Shown,
@@ -126,6 +127,10 @@ class TinyModality:
 
     def classical(self, encoded: bytes) -> Array:
         return np.frombuffer(encoded, np.uint8).astype(np.float32)
+
+    @property
+    def remarks(self) -> tuple[Remark, ...]:
+        return ()
 
     def near_duplicates(self, fingerprints: Array) -> Array:
         return np.zeros((0, 2), np.int64)

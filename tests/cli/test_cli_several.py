@@ -41,6 +41,8 @@ def test_what_was_asked_is_asked_again_in_the_same_words() -> None:
     assert asked_again(FitOptions()) == ""
     assert asked_again(FitOptions(task="regression", target=("a b",))) == " --target 'a b' --task regression"
     assert asked_again(FitOptions(task={"age": "regression"})) == " --task age=regression"
+    read = FitOptions(input="a text", group="user", time="day", layout="table")
+    assert asked_again(read) == " --input 'a text' --group user --time day --layout table"
 
 
 def test_a_target_that_is_not_there_is_told(topwork: Command, tiny_trunk: Path) -> None:
@@ -67,6 +69,13 @@ def test_predict_answers_for_some(topwork: Command, mixed: Path) -> None:
     wrong = topwork("predict", mixed, photo, "--only", "colour")
     assert wrong.status == 1
     assert "it has kind, price" in wrong.err
+
+
+def test_evaluate_measures_some(topwork: Command, mixed: Path) -> None:
+    told = topwork("evaluate", mixed, "photos/mixed.csv", "--only", "price", "--json")
+    assert told.status == 0, told.err
+    assert list(told.json["targets"]) == ["price"]
+    assert topwork("evaluate", mixed, "photos/mixed.csv", "--only", "colour").status == 1
 
 
 def test_keep_writes_a_smaller_bundle(topwork: Command, mixed: Path) -> None:

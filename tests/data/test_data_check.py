@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topwork.contracts import Dataset, Inspection, Rejected, Side
+from topwork.contracts import Dataset, Inspection, Rejected, Remark, Side
 from topwork.data import Findings, examine, require_enough
 from topwork.data.units import components, group_pairs, members
 from topwork.errors import DataError
@@ -69,6 +70,19 @@ def test_groups_leave_out_what_has_no_value() -> None:
 
 
 # --- findings ---------------------------------------------------------------------------------------------
+
+
+def test_what_facts_mean_is_told_with_the_input_of_which_it_is_truest() -> None:
+    facts = [{"long": float(value)} for value in (0, 1, 5, 2, 9)] + [{}] * 15
+    rows = [replace(one, facts=fact) for one, fact in zip(seen(range(20), {4: "broken"}), facts, strict=True)]
+    remarks = (
+        Remark("long", 1.0, "Cut off {}"),
+        Remark("long", 4.0, "Thrown away {}"),
+        Remark("odd", 0.0, "{}"),
+    )
+    found = examine(dataset(["a", "b"] * 10), rows, NONE, remarks=remarks)
+    told = [line for line in found.lines if line.startswith(("Cut", "Thrown"))]
+    assert told == ["Cut off 2 inputs, such as 2.jpg.", "Thrown away 1 input, 2.jpg."]
 
 
 def test_clean_data_need_one_line() -> None:

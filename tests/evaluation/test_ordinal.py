@@ -9,6 +9,7 @@ from sklearn import metrics as reference
 from topwork.contracts import Array
 from topwork.errors import UsageError
 from topwork.evaluation.ordinal import (
+    Doubt,
     compare_ordinal,
     exceeded,
     median_ranks,
@@ -62,6 +63,31 @@ def test_a_rank_lies_above_the_thresholds_below_it() -> None:
     found = exceeded(np.array([0, 2, -1]), 2)
     assert found.dtype == np.int8
     assert found.tolist() == [[0, 0], [1, 1], [-1, -1]]
+
+
+def test_doubt_deals_a_part_of_the_probability_by_the_shares_and_changes_no_answer() -> None:
+    truth, scores = drawn(60)
+    doubt = Doubt((0.4, 0.3, 0.2, 0.1), 0.25)
+    plain = rank_probabilities(scores)
+    assert rank_probabilities(scores, doubt) == pytest.approx(0.75 * plain + 0.25 * np.array(doubt.shares))
+    sure, doubted = (
+        ordinal_metrics(truth, scores, seed=0),
+        ordinal_metrics(truth, scores, seed=0, doubt=doubt),
+    )
+    assert {metric for metric in sure if sure[metric] != doubted[metric]} == {"log_loss"}
+
+
+def test_the_doubt_is_that_of_the_lowest_log_loss_with_one_row_more_that_had_no_chance() -> None:
+    truth, scores = drawn(60)
+    shares = tuple((np.bincount(truth, minlength=4) / 60).tolist())
+
+    def cost(part: float) -> float:
+        own = rank_probabilities(scores, Doubt(shares, part))[np.arange(60), truth]
+        return float(-np.log(own).sum() - np.log(part * np.mean(shares)))
+
+    grid = np.linspace(0.001, 0.999, 999)
+    best = grid[np.argmin([cost(one) for one in grid])]
+    assert Doubt.of(truth, scores, shares).part == pytest.approx(best, abs=2e-3)
 
 
 def test_rows_without_a_truth_do_not_count_and_their_order_neither() -> None:

@@ -245,3 +245,19 @@ def test_the_warmest_word_is_shown_as_1_however_many_tokens_it_has() -> None:
     assert max(one.heat for one in shown) == 1
     cold = TEXT.overlay(b"the parcel", np.zeros((1, 16), np.float32), SPEC, 160).pieces
     assert {one.heat for one in cold} == {0.0}
+
+
+def test_what_was_done_to_texts_can_be_told_of_them() -> None:
+    spec = TEXT.inspection_preprocessing()
+    texts = {
+        "markup": b"<p>so <b>it</b> is</p>",
+        "n_replaced": b"caf\x81 au lait",
+        "windows": b"word " * 600,
+        "n_dropped": b"word " * 60_000,
+        "": b"a plain text, 2 < 3",
+    }
+    for what, encoded in texts.items():
+        facts = TEXT.decode(encoded, spec).facts
+        true = {one.fact for one in TEXT.remarks if facts[one.fact] > one.above}
+        assert what in true or not what
+        assert true <= {what, "windows"} - {""}

@@ -184,7 +184,15 @@ def test_it_refuses_to_go_on_and_to_train_without_a_network() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"kind": "adalora"}, {"rank": 0}, {"dropout": 1.0}, {"layers": " "}, {"rate": 0.0}]
+    "wrong",
+    [
+        {"kind": "adalora"},
+        {"rank": 0},
+        {"rank": 3, "kind": "hra"},
+        {"dropout": 1.0},
+        {"layers": " "},
+        {"rate": 0.0},
+    ],
 )
 def test_settings_out_of_their_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=f"The setting {next(iter(wrong))} is "):

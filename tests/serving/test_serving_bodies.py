@@ -86,6 +86,9 @@ def test_json_takes_text_as_it_is() -> None:
 def test_json_takes_numbers_as_lists() -> None:
     assert as_json({"input": [0.1, 2]}, NUMBERS) == (b"[0.1, 2]",)
     assert as_json({"inputs": [[1], []]}, NUMBERS) == (b"[1]", b"[]")
+    refusal = refused(json.dumps({"inputs": [[1], [2, True]]}).encode(), "application/json", NUMBERS)
+    said = "Input 1 must be a list of numbers; at place 1 it holds true or false."
+    assert (refusal.status, refusal.problem) == (422, said)
     refusal = refused(json.dumps({"inputs": [[1], "2"]}).encode(), "application/json", NUMBERS)
     assert (refusal.status, refusal.problem) == (422, "Input 1 must be a list of numbers, got a string.")
     assert refusal.next_step == 'Send {"input": [0.1, 2, …]} or {"inputs": [[0.1, 2, …], …]}.'

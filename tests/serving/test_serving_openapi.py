@@ -11,9 +11,11 @@ import pytest
 
 from doors import keyed_door, made
 from fake_servable import PICTURE, TEXT, FakeServable, client, with_client
-from topwork.serving.app import application
+from topwork.serving.app import Application, application
+from topwork.serving.hosting import Hosted
 from topwork.serving.limits import Limits
 from topwork.serving.openapi import document
+from topwork.serving.schemes import with_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -87,7 +89,7 @@ def test_the_check_itself_tells_right_from_wrong() -> None:
     assert not any(fits(one, schema, {}) for one in wrong)
 
 
-@pytest.mark.parametrize(("wire", "n_routes"), [(PICTURE, 9), (TEXT, 11)])
+@pytest.mark.parametrize(("wire", "n_routes"), [(PICTURE, 21), (TEXT, 23)])
 def test_it_describes_every_route_and_no_other(wire: Wire, n_routes: int) -> None:
     described = {
         (method.upper(), path)
@@ -116,7 +118,25 @@ def test_operations_have_names_of_their_own() -> None:
     operations = [
         node["operationId"] for node in walk(api()) if isinstance(node, dict) and "operationId" in node
     ]
-    assert len(operations) == len(set(operations)) == 9
+    assert len(operations) == len(set(operations)) == 21
+
+
+def test_models_that_take_different_inputs_have_paths_of_their_own() -> None:
+    alike = set(api("a", "b")["paths"])
+    assert "/v1/models/{name}/predict" in alike
+    servables = [FakeServable("a/b"), FakeServable("c", TEXT)]
+    paths = json.loads(json.dumps(document(servables, Limits())))["paths"]
+    own = {"/v1/models/a%2Fb/predict", "/v1/models/c/predict", "/v1/models/{name}/explain"}
+    assert own <= set(paths)
+    assert {"/v2/models/c/infer", "/v2/models/c/versions/{version}/infer"} <= set(paths)
+    assert not {"/v1/models/{name}/predict", "/v2/models/{name}/infer"} & set(paths)
+    body = paths["/v1/models/c/predict"]["post"]["requestBody"]["content"]
+    assert "image/jpeg" not in body
+    assert "text/plain" in body
+    operations = [
+        node["operationId"] for node in walk(paths) if isinstance(node, dict) and "operationId" in node
+    ]
+    assert len(operations) == len(set(operations)) == 25
 
 
 def test_it_says_what_the_wire_says() -> None:
@@ -183,6 +203,14 @@ def test_without_keys_none_are_described() -> None:
     assert not [node for node in walk(api()) if isinstance(node, dict) and {"401", "403"} & set(node)]
 
 
+def test_a_path_of_a_models_own_asks_for_a_key_too(tmp_path: Path) -> None:
+    hosted = [Hosted(one, Limits()) for one in (FakeServable("a"), FakeServable("b/c", TEXT))]
+    app = Application(hosted, Limits(), door=keyed_door(tmp_path / "keys.json"))
+    root = json.loads(json.dumps(with_keys(document([one.servable for one in hosted], Limits()), app.routes)))
+    for path in ("/v1/models/b%2Fc/predict", "/v2/models/a/infer"):
+        assert root["paths"][path]["post"]["security"], path
+
+
 def test_what_asks_for_a_key_says_so_and_real_refusals_are_as_described(tmp_path: Path) -> None:
     key = made(tmp_path / "keys.json", "boss", "admin")
 
@@ -195,17 +223,31 @@ def test_what_asks_for_a_key_says_so_and_real_refusals_are_as_described(tmp_path
                 {"x-api-key": "wrong"},
                 {"authorization": f"Bearer {key}"},
             )
-            answers = [await one.post("/predict", content=b"x", headers=given) for given in headers]
+            paths = ("/predict", "/v2/models/chess/infer")
+            answers = [
+                await one.post(path, content=b"x", headers=given) for path in paths for given in headers
+            ]
             return (await one.get("/openapi.json")).json(), answers
 
     root, answers = asyncio.run(main())
     assert set(root["components"]["securitySchemes"]) == {"bearer", "header"}
     asking = {path for path, item in root["paths"].items() for one in item.values() if "security" in one}
-    assert asking == {"/predict", "/v1/models", "/v1/models/{name}", "/v1/models/{name}/predict"}
+    below = {
+        f"/v2/models/{{name}}{version}{end}"
+        for version in ("", "/versions/{version}")
+        for end in ("", "/ready", "/infer")
+    }
+    assert asking == {
+        *("/predict", "/v1/models", "/v1/models/{name}", "/v1/models/{name}/predict"),
+        *("/metrics", "/invocations"),
+        *below,
+    }
     operation = root["paths"]["/predict"]["post"]
     assert operation["security"] == [{"bearer": []}, {"header": []}]
-    assert [answer.status_code for answer in answers] == [401, 401, 403]
-    for answer in answers:
+    assert [answer.status_code for answer in answers] == [401, 401, 403] * 2
+    for index, answer in enumerate(answers):
+        if index == 3:
+            operation = root["paths"]["/v2/models/{name}/infer"]["post"]
         schema = operation["responses"][str(answer.status_code)]["content"]["application/json"]["schema"]
         assert fits(answer.json(), schema, root)
     assert "`predict`" in operation["responses"]["403"]["description"]

@@ -418,7 +418,7 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 def test_a_missing_package_is_named_with_its_extra() -> None:
-    for package in ("uvicorn", "python_multipart"):
+    for package in ("uvicorn", "python_multipart", "prometheus_client"):
         code = f"""
 import sys
 sys.modules[{package!r}] = None
@@ -438,7 +438,7 @@ except ImportError as error:
 def test_importing_the_room_imports_nothing_heavy() -> None:
     code = """
 import sys, topwork.serving.app, topwork.serving.server
-print(sorted({"uvicorn", "python_multipart", "torch", "PIL", "httptools"} & set(sys.modules)))
+print(sorted({"uvicorn", "python_multipart", "torch", "PIL", "httptools", "prometheus_client"} & set(sys.modules)))
 """
     assert python(code).stdout.strip() == "[]"
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tiny_text_trunk import write_tiny_text_trunk
+from tiny_transformers import write_masking_trunk
 from tiny_trunk import write_tiny_trunk
+from told import Told
 from topwork import Surroundings
 from topwork.contracts import Dataset, Decoded, Fold, Modality, Preprocessing, Resources
 from topwork.inputs import IMAGE
@@ -108,3 +111,26 @@ def test_photos_are_of_one_size_and_seen_as_serving_sees_them(tmp_path: Path) ->
     for _ in range(3):
         material.variant(1, np.random.default_rng(0))
     assert modality.decoded[photos[1]] == 1
+
+
+def test_nothing_is_learnt_from_near_copies_of_what_validates_or_tests(tmp_path: Path) -> None:
+    trunk = write_masking_trunk(tmp_path / "tiny-bert")
+    held = "the parcel never came and nobody at the shop knew where it had gone or who had sent it to them at all"
+    other = (
+        "a lovely warm meal was brought to our table by people who seemed to like what they do every evening"
+    )
+    modality, told = TextModality(), Told()
+    mark = modality.decode(held.encode(), modality.inspection_preprocessing()).fingerprint
+    further = tuple(one.encode() for one in (f"{held}!", f"{held} today", other))
+    subject = material_of(trunk, modality, [held.encode()], tmp_path / "cache")
+    subject = replace(
+        subject, around=replace(subject.around, progress=told), further=further, kept_apart=mark[None]
+    )
+    words = subject.words(subject.network())
+    assert words is not None
+    (left,) = (one() for one in words.further)
+    assert np.array_equal(left, modality.decode(other.encode(), subject.trunk.preprocessing).tensor)
+    assert [line.split(" are left out")[0] for line in told.lines] == ["2 of 3 inputs without a label"]
+    alone = replace(subject, kept_apart=mark[:0, None]).words(subject.network())
+    assert alone is not None
+    assert len(alone.further) == 3

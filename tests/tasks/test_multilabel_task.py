@@ -136,3 +136,10 @@ def test_a_damaged_state_is_refused(change: dict[str, object]) -> None:
 def test_scores_of_any_size_have_a_probability() -> None:
     wide: Array = np.array([1e4, -1e4, 0.0])
     assert list(TARGET.answer(wide)["probabilities"].values()) == [1.0, 0.5, 0.0]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("raw", [["a;b", "b", ";"], ['["a", "b;c"]', '["ä"]', "[]"]])
+def test_what_is_written_is_read_back(raw: list[str]) -> None:
+    target = MULTILABEL.learn(raw)
+    truth = target.encode(raw)
+    assert target.encode([target.written(one) for one in truth]).tolist() == truth.tolist()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from topwork.contracts import Matrix, Table
 from topwork.errors import BundleError, DataError
+from topwork.evaluation.ordinal import exceeded
 from topwork.tasks.ordinal import ORDINAL, OrdinalTarget
 
 RAW = ["10", "2", "1.5", None, "2.0", "nan"]
-TARGET = ORDINAL.learn(RAW)
+LEARNT = ORDINAL.learn(RAW)
+TARGET = replace(LEARNT, doubt=0.0)
 
 
 def test_the_order_is_that_of_the_numbers_and_not_of_their_letters() -> None:
@@ -36,6 +40,28 @@ def test_an_answer_is_the_middle_class_which_need_not_be_the_likeliest() -> None
     assert found["label"] == "2"
     assert found["probabilities"] == pytest.approx({"10": 0.45, "1.5": 0.4, "2": 0.15})
     assert [*found["probabilities"]] == ["10", "1.5", "2"]  # type: ignore[misc]
+
+
+def test_no_class_of_an_answer_is_without_a_chance() -> None:
+    assert LEARNT.shares == (0.25, 0.5, 0.25)
+    crossed = np.array([-1.0, 2.0])  # its odds rise, so nothing is left for the class between
+    plain, doubted = (target.answer(crossed)["probabilities"] for target in (TARGET, LEARNT))
+    assert plain["2"] == pytest.approx(0, abs=1e-9)  # type: ignore[index, call-overload]
+    assert doubted["2"] == pytest.approx(0.5 * LEARNT.doubt)  # type: ignore[index, call-overload]
+    assert sum(doubted.values()) == pytest.approx(1)  # type: ignore[union-attr, arg-type]
+
+
+def test_how_much_is_doubted_is_learnt_from_held_out_rows() -> None:
+    truth = np.array([0, 1, 2] * 40)
+    sure = np.where(exceeded(truth, 2) > 0, 8.0, -8.0)
+    swapped = np.where(exceeded(np.roll(truth, 1), 2) > 0, 8.0, -8.0)
+    missing = np.full((120, 2), np.nan)
+    little, much, none = (LEARNT.calibrated(truth, one).doubt for one in (sure, swapped, missing))
+    assert 0 < little < 0.02
+    assert much > 0.9
+    assert none == LEARNT.doubt
+    found = replace(LEARNT, doubt=much).evaluate(truth, swapped, 0)["log_loss"].value
+    assert found < 1.3 < TARGET.evaluate(truth, swapped, 0)["log_loss"].value
 
 
 def test_scores_of_another_target_keep_what_they_say() -> None:
@@ -86,4 +112,15 @@ def test_a_single_class_is_refused() -> None:
 def test_a_damaged_state_is_refused(values: object) -> None:
     with pytest.raises(BundleError, match="ordinal target needs"):
         ORDINAL.restore({"values": values})  # type: ignore[dict-item]
-    assert ORDINAL.restore(TARGET.state()) == TARGET
+    assert ORDINAL.restore(LEARNT.state()) == LEARNT
+
+
+def test_a_bundle_of_old_doubts_nothing_and_damaged_shares_are_refused() -> None:
+    old = ORDINAL.restore({"values": [1.0, 2.0]})
+    assert old == OrdinalTarget((1.0, 2.0))
+    scores = np.array([[0.3], [-4.0]])
+    assert old.evaluate(np.array([1, 0]), scores, 0)["log_loss"].value == pytest.approx(
+        np.logaddexp(0, [-0.3, -4.0]).mean()
+    )
+    with pytest.raises(BundleError, match="a share of each of 2 classes"):
+        ORDINAL.restore({"values": [1.0, 2.0], "shares": [1.0], "doubt": 0.1})

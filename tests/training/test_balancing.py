@@ -68,6 +68,10 @@ def test_a_loss_of_nothing_does_not_run_away() -> None:
     assert float(torch.exp(-balance.logs).detach()) == pytest.approx(50.0)
 
 
+def test_factors_are_told_relative_to_their_mean() -> None:
+    assert Balance([0.2, 0.6], CPU).factors() == pytest.approx((1.5, 0.5))
+
+
 # --- in the loop ------------------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,13 @@ from sklearn.datasets import load_digits
 from topwork.contracts import Array, Fold
 from topwork.errors import UsageError
 from topwork.evaluation.classification import softmax
-from topwork.training.label_issues import LabelIssue, find_conflicts, find_label_issues, find_outliers
+from topwork.training.label_issues import (
+    LabelIssue,
+    find_conflicts,
+    find_label_issues,
+    find_outliers,
+    find_set_issues,
+)
 from topwork.training.probe import Axes, calibrate, cross_validate
 
 
@@ -305,3 +311,24 @@ def test_memory_stays_in_bounds() -> None:
     tracemalloc.stop()
     # Of 20,000 rows, twice 1,024 × 20,000 distances and 20,000 × 512 coordinates: some 200 MB.
     assert peak < 150e6
+
+
+# --- sets of labels ---------------------------------------------------------------------------------------
+
+
+def test_a_label_too_many_or_missing_is_found_for_itself() -> None:
+    draw = np.random.default_rng(0)
+    right = draw.integers(0, 2, (400, 3)).astype(np.int8)
+    probabilities = np.where(right > 0, 0.9, 0.2)
+    given = right.copy()
+    given[7, 1] ^= 1
+    given[9, [0, 2]] ^= 1
+    given[11] = -1
+    probabilities[13] = np.nan
+    found = {one.row: one for one in find_set_issues(given, probabilities)}
+    assert set(found) == {7, 9}
+    assert found[7].labels == (1,)
+    assert found[9].labels == (0, 2)
+    for row, one in found.items():
+        said = np.where(given[row] > 0, probabilities[row], 1 - probabilities[row])
+        assert one.score == pytest.approx(said[list(one.labels)].min())

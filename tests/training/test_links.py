@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 
-from topwork.contracts import Array, Fold, Goal, Link
+from topwork.contracts import Array, Fold, Goal, LinearHead, Link
 from topwork.evaluation.links import LOSS_NAMES, losses_of
 from topwork.training.judging import losses_of_rows
 from topwork.training.links import solver_of
@@ -124,3 +125,26 @@ def test_statistics_of_times_give_events_and_their_times_back() -> None:
         there, were = (np.sort(rows[rows[:, 1] == event, 0]) for rows in (truth, known))
         assert np.median(there) == pytest.approx(np.median(were), rel=0.02)
         assert there[[0, -1]] == pytest.approx(were[[0, -1]])
+
+
+def test_thresholds_are_drawn_together_where_one_direction_tells_all_classes_apart() -> None:
+    draw = np.random.default_rng(0)
+    n, solver = 3000, solver_of("cumulative")
+    one, other = (draw.normal(size=n) for _ in range(2))
+    noise = draw.normal(size=(n, 3))
+    single = one[:, None] * 2 + noise - [-2.0, 0.0, 2.0]  # three noisy views of one direction
+    several = np.stack([one, other, other], axis=1) * 4 - [0.0, -2.0, 2.0]
+    for scores, ranks, least, most in (
+        (single, np.digitize(one, [-1.0, 0.0, 1.0]), 0.5, 1.0),
+        (several, np.where(one < 0, 0, np.digitize(other, [-0.5, 0.5]) + 1), 0.0, 0.25),
+    ):
+        found = solver.calibrate(ranks, scores)
+        assert least <= found.joined <= most
+        apart = replace(solver.calibrate(ranks, scores), joined=0.0)
+        assert solver.loss(ranks, found.apply(scores)) <= solver.loss(ranks, apart.apply(scores))
+        # Missing rows tell nothing, and the head says what was found.
+        gone, nothing = np.append(ranks, -1), np.concatenate([scores, np.full((1, 3), np.nan)])
+        assert solver.calibrate(gone, nothing).joined == found.joined
+        weight = draw.normal(size=(3, 4)).astype(np.float32)
+        head, rows = LinearHead(weight, np.ones(3, np.float32)), draw.normal(size=(5, 4)).astype(np.float32)
+        assert found.fold_into(head).scores(rows) == pytest.approx(found.apply(head.scores(rows)), abs=1e-4)

@@ -296,6 +296,18 @@ def test_rows_of_like_size_go_together_and_still_every_row_comes(n_train: int) -
         assert means != sorted(means), "short steps come before long ones"
 
 
+def test_little_of_what_is_computed_fills_short_rows_up() -> None:
+    sizes = lengths(4000)
+    rung = replace(RUNG, batch=32, n_steps=125)
+
+    def filled(by: Array | None) -> float:
+        steps = [sizes[rows] for _, rows in order_of(rung, len(sizes), 0, (0, 1), sizes=by)]
+        return 1 - float(sum(one.sum() for one in steps) / sum(one.max() * len(one) for one in steps))
+
+    assert filled(sizes) < 0.07
+    assert filled(None) > 0.4
+
+
 def test_an_order_by_size_goes_on_where_it_was_left() -> None:
     sizes = lengths(300)
     whole = list(order_of(replace(RUNG, n_steps=40), 300, 0, (3, 1), sizes=sizes))

@@ -88,3 +88,37 @@ def test_a_bundle_on_a_bundle_cannot_leave_its_base_out(tmp_path: Path, around: 
         topwork.fit(
             toy_texts(120), trunk=str(tmp_path / "tiny-bert"), recipe="probe", options=options, around=around
         )
+
+
+def test_what_is_kept_of_a_bundle_without_its_base_holds_everything(
+    tmp_path: Path, around: Surroundings
+) -> None:
+    write_tiny_text_trunk(tmp_path / "tiny-bert")
+    texts, labels = toy_texts(120)
+    both = {"text": texts, "label": labels, "length": [str(len(one)) for one in texts]}
+    options = FitOptions(
+        steps=20,
+        proof="none",
+        adapter_only=True,
+        target=("label", "length"),
+        task={"length": "regression"},
+    )
+    model = topwork.fit(
+        both,
+        tmp_path / "both.topwork",
+        trunk=str(tmp_path / "tiny-bert"),
+        recipe="lora",
+        budget=None,
+        options=options,
+        around=around,
+    )
+    small = topwork.keep(model.path, tmp_path / "small.topwork", ["label"])
+    alone = tmp_path / "elsewhere" / "small.topwork"
+    alone.parent.mkdir()
+    shutil.copy(small.path, alone)
+    again = load(alone)
+    for text in TEXTS:
+        kept, whole = again.predict(text).probabilities, model.predict(text).of("label").probabilities
+        assert kept == pytest.approx(whole, abs=1e-6)
+    assert again.servable.bundle.manifest.base is None
+    assert list(again.servable.targets) == ["label"]

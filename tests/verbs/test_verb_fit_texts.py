@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 import topwork
 from quick import fit_probe
 from tiny_text_trunk import N_FEATURES, WINDOW, write_tiny_text_trunk
+from told import Told
 from topwork import DecodeError, FitOptions, Model, Surroundings, UsageError, load
 from topwork.contracts import Gallery, Table
 from topwork.inputs import TEXT
@@ -44,6 +47,21 @@ def test_it_learns_what_the_texts_say(model: Model) -> None:
     assert [rung.name for rung in model.record.rungs][:2] == ["probe", "top"]
     assert model.record.trunk.n_features == N_FEATURES
     assert model.record.trunk.input_size == (WINDOW,)
+
+
+@pytest.mark.parametrize(("budget", "n"), [("60s", 1), ("1h", 0)])
+def test_a_budget_that_reading_uses_up_is_told_of_while_it_is_read(
+    trunk: str, around: Surroundings, tmp_path: Path, budget: str, n: int
+) -> None:
+    told, now_s = Told(), count(0.0, 1.0)
+    slow = replace(around, progress=told, clock=lambda: next(now_s), cache_dir=tmp_path / "cache")
+    model = fit_probe(
+        toy_texts(120), trunk=trunk, budget=budget, options=FitOptions(proof="none"), around=slow
+    )
+    notes = [line for line in told.lines if line.startswith("Note: Reading takes about")]
+    assert len(notes) == n
+    assert all("give a longer --budget" in note for note in notes)
+    assert model.record.rungs[0].name == "probe", "what was read is fitted all the same"
 
 
 def test_the_classical_baseline_counts_words(model: Model) -> None:
@@ -152,6 +170,7 @@ def test_it_tells_which_words_drove_an_answer(model: Model) -> None:
     assert "".join(one["text"] for one in pieces) == text
     assert max(abs(one["heat"]) for one in pieces) == 1
     assert found[0].value["answer"] == model.predict(text).answer
+    assert found[0].value["towards"] == model.predict(text).label
     assert (found[1].value, found[1].index) == (None, 1)
     schema: Any = model.servable.explanation_schema
     assert set(schema["properties"]) == set(found[0].value)

@@ -7,6 +7,7 @@ import io
 from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from quick import fit_probe
 from tiny_text_trunk import write_tiny_text_trunk
 from topwork import DataError, FitOptions, Model, Surroundings, compare, evaluate, load
 from topwork.cli.output import show_predictions
-from topwork.contracts import Gallery
+from topwork.contracts import Chart, Gallery, Table
 from topwork.report.html import render_html
 from topwork.report.markdown import render_markdown
 from toy_photos import write_graded
@@ -104,7 +105,19 @@ def test_the_proof_compares_ranks_and_leaves_out_what_scores_classes(
         "Largest mistakes",
         "What pretraining brought here",
     } <= titles
-    assert not {"Labels that look wrong", "Typical of each class"} & titles
+    assert "Typical of each class" not in titles
+    (grown,) = [
+        one for one in result.sections if one.title == "How the score grows with the number of labels"
+    ]
+    assert isinstance(grown, Chart)
+    assert grown.y_label == "rank_error"
+    assert grown.series[-1].points[-1].y < grown.series[-1].points[0].y, "more labels, fewer ranks off"
+    claims = next(one for one in result.sections if one.title == "What pretraining brought here")
+    assert isinstance(claims, Table)
+    needs = str(next(row for row in claims.rows if row[0] == "It needs less data")[2])
+    level = rivals["from scratch"].metrics["rank_error"].value
+    is_reached = any(point.y <= level for point in grown.series[-1].points)
+    assert needs.startswith("more than") == (not is_reached), "less of a rank error is better"
     assert not [note for note in record.notes if "could not be made" in note]
     assert {rung.loss_name for rung in record.rungs} == {"log loss per threshold"}
     for told in (render_html(record), render_markdown(record)):
@@ -161,6 +174,12 @@ def test_texts_are_graded(tmp_path: Path, around: Surroundings) -> None:
     assert (
         np.mean([(grade > 3) == (label == "praise") for grade, label in zip(said, wanted, strict=True)]) > 0.7
     )
+    (told,) = model.servable.explain([b"A lovely warm meal. The parcel was broken."])
+    assert told.value is not None
+    assert told.value["towards"] == "a higher class"
+    pieces: Any = told.value["pieces"]
+    heat = {one["text"]: one["heat"] for one in pieces}
+    assert heat["lovely"] > 0 > heat["broken."], "what praises speaks for a higher grade, whatever the answer"
 
 
 @pytest.mark.parametrize("form", ["text", "csv"])
@@ -182,3 +201,21 @@ def test_predictions_are_told_as_those_of_classes(model: Model, table: Path, for
             row = list(csv.DictReader(lines))[i]
             assert list(row) == ["input", "label", "error", "1", "2", "3", "4"]
             assert row["label"] == one.label
+
+
+def test_grades_that_are_two_ranks_off_are_listed(
+    tiny_trunk: Path, around: Surroundings, tmp_path: Path
+) -> None:
+    table = write_graded(tmp_path / "data", 120)
+    planted = [name for name, grade in grades_of(table).items() if grade == 1][:5]
+    lines = table.read_text(encoding="utf-8").splitlines()
+    wrong = [f"{line[:-1]}4" if line.split(",")[0] in planted else line for line in lines]
+    table.write_text("\n".join(wrong) + "\n", encoding="utf-8")
+    options = replace(GRADES, proof="quick")
+    model = fit_probe(
+        table, tmp_path / "grades.topwork", trunk=str(tiny_trunk), options=options, around=around
+    )
+    assert model.labels is not None
+    listed = list(csv.DictReader(io.StringIO(model.labels.read_text(encoding="utf-8-sig"))))
+    assert len({Path(row["key"]).name for row in listed} & set(planted)) >= 4
+    assert all(abs(int(row["label"]) - int(row["new_label"])) >= 2 for row in listed)

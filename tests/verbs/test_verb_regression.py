@@ -282,6 +282,7 @@ def test_texts_are_rated(tmp_path: Path, around: Surroundings) -> None:
     (told,) = model.servable.explain([b"The parcel was broken."])
     assert told.value is not None
     assert told.value["answer"] == model.predict("The parcel was broken.").answer
+    assert told.value["towards"] == "a higher value"
 
 
 @pytest.fixture

@@ -17,10 +17,11 @@ from quick import fit_probe
 from tiny_text_trunk import write_tiny_text_trunk
 from topwork import DataError, FitOptions, Model, Surroundings, UsageError, evaluate, load
 from topwork.cli.output import put_results, show_fit, show_predictions
-from topwork.contracts import FitRecord
+from topwork.contracts import FitRecord, Table
 from topwork.report.html import render_html
 from topwork.report.markdown import render_markdown
 from topwork.report.words import about_target
+from topwork.steps.recording import WEIGHTS_OF_TARGETS
 from toy_photos import write_mixed
 from toy_texts import toy_texts
 
@@ -159,6 +160,23 @@ def test_rungs_are_told_in_losses_that_can_be_averaged(climbed: Model) -> None:
     assert sum(rung.chosen for rung in rungs) == 1
 
 
+def test_what_each_target_weighed_is_recorded_and_told(climbed: Model) -> None:
+    probe, *trained = climbed.record.rungs
+    assert not probe.weighs, "its heads are fitted one by one"
+    assert trained
+    for rung in trained:
+        assert list(rung.weighs) == list(METRICS)
+        assert np.mean(list(rung.weighs.values())) == pytest.approx(1)
+        assert len(set(rung.weighs.values())) == len(METRICS)
+    again = load(climbed.path).record
+    assert [rung.weighs for rung in again.rungs] == [rung.weighs for rung in climbed.record.rungs]
+    (table,) = [one for one in again.sections if one.title == WEIGHTS_OF_TARGETS]
+    assert isinstance(table, Table)
+    assert [row[0] for row in table.rows] == list(METRICS)
+    assert table.rows[0][1] == f"{trained[0].weighs['kind']:.2f}"
+    assert WEIGHTS_OF_TARGETS in render_html(again)
+
+
 def test_rivals_are_those_of_the_target_and_it_is_compared_with_itself_alone(climbed: Model) -> None:
     record = climbed.record
     assert not [note for note in record.notes if "could not be made" in note]
@@ -256,6 +274,34 @@ def test_evaluating_gives_the_metrics_of_the_test_again(
         assert record.targets[name].n_test == one.n_test
         for metric, value in one.test.items():
             assert record.targets[name].test[metric].value == pytest.approx(value.value, abs=1e-5)
+
+
+@pytest.mark.parametrize("options", [MIXED, FitOptions()], ids=["all columns", "its column"])
+def test_evaluating_some_needs_and_reports_no_other(
+    model: Model, table: Path, around: Surroundings, tmp_path: Path, options: FitOptions
+) -> None:
+    exact = replace(around, engine="onnxruntime")
+    page = tmp_path / "price.md"
+    record = evaluate(model.path, table, report=page, only="price", options=options, around=exact)
+    assert list(record.targets) == ["price"]
+    whole = model.record.targets["price"].test["r2"].value
+    assert record.targets["price"].test["r2"].value == pytest.approx(whole, abs=1e-5)
+    assert "only='price'" in record.command
+    assert "kind" not in record.data.class_counts
+    assert "price" in page.read_text(encoding="utf-8")
+
+
+def test_evaluating_some_needs_no_labels_of_the_others(model: Model, table: Path) -> None:
+    rows, bare = rows_of(table), table.with_name("only_kind.csv")
+    with bare.open("w", encoding="utf-8", newline="") as stream:
+        write = csv.DictWriter(stream, ["file", "kind"], extrasaction="ignore")
+        write.writeheader()
+        write.writerows(rows)
+    assert list(evaluate(model.path, bare, only=["kind"]).targets) == ["kind"]
+    with pytest.raises(UsageError, match="no target 'colour'; it has kind, price, tags"):
+        evaluate(model.path, bare, only="colour")
+    with pytest.raises(DataError, match="or measure some with --only"):
+        evaluate(model.path, bare)
 
 
 def test_evaluating_leaves_out_a_target_that_no_row_has(model: Model, table: Path) -> None:
@@ -390,4 +436,4 @@ def test_texts_have_several_targets_too(tmp_path: Path, around: Surroundings) ->
     (told,) = model.servable.explain([b"The parcel was broken."])
     assert set(told.value or {}) == {"tone", "length", "tags"}
     (told,) = tone.servable.explain([b"The parcel was broken."])
-    assert set(told.value or {}) == {"answer", "pieces"}
+    assert set(told.value or {}) == {"answer", "towards", "pieces"}

@@ -119,6 +119,18 @@ def test_a_grid_is_searched_over_recipes(text_trunk: str, around: Surroundings) 
     assert best.model_.record.settings["seed"] == "3"
 
 
+def test_a_grid_is_searched_over_trunks(text_trunk: str, around: Surroundings, tmp_path: Path) -> None:
+    texts, labels = toy_texts(60)
+    other = str(write_tiny_text_trunk(tmp_path / "another-bert", seed=1))
+    grid = {"trunk": [text_trunk, other]}
+    search = GridSearchCV(TopworkClassifier(around=around), grid, cv=2, error_score="raise")
+    search.fit(texts, labels)
+    assert [params["trunk"] for params in search.cv_results_["params"]] == [text_trunk, other]
+    best = search.best_estimator_
+    assert search.best_score_ > 0.7
+    assert best.model_.record.trunk.name == Path(search.best_params_["trunk"]).name
+
+
 def test_a_series_of_pandas_will_do(
     text_trunk: str, around: Surroundings, of_texts: TopworkClassifier
 ) -> None:

@@ -227,6 +227,7 @@ def test_texts_have_risks_and_a_baseline_of_words(tmp_path: Path, around: Surrou
     (told,) = model.servable.explain([b"The parcel was broken."])
     assert told.value is not None
     assert told.value["answer"] == model.predict("The parcel was broken.").answer
+    assert told.value["towards"] == "a higher risk"
     again = fit_probe(
         columns, options=replace(options, proof="none", onward=path), trunk=trunk, around=around
     )

@@ -28,13 +28,13 @@ from topwork.contracts import (
     Engine,
     FitRecord,
     Json,
+    Link,
     Modality,
     Preprocessing,
     Target,
     TargetResult,
     Wire,
     by_shape,
-    has_classes,
 )
 from topwork.errors import BundleError, DecodeError, ProofError, UsageError
 from topwork.training.occlusion import ahead, warmth
@@ -217,12 +217,12 @@ class BundleModel:
         output = scores_output(name)
         scores = self._engine.run(tensor[None])[output]
         said = int(scores[0].argmax())
-        # Several labels may be given at once: what speaks for one of them says nothing against the others.
-        lead = ahead if has_classes(target.link) else _own
+        lead = _LEADS.get(target.link, _mean)
         heat = warmth(lambda batch: lead(self._engine.run(batch)[output], said), tensor, parts)
         shown = self._modality.overlay(encoded, heat, self._preprocessing, _WHOLE)
         pieces: list[Json] = [{"text": one.text, "heat": round(one.heat, 4)} for one in shown.pieces]
-        return {"answer": target.answer(scores[0]), "pieces": pieces}
+        towards = _TOWARDS.get(target.link) or target.labels[said]
+        return {"answer": target.answer(scores[0]), "towards": towards, "pieces": pieces}
 
     def answer(self, scores: Mapping[str, Array]) -> Mapping[str, Json]:
         """Turn the scores of one input into what a client sees; several targets answer under their names."""
@@ -357,7 +357,7 @@ def _explanation_schema(target: Target) -> Mapping[str, Json]:
         "type": "array",
         "items": _closed({"text": {"type": "string"}, "heat": heat}),
     }
-    return _closed({"answer": target.answer_schema(), "pieces": pieces})
+    return _closed({"answer": target.answer_schema(), "towards": {"type": "string"}, "pieces": pieces})
 
 
 def _closed(properties: Mapping[str, Json]) -> Mapping[str, Json]:
@@ -424,6 +424,23 @@ def _check_widths(golden: Golden, targets: Mapping[str, Target]) -> None:
 
 def _own(scores: Array, output: int) -> Array:
     return np.asarray(scores[:, output])
+
+
+def _mean(scores: Array, _: int) -> Array:
+    return np.asarray(scores.mean(axis=1))
+
+
+_LEADS: Mapping[Link, Callable[[Array, int], Array]] = {"softmax": ahead, "sigmoid": _own}
+"""What parts of an input are held against, of the likeliest output; of other links the mean of all outputs.
+
+Several labels may be given at once: what speaks for one of them says nothing against the others.
+"""
+_TOWARDS: Mapping[Link, str] = {
+    "cumulative": "a higher class",
+    "identity": "a higher value",
+    "hazard": "a higher risk",
+}
+"""What parts of an input speak for, where it is not a label."""
 
 
 def _about(bundle: Bundle, engine: Engine) -> Mapping[str, Json]:

@@ -282,6 +282,7 @@ def evaluate(
     input: Input = None,  # noqa: A002 - the option's name
     target: Target = None,
     event: Event = None,
+    only: Only = None,
     layout: LayoutOption = "auto",
     engine: BundleEngine = "auto",
     quiet: Quiet = False,
@@ -293,7 +294,7 @@ def evaluate(
 
     options = _options(input, target, None, None, layout, event=event)
     around = _around(context, engine, quiet=quiet)
-    record = verbs.evaluate(bundle, data, report=report, options=options, around=around)
+    record = verbs.evaluate(bundle, data, report=report, only=only or (), options=options, around=around)
     show_evaluation(record, bundle, report, as_json=json)
 
 

@@ -209,6 +209,7 @@ def _result(record: FitRecord, bundle: Path, report: Path | None, seconds: float
                 "seconds": r.seconds,
                 "validation": r.validation if r.validation == r.validation else None,
                 "chosen": r.chosen,
+                **({"weighs": dict(r.weighs)} if r.weighs else {}),
             }
             for r in record.rungs
         ],

@@ -124,15 +124,17 @@ def tasks_of(words: Sequence[str] | None) -> str | dict[str, str]:
 
 
 def asked_again(options: FitOptions) -> str:
-    """Return the words that say once more which columns are predicted and what they are, with a blank in front."""
-    from topwork.steps.options import DEFAULT_TASK
+    """Return the words that say once more how the data are read and what is predicted, with a blank in front."""
+    from topwork.steps.options import DEFAULT_TASK, FitOptions
 
     words = [part for name in options.target for part in ("--target", name)]
     if isinstance(options.task, str):
         words += [] if options.task == DEFAULT_TASK else ["--task", options.task]
     else:
         words += [part for name, task in options.task.items() for part in ("--task", f"{name}={task}")]
-    words += [] if options.event is None else ["--event", options.event]
+    columns = {"event": options.event, "input": options.input, "group": options.group, "time": options.time}
+    words += [part for name, one in columns.items() if one is not None for part in (f"--{name}", one)]
+    words += [] if options.layout == FitOptions().layout else ["--layout", options.layout]
     return "".join(f" {shlex.quote(word)}" for word in words)
 
 

@@ -30,10 +30,11 @@ from topwork.contracts.fitting import (
     Target,
     Task,
     Workplace,
+    WritingTarget,
     has_classes,
     has_one_label,
 )
-from topwork.contracts.inputs import Decoded, Modality, Preprocessing, Shown, Wire
+from topwork.contracts.inputs import Decoded, Modality, Preprocessing, Remark, Shown, Wire
 from topwork.contracts.networks import (
     Divisible,
     Engine,
@@ -124,6 +125,7 @@ __all__ = [
     "Rates",
     "Recipe",
     "Rejected",
+    "Remark",
     "Resources",
     "Rung",
     "Sample",
@@ -148,6 +150,7 @@ __all__ = [
     "Wire",
     "Words",
     "Workplace",
+    "WritingTarget",
     "by_shape",
     "has_classes",
     "has_one_label",

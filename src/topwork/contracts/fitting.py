@@ -36,6 +36,7 @@ __all__ = [
     "Target",
     "Task",
     "Workplace",
+    "WritingTarget",
     "has_classes",
     "has_one_label",
 ]
@@ -184,6 +185,15 @@ class Target(Protocol):
 
     def answer_schema(self) -> Mapping[str, Json]:
         """JSON Schema of `answer`."""
+        ...
+
+
+@runtime_checkable
+class WritingTarget(Protocol):
+    """What a target may offer besides, where `Target.spell` is not what `Target.encode` reads."""
+
+    def written(self, truth: Any) -> str:
+        """Return one encoded truth as a raw label that `Target.encode` reads back."""
         ...
 
 
@@ -396,6 +406,9 @@ class Rung:
         Share of the network's weights that were trained.
     chosen
         Whether this is the rung that the model came from.
+    weighs
+        What each of several targets weighed in the loss when the rung ended, relative to their mean; the losses are
+        those in units of what ignoring the input costs.
     """
 
     name: str
@@ -408,6 +421,7 @@ class Rung:
     n_steps: int | None = None
     chosen: bool = False
     loss_name: str = "log loss"
+    weighs: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

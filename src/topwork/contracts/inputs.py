@@ -12,7 +12,7 @@ import numpy as np
 from topwork.contracts.sections import Piece
 from topwork.contracts.values import Array, Json
 
-__all__ = ["Decoded", "Modality", "Preprocessing", "Shown", "Wire"]
+__all__ = ["Decoded", "Modality", "Preprocessing", "Remark", "Shown", "Wire"]
 
 
 class Preprocessing(Protocol):
@@ -79,6 +79,15 @@ class Wire:
     noun: str
 
 
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """What a fact of `Decoded.facts` means where it is above a limit; ``{}`` in ``said`` stands for how many inputs."""
+
+    fact: str
+    above: float
+    said: str
+
+
 class Modality(Protocol):
     """One kind of input. An *encoded* input is always bytes: a photo's file, a text's UTF-8."""
 
@@ -122,6 +131,11 @@ class Modality(Protocol):
 
     def inspection_preprocessing(self) -> Preprocessing:
         """Return a cheap specification for looking at data when no trunk is chosen."""
+        ...
+
+    @property
+    def remarks(self) -> tuple[Remark, ...]:
+        """What is worth telling of a data set by the facts of its inputs."""
         ...
 
     def near_duplicates(self, fingerprints: Array) -> Array:

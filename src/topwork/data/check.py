@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from topwork.contracts import Array, Dataset, Inspection, Rejected
+from topwork.contracts import Array, Dataset, Inspection, Rejected, Remark
 from topwork.data.units import components, group_pairs, members
 from topwork.errors import DataError
 
@@ -60,7 +60,12 @@ class Findings:
 
 
 def examine(
-    dataset: Dataset, inspections: Sequence[Inspection], near: Array, numeric: Collection[str] = ()
+    dataset: Dataset,
+    inspections: Sequence[Inspection],
+    near: Array,
+    numeric: Collection[str] = (),
+    *,
+    remarks: Sequence[Remark] = (),
 ) -> Findings:
     """Put together what is wrong with a data set.
 
@@ -73,6 +78,8 @@ def examine(
     numeric
         Targets whose values are no single labels but numbers or sets of labels: nothing is counted of them, and copies
         may differ in them.
+    remarks
+        What to tell of the facts of usable rows.
     """
     n = len(dataset)
     if len(inspections) != n:
@@ -89,6 +96,7 @@ def examine(
     rejected = (*dataset.rejected, *_unreadable(dataset, inspections))
     lines = (
         *_lines_on_rows(len(usable), rejected),
+        *_lines_on_facts(dataset, inspections, usable, remarks),
         *_lines_on_missing(dataset, usable),
         *_lines_on_doubles(dataset, exact, doubles),
         *_lines_on_conflicts(dataset, classed, conflicts),
@@ -160,6 +168,19 @@ def _lines_on_rows(n_usable: int, rejected: Sequence[Rejected]) -> Iterator[str]
         return
     yield f"{n_usable:,} inputs can be used, {len(rejected):,} {'was' if len(rejected) == 1 else 'were'} left out."
     yield from (f"Left out: {reason}." for reason in _reasons(rejected))
+
+
+def _lines_on_facts(
+    dataset: Dataset, inspections: Sequence[Inspection], usable: Array, remarks: Sequence[Remark]
+) -> Iterator[str]:
+    """Say of how many inputs each remark is true, and name one where it is truest."""
+    for remark in remarks:
+        facts = {row: inspections[row].facts.get(remark.fact, remark.above) for row in usable.tolist()}
+        true = [row for row, value in facts.items() if value > remark.above]
+        if true:
+            n, most = len(true), max(true, key=facts.__getitem__)
+            counted = f"{n:,} input{'' if n == 1 else 's'}"
+            yield f"{remark.said.format(counted)}{', ' if n == 1 else ', such as '}{dataset.keys[most]}."
 
 
 def _lines_on_missing(dataset: Dataset, usable: Array) -> Iterator[str]:

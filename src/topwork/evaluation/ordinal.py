@@ -9,6 +9,7 @@ no class by name.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from math import inf, nan
 
 import numpy as np
@@ -19,7 +20,14 @@ from topwork.evaluation.classification import check_scores, row_losses
 from topwork.evaluation.comparison import mean_by_t
 from topwork.evaluation.intervals import interval_of_draws, paired_difference, resample, wilson
 
-__all__ = ["compare_ordinal", "exceeded", "median_ranks", "ordinal_metrics", "rank_probabilities"]
+__all__ = [
+    "Doubt",
+    "compare_ordinal",
+    "exceeded",
+    "median_ranks",
+    "ordinal_metrics",
+    "rank_probabilities",
+]
 
 _NOTHING = {
     "rank_error": Estimate(nan, 0.0, inf),
@@ -28,6 +36,7 @@ _NOTHING = {
     "log_loss": Estimate(nan, 0.0, inf),
 }
 """What is known without a row that has a truth."""
+_ROUNDS = 200
 
 
 def exceeded(truth: Array, n_thresholds: int) -> Array:
@@ -36,26 +45,66 @@ def exceeded(truth: Array, n_thresholds: int) -> Array:
     return np.where(truth[:, None] < 0, np.int8(-1), above)
 
 
-def rank_probabilities(scores: Array) -> Array:
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """How much of the probability is dealt by the shares of the ranks, so that none is without a chance.
+
+    Where the odds of an input do not fall, the ranks between have no chance at all, which rows like it disprove.
+
+    Attributes
+    ----------
+    shares
+        Of the ranks in training, ``k`` of them.
+    part
+        From 0 to 1.
+    """
+
+    shares: tuple[float, ...]
+    part: float
+
+    @classmethod
+    def of(cls, truth: Array, scores: Array, shares: tuple[float, ...]) -> Doubt:
+        """Return the doubt at which the log loss of held-out rows is lowest; they must have a truth.
+
+        They are joined by one row whose rank had no chance, so that the doubt is never 0, as in the rule of succession.
+        The likelihood of a part in a mixture has one maximum, where expectation-maximisation comes to rest.
+        """
+        own = np.append(rank_probabilities(scores)[np.arange(len(truth)), truth], 0.0)
+        usual = np.append(np.array(shares)[truth], np.mean(shares))
+        part = 0.5
+        for _ in range(_ROUNDS):
+            part = float(np.mean(part * usual / ((1 - part) * own + part * usual)))
+        return cls(shares, part)
+
+
+def rank_probabilities(scores: Array, doubt: Doubt | None = None) -> Array:
     """Turn scores ``[n, k - 1]`` into the probabilities ``float64 [n, k]`` of the ranks, whose rows add up to 1."""
     falling = np.minimum.accumulate(np.asarray(scores, np.float64), axis=1)
     above = 0.5 * (1 + np.tanh(0.5 * falling))  # the logistic function, which so does not overflow
     ends = np.ones((len(above), 1)), np.zeros((len(above), 1))
-    return np.asarray(-np.diff(np.concatenate([ends[0], above, ends[1]], axis=1), axis=1))
+    plain = np.asarray(-np.diff(np.concatenate([ends[0], above, ends[1]], axis=1), axis=1))
+    return plain if doubt is None else (1 - doubt.part) * plain + doubt.part * np.array(doubt.shares)
 
 
 def median_ranks(scores: Array) -> Array:
-    """Return the middle rank of the probabilities, ``int64 [n]``, whose expected distance to the truth is lowest."""
+    """Return the middle rank of the probabilities, ``int64 [n]``, whose expected distance to the truth is lowest.
+
+    Nothing is doubted here: the shares would draw all answers to the middle.
+    """
     return np.asarray((np.minimum.accumulate(scores, axis=1) > 0).sum(axis=1))
 
 
-def ordinal_metrics(truth: Array, scores: Array, *, seed: int) -> Mapping[str, Estimate]:
+def ordinal_metrics(
+    truth: Array, scores: Array, *, seed: int, doubt: Doubt | None = None
+) -> Mapping[str, Estimate]:
     """Compare truth with scores; every metric with its 95 % interval.
 
     Parameters
     ----------
     seed
         Of the bootstrap.
+    doubt
+        Of the probabilities, which the log loss alone asks for.
 
     Returns
     -------
@@ -72,7 +121,7 @@ def ordinal_metrics(truth: Array, scores: Array, *, seed: int) -> Mapping[str, E
     truth, scores = _known(truth, scores)
     if not len(truth):
         return _NOTHING
-    said, (value, draws) = median_ranks(scores), _drawn(_statistic(truth, scores), truth, seed)
+    said, (value, draws) = median_ranks(scores), _drawn(_statistic(truth, scores, doubt), truth, seed)
     right = wilson(int((said == truth).sum()), len(truth))
     loss = interval_of_draws(float(value[1]), draws[:, 1])
     return {
@@ -83,7 +132,9 @@ def ordinal_metrics(truth: Array, scores: Array, *, seed: int) -> Mapping[str, E
     }
 
 
-def compare_ordinal(truth: Array, scores_a: Array, scores_b: Array, *, seed: int) -> Mapping[str, Estimate]:
+def compare_ordinal(
+    truth: Array, scores_a: Array, scores_b: Array, *, seed: int, doubt: Doubt | None = None
+) -> Mapping[str, Estimate]:
     """Estimate how much more each metric of `ordinal_metrics` is for a than for b, on the same rows.
 
     Accuracy has Tango's score interval, rank error and log loss Student's, kappa a bootstrap that draws the same rows
@@ -97,12 +148,12 @@ def compare_ordinal(truth: Array, scores_a: Array, scores_b: Array, *, seed: int
     truth, a, b = _known(truth, scores_a, scores_b)
     if not len(truth):
         return {metric: Estimate(nan, -inf, inf) for metric in _NOTHING}
-    of_a, of_b = _statistic(truth, a), _statistic(truth, b)
+    of_a, of_b = _statistic(truth, a, doubt), _statistic(truth, b, doubt)
     value, draws = _drawn(lambda weights: of_a(weights) - of_b(weights), truth, seed)
     off_a, off_b = (np.abs(median_ranks(one) - truth) for one in (a, b))
     only_a, only_b = int(((off_a == 0) & (off_b > 0)).sum()), int(((off_b == 0) & (off_a > 0)).sum())
     right = paired_difference(only_a, only_b, len(truth))
-    losses = [row_losses(truth, rank_probabilities(one)) for one in (a, b)]
+    losses = [row_losses(truth, rank_probabilities(one, doubt)) for one in (a, b)]
     return {
         "rank_error": mean_by_t((off_a - off_b).astype(np.float64)),
         "quadratic_weighted_kappa": _widened(float(value[0]), draws[:, 0], right, most=2.0),
@@ -118,9 +169,12 @@ _Statistic = Callable[[Array], Array]
 """Takes weights ``[b, n]`` and gives ``[b, 2]``: kappa and log loss."""
 
 
-def _statistic(truth: Array, scores: Array) -> _Statistic:
+def _statistic(truth: Array, scores: Array, doubt: Doubt | None) -> _Statistic:
     """Return kappa and log loss of weighted rows; both follow from weighted sums of six columns."""
-    said, losses = median_ranks(scores).astype(np.float64), row_losses(truth, rank_probabilities(scores))
+    said, losses = (
+        median_ranks(scores).astype(np.float64),
+        row_losses(truth, rank_probabilities(scores, doubt)),
+    )
     columns = np.stack([truth, said, truth**2, said**2, (truth - said) ** 2, losses], axis=1)
 
     def of(weights: Array) -> Array:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from topwork.contracts import Array, Decoded, Json, Preprocessing, Shown, Wire
+from topwork.contracts import Array, Decoded, Json, Preprocessing, Remark, Shown, Wire
 from topwork.errors import DecodeError, TopworkError, UsageError
 from topwork.inputs import image_description, image_heat, image_likeness, image_synthesis, image_variation
 from topwork.inputs.files import read_file
@@ -134,6 +134,11 @@ class ImageModality:
     def inspection_preprocessing(self) -> ImagePreprocessing:
         """Return a specification that decodes as little as a look at the data needs."""
         return ImagePreprocessing(height=32, width=32, fit="squash", interpolation="bilinear")
+
+    @property
+    def remarks(self) -> tuple[Remark, ...]:
+        """Nothing."""
+        return ()
 
     def near_duplicates(self, fingerprints: Array) -> Array:
         """Return ``int64 [p, 2]``: pairs of rows that show the same picture; see `image_likeness`."""

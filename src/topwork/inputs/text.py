@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from topwork.contracts import Array, Decoded, Json, Piece, Preprocessing, Shown, Wire
+from topwork.contracts import Array, Decoded, Json, Piece, Preprocessing, Remark, Shown, Wire
 from topwork.errors import UsageError
 from topwork.inputs import text_description, text_excerpt, text_language, text_likeness, text_synthesis
 from topwork.inputs.files import read_file
@@ -131,6 +131,16 @@ class TextModality:
     def inspection_preprocessing(self) -> TextPreprocessing:
         """Return a specification that needs no tokeniser: words by their hashes."""
         return TextPreprocessing(WORDS, window=512)
+
+    @property
+    def remarks(self) -> tuple[Remark, ...]:
+        """What is left out of texts, and what is put together."""
+        return (
+            Remark("markup", 0.0, "Markup such as HTML is taken out of {}"),
+            Remark("n_replaced", 0.0, "Bytes that are no characters are read as \ufffd in {}"),
+            Remark("windows", 1.0, "Several windows of tokens are averaged, because they are long, for {}"),
+            Remark("n_dropped", 0.0, "The end does not count, because there are too many tokens, of {}"),
+        )
 
     def near_duplicates(self, fingerprints: Array) -> Array:
         """Return ``int64 [p, 2]``: pairs of rows that hold the same text; see `text_likeness`."""

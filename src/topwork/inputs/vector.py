@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from topwork.contracts import Array, Decoded, Json, Piece, Preprocessing, Shown, Wire
+from topwork.contracts import Array, Decoded, Json, Piece, Preprocessing, Remark, Shown, Wire
 from topwork.errors import DecodeError, UsageError
 from topwork.inputs.files import read_file
 from topwork.inputs.vector_opening import npy_of, opened
@@ -113,6 +113,11 @@ class VectorModality:
     def inspection_preprocessing(self) -> VectorPreprocessing:
         """Return a specification that takes any length."""
         return VectorPreprocessing(0)
+
+    @property
+    def remarks(self) -> tuple[Remark, ...]:
+        """Nothing."""
+        return ()
 
     def near_duplicates(self, fingerprints: Array) -> Array:
         """Return ``int64 [p, 2]``: each row with the first one that holds the same numbers, first < second."""

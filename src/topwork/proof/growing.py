@@ -27,7 +27,6 @@ from topwork.training.probe import Axes
 
 __all__ = ["Grown", "growth_of"]
 
-_GROWING = frozenset({"softmax", "identity", "hazard"})
 _SHARES = (0.125, 0.1768, 0.25, 0.3536, 0.5, 0.7071, 1.0)
 _N_RUNS = 4
 _LEAST_ROWS = 20
@@ -63,11 +62,9 @@ def growth_of(order: Order, rows: Rows, strengths: dict[str, float], name: str) 
 
     Returns
     -------
-    None where there are too few rows for three sizes, and for links whose parts cannot be drawn in proportion yet.
+    None where there are too few rows for three sizes.
     """
     goal, target = rows.goals()[name], rows.targets[name]
-    if target.link not in _GROWING:
-        return None
     n_now = int(known_rows(goal.truth).sum())
     n_test = int(known_rows(rows.truth[name][rows.split.test]).sum())
     sizes = _sizes(n_now, goal.n_outputs)
@@ -116,8 +113,8 @@ def _sizes(n: int, k: int) -> list[int]:
 
 
 def _stratified(known: Array, truth: Array, draw: np.random.Generator) -> Array:
-    """Shuffle rows so that every beginning holds about each label's share of them; at random where it is a number."""
-    if truth.dtype.kind not in "iu":
+    """Shuffle rows so that every beginning holds about each label's share of them; else at random."""
+    if truth.dtype.kind not in "iu" or truth.ndim > 1:
         return draw.permutation(known)
     place = np.zeros(len(known))
     for label in np.unique(truth):

@@ -34,12 +34,18 @@ from topwork.proof.occluding import Occluder
 from topwork.proof.regions import MOST_LABELS, regions_of
 from topwork.proof.rivals import Rival, blind, classical, compared, from_scratch, frozen
 from topwork.proof.seeds import brittleness, in_times
-from topwork.proof.suspects import Suspicion, gallery_of_outliers, gallery_of_suspects, suspicions
+from topwork.proof.suspects import (
+    Suspicion,
+    can_be_doubted,
+    gallery_of_outliers,
+    gallery_of_suspects,
+    suspicions,
+)
 from topwork.proof.thresholds import threshold_of
 from topwork.proof.wording import words_of
 from topwork.recipes.probe import PROBE
 from topwork.recipes.scratch import SCRATCH
-from topwork.report.quantities import is_share
+from topwork.report.quantities import is_share, lower_is_better
 from topwork.steps.order import Order, Rows
 from topwork.steps.transfer import Preparation
 
@@ -76,7 +82,7 @@ class Case:
     def classed(self) -> tuple[str, ...]:
         """The targets whose answers are classes.
 
-        What doubts labels, shows what is typical or takes the score for a share is about these alone.
+        What shows what is typical or takes the score for a share is about these alone.
         """
         return tuple(name for name, one in self.after.targets.items() if has_classes(one.link))
 
@@ -203,7 +209,9 @@ def _doubt(case: Case, parts: _Parts) -> bool:
     if parts.probe is None:
         return True
     scores = case.scores()
-    for name in case.classed:
+    for name, target in case.after.targets.items():
+        if not can_be_doubted(target.link):
+            continue
         held_out = parts.probe[0].held_out[name]
         found, notes = suspicions(case.before, name, held_out, scores[name], case.before.pairs)
         parts.suspects[name] = found
@@ -341,7 +349,7 @@ def _claims(case: Case, parts: _Parts, name: str) -> Table | None:
             "difference of the score to the network from scratch",
             _spelled(metric, scratch.difference[metric]),
         ),
-        ("It needs less data", *_enough(parts.growth.get(name), scratch.metrics[metric].value)),
+        ("It needs less data", *_enough(parts.growth.get(name), metric, scratch.metrics[metric].value)),
         (
             "It is less brittle",
             "variance of the score over seeds, of this recipe over that from scratch",
@@ -370,13 +378,13 @@ def _brittle(case: Case, parts: _Parts, name: str) -> str:
     return "not measured" + ("" if case.order.options.proof == "full" else ": it takes --proof full")
 
 
-def _enough(grown: Grown | None, level: float) -> tuple[str, str]:
+def _enough(grown: Grown | None, metric: str, level: float) -> tuple[str, str]:
     """Return the fewest labels with which the frozen network was as good as the one from scratch with all of them."""
     what = "labels with which the frozen network reaches what training from scratch reaches with all"
     if grown is None:
         return what, "not measured: too few rows"
     measured = grown.measured()
-    enough = [x for x, y in measured if y >= level]
+    enough = [x for x, y in measured if (y <= level if lower_is_better(metric) else y >= level)]
     if not enough:
         return what, f"more than {grown.n_now}"
     least = "at most " if enough[0] == measured[0][0] else ""

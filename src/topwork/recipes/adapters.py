@@ -39,7 +39,7 @@ class Shape:
     kind
         One of `KINDS`.
     rank
-        Of the products that ``lora``, ``dora``, ``loha``, ``lokr`` and ``vera`` add.
+        Of the products that ``lora``, ``dora``, ``loha``, ``lokr`` and ``vera`` add; of ``hra`` the reflections.
     alpha
         What is added is multiplied by this and divided by the rank.
     dropout
@@ -259,6 +259,10 @@ def _lokr(peft: Any, shape: Shape, layers: list[str]) -> Any:
     return peft.LoKrConfig(r=shape.rank, alpha=shape.alpha, target_modules=layers)
 
 
+def _hra(peft: Any, shape: Shape, layers: list[str]) -> Any:
+    return peft.HRAConfig(r=shape.rank, target_modules=layers)
+
+
 def _vera(peft: Any, shape: Shape, layers: list[str]) -> Any:
     return peft.VeraConfig(r=shape.rank, target_modules=layers)
 
@@ -270,6 +274,7 @@ KINDS: Mapping[str, Callable[[Any, Shape, list[str]], Any]] = {
     "loha": _loha,
     "lokr": _lokr,
     "vera": _vera,
+    "hra": _hra,
 }
 """Kinds of adapters, and what makes PEFT's configuration of each."""
 

@@ -55,7 +55,10 @@ class LoraSettings:
     def __post_init__(self) -> None:
         allowed = {
             "kind": (self.kind in KINDS, f"one of {', '.join(KINDS)}"),
-            "rank": (self.rank >= 1, "1 or more"),
+            # Reflections change nothing at first because each comes twice.
+            "rank": (self.rank >= 1, "1 or more")
+            if self.kind != "hra"
+            else (self.rank >= 2 and self.rank % 2 == 0, "an even number for the kind hra"),
             "alpha": (self.alpha > 0, "more than 0"),
             "dropout": (0 <= self.dropout < 1, "0 or more and less than 1"),
             "layers": (bool(self.layers.strip()), "all, or ends of layers' names"),

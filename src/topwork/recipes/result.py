@@ -103,9 +103,10 @@ def judged(
 
 
 def after(rung: Rung, outcome: Outcome) -> Rung:
-    """Return a rung that tells how long was trained, too, and where that did not come to its end."""
+    """Return a rung that tells what of the training is known: how long, to its end or not, what targets weighed."""
     notes = () if outcome.ended == "done" else (f"{outcome.ended} after {outcome.n_steps} steps",)
-    return replace(rung, notes=notes, n_steps=outcome.n_steps)
+    weighs = dict(zip(outcome.check.scores, outcome.factors, strict=True)) if outcome.factors else {}
+    return replace(rung, notes=notes, n_steps=outcome.n_steps, weighs=weighs)
 
 
 def held_out_of(job: FitJob, scores: Mapping[str, Array]) -> dict[str, Array]:

@@ -7,12 +7,13 @@ The room in reading order:
 - `bodies`: a body becomes inputs; `answers`: answers become a body;
 - `keys`, `keyring`: an API key, and the file of them; `rates`, `door`: how often somebody may come, and who may;
 - `origins`: pages of other origins; `access`: the operator's choice of all this;
-- `gate`: who may work now; `work`: the threads that do it;
+- `gate`: who may work now; `work`: the threads that do it; `durations`: how long both took;
 - `hooks`: a user's own code around a servable, its answers held by `conformity` against its schema;
 - `chains`: several servables as one, each asked where its `conditions` hold;
-- `hosting`: one servable with its proof, its gate and its threads;
-- `routes`, `openapi`, `schemes`, `pages`: which paths there are, their description, that of their keys, and what a
-  person sees;
+- `hosting`: one servable with its proof, its gate and its threads; `prediction`: one request from end to end;
+- `routes`, `pages`: which paths there are, and what a person sees;
+- `inference` with `tensors` and `outputs`, `sagemaker`: the protocols of others; `metrics`: what is counted;
+- `openapi` with `tensor_schemas`, `schemes`, `schemas` and `places`: the description of all paths and of keys;
 - `app`: the ASGI application that joins them; `http11` and `server`: the process around it.
 
 It knows no task and no modality: it sees `topwork.contracts.Servable` and nothing behind it.

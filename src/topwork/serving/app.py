@@ -11,11 +11,11 @@ import unicodedata
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
-from topwork.errors import UsageError
-from topwork.serving import openapi
+from topwork.errors import MissingExtraError, UsageError
+from topwork.serving import inference, openapi, sagemaker
 from topwork.serving.door import Door
 from topwork.serving.gate import ByteBudget, Turns, busy
-from topwork.serving.hosting import Hosted
+from topwork.serving.hosting import Hosted, Models
 from topwork.serving.limits import Limits
 from topwork.serving.messages import (
     Receive,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from topwork.contracts import Json, Servable
+    from topwork.serving.metrics import Metrics, Seen
 
 __all__ = ["Application", "application"]
 
@@ -70,6 +71,7 @@ class Application:
     ) -> None:
         self._annex = annex or Annex()
         self._budget = ByteBudget(limits.max_buffered_bytes)
+        self._metrics = _metrics(self, self._budget)
         self._pages = {name: page(name) for name in ("index", "docs")}
         self._turns = Turns()
         self._retiring: set[asyncio.Task[None]] = set()
@@ -106,6 +108,9 @@ class Application:
             Route("POST", "/v1/models/{name}/predict", self._predict),
             Route("GET", "/livez", self._livez, "open"),
             Route("GET", "/readyz", self._readyz, "open"),
+            *self._metrics.routes(),
+            *inference.routes(self, self._budget),
+            *sagemaker.routes(self, self._budget),
             Route("GET", "/openapi.json", self._describe, "open"),
             Route("GET", "/docs", self._docs, "open"),
             Route("GET", "/", self._index, "open"),
@@ -195,18 +200,21 @@ class Application:
         await send_message({"type": "lifespan.shutdown.complete"})
 
     async def _exchange(self, request: Request, send_message: Send) -> None:
-        try:
-            with request.cleanup, self._turns.inside():
-                response = self._origins.share(request, await self._respond(request))
-                await send(request, response, send_message)
-        except ClientGone:
-            return
+        with self._metrics.watching() as seen:
+            try:
+                with request.cleanup, self._turns.inside():
+                    response = self._origins.share(request, await self._respond(request, seen))
+                    await send(request, response, send_message)
+                    seen.status = str(response.status)
+            except ClientGone:
+                return
 
-    async def _respond(self, request: Request) -> Response:
+    async def _respond(self, request: Request, seen: Seen) -> Response:
         try:
             if (answer := self._origins.preflight(request)) is not None:
                 return answer
             route, arguments = match(self.routes, request)
+            seen.method, seen.route = route.method, route.path
             if request.surplus and route.scope != "open":
                 raise self._full()
             self.door.admit(request, route.scope)
@@ -215,19 +223,46 @@ class Application:
             raise
         except Exception as error:
             refusal = told(error)
+            seen.refused = refusal.code
+            if inference.owns(request):
+                return inference.refused(refusal)
             return json_response(refusal.body(), status=refusal.status, headers=refusal.headers)
 
     def _full(self) -> Refusal:
         retry_after_s = max(hosted.gate.retry_after_s() for hosted in self.models.values())
         return busy("Every connection that this server takes is in use.", retry_after_s)
 
+    # --- its models, as protocols see them -----------------------------------------------------------
+
+    def named(self, name: str | None) -> Hosted:
+        """Return the model called so; the first one without a name.
+
+        Raises
+        ------
+        Refusal
+            404: there is none.
+        """
+        if name is None:
+            return next(iter(self.models.values()))
+        if name not in self.models:
+            raise Refusal(
+                "not_found",
+                f"There is no model {name[:200]!r}.",
+                next_step=f"Models here: {', '.join(self.models)}.",
+            )
+        return self.models[name]
+
+    def every(self) -> Sequence[Hosted]:
+        """Return all models."""
+        return tuple(self.models.values())
+
     # --- handlers ---------------------------------------------------------------------------------
 
     async def _predict(self, request: Request, name: str | None = None) -> Response:
-        return await predict(self._model(name), request, self._budget)
+        return await predict(self.named(name), request, self._budget)
 
     async def _explain(self, request: Request, name: str | None = None) -> Response:
-        hosted = self._model(name)
+        hosted = self.named(name)
         if hosted.servable.explanation_schema is None:
             raise Refusal(
                 "not_found",
@@ -240,7 +275,7 @@ class Application:
         return json_response({"models": [_summary(hosted) for hosted in self.models.values()]})
 
     async def _about(self, _: Request, name: str) -> Response:
-        hosted = self._model(name)
+        hosted = self.named(name)
         servable = hosted.servable
         return json_response(
             {
@@ -269,20 +304,20 @@ class Application:
     async def _index(self, _: Request) -> Response:
         return self._pages["index"]
 
-    def _model(self, name: str | None) -> Hosted:
-        if name is None:
-            return next(iter(self.models.values()))
-        if name not in self.models:
-            raise Refusal(
-                "not_found",
-                f"There is no model {name[:200]!r}.",
-                next_step=f"Models here: {', '.join(self.models)}.",
-            )
-        return self.models[name]
-
 
 def _summary(hosted: Hosted) -> dict[str, Json]:
     return {"name": hosted.servable.name, "state": hosted.state}
+
+
+def _metrics(models: Models, budget: ByteBudget) -> Metrics:
+    try:
+        from topwork.serving.metrics import Metrics
+    except ImportError as error:
+        raise MissingExtraError(
+            f"Serving needs the package {error.name!r}, which is not installed.",
+            next_step="Install topwork with its extra serve.",
+        ) from error
+    return Metrics(models, budget)
 
 
 def application(

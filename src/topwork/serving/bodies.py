@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from topwork.contracts import Wire
 
-__all__ = ["Input", "Reader", "Unreadable", "reader_for"]
+__all__ = ["Input", "Reader", "Unreadable", "bounded", "check_count", "from_json", "kind_of", "reader_for"]
 
 LONGEST_BOUNDARY = 70  # RFC 2046, 5.1.1
 
@@ -90,10 +90,11 @@ def read_raw(content: bytes, *, wire: Wire) -> tuple[Input, ...]:
             f"The request body is empty; expected one {wire.noun}.",
             next_step="Send the bytes as the body, or use multipart/form-data or JSON; see /docs.",
         )
-    return (_bounded(content, wire),)
+    return (bounded(content, wire),)
 
 
-def _bounded(content: bytes, wire: Wire) -> Input:
+def bounded(content: bytes, wire: Wire) -> Input:
+    """Return one input, or why it is too large for its kind."""
     if len(content) > wire.max_bytes:
         return Unreadable(
             f"This {wire.noun} has {len(content):,} bytes; at most {wire.max_bytes:,} are taken.\nSend a smaller one."
@@ -113,9 +114,14 @@ def read_json(content: bytes, *, wire: Wire, max_inputs: int) -> tuple[Input, ..
         400 where it is not JSON, 422 where it is other JSON than this.
     """
     found = _found(_parse(content), wire)
-    _check_count(len(found), max_inputs)
-    decode = _DECODERS[wire.in_json]
-    return tuple(_bounded(one, wire) if isinstance(one, bytes) else one for one in map(decode, found))
+    check_count(len(found), max_inputs)
+    return tuple(from_json(one, wire) for one in found)
+
+
+def from_json(value: str | list[Any], wire: Wire) -> Input:
+    """Turn what stands for one input in JSON into that input."""
+    one = _DECODERS[wire.in_json](value)
+    return bounded(one, wire) if isinstance(one, bytes) else one
 
 
 def _parse(content: bytes) -> object:
@@ -137,20 +143,30 @@ def _found(value: object, wire: Wire) -> list[Any]:
         got = (
             f"an object with the keys {str(sorted(value)[:8])[:200]}"
             if isinstance(value, dict)
-            else _kind(value)
+            else kind_of(value)
         )
         raise Refusal("bad_input", f'Expected an object with "input" or "inputs", got {got}.', next_step=step)
     found = [value["input"]] if "input" in value else value["inputs"]
     if not isinstance(found, list):
-        raise Refusal("bad_input", f'"inputs" must be a list, got {_kind(found)}.', next_step=step)
+        raise Refusal("bad_input", f'"inputs" must be a list, got {kind_of(found)}.', next_step=step)
     kind, words = (list, "a list of numbers") if wire.in_json == "numbers" else (str, "a string")
     for index, one in enumerate(found):
         if not isinstance(one, kind):
-            raise Refusal("bad_input", f"Input {index} must be {words}, got {_kind(one)}.", next_step=step)
+            raise Refusal("bad_input", f"Input {index} must be {words}, got {kind_of(one)}.", next_step=step)
+        if isinstance(one, list):
+            _check_numbers(one, f"Input {index}", step)
     return found
 
 
-def _kind(value: object) -> str:
+def _check_numbers(values: list[Any], what: str, step: str) -> None:
+    for place, value in enumerate(values):
+        if type(value) not in (int, float):
+            problem = f"{what} must be a list of numbers; at place {place} it holds {kind_of(value)}."
+            raise Refusal("bad_input", problem, next_step=step)
+
+
+def kind_of(value: object) -> str:
+    """Return what a JSON value is, in words."""
     names = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number")
 
@@ -174,7 +190,7 @@ def _from_text(text: str) -> Input:
 
 
 def _from_numbers(numbers: list[Any]) -> Input:
-    return json.dumps(numbers).encode("ascii")  # what is no number among them is found when they are decoded
+    return json.dumps(numbers).encode("ascii")
 
 
 _DECODERS: Final[Mapping[str, Callable[[Any], Input]]] = MappingProxyType(
@@ -185,7 +201,14 @@ _EXPECTED: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 
-def _check_count(n_inputs: int, max_inputs: int) -> None:
+def check_count(n_inputs: int, max_inputs: int) -> None:
+    """Refuse a request without any input, or with too many.
+
+    Raises
+    ------
+    Refusal
+        422.
+    """
     if n_inputs == 0:
         raise Refusal(
             "bad_input", "The request holds no input; expected at least one.", next_step="See /docs."
@@ -243,7 +266,7 @@ class _Parts:
     def part_end(self) -> None:
         if self._content or not self._no_file:
             self.contents.append(bytes(self._content))
-            _check_count(len(self.contents), self.max_inputs)
+            check_count(len(self.contents), self.max_inputs)
 
     def end(self) -> None:
         self.finished = True
@@ -278,8 +301,8 @@ def read_multipart(content: bytes, *, boundary: bytes, wire: Wire, max_inputs: i
         raise _broken_form(str(error)) from None
     if not parts.finished:
         raise _broken_form("it ends before its closing boundary")
-    _check_count(len(parts.contents), max_inputs)
-    return tuple(_bounded(part, wire) for part in parts.contents)
+    check_count(len(parts.contents), max_inputs)
+    return tuple(bounded(part, wire) for part in parts.contents)
 
 
 def _broken_form(reason: str) -> Refusal:

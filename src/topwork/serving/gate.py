@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from topwork.serving.durations import Durations
 from topwork.serving.refusals import Refusal
 
 __all__ = ["ByteBudget", "Gate", "Turns", "busy"]
@@ -17,7 +19,15 @@ LONGEST_RETRY_S = 60
 
 
 class Gate:
-    """Lets ``max_concurrent`` through and ``max_waiting`` stand in line. Use it from one event loop."""
+    """Lets ``max_concurrent`` through and ``max_waiting`` stand in line. Use it from one event loop.
+
+    Attributes
+    ----------
+    n_waiting, n_inside
+        How many stand in line, and how many are through.
+    waited, worked
+        How long those stood in line who got through, and how long they then worked.
+    """
 
     def __init__(self, max_concurrent: int, max_waiting: int) -> None:
         self._places = asyncio.Semaphore(max_concurrent)
@@ -26,6 +36,8 @@ class Gate:
         self._service_s = 0.0
         self.n_waiting = 0
         self.n_inside = 0
+        self.waited = Durations()
+        self.worked = Durations()
 
     def check(self) -> None:
         """Refuse at once what could not even stand in line, before its body is read.
@@ -50,16 +62,19 @@ class Gate:
             The line is full.
         """
         self.check()
+        began = time.perf_counter()
         self.n_waiting += 1
         try:
             await self._places.acquire()
         finally:
             self.n_waiting -= 1
         self.n_inside += 1
+        self.waited.add(time.perf_counter() - began)
 
     def leave(self, service_s: float) -> None:
         """Give a place back after ``service_s`` seconds of work."""
         self.n_inside -= 1
+        self.worked.add(service_s)
         first = self._service_s == 0.0
         self._service_s += (1.0 if first else SMOOTHING) * (service_s - self._service_s)
         self._places.release()

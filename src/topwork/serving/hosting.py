@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from topwork.errors import TopworkError
 from topwork.serving.gate import Gate
@@ -12,10 +12,12 @@ from topwork.serving.refusals import Refusal
 from topwork.serving.work import Workers, in_thread
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from topwork.contracts import Servable
     from topwork.serving.limits import Limits
 
-__all__ = ["Hosted", "State"]
+__all__ = ["Hosted", "Models", "State"]
 
 State = Literal["starting", "ready", "failed"]
 LOG = logging.getLogger("topwork.serving")
@@ -109,6 +111,24 @@ class Hosted:
             LOG.error(
                 "%s did not pass its proof: %s", self.servable.name, failure, exc_info=_unexpected(failure)
             )
+
+
+class Models(Protocol):
+    """What a protocol sees of an application: the models that it hosts at this moment."""
+
+    def named(self, name: str | None) -> Hosted:
+        """Return the model called so; the first one without a name.
+
+        Raises
+        ------
+        Refusal
+            404: there is none.
+        """
+        ...
+
+    def every(self) -> Sequence[Hosted]:
+        """Return all of them, at least one."""
+        ...
 
 
 def _reason(failure: BaseException) -> str:

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING
 
 from topwork import __version__
 from topwork.contracts import Json, Servable, Wire
+from topwork.serving import tensor_schemas
+from topwork.serving.places import name_parameter, places
 from topwork.serving.refusals import STATUSES
+from topwork.serving.schemas import (
+    MEANINGS,
+    TIMEOUT,
+    Object,
+    any_of,
+    closed,
+    errors,
+    operation,
+    ref,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,25 +29,12 @@ if TYPE_CHECKING:
 
 __all__ = ["document", "wire_json"]
 
-Object = dict[str, Json]
-
-MEANINGS = {
-    400: "The body is not what its content type says.",
-    404: "There is no such path or model.",
-    408: "The body took too long to arrive.",
-    413: "The body is too large.",
-    415: "The content type is none that is taken.",
-    422: "The body was read, but is no input for this model.",
-    429: "Too much to do; `Retry-After` says when to come again.",
-    500: "A mistake of the server; the details are in its log.",
-    503: "Not ready yet, or not finished in time.",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class _Words:
-    """How one kind of question is described, and what its schemas are called."""
+    """How one kind of question is described, and what its path and schemas are called."""
 
+    verb: str
     summary: str
     given: str
     answer: str
@@ -44,6 +43,7 @@ class _Words:
 
 
 _PREDICT = _Words(
+    "predict",
     "Ask the model about one or several inputs.",
     "A prediction for each input, in order.",
     "Answer",
@@ -51,12 +51,17 @@ _PREDICT = _Words(
     "Line",
 )
 _EXPLAIN = _Words(
+    "explain",
     "Ask the model what in one or several inputs drives its answer.",
     "An explanation for each input, in order: its pieces, and how much each spoke for the answer or against it.",
     "Explanation",
     "Explanations",
     "ExplanationLine",
 )
+_TEXT: Object = {"minLength": 1}
+_BYTES: Object = {"type": "string", "format": "binary", "minLength": 1}
+"""One input as the body itself; whatever stands in a body of text is text, so that has no type."""
+
 ABOUT_ERRORS = (404, 500)
 PREDICT_ERRORS = tuple(MEANINGS)
 
@@ -88,7 +93,7 @@ def document(
         },
         "servers": [{"url": "./"}],
         "paths": {**_paths(parts, limits), **(further or {})},
-        "components": {"schemas": _schemas(parts)},
+        "components": {"schemas": _schemas(parts, limits)},
     }
 
 
@@ -103,7 +108,7 @@ def _paths(parts: Mapping[str, Servable], limits: Limits) -> Object:
     paths: Object = {"/predict": {"post": _predict({first: parts[first]}, limits, "predict")}}
     paths["/v1/models"] = {"get": _get("listModels", "List the models.", "ModelList", (500,))}
     paths["/v1/models/{name}"] = {
-        "parameters": [_name(parts)],
+        "parameters": [name_parameter(parts)],
         "get": _get(
             "aboutModel",
             "What is known of a model: its test score, its trunk, its input.",
@@ -111,12 +116,10 @@ def _paths(parts: Mapping[str, Servable], limits: Limits) -> Object:
             ABOUT_ERRORS,
         ),
     }
-    paths["/v1/models/{name}/predict"] = {
-        "parameters": [_name(parts)],
-        "post": _predict(parts, limits, "predictWith"),
-    }
+    paths |= _of_models(parts, limits, "predictWith", _PREDICT)
     if telling := {part: servable for part, servable in parts.items() if servable.explanation_schema}:
         paths |= _explaining(telling, first, limits)
+    paths |= _of_protocols(parts, first, limits)
     paths["/livez"] = {"get": _get("livez", "Whether the process answers.", "Status", (500,))}
     paths["/readyz"] = {
         "get": _get("readyz", "Whether every model has passed its proof.", "Status", (500, 503))
@@ -127,88 +130,85 @@ def _paths(parts: Mapping[str, Servable], limits: Limits) -> Object:
     return paths
 
 
+def _of_protocols(parts: Mapping[str, Servable], first: str, limits: Limits) -> Object:
+    return {
+        **tensor_schemas.paths(parts),
+        "/invocations": {"post": _predict({first: parts[first]}, limits, "invocations")},
+        "/ping": {"get": _get("ping", "As /readyz, for Amazon SageMaker.", "Status", (500, 503))},
+        "/metrics": {"get": _metrics()},
+    }
+
+
+def _metrics() -> Object:
+    kinds = ("text/plain", "application/openmetrics-text")
+    content: Object = {kind: {"schema": {"type": "string"}} for kind in kinds}
+    return {
+        "operationId": "metrics",
+        "summary": "What the server counts of itself, for Prometheus.",
+        "responses": {"200": {"description": "The metrics.", "content": content}, **errors((500,))},
+    }
+
+
+def _of_models(parts: Mapping[str, Servable], limits: Limits, name: str, words: _Words) -> Object:
+    return {
+        place.path: {
+            "parameters": place.parameters,
+            "post": _asked(place.parts, limits, f"{name}{place.suffix}", words),
+        }
+        for place in places(parts, f"/v1/models/{{name}}/{words.verb}")
+    }
+
+
 def _explaining(parts: Mapping[str, Servable], first: str, limits: Limits) -> Object:
     """Return the paths by which models that can are asked what drives their answers."""
-    paths: Object = {
-        "/v1/models/{name}/explain": {
-            "parameters": [_name(parts)],
-            "post": _asked(parts, limits, "explainWith", _EXPLAIN),
-        }
-    }
+    paths = _of_models(parts, limits, "explainWith", _EXPLAIN)
     if first in parts:
         paths["/explain"] = {"post": _asked({first: parts[first]}, limits, "explain", _EXPLAIN)}
     return paths
 
 
-def _name(parts: Mapping[str, Servable]) -> Object:
-    names = [servable.name for servable in parts.values()]
-    return {
-        "name": "name",
-        "in": "path",
-        "required": True,
-        "description": "Name of the model: its bundle's file without the suffix.",
-        "schema": {"type": "string", "enum": names},
-    }
+def _get(name: str, summary: str, schema: str, statuses: Sequence[int]) -> Object:
+    return operation(name, summary, ref(schema), statuses)
 
 
-def _get(operation: str, summary: str, schema: str, errors: Sequence[int]) -> Object:
-    return {
-        "operationId": operation,
-        "summary": summary,
-        "responses": {"200": _response("It is so.", _ref(schema)), **_errors(errors)},
-    }
-
-
-def _document_get(operation: str, summary: str, media_type: str) -> Object:
+def _document_get(name: str, summary: str, media_type: str) -> Object:
     content: Object = {
         media_type: {"schema": {"type": "object" if media_type.endswith("json") else "string"}}
     }
     return {
-        "operationId": operation,
+        "operationId": name,
         "summary": summary,
-        "responses": {"200": {"description": "The document.", "content": content}, **_errors((500,))},
+        "responses": {"200": {"description": "The document.", "content": content}, **errors((500,))},
     }
 
 
-def _predict(parts: Mapping[str, Servable], limits: Limits, operation: str) -> Object:
-    return _asked(parts, limits, operation, _PREDICT)
+def _predict(parts: Mapping[str, Servable], limits: Limits, name: str) -> Object:
+    return _asked(parts, limits, name, _PREDICT)
 
 
-def _asked(parts: Mapping[str, Servable], limits: Limits, operation: str, words: _Words) -> Object:
-    answers = [_ref(f"{words.answers}.{part}") for part in parts]
-    lines = [_ref(f"{words.line}.{part}") for part in parts]
+def _asked(parts: Mapping[str, Servable], limits: Limits, name: str, words: _Words) -> Object:
+    answers = [ref(f"{words.answers}.{part}") for part in parts]
+    lines = [ref(f"{words.line}.{part}") for part in parts]
     return {
-        "operationId": operation,
+        "operationId": name,
         "summary": words.summary,
         "description": (
             "Send one input as the body itself, or several as a form or as JSON. An input that cannot be read "
             "gets an error among the predictions; where it was the only one, the status is 422. "
             "`Accept: application/x-ndjson` gives each answer as a line of its own as soon as it is there."
         ),
-        "parameters": [_timeout()],
+        "parameters": [TIMEOUT],
         "requestBody": {"required": True, "content": _contents(list(parts.values()), limits)},
         "responses": {
             "200": {
                 "description": words.given,
                 "content": {
-                    "application/json": {"schema": _any_of(answers)},
-                    "application/x-ndjson": {"schema": _any_of(lines)},
+                    "application/json": {"schema": any_of(answers)},
+                    "application/x-ndjson": {"schema": any_of(lines)},
                 },
             },
-            **_errors(PREDICT_ERRORS),
+            **errors(PREDICT_ERRORS),
         },
-    }
-
-
-def _timeout() -> Object:
-    return {
-        "name": "X-Timeout-Ms",
-        "in": "header",
-        "description": (
-            "Milliseconds within which the answer is wanted; work that has not begun by then never begins, "
-            "and the status is 503. The server's own deadline holds as well."
-        ),
-        "schema": {"type": "integer", "minimum": 1, "maximum": 999_999_999},
     }
 
 
@@ -216,23 +216,25 @@ def _contents(servables: Sequence[Servable], limits: Limits) -> Object:
     raw: Object = {}
     for servable in servables:
         for media_type in (*servable.wire.media_types, "application/octet-stream"):
-            raw[media_type] = {"schema": {}}
+            raw[media_type] = {"schema": _TEXT if media_type.startswith("text/") else _BYTES}
     encodings = {servable.wire.in_json: servable.wire for servable in servables}
     return {
         "multipart/form-data": {"schema": _form_schema(limits)},
         **raw,
-        "application/json": {"schema": _any_of([_json_schema(wire, limits) for wire in encodings.values()])},
+        "application/json": {"schema": any_of([_json_schema(wire, limits) for wire in encodings.values()])},
     }
 
 
 def _form_schema(limits: Limits) -> Object:
+    most = limits.max_inputs
+    # No type: it is one part, or several of the same name, and its content whatever the client takes for it.
+    parts: Object = {"items": {"type": "string", "format": "binary"}, "minItems": 1, "maxItems": most}
     return {
         "type": "object",
-        "description": "Every part is one input, whatever its name.",
+        "description": f"Every part is one input, whatever its name; at most {most} in all.",
+        "properties": {"file": parts},
         "minProperties": 1,
-        "properties": {"file": {"type": "array", "items": {}, "minItems": 1, "maxItems": limits.max_inputs}},
-        "required": ["file"],
-        "additionalProperties": False,
+        "maxProperties": most,
     }
 
 
@@ -242,26 +244,25 @@ def _json_schema(wire: Wire, limits: Limits) -> Object:
         text = {
             "type": "array",
             "items": {"type": "number"},
-            "minItems": 1,
             "description": f"The {wire.noun}.",
         }
     if wire.in_json == "base64":
-        text["contentEncoding"] = "base64"
+        text |= {"contentEncoding": "base64", "format": "byte"}
         text["description"] = f"The {wire.noun}, its bytes in base64."
     many: Object = {"type": "array", "items": text, "minItems": 1, "maxItems": limits.max_inputs}
-    return {"oneOf": [_closed({"input": text}), _closed({"inputs": many})]}
+    return {"oneOf": [closed({"input": text}), closed({"inputs": many})]}
 
 
-def _schemas(parts: Mapping[str, Servable]) -> Object:
+def _schemas(parts: Mapping[str, Servable], limits: Limits) -> Object:
     schemas: Object = {
-        "Error": _closed(
-            {"error": _closed({name: {"type": "string"} for name in ("message", "next_step")} | _code())}
+        "Error": closed(
+            {"error": closed({name: {"type": "string"} for name in ("message", "next_step")} | _code())}
         ),
-        "InputError": _closed({"error": {"type": "string", "description": "Why this input has no answer."}}),
-        "Status": _closed({"status": {"type": "string"}}),
-        "ModelSummary": _closed(_summary()),
-        "ModelList": _closed({"models": {"type": "array", "items": _ref("ModelSummary")}}),
-        "Model": _closed(
+        "InputError": closed({"error": {"type": "string", "description": "Why this input has no answer."}}),
+        "Status": closed({"status": {"type": "string"}}),
+        "ModelSummary": closed(_summary()),
+        "ModelList": closed({"models": {"type": "array", "items": ref("ModelSummary")}}),
+        "Model": closed(
             {
                 **_summary(),
                 **{name: {"type": "object"} for name in ("about", "input", "answer_schema")},
@@ -269,6 +270,7 @@ def _schemas(parts: Mapping[str, Servable]) -> Object:
             }
         ),
     }
+    schemas |= tensor_schemas.components(parts, limits)
     for part, servable in parts.items():
         schemas |= _of_answers(_PREDICT, part, servable.name, servable.answer_schema)
         if servable.explanation_schema is not None:
@@ -293,39 +295,13 @@ def _summary() -> Object:
 
 
 def _several(words: _Words, part: str, name: str) -> Object:
-    entry = _any_of([_ref(f"{words.answer}.{part}"), _ref("InputError")])
-    return _closed(
+    entry = any_of([ref(f"{words.answer}.{part}"), ref("InputError")])
+    return closed(
         {"model": {"type": "string", "const": name}, words.answers.lower(): {"type": "array", "items": entry}}
     )
 
 
 def _line(words: _Words, part: str) -> Object:
     place: Object = {"index": {"type": "integer", "minimum": 0}, "last": {"type": "boolean"}}
-    value = _closed({**place, "value": _ref(f"{words.answer}.{part}")})
-    return {"anyOf": [value, _closed({**place, "error": {"type": "string"}}), _ref("Error")]}
-
-
-def _errors(statuses: Sequence[int]) -> Object:
-    return {str(status): _response(MEANINGS[status], _ref("Error")) for status in statuses}
-
-
-def _response(description: str, schema: Json) -> Object:
-    return {"description": description, "content": {"application/json": {"schema": schema}}}
-
-
-def _ref(name: str) -> Object:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _any_of(schemas: Sequence[Json]) -> Json:
-    return schemas[0] if len(schemas) == 1 else {"anyOf": list(schemas)}
-
-
-def _closed(properties: Object) -> Object:
-    """Return the schema of an object with these properties, all of them and no other."""
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
+    value = closed({**place, "value": ref(f"{words.answer}.{part}")})
+    return {"anyOf": [value, closed({**place, "error": {"type": "string"}}), ref("Error")]}

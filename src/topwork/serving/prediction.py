@@ -28,7 +28,17 @@ if TYPE_CHECKING:
     from topwork.serving.gate import ByteBudget
     from topwork.serving.hosting import Hosted
 
-__all__ = ["EXPLANATIONS", "PREDICTIONS", "STREAM_TYPE", "TIMEOUT_HEADER", "Question", "predict", "wished_s"]
+__all__ = [
+    "EXPLANATIONS",
+    "PREDICTIONS",
+    "STREAM_TYPE",
+    "TIMEOUT_HEADER",
+    "Question",
+    "answers",
+    "predict",
+    "told",
+    "wished_s",
+]
 
 TIMEOUT_HEADER = "x-timeout-ms"
 MILLISECONDS = re.compile("0*[1-9][0-9]{0,8}", re.ASCII)
@@ -62,15 +72,9 @@ async def predict(
     """
     hosted.require_ready()
     hosted.gate.check()
-    reader = _reader(hosted, request)
-    wished = asyncio.get_running_loop().time() + wished_s(request.headers)
-    content = await _read(hosted, request, reader, budget, wished)
-    request.cleanup.enter_context(cancelled_when_gone(request.body))
-    until = min(wished, asyncio.get_running_loop().time() + hosted.limits.deadline_s)
     streams = STREAM_TYPE in request.headers.get("accept", "")
-    job = await _begin(
-        hosted, request, partial(_produce, hosted, question, reader, content), until=until, eager=streams
-    )
+    reader = _reader(hosted, request)
+    job, until = await _asked(hosted, request, budget=budget, reader=reader, question=question, eager=streams)
     first = await _next(job, until)
     if first.error is not None and not first.answers:
         raise told(first.error)
@@ -79,6 +83,35 @@ async def predict(
     if first.error is not None:
         raise told(first.error)
     return json_response({"model": hosted.servable.name, question.answers: predictions(first.answers)})
+
+
+async def answers(
+    hosted: Hosted, request: Request, budget: ByteBudget, *, reader: Reader
+) -> tuple[Answer, ...]:
+    """Return the complete answers to one request, for a protocol that knows no streams.
+
+    Raises
+    ------
+    Refusal
+        It cannot be answered, or the model answers in pieces.
+    ClientGone
+        Nobody waits for the answer any more.
+    """
+    hosted.require_ready()
+    hosted.gate.check()
+    job, until = await _asked(
+        hosted, request, budget=budget, reader=reader, question=PREDICTIONS, eager=False
+    )
+    batch = await _next(job, until)
+    if batch.error is not None:
+        raise told(batch.error)
+    if not batch.finished:
+        raise Refusal(
+            "bad_request",
+            f"{hosted.servable.name} answers in pieces, which this protocol cannot carry.",
+            next_step="Use POST /predict.",
+        )
+    return batch.answers
 
 
 def wished_s(headers: Mapping[str, str]) -> float:
@@ -125,6 +158,19 @@ async def _read(hosted: Hosted, request: Request, reader: Reader, budget: ByteBu
 
 def _produce(hosted: Hosted, question: Question, reader: Reader, content: bytes) -> Iterator[Answer]:
     return answered(hosted.servable, partial(question.ask, hosted.servable), reader.read(content))
+
+
+async def _asked(
+    hosted: Hosted, request: Request, *, budget: ByteBudget, reader: Reader, question: Question, eager: bool
+) -> tuple[Job, float]:
+    """Read the body, and put the work in line; return it with its deadline."""
+    clock = asyncio.get_running_loop().time
+    wished = clock() + wished_s(request.headers)
+    content = await _read(hosted, request, reader, budget, wished)
+    request.cleanup.enter_context(cancelled_when_gone(request.body))
+    until = min(wished, clock() + hosted.limits.deadline_s)
+    produce = partial(_produce, hosted, question, reader, content)
+    return await _begin(hosted, request, produce, until=until, eager=eager), until
 
 
 async def _begin(

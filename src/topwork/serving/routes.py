@@ -25,7 +25,7 @@ Scope: TypeAlias = Literal["open", "predict", "admin"]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A method and a path; a segment in braces stands for any text but nothing."""
+    """A method and a path; a segment in braces stands for any text but nothing. ``scope`` is who may use it."""
 
     method: str
     path: str

@@ -39,19 +39,22 @@ def with_keys(document: Mapping[str, Json], routes: Sequence[Route]) -> dict[str
             continue
         operation["security"] = [{name: []} for name in SCHEMES]
         answers = operation["responses"]
-        said = {status: _answer(text.format(scope=route.scope)) for status, text in MEANINGS.items()}
+        said = {status: _answer(text.format(scope=route.scope), answers) for status, text in MEANINGS.items()}
         # What it says of a 503 already says more.
-        operation["responses"] = {**said, **answers, "429": said["429"]}
+        operation["responses"] = {**said, **answers, "429": {**answers.get("429", {}), **said["429"]}}
     return told
 
 
 def _operations(told: Mapping[str, Any], routes: Sequence[Route]) -> Iterator[tuple[Route, dict[str, Any]]]:
-    for route in routes:
-        operation = told["paths"].get(route.path, {}).get(route.method.lower())
-        if operation is not None:
-            yield route, operation
+    for path, item in told["paths"].items():
+        # A model may have a path of its own, which is one of those that a route stands for.
+        segments = path.split("/")[1:]
+        for route in routes:
+            operation = item.get(route.method.lower())
+            if operation is not None and route.arguments(segments) is not None:
+                yield route, operation
 
 
-def _answer(description: str) -> dict[str, Any]:
-    schema = {"$ref": "#/components/schemas/Error"}
-    return {"description": description, "content": {"application/json": {"schema": schema}}}
+def _answer(description: str, answers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one more error, in the shape that the others of its operation have; all may answer with a 500."""
+    return {"description": description, "content": answers["500"]["content"]}

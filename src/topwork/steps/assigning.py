@@ -25,7 +25,9 @@ def assign(order: Order, reading: Reading) -> Rows:
     """Check the data, and give every usable row its side and its labels."""
     dataset = order.dataset
     pairs = near_pairs(reading, order.modality)
-    findings = examine(dataset, reading.inspections, pairs, uncounted(order.tasks))
+    findings = examine(
+        dataset, reading.inspections, pairs, uncounted(order.tasks), remarks=order.modality.remarks
+    )
     for line in findings.lines:
         order.around.progress.say(line)
     require_enough(findings, dataset)

@@ -30,7 +30,7 @@ from topwork.steps.order import Rows
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["TrunkMaterial", "resources_of", "unlabelled"]
+__all__ = ["TrunkMaterial", "apart", "resources_of", "unlabelled"]
 
 _FAST_BF16 = frozenset({"avx512_bf16", "amx_bf16"})
 _CANVASES = 0.2
@@ -53,7 +53,8 @@ def resources_of(machine: Machine, device: DeviceName = "auto") -> Resources:
 class TrunkMaterial:
     """See `topwork.contracts.Material`.
 
-    ``rows`` are the rows of ``dataset`` that are fitted on, in their order; ``further`` are texts without a label.
+    ``rows`` are the rows of ``dataset`` that are fitted on, in their order; ``further`` are texts without a label, and
+    ``kept_apart`` fingerprints ``uint8 [h, m]`` of rows that validate or test, whose near copies are not learnt from.
     """
 
     trunk: Trunk
@@ -63,6 +64,7 @@ class TrunkMaterial:
     rows: Array
     resources: Resources
     further: tuple[bytes, ...] = ()
+    kept_apart: Array = field(default_factory=lambda: np.zeros((0, 0), np.uint8))
     _canvases: dict[int, Array] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
     _n_bytes: int = 0
@@ -103,7 +105,26 @@ class TrunkMaterial:
         found = self.trunk.words(network) if isinstance(self.trunk, TextTrunk) else None
         if found is None:
             return None
-        return replace(found, further=tuple(partial(self._decoded, text) for text in self.further))
+        return replace(found, further=tuple(partial(self._decoded, text) for text in self._unlike()))
+
+    def _unlike(self) -> tuple[bytes, ...]:
+        """Return the texts without a label that are no near copy of a row that is kept apart."""
+        preprocessing = self.modality.inspection_preprocessing()
+        seen = [(one, _fingerprint(self.modality, one, preprocessing)) for one in self.further]
+        readable = [(one, mark) for one, mark in seen if mark is not None]
+        if not readable or not len(self.kept_apart):
+            return self.further
+        n_apart = len(self.kept_apart)
+        pairs = self.modality.near_duplicates(
+            np.concatenate([self.kept_apart, np.stack([mark for _, mark in readable])])
+        )
+        alike = {int(b) - n_apart for a, b in pairs if a < n_apart <= b}
+        if alike:
+            self.around.progress.say(
+                f"{len(alike):,} of {len(self.further):,} inputs without a label are left out: they show nearly the "
+                "same as inputs that validate or test."
+            )
+        return tuple(one for place, (one, _) in enumerate(readable) if place not in alike)
 
     def _decoded(self, encoded: bytes) -> Array:
         """Decode an input without a label; one that cannot be read is shown as nothing."""
@@ -156,8 +177,25 @@ class TrunkMaterial:
         return self.modality.decode(self.modality.synthetic(1, seed, preprocessing)[0], preprocessing).tensor
 
 
+def _fingerprint(modality: Modality, encoded: bytes, preprocessing: Preprocessing) -> Array | None:
+    """Return the fingerprint of an input; None where it cannot be read."""
+    try:
+        return modality.decode(encoded, preprocessing).fingerprint
+    except DecodeError:
+        return None
+
+
+def apart(rows: Rows) -> Array:
+    """Return the fingerprints ``uint8 [h, m]`` of the rows that validate or test."""
+    found = [rows.inspections[row].fingerprint for row in _held(rows).tolist()]
+    return np.stack([one for one in found if one is not None])
+
+
+def _held(rows: Rows) -> Array:
+    return np.concatenate([rows.fit_rows[rows.folds[0].valid], rows.split.test])
+
+
 def unlabelled(dataset: Dataset, rows: Rows) -> tuple[bytes, ...]:
     """Return the inputs without a label that are none of the rows that validate or test."""
-    held = np.concatenate([rows.fit_rows[rows.folds[0].valid], rows.split.test])
-    contents = {rows.inspections[row].content for row in held.tolist()}
+    contents = {rows.inspections[row].content for row in _held(rows).tolist()}
     return tuple(one for one in dataset.unlabelled if sha256(one).digest() not in contents)

@@ -22,11 +22,13 @@ from topwork.contracts import (
     Modality,
     Picture,
     Point,
+    Rung,
     Section,
     Series,
     Shown,
     Split,
     SplitSummary,
+    Table,
     Target,
     TargetResult,
     known_rows,
@@ -37,6 +39,7 @@ from topwork.errors import DecodeError
 __all__ = [
     "THUMBNAIL_PX",
     "VALIDATION_OVER_TIME",
+    "WEIGHTS_OF_TARGETS",
     "Judged",
     "command_line",
     "judge",
@@ -47,6 +50,7 @@ __all__ = [
     "summarise_data",
     "summarise_split",
     "to_result_json",
+    "told_of_weights",
     "told_on_the_way",
     "unknown_labels",
     "worst",
@@ -54,6 +58,8 @@ __all__ = [
 
 _N_PICTURES = 24
 THUMBNAIL_PX = 160
+WEIGHTS_OF_TARGETS = "What each target weighed"
+"""Title of the table that `told_of_weights` makes."""
 VALIDATION_OVER_TIME = "Validation over time"
 """Title of the chart that `told_on_the_way` draws."""
 
@@ -157,6 +163,19 @@ def worst(
         ),
         caption,
     )
+
+
+def told_of_weights(rungs: Sequence[Rung]) -> tuple[Section, ...]:
+    """Say what each of several targets weighed in the loss when each rung ended."""
+    weighed = [one for one in rungs if one.weighs]
+    if not weighed:
+        return ()
+    rows = tuple((name, *(f"{one.weighs[name]:.2f}" for one in weighed)) for name in weighed[0].weighs)
+    caption = (
+        "Relative to their mean, when the step ended, of losses in units of what ignoring the input costs. They are "
+        "trained along: what is learnt well, and so costs little, weighs more, and none drowns the others."
+    )
+    return (Table(WEIGHTS_OF_TARGETS, ("target", *(one.name for one in weighed)), rows, caption),)
 
 
 def told_on_the_way(fitted: Fitted, metrics: Collection[str] = ()) -> tuple[Section, ...]:

@@ -20,6 +20,7 @@ from topwork.contracts import (
     Beginning,
     Budget,
     Fitted,
+    Progress,
     Sample,
     SamplingRecipe,
     Workplace,
@@ -28,6 +29,7 @@ from topwork.contracts import (
 from topwork.progress import Quiet
 from topwork.report.quantities import duration
 from topwork.steps.assigning import assign
+from topwork.steps.forewarning import Forewarning
 from topwork.steps.options import duration_s
 from topwork.steps.order import Order, Rows
 from topwork.steps.reading import read_rows, require_still_there
@@ -38,6 +40,10 @@ from topwork.training.unfinished import Unfinished
 
 __all__ = ["begin", "beginning_of", "completed", "is_large", "rows_after", "sample_of", "settled_on"]
 
+_NO_TIME_TO_TRAIN = (
+    "All inputs are read all the same, and the model is then a probe that is found in little time. To train more, stop "
+    "and give a longer --budget: what was read is kept."
+)
 _PUT_BACK = "Put them back, and run the same command again: what was read is in the cache."
 _AT_LEAST = 2
 """Times the sample that the data must have: with fewer rows little is gained."""
@@ -55,7 +61,8 @@ def begin(order: Order, preparation: Preparation, deadline: Budget, workplace: W
     """Read every row and assign it; of many rows only a sample has features, where the others would take too long."""
     found = _beginning(order, deadline, workplace)
     if found is None:
-        return _rows_of(order, preparation)
+        told = Forewarning(order.around.progress, deadline, _NO_TIME_TO_TRAIN)
+        return _rows_of(order, preparation, progress=told)
     beginning, goes_on = found
     drawn = np.sort(_draw(order)[: beginning.n_rows])
     rows = _rows_of(order, preparation, drawn)
@@ -68,9 +75,16 @@ def begin(order: Order, preparation: Preparation, deadline: Budget, workplace: W
     return sampled
 
 
-def _rows_of(order: Order, preparation: Preparation, wanted: Array | None = None) -> Rows:
+def _rows_of(
+    order: Order,
+    preparation: Preparation,
+    wanted: Array | None = None,
+    *,
+    progress: Progress | None = None,
+) -> Rows:
     """Read every row and assign it; the reading itself, whose features may be replaced, is held no longer."""
-    reading = read_rows(order, preparation, wanted=wanted)
+    around = order.around if progress is None else replace(order.around, progress=progress)
+    reading = read_rows(replace(order, around=around), preparation, wanted=wanted)
     return replace(assign(order, reading), row_s=row_s_of(reading))
 
 
@@ -259,7 +273,9 @@ def _said(rows: Rows, left_s: float) -> str:
     n, n_left = len(rows.fit_rows) + len(rows.split.test), len(fit) + len(test)
     takes = "long" if rows.row_s is None else f"about {duration(n_left * rows.row_s)}"
     left = f", and the budget has {duration(max(0.0, left_s))} left" if isfinite(left_s) else ""
-    return f"Beginning with {n - n_left:,} of {n:,} inputs: the network would take {takes} for the others{left}."
+    return (
+        f"Beginning with {n - n_left:,} of {n:,} inputs: the network would take {takes} for the others{left}."
+    )
 
 
 def _told(order: Order, rows: Rows, n_known: int) -> str:

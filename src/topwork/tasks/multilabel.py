@@ -6,6 +6,7 @@ rows that were held out, label by label, for the highest F1.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
@@ -229,6 +230,13 @@ class MultilabelTarget:
     def spell(self, truth: Array) -> str:
         """Return the labels of one row of ``int8 [n, k]``."""
         return self._named(truth > 0)
+
+    def written(self, truth: Array) -> str:
+        """Return the labels of one row as they stand in a cell."""
+        names = [self.labels[j] for j in np.flatnonzero(truth > 0)]
+        if self.separator == JSON_LIST or not names:
+            return json.dumps(names, ensure_ascii=False)
+        return self.separator.join(names)
 
     def _named(self, has: Array) -> str:
         return ", ".join(self.labels[j] for j in np.flatnonzero(has)) or _NOTHING_SAID

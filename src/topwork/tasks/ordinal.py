@@ -6,8 +6,9 @@ an answer is off.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import isfinite
 
@@ -18,6 +19,7 @@ from topwork.errors import BundleError, DataError
 from topwork.evaluation.classification import confusion
 from topwork.evaluation.intervals import wilson
 from topwork.evaluation.ordinal import (
+    Doubt,
     compare_ordinal,
     exceeded,
     median_ranks,
@@ -40,10 +42,20 @@ _N_SHOWN = 3
 class OrdinalTarget:
     """A column of numbers that stand for ordered classes; score ``j`` is the log odds of a rank above ``j``.
 
-    ``values`` ascend.
+    Attributes
+    ----------
+    values
+        Ascending.
+    shares
+        Of the classes in training; empty where nothing is doubted.
+    doubt
+        How much of the probability is dealt by the shares, so that no class is without a chance; see
+        `topwork.evaluation.ordinal.Doubt`.
     """
 
     values: tuple[float, ...]
+    shares: tuple[float, ...] = ()
+    doubt: float = 0.0
     task: str = "ordinal"
     link: Link = "cumulative"
     main_metric: str = "rank_error"
@@ -74,8 +86,8 @@ class OrdinalTarget:
         )
 
     def state(self) -> Mapping[str, Json]:
-        """Return the numbers."""
-        return {"values": list(self.values)}
+        """Return all that `OrdinalTask.restore` reads back."""
+        return {"values": list(self.values), "shares": list(self.shares), "doubt": self.doubt}
 
     def encode(self, raw: Sequence[str | None]) -> Array:
         """Return the ranks ``int64 [n]``; -1 for a missing one and for a number that training never saw.
@@ -89,13 +101,21 @@ class OrdinalTarget:
         return np.array([ranks.get(value, -1) for value in _numbers(raw)], dtype=np.int64)
 
     def calibrated(self, truth: Array, held_out: Array) -> OrdinalTarget:
-        """Return itself: what there is to calibrate is in the head."""
-        del truth, held_out
-        return self
+        """Return the target with the doubt at which held-out rows cost least; all other calibration is in the head."""
+        seen = (truth >= 0) & ~np.isnan(held_out).any(axis=1)
+        if not self.shares or not seen.any():
+            return self
+        return replace(self, doubt=Doubt.of(truth[seen], held_out[seen], self.shares).part)
+
+    @property
+    def _doubt(self) -> Doubt | None:
+        return Doubt(self.shares, self.doubt) if self.shares else None
 
     def joint(self, other: Target) -> OrdinalTarget:
-        """Return a target that knows the classes of both."""
+        """Return this target where both know the same classes, else one that knows those of both and doubts nothing."""
         assert isinstance(other, OrdinalTarget)
+        if other.values == self.values:
+            return self
         return OrdinalTarget(tuple(sorted({*self.values, *other.values})))
 
     def adopt(self, other: Target, scores: Array) -> Array:
@@ -115,11 +135,11 @@ class OrdinalTarget:
 
     def evaluate(self, truth: Array, scores: Array, seed: int) -> Metrics:
         """Return rank error, quadratic weighted kappa, accuracy and log loss with their intervals."""
-        return ordinal_metrics(truth, scores, seed=seed)
+        return ordinal_metrics(truth, scores, seed=seed, doubt=self._doubt)
 
     def compare(self, truth: Array, scores: Array, others: Array, seed: int) -> Metrics:
-        """Return the paired differences of the metrics of `evaluate`."""
-        return compare_ordinal(truth, scores, others, seed=seed)
+        """Return the paired differences of the metrics of `evaluate`; the others are doubted as much."""
+        return compare_ordinal(truth, scores, others, seed=seed, doubt=self._doubt)
 
     def differences(self, truth: Array, scores: Array, others: Array, rival: str) -> tuple[Section, ...]:
         """Return nothing: what there is to tell are differences of the metrics."""
@@ -137,7 +157,7 @@ class OrdinalTarget:
         """Return what is taken for what, and how many ranks the answers are off."""
         del seed  # nothing here is drawn at random
         known = truth >= 0
-        true, said = truth[known], median_ranks(scores[known])
+        true, said = truth[known], self.said(scores[known])
         matrix = (self._matrix(true, said),) if len(self.values) <= _WIDEST_MATRIX else ()
         return (*matrix, _how_far(np.abs(true - said)))
 
@@ -153,7 +173,7 @@ class OrdinalTarget:
 
     def mistakes(self, truth: Array, scores: Array, limit: int) -> tuple[Mistake, ...]:
         """Return the answers that are the most ranks off."""
-        said, shares = median_ranks(scores), rank_probabilities(scores)
+        said, shares = self.said(scores), rank_probabilities(scores, self._doubt)
         sure = shares[np.arange(len(said)), said]
         off = np.where(truth >= 0, np.abs(said - truth), 0)
         order = np.lexsort((-sure, -off))[:limit]
@@ -174,7 +194,7 @@ class OrdinalTarget:
 
     def answer(self, scores: Array) -> Mapping[str, Json]:
         """Return the middle class and the probabilities, highest first; the middle class need not be the likeliest."""
-        shares, said = rank_probabilities(scores[None])[0], int(median_ranks(scores[None])[0])
+        shares, said = rank_probabilities(scores[None], self._doubt)[0], int(self.said(scores[None])[0])
         order = np.argsort(-shares, kind="stable").tolist()
         shown = {*order[:_MANY], said}
         return {
@@ -251,15 +271,17 @@ class OrdinalTask:
                 f"Found {told} in {len(raw):,} rows; an order needs at least two.",
                 next_step="Add examples of other classes, or check which column was taken for the target.",
             )
-        return OrdinalTarget(tuple(values))
+        counts = Counter(_numbers(raw))
+        n = sum(counts[value] for value in values)
+        return OrdinalTarget(tuple(values), tuple(counts[value] / n for value in values), 1 / (n + 1))
 
     def restore(self, state: Mapping[str, Json]) -> OrdinalTarget:
-        """Rebuild a target from its numbers.
+        """Rebuild a target from its numbers, and what is doubted of its probabilities; nothing in bundles of old.
 
         Raises
         ------
         BundleError
-            They are missing, or not at least two ascending ones.
+            They are missing, or not at least two ascending ones, or there is not a share of each.
         """
         stored = state.get("values")
         values = [float(one) for one in stored if _is_finite(one)] if isinstance(stored, list) else []
@@ -269,7 +291,19 @@ class OrdinalTask:
                 f"An ordinal target needs at least two ascending numbers; the bundle holds {stored!r:.80}.",
                 next_step="Get the bundle again from where it was made.",
             )
-        return OrdinalTarget(tuple(values))
+        shares, doubt = state.get("shares", []), state.get("doubt", 0.0)
+        if not _are_shares(shares, len(values)) or not _is_finite(doubt):
+            raise BundleError(
+                f"An ordinal target needs a share of each of {len(values)} classes and a doubt; the bundle holds "
+                f"{shares!r:.80} and {doubt!r:.40}.",
+                next_step="Get the bundle again from where it was made.",
+            )
+        assert isinstance(shares, list)
+        return OrdinalTarget(tuple(values), tuple(float(str(one)) for one in shares), float(str(doubt)))
+
+
+def _are_shares(stored: Json, n: int) -> bool:
+    return isinstance(stored, list) and len(stored) in (0, n) and all(map(_is_finite, stored))
 
 
 def _is_finite(value: Json) -> bool:

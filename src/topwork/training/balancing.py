@@ -14,13 +14,12 @@ It knows no link and no network.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from math import log
 from typing import Final
 
 import torch
 
-from topwork.training.checkpoint import Checkpoint
+from topwork.training.checkpoint import FACTORS, Checkpoint
 
 __all__ = ["Balance"]
 
@@ -73,12 +72,18 @@ class Balance:
         with torch.no_grad():
             self.logs.clamp_(min=_best(0.0))
 
+    def factors(self) -> tuple[float, ...]:
+        """Return what each target's loss is multiplied by now, relative to the mean of the targets."""
+        each = torch.exp(-self.logs.detach()).cpu()
+        return tuple((each / each.mean()).tolist())
+
     def kept_in(self, state: Checkpoint) -> Checkpoint:
         """Return a checkpoint that holds this balance as well."""
         own = {"logs": self.logs.detach()} | {
             short: self._optimiser.state[self.logs][name] for name, short in _MOMENTS.items()
         }
-        return replace(state, tensors={**state.tensors, **{_PREFIX + name: one for name, one in own.items()}})
+        tensors = {**state.tensors, **{_PREFIX + name: one for name, one in own.items()}}
+        return Checkpoint(tensors, {**state.values, FACTORS: list(self.factors())})
 
     def restore(self, found: Checkpoint) -> None:
         """Go on as `kept_in` left it."""

@@ -17,8 +17,10 @@ from topwork.storage import write_atomically
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Checkpoint", "read_checkpoint", "write_checkpoint"]
+__all__ = ["FACTORS", "Checkpoint", "read_checkpoint", "write_checkpoint"]
 
+FACTORS = "factors"
+"""Under which the values tell what each of several targets weighed."""
 _KEY = "state"
 
 

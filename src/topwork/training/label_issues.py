@@ -17,7 +17,15 @@ import numpy as np
 from topwork.contracts import Array
 from topwork.errors import MissingExtraError, UsageError
 
-__all__ = ["LabelIssue", "Outlier", "find_conflicts", "find_label_issues", "find_outliers"]
+__all__ = [
+    "LabelIssue",
+    "Outlier",
+    "SetIssue",
+    "find_conflicts",
+    "find_label_issues",
+    "find_outliers",
+    "find_set_issues",
+]
 
 _ONE_AT_A_TIME = Lock()
 """cleanlab hands arrays from function to function in a variable of its module."""
@@ -53,6 +61,25 @@ class LabelIssue:
     suggested: int
     score: float
     twins: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SetIssue:
+    """A row with labels that are probably too many or missing.
+
+    Attributes
+    ----------
+    row
+        Its row.
+    labels
+        Those of its labels whose yes or no is doubted, ascending.
+    score
+        0 to 1, the lower the worse: the least probability of what is said of one of them.
+    """
+
+    row: int
+    labels: tuple[int, ...]
+    score: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +136,37 @@ def find_label_issues(truth: Array, probabilities: Array) -> tuple[LabelIssue, .
         given, likely, filter_by="prune_by_class", return_indices_ranked_by="self_confidence", n_jobs=1
     )
     return tuple(_label_issue(int(rows[i]), given[i], likely[i]) for i in found)
+
+
+def find_set_issues(truth: Array, probabilities: Array) -> tuple[SetIssue, ...]:
+    """Find rows with a label too many or missing, each label being a question of its own.
+
+    Each is put to `find_label_issues` as one of two classes, so a label that stands at a single row is not judged.
+
+    Parameters
+    ----------
+    truth
+        ``int8 [n, k]`` of 0 and 1, a missing row -1 throughout.
+    probabilities
+        ``float [n, k]`` of yes, each row from a model that did not see it; NaN where there is none.
+
+    Returns
+    -------
+    The worst first.
+
+    Raises
+    ------
+    MissingExtraError
+        cleanlab is not installed.
+    UsageError
+        The arrays do not fit each other.
+    """
+    doubts: dict[int, list[tuple[int, float]]] = {}
+    for j, yes in enumerate(probabilities.T):
+        for one in find_label_issues(truth[:, j].astype(np.int64), np.stack([1 - yes, yes], axis=1)):
+            doubts.setdefault(one.row, []).append((j, one.score))
+    found = [SetIssue(row, tuple(j for j, _ in of), min(s for _, s in of)) for row, of in doubts.items()]
+    return tuple(sorted(found, key=lambda one: (one.score, one.row)))
 
 
 def _label_issue(row: int, given: int, likely: Array) -> LabelIssue:

@@ -112,13 +112,14 @@ class Outcome:
     """The best weights of a stretch of training, by name, and what validation said of them.
 
     They are on the processor, wherever they were trained. ``ended`` is ``done``, ``stopped`` (by the budget or the
-    user) or ``diverged``.
+    user) or ``diverged``. ``factors`` is what each of several targets weighed at the end, see `Balance.factors`.
     """
 
     weights: Mapping[str, torch.Tensor]
     check: Check
     n_steps: int
     ended: str
+    factors: tuple[float, ...] = ()
 
 
 @dataclass(eq=False)
@@ -186,7 +187,8 @@ def train(
         best.check = replace(sight, rows=None, goals=goals[1]).look(trainee)
         if not best.check.is_finite:
             return Outcome({}, best.check, n_done, "diverged")
-    return Outcome(_at_home(best.weights), best.check or Check({}, float("inf")), n_done, ended)
+    factors = () if balance is None else balance.factors()
+    return Outcome(_at_home(best.weights), best.check or Check({}, float("inf")), n_done, ended, factors)
 
 
 @dataclass(frozen=True, eq=False)

@@ -327,21 +327,31 @@ def log_loss(truth: Array, scores: Array) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """``calibrated = scores * scale + shift``; ``scale`` is one over the temperature or ``[k]`` of them."""
+    """``calibrated = scores * scale + shift``; ``scale`` is one over the temperature or ``[k]`` of them.
+
+    Before that, ``joined`` of each score (0 to 1) is replaced by the mean of all scores of its row.
+    """
 
     scale: float | Array
     shift: Array
+    joined: float = 0.0
 
     def apply(self, scores: Array) -> Array:
         """Calibrate scores ``[n, k]``."""
-        return scores * self.scale + self.shift
+        return self._join(scores, axis=1) * self.scale + self.shift
+
+    def _join(self, scores: Array, axis: int) -> Array:
+        if not self.joined:
+            return scores
+        mean = scores.mean(axis=axis, keepdims=True)
+        return np.asarray((1 - self.joined) * scores + self.joined * mean)
 
     def fold_into(self, head: LinearHead) -> LinearHead:
         """Return a head whose scores are already calibrated."""
         return replace(
             head,
-            weight=(head.weight * np.reshape(self.scale, (-1, 1))).astype(np.float32),
-            bias=(head.bias * self.scale + self.shift).astype(np.float32),
+            weight=(self._join(head.weight, axis=0) * np.reshape(self.scale, (-1, 1))).astype(np.float32),
+            bias=(self._join(head.bias, axis=0) * self.scale + self.shift).astype(np.float32),
         )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from topwork.contracts import Array, Fold, Goal, LinearHead
 from topwork.evaluation.ordinal import exceeded
 from topwork.training.probe import Axes, Calibration, Solution, cross_calibrate_by
@@ -14,6 +16,8 @@ __all__ = ["CumulativeSolver"]
 
 
 _EACH = SigmoidSolver()
+_JOINED = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)
+"""Shares of the mean of all thresholds that are tried; of equally good ones the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +26,8 @@ class CumulativeSolver:
 
     That is Frank and Hall, *A Simple Approach to Ordinal Classification*, 2001. Proportional odds (McCullagh,
     *Regression Models for Ordinal Data*, 1980) have one direction for all thresholds; a linear head of k - 1 outputs
-    has room for one each, and the thresholds then need no solver of their own.
+    has room for one each, and the thresholds then need no solver of their own. How far the directions are drawn
+    together is found by calibration.
     """
 
     def cross_validate(
@@ -44,8 +49,19 @@ class CumulativeSolver:
         return self.head(axes, goal, strength)
 
     def calibrate(self, truth: Array, scores: Array) -> Calibration:
-        """Fit a temperature and a shift per threshold."""
-        return _EACH.calibrate(exceeded(truth, scores.shape[1]), scores)
+        """Fit a temperature and a shift per threshold, and how much of each score is the mean of all.
+
+        Where one direction tells all classes apart, the mean of the thresholds' scores knows it better than any of
+        them, and their odds seldom cross; where it does not, none of it is taken.
+        """
+        above = exceeded(truth, scores.shape[1])
+        found = (self._joined(above, scores, share) for share in _JOINED)
+        return min(found, key=lambda one: _EACH.loss(above, one.apply(scores)))
+
+    @staticmethod
+    def _joined(above: Array, scores: Array, share: float) -> Calibration:
+        joined = Calibration(1.0, np.zeros(scores.shape[1]), share).apply(scores)
+        return replace(_EACH.calibrate(above, joined), joined=share)
 
     def cross_calibrate(self, truth: Array, scores: Array, *, seed: int) -> Array:
         """Deal the rows to parts, each with its share of every class and calibrated by the others."""

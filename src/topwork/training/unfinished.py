@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from topwork.contracts import Moment, Workplace
 from topwork.errors import StorageError, UsageError
 from topwork.storage import write_atomically
+from topwork.training.checkpoint import FACTORS
 from topwork.training.plan import Plan, plan_from_json, plan_to_json
 
 if TYPE_CHECKING:
@@ -105,7 +106,8 @@ class Unfinished:
         tensors = {f"best.{name}": tensor for name, tensor in outcome.weights.items()}
         tensors |= {f"scores.{name}": torch.from_numpy(s) for name, s in outcome.check.scores.items()}
         values = {"loss": outcome.check.loss, "n_steps": outcome.n_steps, "ended": outcome.ended}
-        self._write(f"rung{number}", number, Checkpoint(tensors, values), history)
+        told = {**values, FACTORS: list(outcome.factors)}
+        self._write(f"rung{number}", number, Checkpoint(tensors, told), history)
 
     def finished(self, number: int) -> Outcome | None:
         """Return what a rung came to that an earlier run trained to its end."""
@@ -117,7 +119,8 @@ class Unfinished:
             return None
         scores = {name: tensor.numpy() for name, tensor in found.under("scores.").items()}
         check = Check(scores, float(found.values["loss"]))
-        return Outcome(found.under("best."), check, int(found.values["n_steps"]), str(found.values["ended"]))
+        ended = str(found.values["ended"])
+        return Outcome(found.under("best."), check, int(found.values["n_steps"]), ended, _factors(found))
 
     def best_so_far(self, number: int, n_valid: int) -> Outcome | None:
         """Return what the state of a rung holds, where its last look was at all validation rows."""
@@ -131,7 +134,7 @@ class Unfinished:
         if not scores or any(len(one) != n_valid for one in scores.values()):
             return None
         check = Check(scores, float(found.values["best_loss"]))
-        return Outcome(found.under("best."), check, int(found.values["n_steps"]), "stopped")
+        return Outcome(found.under("best."), check, int(found.values["n_steps"]), "stopped", _factors(found))
 
     def history(self) -> list[Moment]:
         """Return what validation said in an earlier run, up to its last file."""
@@ -165,3 +168,8 @@ class Unfinished:
             return None
         found = read_checkpoint(self.folder / f"{kind}.safetensors")
         return found if found is not None and found.values.get("rung") == number else None
+
+
+def _factors(found: Checkpoint) -> tuple[float, ...]:
+    """Return what each of several targets weighed in a state; nothing of a single one."""
+    return tuple(float(one) for one in found.values.get(FACTORS, ()))

@@ -72,7 +72,9 @@ def check(
     modality = modality_named(dataset.modality)
     decode = partial(modality.decode, preprocessing=modality.inspection_preprocessing())
     seen = inspect(dataset, decode, n_threads=survey().n_cores, progress=around.progress)
-    findings = examine(dataset, seen.inspections, near_pairs(seen, modality), uncounted(tasks))
+    findings = examine(
+        dataset, seen.inspections, near_pairs(seen, modality), uncounted(tasks), remarks=modality.remarks
+    )
     try:
         require_enough(findings, dataset)
         split, told = _split(dataset, tasks, findings, options.splitting(seed))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -61,6 +61,7 @@ def evaluate(
     data: str | Path | Columns,
     *,
     report: str | Path | None = None,
+    only: str | Sequence[str] = (),
     options: FitOptions | None = None,
     around: Surroundings | None = None,
 ) -> FitRecord:
@@ -75,18 +76,22 @@ def evaluate(
         What to measure, and the labelled inputs to measure it on, in any layout that `fit` reads.
     report
         Where to write the report, if anywhere; by its suffix as a page, as Markdown or as JSON.
+    only
+        Targets to measure, in place of all. The data need labels of no other, and where ``options`` name no target,
+        the columns of a table that are called so are taken for them.
 
     Raises
     ------
     UsageError
-        The report's suffix is none of ``.html``, ``.md`` and ``.json``.
+        The report's suffix is none of ``.html``, ``.md`` and ``.json``, or the bundle has no target of such a name.
     DataError
         Nothing usable is left, or no label is one that the bundle knows.
     """
     render = None if report is None else _renderer(Path(report))
     options, around = options or FitOptions(), around or Surroundings()
     began_s = around.clock() if around.began_s is None else around.began_s
-    model = load(bundle, around=around)
+    model = load(bundle, only=only, around=around)
+    options = _asking(model, options, is_some=bool(only))
     fitted = model.record
     scored = _score(model, data, options, around)
     names, gone = _measurable(model, scored)
@@ -97,7 +102,7 @@ def evaluate(
         kind="evaluation",
         created=moment(around.wall_clock()),
         topwork=__version__,
-        command=around.command or f"topwork.evaluate({str(bundle)!r}, {spelled(data)})",
+        command=around.command or _call(bundle, data, only),
         data=summarise_data(name_of(data).name, scored.dataset, scored.findings),
         settings=_settings(model),
         notes=(),
@@ -114,6 +119,18 @@ def evaluate(
     if report is not None and render is not None:
         write_atomically(Path(report), render(record).encode("utf-8"))
     return record
+
+
+def _call(bundle: str | Path, data: str | Path | Columns, only: str | Sequence[str]) -> str:
+    some = f", only={only!r}" if only else ""
+    return f"topwork.evaluate({str(bundle)!r}, {spelled(data)}{some})"
+
+
+def _asking(model: Model, options: FitOptions, *, is_some: bool) -> FitOptions:
+    """Ask the data for the targets that were named, unless the options say which columns these are."""
+    if not is_some or options.target:
+        return options
+    return replace(options, target=tuple(model.servable.targets))
 
 
 def _settings(model: Model) -> dict[str, str]:
@@ -147,7 +164,7 @@ def _score(model: Model, data: str | Path | Columns, options: FitOptions, around
     reading = scored.reading
     pairs = near_pairs(reading, model.servable.modality)
     numeric = [name for name, one in model.servable.targets.items() if not has_one_label(one.link)]
-    findings = examine(dataset, reading.inspections, pairs, numeric)
+    findings = examine(dataset, reading.inspections, pairs, numeric, remarks=model.servable.modality.remarks)
     for line in findings.lines:
         around.progress.say(line)
     rows, notes = _unseen(model, reading, findings.usable)
@@ -156,7 +173,7 @@ def _score(model: Model, data: str | Path | Columns, options: FitOptions, around
 
 
 def _named_as(model: Model, dataset: Dataset) -> Dataset:
-    """Give the data set's only column of labels the name that the bundle's only target has."""
+    """Take the bundle's targets; the data set's only column of labels is its only target under whatever name."""
     require_modality(model, dataset)
     ours, theirs = list(model.servable.targets), list(dataset.targets)
     if len(ours) == len(theirs) == 1:
@@ -164,9 +181,10 @@ def _named_as(model: Model, dataset: Dataset) -> Dataset:
     if missing := set(ours) - set(theirs):
         raise DataError(
             f"The data have labels for {', '.join(theirs)}; the bundle predicts {', '.join(sorted(missing))} too.",
-            next_step=f"Name the columns: {' '.join(f'--target {name}' for name in ours)}",
+            next_step=f"Name the columns: {' '.join(f'--target {name}' for name in ours)}; "
+            "or measure some with --only.",
         )
-    return dataset
+    return replace(dataset, targets={name: dataset.targets[name] for name in ours})
 
 
 def _unseen(model: Model, reading: Reading, usable: Array) -> tuple[Array, tuple[str, ...]]:

@@ -47,7 +47,7 @@ from topwork.steps.choosing import settle, told_of
 from topwork.steps.events import EVENT_SETTING
 from topwork.steps.goldens import golden_inputs
 from topwork.steps.languages import foreign
-from topwork.steps.material import TrunkMaterial, resources_of, unlabelled
+from topwork.steps.material import TrunkMaterial, apart, resources_of, unlabelled
 from topwork.steps.omission import omission_of
 from topwork.steps.onward import BundleTrunk
 from topwork.steps.options import (
@@ -66,6 +66,7 @@ from topwork.steps.recording import (
     platform_settings,
     summarise_data,
     summarise_split,
+    told_of_weights,
     told_on_the_way,
     unknown_labels,
     worst,
@@ -184,6 +185,7 @@ def fit(
         sections=(
             *told_of(settled.choice),
             *told_on_the_way(climbed.fitted, {one.main_metric for one in rows.targets.values()}),
+            *told_of_weights(climbed.rungs),
         ),
         trunk_choice=settled.choice,
     )
@@ -303,6 +305,7 @@ def _material(order: Order, rows: Rows, preparation: Preparation) -> TrunkMateri
         rows=rows.fit_rows,
         resources=resources_of(preparation.machine, order.around.device),
         further=unlabelled(order.dataset, rows),
+        kept_apart=apart(rows),
     )
 
 

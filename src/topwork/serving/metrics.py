@@ -1,0 +1,152 @@
+"""What a server counts of itself, and ``/metrics``, where Prometheus reads it.
+
+The only module that imports prometheus_client, so import it inside a function. It knows no task and no modality.
+Requests are counted here as they end; what a model's gate counts is read when somebody asks, so that models may come
+and go. Every application has a registry of its own: nothing is global.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import inf
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from topwork import __version__
+from topwork.contracts import Clock
+from topwork.serving.durations import STEPS_S, Durations
+from topwork.serving.gate import ByteBudget
+from topwork.serving.hosting import Hosted, Models
+from topwork.serving.messages import Request, Response
+from topwork.serving.routes import Route
+
+__all__ = ["Metrics", "Seen"]
+
+UNKNOWN = "unknown"
+GONE = "gone"
+
+
+@dataclass(slots=True)
+class Seen:
+    """What is known of a request so far: its route, the status of its response, why it was refused.
+
+    A client that left before its response has the status ``gone``. What a client made up is never kept, so that it
+    cannot fill the memory with names.
+    """
+
+    method: str = UNKNOWN
+    route: str = UNKNOWN
+    status: str = GONE
+    refused: str = ""
+
+
+class Metrics:
+    """The counts of one application.
+
+    Parameters
+    ----------
+    models, budget
+        What is looked at whenever somebody asks.
+    clock
+        Seconds.
+    """
+
+    def __init__(self, models: Models, budget: ByteBudget, clock: Clock = time.perf_counter) -> None:
+        registry = CollectorRegistry()
+        self._registry = registry
+        self._clock = clock
+        self._requests = Counter(
+            "topwork_requests",
+            "Requests that have ended.",
+            ("method", "route", "status"),
+            registry=registry,
+        )
+        self._refused = Counter(
+            "topwork_refused_requests",
+            "Requests that got an error, by its code.",
+            ("code",),
+            registry=registry,
+        )
+        self._duration = Histogram(
+            "topwork_request_duration_seconds",
+            "From a request's headers to the end of its response.",
+            ("route",),
+            buckets=STEPS_S,
+            registry=registry,
+        )
+        self._in_flight = Gauge("topwork_requests_in_flight", "Requests under way.", registry=registry)
+        registry.register(_State(models, budget))
+        ProcessCollector(registry=registry)
+
+    @contextmanager
+    def watching(self) -> Iterator[Seen]:
+        """Count one request, whatever its end."""
+        seen, began = Seen(), self._clock()
+        self._in_flight.inc()
+        try:
+            yield seen
+        finally:
+            self._in_flight.dec()
+            self._requests.labels(seen.method, seen.route, seen.status).inc()
+            self._duration.labels(seen.route).observe(self._clock() - began)
+            if seen.refused:
+                self._refused.labels(seen.refused).inc()
+
+    def routes(self) -> tuple[Route, ...]:
+        """Return the one route."""
+        return (Route("GET", "/metrics", self._show),)
+
+    async def _show(self, request: Request) -> Response:
+        encode, media_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(200, media_type, encode(self._registry))
+
+
+class _State(Collector):
+    """What is true of the models at the moment in which somebody asks."""
+
+    def __init__(self, models: Models, budget: ByteBudget) -> None:
+        self._models = models
+        self._budget = budget
+
+    def collect(self) -> Iterator[Metric]:
+        """Read every model's gate."""
+        hosted = self._models.every()
+        yield _gauge("topwork_ready", "Whether a model has passed its proof.", hosted, _is_ready)
+        yield _gauge("topwork_waiting_requests", "Requests in line.", hosted, lambda one: one.gate.n_waiting)
+        yield _gauge("topwork_working_requests", "Requests at work.", hosted, lambda one: one.gate.n_inside)
+        yield _histogram("topwork_wait_seconds", "Time in line.", hosted, lambda one: one.gate.waited)
+        yield _histogram("topwork_work_seconds", "Time at work.", hosted, lambda one: one.gate.worked)
+        yield GaugeMetricFamily(
+            "topwork_buffered_bytes", "Bytes of request bodies in memory.", self._budget.held
+        )
+        info = GaugeMetricFamily("topwork_build_info", "The version of topwork.", labels=("version",))
+        info.add_metric((__version__,), 1)
+        yield info
+
+
+def _is_ready(hosted: Hosted) -> int:
+    return int(hosted.state == "ready")
+
+
+def _gauge(name: str, words: str, hosted: Iterable[Hosted], read: Callable[[Hosted], float]) -> Metric:
+    family = GaugeMetricFamily(name, words, labels=("model",))
+    for one in hosted:
+        family.add_metric((one.servable.name,), read(one))
+    return family
+
+
+def _histogram(
+    name: str, words: str, hosted: Iterable[Hosted], read: Callable[[Hosted], Durations]
+) -> Metric:
+    family = HistogramMetricFamily(name, words, labels=("model",))
+    for one in hosted:
+        durations = read(one)
+        steps = [("+Inf" if step == inf else str(step), n) for step, n in durations.cumulated()]
+        family.add_metric((one.servable.name,), steps, durations.total_s)
+    return family
