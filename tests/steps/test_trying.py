@@ -11,7 +11,8 @@ from topwork import plugins
 from topwork.contracts import Fold
 from topwork.errors import UsageError, WeightsError
 from topwork.steps.candidates import candidates, is_auto, named_with
-from topwork.steps.trying import best_few, drawn, folds_of, n_sampled
+from topwork.steps.trying import best_few, drawn, n_sampled
+from topwork.training.selection import folds_of
 from topwork.trunks import DEFAULTS, resolve
 from topwork.trunks.wheels import kept_at
 

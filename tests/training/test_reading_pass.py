@@ -228,3 +228,44 @@ def test_partition_gives_views_of_the_rows_asked_for() -> None:
         assert np.array_equal(found[1], before[other])
         assert all(part.base is features for part in found)
         assert sorted(map(tuple, features)) == sorted(map(tuple, before))
+
+
+# --- some of the rows -----------------------------------------------------------------------------------
+
+
+def read_some(rows: Rows, wanted: list[int], engine: Doubler, store: FeatureCache | None = None) -> Reading:
+    runner = Runner(lambda: engine, {"features": 2}, None if store is None else (store, KEY))
+    return read_features(rows, decode, runner, n_threads=2, progress=Quiet(), wanted=np.array(wanted))
+
+
+def test_only_what_is_wanted_is_run_and_everything_is_looked_at() -> None:
+    engine, wanted = Doubler(), [2, 3, 13, 50, 99]
+    reading = read_some(Rows(100, frozenset({3})), wanted, engine)
+    assert engine.n_run == reading.n_computed == 3
+    assert np.flatnonzero(reading.known).tolist() == [2, 50, 99]
+    assert reading.features[[2, 50, 99], 1].tolist() == [4.0, 100.0, 198.0]
+    assert not reading.features[~reading.known].any()
+    whole = run(Rows(100, frozenset({3})), Doubler())
+    assert [one.problem for one in reading.inspections] == [one.problem for one in whole.inspections]
+    assert [one.content for one in reading.inspections] == [one.content for one in whole.inspections]
+    assert np.array_equal(reading.fingerprints, whole.fingerprints)
+
+
+def test_what_is_wanted_is_read_first() -> None:
+    """Otherwise looking at all the others would count for its speed."""
+    rows = Rows(1000)
+    read_some(rows, list(range(900, 1000)), Doubler())
+    assert set(rows.read_count[:100]) == set(range(900, 1000))
+
+
+def test_what_is_not_wanted_is_known_where_it_is_cached(tmp_path: Path) -> None:
+    run(Rows(40), Doubler(), cache(tmp_path))
+    engine = Doubler()
+    reading = read_some(Rows(100), [90, 91], engine, cache(tmp_path))
+    assert (reading.n_cached, engine.n_run) == (39, 2)
+    assert np.flatnonzero(reading.known).tolist() == [*(i for i in range(40) if i != 13), 90, 91]
+    assert np.array_equal(reading.features[:13, 1], 2.0 * np.arange(13))
+
+
+def test_a_whole_reading_knows_every_row_that_can_be_read() -> None:
+    assert np.flatnonzero(~run(Rows(30, frozenset({3})), Doubler()).known).tolist() == [3, 13]

@@ -253,7 +253,8 @@ def recipe_that_tells(folder: Path) -> Iterator[list[FitJob]]:
 
 
 def test_the_time_of_a_row_is_known_where_enough_were_run() -> None:
-    reading = Reading((), np.zeros((0, 1)), np.zeros((0, 1)), n_cached=0, n_computed=200, items_per_s=50.0)
+    empty = np.zeros((0, 1))
+    reading = Reading((), empty, empty, np.zeros(0, bool), n_cached=0, n_computed=200, items_per_s=50.0)
     assert row_s_of(reading) == 0.02
     assert row_s_of(replace(reading, n_computed=20)) is None
     assert row_s_of(replace(reading, n_computed=0, items_per_s=0.0)) is None

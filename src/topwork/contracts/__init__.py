@@ -61,6 +61,7 @@ from topwork.contracts.record import (
     TrunkChoice,
 )
 from topwork.contracts.regions import CutsRegions
+from topwork.contracts.sampling import Beginning, Sample, SamplingRecipe
 from topwork.contracts.sections import Chart, Gallery, Matrix, Picture, Piece, Point, Section, Series, Table
 from topwork.contracts.serving import Answer, Servable
 from topwork.contracts.values import (
@@ -81,6 +82,7 @@ __all__ = [
     "Afterwards",
     "Answer",
     "Array",
+    "Beginning",
     "Budget",
     "Chart",
     "Clock",
@@ -126,6 +128,8 @@ __all__ = [
     "Remark",
     "Resources",
     "Rung",
+    "Sample",
+    "SamplingRecipe",
     "Section",
     "Series",
     "Servable",

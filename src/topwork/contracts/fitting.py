@@ -17,6 +17,8 @@ from topwork.contracts.values import Array, Budget, Estimate, Json, Metrics, Pro
 if TYPE_CHECKING:
     import torch
 
+    from topwork.contracts.sampling import Sample
+
 __all__ = [
     "Afterwards",
     "FitJob",
@@ -367,7 +369,8 @@ class FitJob:
 
     ``features`` is ``float32 [n, d]`` over the rows of ``goals``; folds and units count the same rows.
     ``n_steps`` fixes the length of the training in optimiser steps in place of the budget's time.
-    ``afterwards`` is what the budget must still hold for.
+    ``afterwards`` is what the budget must still hold for where the network is trained. ``sample`` tells which rows have
+    features; None where all have.
     """
 
     features: Array
@@ -380,6 +383,7 @@ class FitJob:
     workplace: Workplace | None = None
     n_steps: int | None = None
     afterwards: Afterwards = Afterwards()
+    sample: Sample | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -462,6 +466,8 @@ class Fitted:
         What validation said on the way.
     forecasts
         What a trial said before the first step, and what it came to.
+    fitted_on
+        Rows of the job that the heads were fitted on, ``int64`` ascending; None where it was all of them.
     """
 
     heads: Mapping[str, LinearHead]
@@ -473,6 +479,7 @@ class Fitted:
     plan: Mapping[str, str] = field(default_factory=dict)
     history: tuple[Moment, ...] = ()
     forecasts: tuple[Forecast, ...] = ()
+    fitted_on: Array | None = None
 
 
 class Recipe(Protocol):

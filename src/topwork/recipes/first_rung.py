@@ -31,6 +31,8 @@ class FirstRung:
         Of the validation rows, each calibrated by other rows.
     ended_s
         What the clock said when it was fitted.
+    took_s
+        Seconds that fitting it took.
     """
 
     probe: Fitted
@@ -39,19 +41,21 @@ class FirstRung:
     scores: Mapping[str, Array]
     losses: Array
     ended_s: float
+    took_s: float
 
     @classmethod
     def of(cls, job: FitJob, began_s: float | None = None) -> FirstRung:
         """Fit the probe; the rung's seconds count from ``began_s``, by default from now."""
         clock = job.budget.clock
-        began_s = clock() if began_s is None else began_s
+        started_s = clock()
+        began_s = started_s if began_s is None else began_s
         # Where steps are asked for, what is fitted must not depend on how long anything takes.
         probe, strengths = PROBE.fit(job if job.n_steps is None else replace(job, budget=Budget(clock)))
         ended_s, valid = clock(), job.folds[0].valid
         scores = {name: held[valid] for name, held in probe.held_out.items()}
         rung, losses = judged(job, "probe", ended_s - began_s, scores)
         rung = replace(rung, notes=probe.notes, trained_share=0.0)
-        return cls(probe, strengths, rung, scores, losses, ended_s)
+        return cls(probe, strengths, rung, scores, losses, ended_s, ended_s - started_s)
 
     def alone(self, *notes: str) -> Fitted:
         """Return the probe as the model."""

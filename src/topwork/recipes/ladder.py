@@ -9,7 +9,8 @@ Rung by rung, each starting from the best of the one before:
 
 The model is the simplest rung whose validation log loss is within one standard error of the best one's (Breiman et
 al., *Classification and Regression Trees*, 1984, section 3.4.3), each row's scores calibrated by other rows. Nothing
-here sees a test row.
+here sees a test row. Where a job says that only a sample of its rows has features, the probe is fitted on that, the
+other rungs are trained on all rows, and all are compared on the validation rows of the sample.
 """
 
 from __future__ import annotations
@@ -21,9 +22,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from topwork.contracts import Array, FitJob, Fitted, Fold, Forecast, LinearHead, Moment, Rung, Stage
+from topwork.contracts import (
+    Array,
+    Beginning,
+    FitJob,
+    Fitted,
+    Fold,
+    Forecast,
+    LinearHead,
+    Moment,
+    Rung,
+    Stage,
+)
 from topwork.errors import UsageError
 from topwork.evaluation.comparison import one_standard_error_choice
+from topwork.recipes.beginning import ended, has_time, known_part, of_sample
 from topwork.recipes.first_rung import FirstRung
 from topwork.recipes.result import after, heads_and_scores, held_out_of, judged, weights_of_network
 from topwork.recipes.stretch import probe_heads, told_to_stop
@@ -60,9 +73,22 @@ _LIBRARIES = ("topwork", "torch", "timm", "numpy", "pillow")
 
 @dataclass(frozen=True, slots=True)
 class LadderSettings:
-    """``reserve_s``: time kept back of the budget beside what the trial measured."""
+    """How the ladder keeps to its budget.
+
+    ``reserve_s``: time kept back of it beside what the trial measured. ``sample``: inputs of many that the probe begins
+    with, unless reading all of them then takes less than ``quick`` of what is left.
+    """
 
     reserve_s: float = 1.0
+    sample: int = 2000
+    quick: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.sample < 1 or not 0 <= self.quick <= 1:
+            raise UsageError(
+                f"The settings sample and quick are {self.sample} and {self.quick}; "
+                "expected 1 or more, and a share from 0 to 1."
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +99,11 @@ class LadderRecipe:
     name: str = "ladder"
     requires: frozenset[str] = frozenset({"pooled"})
 
+    @property
+    def beginning(self) -> Beginning:
+        """Return how it begins where there are many rows."""
+        return Beginning(self.settings.sample, self.settings.quick)
+
     def __call__(self, job: FitJob) -> Fitted:
         """Climb, and give back the rung that was chosen."""
         if job.material is None:
@@ -81,16 +112,18 @@ class LadderRecipe:
                 next_step="Use the recipe probe.",
             )
         began_s = job.budget.clock()
-        first = FirstRung.of(job, began_s)
+        first = FirstRung.of(known_part(job), began_s)
         resumes = job.workplace is not None and job.workplace.resume
-        if not resumes and (_is_late(job) or told_to_stop(job)):
-            return first.alone()
+        if not resumes and (_is_late(job) or told_to_stop(job) or not has_time(job)):
+            return ended(job, first.alone(), first, began_s)
         from topwork.training.devices import at_work
 
         with at_work(job.material.resources.device):
             climber = _Climber(job, first.strengths, began_s, self.settings)
             probe = _Candidate(first.rung, first.scores, first.losses)
-            return climber.finish(first.probe, [probe, *climber.climb(probe)])
+            fitted = climber.finish(first.probe, [probe, *climber.climb(probe)])
+            began_s = climber.began_s
+        return ended(job, fitted, first, began_s)
 
 
 def _is_late(job: FitJob) -> bool:
@@ -121,14 +154,15 @@ class _Climber:
         from topwork.training.specimens import Specimens
 
         assert job.material is not None
-        self.job, self.material, self.settings, self.began_s = job, job.material, settings, began_s
-        self.fold: Fold = job.folds[0]
+        self.job, self.settings, self.began_s = of_sample(job), settings, began_s
+        self.material, part = job.material, known_part(job)
+        self.fold: Fold = self.job.folds[0]
         resources = self.material.resources
         torch.set_num_threads(resources.n_threads)
         self.bf16, self.device = resources.has_fast_bf16, resources.device
         self.network: Any = self.material.network().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.heads = {
-            name: head.to(self.device) for name, head in probe_heads(job, self.fold, strengths).items()
+            name: head.to(self.device) for name, head in probe_heads(part, part.folds[0], strengths).items()
         }
         self.specimens = Specimens(self.material, self.fold.train, self.device)
         self.decode_s = self.specimens.decode_s()
@@ -198,6 +232,7 @@ class _Climber:
             libraries=versions_of(_LIBRARIES),
             data=digest(self.job),
             steps=self.job.n_steps,
+            n_known=None if self.job.sample is None else len(self.job.sample.known),
             rungs=(),
         )
 

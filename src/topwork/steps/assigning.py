@@ -51,6 +51,8 @@ def assign(order: Order, reading: Reading) -> Rows:
         Fold(np.searchsorted(fit_rows, fold.train), np.searchsorted(fit_rows, fold.valid))
         for fold in make_folds(split, strata, how)
     )
+    known = [np.flatnonzero(reading.known[part]) for part in (fit_rows, split.test)]
+    is_whole = len(known[0]) == len(fit_rows) and len(known[1]) == len(split.test)
     features = partition(reading.features, fit_rows, split.test)
     return Rows(
         inspections=reading.inspections,
@@ -64,4 +66,6 @@ def assign(order: Order, reading: Reading) -> Rows:
         fit_rows=fit_rows,
         folds=folds,
         pairs=pairs,
+        fit_known=None if is_whole else known[0],
+        test_known=None if is_whole else known[1],
     )

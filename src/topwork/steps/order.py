@@ -52,7 +52,8 @@ class Rows:
     ``fit_rows`` are the rows of training and validation, ascending; ``folds`` and ``fit_features`` count within
     them, ``test_features`` within the rows of the test. ``truth`` holds encoded labels ``[n]`` of all rows,
     ``pairs int64 [p, 2]`` the rows that show nearly the same. ``row_s`` is what a row takes from its file to its
-    features, in seconds, None where that is not known.
+    features, in seconds, None where that is not known. Where only some rows have features, ``fit_known`` and
+    ``test_known`` are their places in ``fit_features`` and ``test_features``, ascending, and the others are zero.
     """
 
     inspections: tuple[Inspection, ...]
@@ -67,6 +68,12 @@ class Rows:
     folds: tuple[Fold, ...]
     pairs: Array
     row_s: float | None = None
+    fit_known: Array | None = None
+    test_known: Array | None = None
+
+    def known_features(self) -> Array:
+        """Return the features of those rows of training and validation that have some."""
+        return self.fit_features if self.fit_known is None else self.fit_features[self.fit_known]
 
     def goals(self) -> dict[str, Goal]:
         """Return the targets as a recipe sees them: of the rows of training and validation alone."""

@@ -14,8 +14,16 @@ from topwork.training.reading import Reading, Runner, read_features
 __all__ = ["read_rows", "require_still_there"]
 
 
-def read_rows(order: Order, preparation: Preparation, rows: Array | None = None) -> Reading:
-    """Read rows, by default every one; features come out of the cache, or from the engine once it is ready."""
+def read_rows(
+    order: Order, preparation: Preparation, rows: Array | None = None, *, wanted: Array | None = None
+) -> Reading:
+    """Read rows, by default every one; features come out of the cache, or from the engine once it is ready.
+
+    Parameters
+    ----------
+    wanted
+        Those of the rows whose features are computed, where that is not all; the others have them if they are cached.
+    """
     source = order.dataset if rows is None else Part(order.dataset, rows)
     cache = open_cache(order.around)
     outputs = {"features": order.trunk.card.n_features}
@@ -24,7 +32,12 @@ def read_rows(order: Order, preparation: Preparation, rows: Array | None = None)
     runner = Runner(preparation.engine, outputs, store)
     decode = partial(order.modality.decode, preprocessing=order.trunk.preprocessing)
     reading = read_features(
-        source, decode, runner, n_threads=preparation.machine.n_cores, progress=order.around.progress
+        source,
+        decode,
+        runner,
+        n_threads=preparation.machine.n_cores,
+        progress=order.around.progress,
+        wanted=wanted,
     )
     if store is not None:
         remember_speed(reading, order.trunk.card.name, preparation, order.around)

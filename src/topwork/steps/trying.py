@@ -34,9 +34,10 @@ from topwork.steps.speeds import speed_of
 from topwork.steps.transfer import Preparation
 from topwork.training.judging import loss_name, losses_of_rows, mean_score, of_rows
 from topwork.training.probe import quiet_blas
+from topwork.training.selection import folds_of
 from topwork.training.transferability import h_score_of, log_me_of
 
-__all__ = ["PUT_BACK", "SHARE", "best_few", "choose", "drawn", "folds_of", "n_sampled"]
+__all__ = ["PUT_BACK", "SHARE", "best_few", "choose", "drawn", "n_sampled"]
 
 SHARE = 0.2
 """Part of the budget that reading samples may take."""
@@ -93,14 +94,6 @@ def _sample(order: Order, rows: Rows) -> _Sample:
     n = len(rows.fit_rows)
     places = drawn(strata_of(next(iter(goals.values())).truth), n_sampled(n), order.seed)
     return _Sample(places, rows.fit_rows[places], of_rows(goals, places), folds_of(rows.folds, places, n))
-
-
-def folds_of(folds: Sequence[Fold], places: Array, n: int) -> tuple[Fold, ...]:
-    """Return what is left of the folds of ``n`` rows when only those at ``places`` are, counted within them."""
-    place_of = np.full(n, -1)
-    place_of[places] = np.arange(len(places))
-    cut = [Fold(*(p[p >= 0] for p in (place_of[fold.train], place_of[fold.valid]))) for fold in folds]
-    return tuple(fold for fold in cut if len(fold.train) and len(fold.valid))
 
 
 # --- trying -----------------------------------------------------------------------------------------------

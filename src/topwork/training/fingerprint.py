@@ -27,8 +27,9 @@ def version_of(package: str) -> str:
 
 
 def digest(job: FitJob) -> str:
-    """Return the SHA-256 of all that a run is fitted on."""
-    found = hashlib.sha256(np.ascontiguousarray(job.features).data)
+    """Return the SHA-256 of all that a run is fitted on; of a sample, of what it begins with."""
+    features = job.features if job.sample is None else job.features[job.sample.known]
+    found = hashlib.sha256(np.ascontiguousarray(features).data)
     for name, goal in sorted(job.goals.items()):
         found.update(name.encode() + goal.truth.tobytes())
     for fold in job.folds[:1]:

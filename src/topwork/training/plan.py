@@ -108,6 +108,7 @@ class Plan:
 
     ``steps`` is how many were asked for, if any; ``device`` is where they are taken. ``kept_back_s`` decides nothing
     but when training ends for want of time: how much of it the last looks and what follows the recipe take.
+    ``n_known`` is how many rows had features when the fit began with a sample, None where all had.
     """
 
     seed: int
@@ -119,6 +120,7 @@ class Plan:
     steps: int | None = None
     device: str = "cpu"
     kept_back_s: float = 0.0
+    n_known: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

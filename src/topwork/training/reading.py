@@ -52,11 +52,14 @@ class Reading:
         Rows whose features came out of the cache, and out of the engine.
     items_per_s
         Rows run per second between the first and the last result of the engine; 0 where there were none.
+    known
+        ``bool [n]``: rows that have features.
     """
 
     inspections: tuple[Inspection, ...]
     features: Array
     fingerprints: Array
+    known: Array
     n_cached: int
     n_computed: int
     items_per_s: float = 0.0
@@ -128,10 +131,23 @@ def inspect(source: _Source, decode: Decode, *, n_threads: int, progress: Progre
 
 
 def read_features(
-    source: _Source, decode: Decode, runner: Runner, *, n_threads: int, progress: Progress
+    source: _Source,
+    decode: Decode,
+    runner: Runner,
+    *,
+    n_threads: int,
+    progress: Progress,
+    wanted: Array | None = None,
 ) -> Reading:
-    """Read every row and return its features, computing only those that the cache does not hold."""
-    return _Pass(source, decode, runner, n_threads, progress).run()
+    """Read every row and return its features, computing only those that the cache does not hold.
+
+    Parameters
+    ----------
+    wanted
+        Rows whose features are computed; they are read before the others, so that the rate is that of reading alone.
+        None for every row.
+    """
+    return _Pass(source, decode, runner, n_threads, progress).run(wanted)
 
 
 def partition(features: Array, *parts: Array) -> tuple[Array, ...]:
@@ -167,10 +183,12 @@ class _Pass:
     ) -> None:
         self._source, self._decode, self._runner = source, decode, runner
         self._n_threads, self._progress = n_threads, progress
+        self._is_run = runner is not None
         self._inspections: list[Inspection | None] = [None] * len(source)
         width = sum(runner.outputs.values()) if runner else 0
         self._features = np.zeros((len(source), width), dtype=np.float32)
         self._fingerprints = np.zeros((len(source), 0), dtype=np.uint8)
+        self._known = np.zeros(len(source), dtype=bool)
         self._n_cached = self._n_computed = 0
         self._fresh: list[Entry] = []
         self._moments: list[tuple[int, float]] = []
@@ -178,18 +196,18 @@ class _Pass:
         self._running: deque[tuple[tuple[int, ...], Future[Array]]] = deque()
         self._shelf = _Shelf()
 
-    def run(self) -> Reading:
+    def run(self, wanted: Array | None = None) -> Reading:
+        every = np.arange(len(self._source))
         with (
             self._progress.track("Reading", len(self._source), "inputs") as advance,
             ThreadPoolExecutor(self._n_threads, "decode") as decoders,
             ThreadPoolExecutor(self._n_threads, "run") as runners,
         ):
             try:
-                for rows in _batches(self._unknown(decoders, advance)):
-                    self._decoding.append((len(rows), decoders.submit(self._decode_rows, rows)))
-                    self._go_on(runners, advance)
-                while self._decoding or self._running or self._shelf:
-                    self._finish_one(runners, advance)
+                self._read(every if wanted is None else wanted, decoders, runners, advance)
+                if wanted is not None:
+                    self._is_run = False
+                    self._read(np.setdiff1d(every, wanted), decoders, runners, advance)
             finally:
                 for _, future in self._running:
                     future.cancel()
@@ -200,10 +218,25 @@ class _Pass:
             inspections=done,
             features=self._features,
             fingerprints=self._fingerprints,
+            known=self._known,
             n_cached=self._n_cached,
             n_computed=self._n_computed,
             items_per_s=self._items_per_s(),
         )
+
+    def _read(
+        self,
+        rows: Array,
+        decoders: ThreadPoolExecutor,
+        runners: ThreadPoolExecutor,
+        advance: Callable[[int], None],
+    ) -> None:
+        """Read some rows to their end."""
+        for batch in _batches(self._unknown(rows, decoders, advance)):
+            self._decoding.append((len(batch), decoders.submit(self._decode_rows, batch)))
+            self._go_on(runners, advance)
+        while self._decoding or self._running or self._shelf:
+            self._finish_one(runners, advance)
 
     def _go_on(self, runners: ThreadPoolExecutor, advance: Callable[[int], None]) -> None:
         """Take what is done, and wait for something where too much is under way."""
@@ -231,9 +264,6 @@ class _Pass:
         seen = self._decoding.popleft()[1].result()
         for row, inspection in seen.inspections.items():
             self._note(row, inspection)
-        if self._runner is None:
-            advance(len(seen.inspections))
-            return
         advance(len(seen.inspections) - len(seen.tensors))
         for row, tensor in seen.tensors.items():
             if batch := self._shelf.put(row, tensor):
@@ -260,21 +290,23 @@ class _Pass:
         (n_first, first_s), (n_last, last_s) = self._moments[0], self._moments[-1]
         return (n_last - n_first) / max(last_s - first_s, 1e-9)
 
-    def _unknown(self, decoders: ThreadPoolExecutor, advance: Callable[[int], None]) -> Iterator[int]:
-        """Yield the rows whose features must be computed, filling in the others from the cache."""
-        n = len(self._source)
+    def _unknown(
+        self, rows: Array, decoders: ThreadPoolExecutor, advance: Callable[[int], None]
+    ) -> Iterator[int]:
+        """Yield those of the rows whose features the cache does not hold, filling in the others."""
         if self._runner is None or self._runner.store is None:
-            yield from range(n)
+            yield from rows.tolist()
             return
         cache, key = self._runner.store
-        for start in range(0, n, LOOKUP):
-            rows = range(start, min(n, start + LOOKUP))
-            contents = list(decoders.map(self._hash, rows))
+        for start in range(0, len(rows), LOOKUP):
+            some: list[int] = rows[start : start + LOOKUP].tolist()
+            contents = list(decoders.map(self._hash, some))
             known = cache.get(key, [c for c in contents if c])
-            for row, content in zip(rows, contents, strict=True):
+            for row, content in zip(some, contents, strict=True):
                 if content in known:
                     self._note(row, known[content].inspection)
                     self._features[row] = known[content].features
+                    self._known[row] = True
                     self._n_cached += 1
                     advance(1)
                 else:
@@ -298,12 +330,13 @@ class _Pass:
                 inspections[row] = Inspection(content, one.fingerprint, one.facts, None)
             except DecodeError as error:
                 inspections[row] = Inspection(content, None, {}, error.problem)
-        return _Seen(inspections, tensors if self._runner is not None else {})
+        return _Seen(inspections, tensors if self._is_run else {})
 
     def _take_features(self, advance: Callable[[int], None]) -> None:
         rows, future = self._running.popleft()
         for row, features in zip(rows, future.result(), strict=True):
             self._features[row] = features
+            self._known[row] = True
             inspection = self._inspections[row]
             if self._runner is not None and self._runner.store is not None and inspection is not None:
                 self._fresh.append(Entry(self._features[row], inspection))

@@ -66,14 +66,11 @@ class Unfinished:
         UsageError
             There is none, or data, seed, steps, threads, device, number format or libraries are not those of now.
         """
-        folder = self.folder
-        assert folder is not None
-        try:
-            found = plan_from_json((folder / _PLAN).read_text(encoding="utf-8"))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        folder, found = self.folder, self.planned()
+        if found is None:
             raise UsageError(
                 f"There is no unfinished fit in {folder}.", next_step="Run the same command without --resume."
-            ) from error
+            )
         names = [f.name for f in fields(now) if f.name not in _FOUND]
         if wrong := [name for name in names if getattr(now, name) != getattr(found, name)]:
             told = (f"{n} was {getattr(found, n)!s:.40} and is {getattr(now, n)!s:.40}" for n in wrong)
@@ -82,6 +79,13 @@ class Unfinished:
                 next_step="Give the same data and options, or leave --resume out to begin anew.",
             )
         return found
+
+    def planned(self) -> Plan | None:
+        """Return the plan that is written down, whatever fit it is of; None where there is none to be read."""
+        try:
+            return None if self.folder is None else plan_from_json((self.folder / _PLAN).read_text("utf-8"))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     def keep(self, number: int, state: Checkpoint, history: Sequence[Moment]) -> None:
         """Replace the state of the rung that is being trained; ``history`` is what validation said so far."""

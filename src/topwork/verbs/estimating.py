@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +22,13 @@ from topwork.steps.kinds import encoded, learned
 from topwork.steps.material import TrunkMaterial, resources_of
 from topwork.steps.options import DEFAULT_BUDGET, FitOptions, Surroundings, duration_s
 from topwork.steps.order import Order
+from topwork.steps.sampling import beginning_of, is_large
 from topwork.steps.speeds import DELIVERY_S
-from topwork.steps.transfer import Preparation, read_part
+from topwork.steps.transfer import Part, Preparation, read_part
 from topwork.steps.trying import SHARE, n_sampled
 from topwork.training.forecasts import peak_bytes, range_of
 from topwork.training.plan import BATCH, RungPlan, plan_rungs, rung_s
-from topwork.training.reading import Reading
+from topwork.training.reading import Reading, inspect
 
 __all__ = ["FitEstimate", "estimate"]
 
@@ -93,22 +95,26 @@ def estimate(
     rows, reading = _read(order, preparation)
     reading_s = watch.lap()
     n = len(order.dataset)
+    row_s = reading_s / len(rows)
+    course = _course(order, preparation, rows, row_s)
+    watch.lap()
     probing_s = _probing_s(order, reading.features, rows, n)
     choosing_s = _choosing_s(order, reading.features, rows, n)
     _start_as_delivery_does(preparation)
     watch.lap()
-    probe_s = starting_s + reading_s * n / len(rows) + choosing_s + probing_s + DELIVERY_S
+    probe_s = starting_s + row_s * n + choosing_s + probing_s + DELIVERY_S
     probe_bytes = peak_bytes() + _FEATURE_COPIES * reading.features.nbytes / len(rows) * n
     small = _small_job(order, preparation, reading.features, rows)
-    n_train, n_valid = _n_train_valid(n)
-    found = outlook(small, n_train, n_valid)
+    n_train = _n_train_valid(n)[0]
+    found = outlook(small, n_train, _n_train_valid(course.n_first)[1])
     surveying_s = watch.lap()
-    before_s = starting_s + reading_s * n / len(rows) + choosing_s + probing_s + surveying_s
-    again_s = reading_s * n / len(rows)
-    training_s = duration_s(budget) - before_s - again_s - DELIVERY_S
+    before_s = starting_s + course.first_s + choosing_s + probing_s * course.n_first / n + surveying_s
+    training_s = duration_s(budget) - before_s - course.again_s - DELIVERY_S
     rungs = plan_rungs(found.subject, found.survey.speed, training_s, n_steps=order.options.steps)
     rungs_s = _seconds(found, n_train, rungs)
-    ladder_s = probe_s + surveying_s + sum(rungs_s.values()) + again_s
+    ladder_s = before_s + sum(rungs_s.values()) + course.again_s + DELIVERY_S
+    if course.n_first < n and not rungs:  # what is left of the budget goes into reading on
+        ladder_s = max(ladder_s, min(duration_s(budget), before_s + row_s * n + probing_s))
     assert small.material is not None
     n_variants = max((rung.n_variants for rung in rungs), default=0)
     training_bytes = found.survey.training_bytes(n_train, n_variants) + small.material.held_bytes(n_train)
@@ -121,7 +127,37 @@ def estimate(
     ]
     if small.material.resources.device == "cpu":  # what a GPU holds is not in the process
         forecasts.append(_forecast("ladder", "bytes", max(probe_bytes, peak_bytes() + training_bytes)))
-    return FitEstimate(n, len(rows), tuple(forecasts), watch.total(), _notes(order))
+    return FitEstimate(n, len(rows), tuple(forecasts), watch.total(), _notes(order, course))
+
+
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """How a ladder reads ``n`` rows: until its first rung, ``n_first`` with features, and after its last one."""
+
+    n: int
+    n_first: int
+    first_s: float
+    again_s: float
+
+
+def _course(order: Order, preparation: Preparation, rows: Array, row_s: float) -> _Course:
+    """Return whether the ladder would begin with a sample, timing what looking at the other rows takes."""
+    n, budget_s = len(order.dataset), duration_s(order.budget)
+    whole = _Course(n, n, row_s * n, row_s * n)
+    beginning = beginning_of(order)
+    if beginning is None or not is_large(order, beginning, budget_s):
+        return whole
+    clock = order.around.clock
+    began_s = clock()
+    decode = partial(order.modality.decode, preprocessing=order.trunk.preprocessing)
+    inspect(Part(order.dataset, rows), decode, n_threads=preparation.machine.n_cores, progress=Quiet())
+    n_left = n - beginning.n_rows
+    first_s = row_s * beginning.n_rows + (clock() - began_s) / len(rows) * n_left
+    if row_s * n_left < beginning.share * (budget_s - first_s):
+        return replace(whole, first_s=first_s + row_s * n_left)
+    tested = SplitOptions().test_fraction
+    n_again = beginning.n_rows * (1 - tested) + n * tested
+    return _Course(n, beginning.n_rows, first_s, row_s * n_again)
 
 
 class _Watch:
@@ -207,8 +243,13 @@ def _trying_s(order: Order, rows: Array, n_sample: int) -> float:
     return starting_s + watch.lap() * n_sample / len(rows)
 
 
-def _notes(order: Order) -> tuple[str, ...]:
-    """Say what the forecasts do not hold."""
+def _notes(order: Order, course: _Course) -> tuple[str, ...]:
+    """Say what the forecasts do not hold, and how the ladder would begin."""
+    if course.n_first < course.n:
+        return (
+            f"Reading all takes the network long beside the budget, so the ladder begins with {course.n_first:,} of "
+            f"{course.n:,} inputs.",
+        )
     if len(order.candidates) < 2:
         return ()
     others = ", ".join(one.card.name for one in order.candidates[1:])

@@ -1,8 +1,8 @@
 """`fit`: labelled data in, a bundle and a report out.
 
 The steps stand in `fit` in the order in which they happen; each is a function below it, or in a module of its
-own: the rows get their sides in `steps.assigning`, the trunk is made ready in `steps.transfer`, chosen in
-`steps.choosing`, the record put together in `steps.recording`.
+own: the rows get their sides in `steps.assigning`, of many a sample is read first in `steps.sampling`, the trunk is
+made ready in `steps.transfer`, chosen in `steps.choosing`, the record put together in `steps.recording`.
 """
 
 from __future__ import annotations
@@ -43,10 +43,8 @@ from topwork.engines.grafting import graft
 from topwork.proof.proving import Case, prove
 from topwork.report.html import render_html
 from topwork.steps.asking import look_up
-from topwork.steps.assigning import assign
 from topwork.steps.choosing import settle, told_of
 from topwork.steps.events import EVENT_SETTING
-from topwork.steps.forewarning import Forewarning
 from topwork.steps.goldens import golden_inputs
 from topwork.steps.languages import foreign
 from topwork.steps.material import TrunkMaterial, apart, resources_of, unlabelled
@@ -61,7 +59,6 @@ from topwork.steps.options import (
 )
 from topwork.steps.order import Order, Rows
 from topwork.steps.places import Place
-from topwork.steps.reading import read_rows, require_still_there
 from topwork.steps.recording import (
     Judged,
     judge,
@@ -74,8 +71,10 @@ from topwork.steps.recording import (
     unknown_labels,
     worst,
 )
-from topwork.steps.speeds import DELIVERY_S, row_s_of
-from topwork.steps.transfer import Preparation, packages, read_part
+from topwork.steps.sampling import begin, completed, rows_after, sample_of, settled_on
+from topwork.steps.speeds import DELIVERY_S
+from topwork.steps.transfer import Preparation, packages
+from topwork.steps.tuning import completed_on, tuned_rows
 from topwork.storage import sweep, write_atomically
 from topwork.training.judging import loss_name, skill
 from topwork.training.statistics import describe
@@ -85,11 +84,6 @@ __all__ = ["fit", "job_of"]
 
 _ALMOST_ALL = 0.9
 """Part of the test rows that must stand alone for their intervals to be taken at their word."""
-_GO_ON = "Put them back, and run the same command with --resume: nothing that was trained is lost."
-_NO_TIME_TO_TRAIN = (
-    "All inputs are read all the same, and the model is then a probe that is found in little time. To train more, stop "
-    "and give a longer --budget: what was read is kept."
-)
 _MINUTE_S = 60.0
 _DAY_S = 86_400.0
 """No fit takes that long: what is unfinished and older was left behind by one that was killed."""
@@ -159,11 +153,13 @@ def fit(
     sweep(place.unfinished, older_than_s=_MINUTE_S, now_s=around.wall_clock())
     order = look_up(data, trunk, recipe, seed, budget, options or FitOptions(), around)
     preparation = Preparation(order.trunk, order.modality, around)
-    settled = settle(order, _rows_of(order, preparation, deadline), preparation, place.unfinished)
-    order, rows, preparation = settled.order, settled.rows, settled.preparation
     workplace = Workplace(place.unfinished, order.options.resume, around.should_stop)
+    settled = settle(order, begin(order, preparation, deadline, workplace), preparation, place.unfinished)
+    order, rows, preparation = settled.order, settled.rows, settled.preparation
     job = job_of(order, rows, preparation, workplace, deadline)
     climbed = _climb(order, rows, job, began_s)
+    rows, fitted = settled_on(order, rows, preparation, climbed.fitted)
+    climbed = replace(climbed, fitted=fitted)
     rows = replace(rows, targets=_calibrated(rows, climbed.fitted))
     trunk_graph, tuned = _transferred(order, rows, preparation, climbed.fitted)
     results = _judge_targets(order, tuned, climbed)
@@ -198,12 +194,13 @@ def fit(
     model = _deliver(place, contents)
     if order.options.proof == "none":
         return model
+    before = completed(order, rows, preparation)
     case = Case(
         order,
-        rows,
-        tuned,
+        before,
+        completed_on(order, tuned, preparation, trunk_graph) if fitted.weights else before,
         preparation,
-        job,
+        job if job.sample is None else job_of(order, before, preparation, workplace, deadline),
         climbed.fitted,
         trunk_graph,
         climbed.training_s,
@@ -247,16 +244,6 @@ def _proven(case: Case, record: FitRecord) -> tuple[FitRecord, Path | None]:
     return proven, case.labels if doubted else None
 
 
-# --- reading ------------------------------------------------------------------------------------------
-
-
-def _rows_of(order: Order, preparation: Preparation, deadline: Budget) -> Rows:
-    """Read every row and assign it; the reading itself, whose features may be replaced, is held no longer."""
-    told = Forewarning(order.around.progress, deadline, _NO_TIME_TO_TRAIN)
-    reading = read_rows(replace(order, around=replace(order.around, progress=told)), preparation)
-    return replace(assign(order, reading), row_s=row_s_of(reading))
-
-
 # --- fitting and judging ------------------------------------------------------------------------------
 
 
@@ -274,7 +261,8 @@ def job_of(
         material=_material(order, rows, preparation),
         workplace=workplace,
         n_steps=order.options.steps,
-        afterwards=Afterwards(len(rows.fit_rows) + len(rows.split.test), rows.row_s, DELIVERY_S),
+        afterwards=Afterwards(len(rows_after(rows)), rows.row_s, DELIVERY_S),
+        sample=sample_of(order, rows, preparation),
     )
 
 
@@ -322,16 +310,12 @@ def _material(order: Order, rows: Rows, preparation: Preparation) -> TrunkMateri
 
 
 def _transferred(order: Order, rows: Rows, preparation: Preparation, fitted: Fitted) -> tuple[Graph, Rows]:
-    """Return the trunk as it is now, with its features of every row: computed again where training changed it."""
+    """Return the trunk as it is now, with its features of the rows: computed again where training changed it."""
     graph = preparation.graph()
     if not fitted.weights:
         return graph, rows
     tuned = replace(graph, weights={**graph.weights, **fitted.weights})
-    wanted = np.concatenate([rows.fit_rows, rows.split.test])
-    again = read_part(preparation, preparation.engine_on(tuned), order, wanted)
-    require_still_there(order, wanted, again, next_step=_GO_ON)
-    n = len(rows.fit_rows)
-    return tuned, replace(rows, fit_features=again.features[:n], test_features=again.features[n:])
+    return tuned, tuned_rows(order, rows, preparation, tuned)
 
 
 def _validation(rows: Rows, fitted: Fitted, target: str) -> Metrics:
@@ -419,7 +403,7 @@ def _contents(order: Order, rows: Rows, fitted: Fitted, graph: Graph, record: Fi
         trunk=order.trunk.card,
         targets=rows.targets,
         sides=_sides(rows, order.trunk),
-        statistics=describe(rows.fit_features, rows.goals(), fitted.held_out),
+        statistics=describe(rows.known_features(), rows.goals(), fitted.held_out),
         record=record,
         goldens=make_goldens(inputs, order.modality, order.trunk.preprocessing, engine),
     )
