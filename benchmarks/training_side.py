@@ -26,9 +26,10 @@ from topwork.progress import Quiet
 from topwork.steps.material import TrunkMaterial, resources_of
 from topwork.training.feeds import RawFeed
 from topwork.training.folding import fold
-from topwork.training.loop import Control, Trainee, train
+from topwork.training.loop import Control, train
 from topwork.training.plan import RungPlan
 from topwork.training.schedules import stage_rates
+from topwork.training.trainee import Trainee
 
 _N_EPOCHS = 3
 _N_WARM = 2

@@ -14,10 +14,11 @@ import torch
 from topwork.contracts import Array, Goal
 from topwork.training.balancing import Balance
 from topwork.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from topwork.training.loop import Control, Outcome, Trainee, loss_of_part, train
+from topwork.training.loop import Control, Outcome, loss_of_part, train
 from topwork.training.mixing import Part
 from topwork.training.plan import RungPlan
 from topwork.training.sight import Check
+from topwork.training.trainee import Trainee
 
 CPU = torch.device("cpu")
 N, D = 96, 4

@@ -14,11 +14,12 @@ from tiny_material import N_FEATURES, ChainNetwork, TinyMaterial, stripes
 from topwork.contracts import Array, Goal
 from topwork.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from topwork.training.feeds import RawFeed
-from topwork.training.loop import Control, Feed, Outcome, Trainee, train
+from topwork.training.loop import Control, Outcome, train
 from topwork.training.ordering import order_of
 from topwork.training.plan import RungPlan
 from topwork.training.schedules import averaging, one_cycle
 from topwork.training.sight import Check
+from topwork.training.trainee import Feed, Trainee
 
 N = 96
 RATES = (1e-3, 2e-3, 4e-3, 8e-3, 2e-2)

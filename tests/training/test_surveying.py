@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from tiny_material import ChainNetwork
-from topwork.training.loop import Trainee
 from topwork.training.plan import BATCH
 from topwork.training.surveying import Shape, Subject, survey, trial_rows
+from topwork.training.trainee import Trainee
 
 N = 32
 

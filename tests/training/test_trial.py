@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tiny_material import ChainNetwork
-from topwork.training.loop import Trainee
+from topwork.training.trainee import Trainee
 from topwork.training.trial import kept_bytes, parts_of, seconds_of, variants_of
 
 GIB = 2**30

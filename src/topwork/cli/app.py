@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -19,14 +19,12 @@ from topwork.cli.options import (
     Data,
     Device,
     Engine,
-    EngineWord,
     Event,
     FormatWord,
     Group,
     Input,
     Json,
     LayoutOption,
-    LayoutWord,
     LogWord,
     Only,
     ProofWord,
@@ -40,9 +38,7 @@ from topwork.cli.options import (
     Trunk,
     path_of,
 )
-
-if TYPE_CHECKING:
-    from topwork.verbs import FitOptions, Surroundings
+from topwork.cli.sources import around_of, elapsed_s, options_of
 
 __all__ = ["app"]
 
@@ -169,7 +165,7 @@ def fit(
     from topwork.steps.places import default_bundle
     from topwork.verbs.tracking import require_tracker, track
 
-    options = _options(input, target, group, time, layout, keep=not no_training_data, golden=golden)
+    options = options_of(input, target, group, time, layout, keep=not no_training_data, golden=golden)
     options = replace(options, task=tasks_of(task), steps=steps, resume=resume, proof=proof, event=event)
     options = replace(options, slices=tuple(slice or ()), labels=labels, error_cost=error_cost, onward=onward)
     options = replace(options, adapter_only=adapter_only)
@@ -177,7 +173,7 @@ def fit(
         options,
         recipe_settings=settings_of([*(set or ()), *([] if hidden is None else [f"hidden={hidden}"])]),
     )
-    around = replace(_around(context, engine, quiet=quiet), device=device, should_stop=stop_asked)
+    around = replace(around_of(context, engine, quiet=quiet), device=device, should_stop=stop_asked)
     if log is not None:
         require_tracker(log)
     model = verbs.fit(
@@ -190,7 +186,7 @@ def fit(
         options=options,
         around=around,
     )
-    show_fit(model, data, as_json=json, quiet=quiet, seconds=_elapsed(around))
+    show_fit(model, data, as_json=json, quiet=quiet, seconds=elapsed_s(around))
     if log is not None:
         around.progress.say(f"Logged to {track(model.record, model.path.parent, log)}")
 
@@ -218,8 +214,8 @@ def estimate(
     from topwork.cli.output import show_estimate
     from topwork.cli.sources import tasks_of
 
-    options = replace(_options(input, target, None, None, layout, event=event), task=tasks_of(task))
-    around = replace(_around(context, "auto", quiet=quiet), device=device)
+    options = replace(options_of(input, target, None, None, layout, event=event), task=tasks_of(task))
+    around = replace(around_of(context, "auto", quiet=quiet), device=device)
     found = verbs.estimate(data, trunk=trunk, budget=budget, seed=seed, options=options, around=around)
     show_estimate(found, data, options, as_json=json)
 
@@ -261,9 +257,9 @@ def lr_find(
     from topwork.cli.sources import tasks_of
     from topwork.steps.places import default_plot
 
-    options = replace(_options(input, target, group, time, layout, event=event), task=tasks_of(task))
+    options = replace(options_of(input, target, group, time, layout, event=event), task=tasks_of(task))
     options = replace(options, steps=steps)
-    around = replace(_around(context, quiet=quiet), device=device, should_stop=stop_asked)
+    around = replace(around_of(context, quiet=quiet), device=device, should_stop=stop_asked)
     found = verbs.find_rate(
         data, out or default_plot(data), trunk=trunk, seed=seed, options=options, around=around
     )
@@ -292,8 +288,8 @@ def evaluate(
     from topwork import verbs
     from topwork.cli.output import show_evaluation
 
-    options = _options(input, target, None, None, layout, event=event)
-    around = _around(context, engine, quiet=quiet)
+    options = options_of(input, target, None, None, layout, event=event)
+    around = around_of(context, engine, quiet=quiet)
     record = verbs.evaluate(bundle, data, report=report, only=only or (), options=options, around=around)
     show_evaluation(record, bundle, report, as_json=json)
 
@@ -316,7 +312,7 @@ def predict(
     from topwork.cli.output import show_predictions
     from topwork.cli.sources import inputs_of
 
-    model = verbs.load(bundle, only=only or (), around=_around(context, engine))
+    model = verbs.load(bundle, only=only or (), around=around_of(context, engine))
     found = inputs_of(inputs, model.servable.modality)
     raise typer.Exit(show_predictions(model, found, "jsonl" if json else output))
 
@@ -353,7 +349,7 @@ def serve(
         on_ready=show_server,
         on_change=show_changes,
         on_hangup=config is not None,
-        around=_around(context),
+        around=around_of(context),
     )
 
 
@@ -387,8 +383,8 @@ def data_check(
     from topwork.cli.listings import show_check
     from topwork.cli.sources import tasks_of
 
-    options = replace(_options(input, target, group, time, layout, event=event), task=tasks_of(task))
-    found = verbs.check(data, seed=seed, options=options, around=_around(context, quiet=quiet))
+    options = replace(options_of(input, target, group, time, layout, event=event), task=tasks_of(task))
+    found = verbs.check(data, seed=seed, options=options, around=around_of(context, quiet=quiet))
     raise typer.Exit(show_check(found, as_json=json))
 
 
@@ -397,7 +393,7 @@ def trunks_list(context: typer.Context, json: Json = False) -> None:
     """List them: size, source, licence, speed here."""
     from topwork.cli.listings import show_trunks
 
-    show_trunks(_around(context), as_json=json)
+    show_trunks(around_of(context), as_json=json)
 
 
 @bundle_app.command("inspect")
@@ -406,7 +402,7 @@ def bundle_inspect(context: typer.Context, bundle: Bundle, json: Json = False) -
     from topwork import verbs
     from topwork.cli.listings import show_bundle
 
-    show_bundle(verbs.load(bundle, around=_around(context)), as_json=json)
+    show_bundle(verbs.load(bundle, around=around_of(context)), as_json=json)
 
 
 @bundle_app.command("report", epilog="Example:  topwork bundle report photos.topwork --format md > report.md")
@@ -435,7 +431,7 @@ def bundle_keep(
     from topwork import verbs
     from topwork.cli.listings import show_bundle
 
-    show_bundle(verbs.keep(bundle, out, only, around=_around(context)), as_json=json)
+    show_bundle(verbs.keep(bundle, out, only, around=around_of(context)), as_json=json)
 
 
 @bundle_app.command("compare", epilog="Example:  topwork bundle compare old.topwork new.topwork photos/")
@@ -456,8 +452,8 @@ def bundle_compare(
     from topwork import verbs
     from topwork.cli.listings import show_comparison
 
-    options = _options(input, target, None, None, layout, event=event)
-    found = verbs.compare(a, b, data, options=options, around=_around(context, engine, quiet=quiet))
+    options = options_of(input, target, None, None, layout, event=event)
+    found = verbs.compare(a, b, data, options=options, around=around_of(context, engine, quiet=quiet))
     show_comparison(found, as_json=json)
 
 
@@ -466,7 +462,7 @@ def cache_info(context: typer.Context, json: Json = False) -> None:
     """Show where the cache is and how full."""
     from topwork.cli.listings import show_cache
 
-    show_cache(_around(context), as_json=json)
+    show_cache(around_of(context), as_json=json)
 
 
 @cache_app.command("clear")
@@ -474,57 +470,5 @@ def cache_clear(context: typer.Context) -> None:
     """Forget cached features; weights and networks stay."""
     from topwork.steps.transfer import open_cache
 
-    open_cache(_around(context)).clear()
+    open_cache(around_of(context)).clear()
     typer.echo("The feature cache is empty.")
-
-
-def _options(
-    input_column: str | None,
-    target: list[str] | None,
-    group: str | None,
-    time: str | None,
-    layout: LayoutWord,
-    *,
-    event: str | None = None,
-    keep: bool = True,
-    golden: Path | None = None,
-) -> FitOptions:
-    from topwork.verbs import FitOptions
-
-    return FitOptions(
-        input=input_column,
-        target=tuple(target or ()),
-        group=group,
-        time=time,
-        layout=layout,
-        keep_training_data=keep,
-        golden=golden,
-        event=event,
-    )
-
-
-def _around(context: typer.Context, engine: EngineWord = "auto", *, quiet: bool = False) -> Surroundings:
-    """Return what stands around a command; the whole of its words is the root context's object."""
-    import sys
-    from time import perf_counter
-
-    from topwork import progress
-    from topwork.cli.sources import process_age_s
-    from topwork.engines.memory import keep_memory, rest_while_waiting, sum_in_order
-    from topwork.steps.recording import command_line
-    from topwork.verbs import Surroundings
-
-    keep_memory()
-    rest_while_waiting()
-    sum_in_order()
-    return Surroundings(
-        command=command_line(["topwork", *(context.find_root().obj or ())]),
-        engine=engine,
-        progress=progress.Quiet() if quiet else progress.on(sys.stderr),
-        clock=perf_counter,
-        began_s=perf_counter() - process_age_s(),
-    )
-
-
-def _elapsed(around: Surroundings) -> float:
-    return around.clock() - (around.began_s or 0.0)

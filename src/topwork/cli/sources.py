@@ -16,10 +16,23 @@ from topwork.errors import UsageError
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from topwork.contracts import Modality
-    from topwork.steps.options import FitOptions
+    import typer
 
-__all__ = ["asked_again", "expiry_of", "inputs_of", "process_age_s", "settings_of", "tasks_of"]
+    from topwork.cli.options import EngineWord, LayoutWord
+    from topwork.contracts import Modality
+    from topwork.steps.options import FitOptions, Surroundings
+
+__all__ = [
+    "around_of",
+    "asked_again",
+    "elapsed_s",
+    "expiry_of",
+    "inputs_of",
+    "options_of",
+    "process_age_s",
+    "settings_of",
+    "tasks_of",
+]
 
 
 def inputs_of(words: Sequence[str], modality: Modality) -> list[object]:
@@ -146,3 +159,55 @@ def process_age_s() -> float:
         up_s = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
         return max(0.0, up_s - ticks / os.sysconf("SC_CLK_TCK"))
     return 0.0
+
+
+def options_of(
+    input_column: str | None,
+    target: list[str] | None,
+    group: str | None,
+    time: str | None,
+    layout: LayoutWord,
+    *,
+    event: str | None = None,
+    keep: bool = True,
+    golden: Path | None = None,
+) -> FitOptions:
+    """Return what options say of the data, of the split and of what is kept."""
+    from topwork.verbs import FitOptions
+
+    return FitOptions(
+        input=input_column,
+        target=tuple(target or ()),
+        group=group,
+        time=time,
+        layout=layout,
+        keep_training_data=keep,
+        golden=golden,
+        event=event,
+    )
+
+
+def around_of(context: typer.Context, engine: EngineWord = "auto", *, quiet: bool = False) -> Surroundings:
+    """Return what stands around a command; the whole of its words is the root context's object."""
+    from time import perf_counter
+
+    from topwork import progress
+    from topwork.engines.memory import keep_memory, rest_while_waiting, sum_in_order
+    from topwork.steps.recording import command_line
+    from topwork.verbs import Surroundings
+
+    keep_memory()
+    rest_while_waiting()
+    sum_in_order()
+    return Surroundings(
+        command=command_line(["topwork", *(context.find_root().obj or ())]),
+        engine=engine,
+        progress=progress.Quiet() if quiet else progress.on(sys.stderr),
+        clock=perf_counter,
+        began_s=perf_counter() - process_age_s(),
+    )
+
+
+def elapsed_s(around: Surroundings) -> float:
+    """Return the seconds since the process began."""
+    return around.clock() - (around.began_s or 0.0)

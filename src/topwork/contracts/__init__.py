@@ -14,7 +14,6 @@ Everything that names results is keyed by target.
 from topwork.contracts.batches import by_shape, padded
 from topwork.contracts.data import Dataset, Fold, Inspection, Rejected, Side, Split
 from topwork.contracts.fitting import (
-    Afterwards,
     FitJob,
     Fitted,
     Forecast,
@@ -65,6 +64,7 @@ from topwork.contracts.sampling import Beginning, Sample, SamplingRecipe
 from topwork.contracts.sections import Chart, Gallery, Matrix, Picture, Piece, Point, Section, Series, Table
 from topwork.contracts.serving import Answer, Servable
 from topwork.contracts.values import (
+    Afterwards,
     Array,
     Budget,
     Clock,

@@ -11,16 +11,14 @@ import numpy as np
 
 from topwork.contracts.data import Fold
 from topwork.contracts.networks import LinearHead, LowRank, Rates, Stage, Words
+from topwork.contracts.sampling import Sample
 from topwork.contracts.sections import Section
-from topwork.contracts.values import Array, Budget, Estimate, Json, Metrics, Progress
+from topwork.contracts.values import Afterwards, Array, Budget, Estimate, Json, Metrics, Progress
 
 if TYPE_CHECKING:
     import torch
 
-    from topwork.contracts.sampling import Sample
-
 __all__ = [
-    "Afterwards",
     "FitJob",
     "Fitted",
     "Forecast",
@@ -341,29 +339,6 @@ class Workplace:
 
 
 @dataclass(frozen=True, slots=True)
-class Afterwards:
-    """What is still to be done within the budget when a recipe has trained the network.
-
-    Attributes
-    ----------
-    n_rows
-        Inputs that go through the trained network once more.
-    row_s
-        Seconds that one of them took when all were read; None where that is not known.
-    delivery_s
-        Seconds of what comes then, whatever the data.
-    """
-
-    n_rows: int = 0
-    row_s: float | None = None
-    delivery_s: float = 0.0
-
-    def seconds(self, trained_row_s: float) -> float:
-        """Return what to keep back; ``trained_row_s`` is what a row takes where it is trained on, a look at it."""
-        return self.n_rows * (trained_row_s if self.row_s is None else self.row_s) + self.delivery_s
-
-
-@dataclass(frozen=True, slots=True)
 class FitJob:
     """All that a recipe may use. Nothing of the test side is in it.
 
@@ -382,7 +357,7 @@ class FitJob:
     material: Material | None = None
     workplace: Workplace | None = None
     n_steps: int | None = None
-    afterwards: Afterwards = Afterwards()
+    afterwards: Afterwards = field(default_factory=Afterwards)
     sample: Sample | None = None
 
 

@@ -7,12 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
-from topwork.contracts.values import Array
-
-if TYPE_CHECKING:
-    from topwork.contracts.fitting import Afterwards
+from topwork.contracts.values import Afterwards, Array
 
 __all__ = ["Beginning", "Sample", "SamplingRecipe"]
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "Afterwards",
     "Array",
     "Budget",
     "Clock",
@@ -81,6 +82,29 @@ class Budget:
     def remaining_s(self) -> float:
         """Return the seconds left; negative when it is overdrawn."""
         return self.deadline_s - self.clock()
+
+
+@dataclass(frozen=True, slots=True)
+class Afterwards:
+    """What is still to be done within the budget when a recipe has trained the network.
+
+    Attributes
+    ----------
+    n_rows
+        Inputs that go through the trained network once more.
+    row_s
+        Seconds that one of them took when all were read; None where that is not known.
+    delivery_s
+        Seconds of what comes then, whatever the data.
+    """
+
+    n_rows: int = 0
+    row_s: float | None = None
+    delivery_s: float = 0.0
+
+    def seconds(self, trained_row_s: float) -> float:
+        """Return what to keep back; ``trained_row_s`` is what a row takes where it is trained on, a look at it."""
+        return self.n_rows * (trained_row_s if self.row_s is None else self.row_s) + self.delivery_s
 
 
 def row_numbers(mask: Array) -> Array:

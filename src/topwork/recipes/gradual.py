@@ -35,8 +35,9 @@ from topwork.training.schedules import discriminative
 if TYPE_CHECKING:
     import torch
 
-    from topwork.training.loop import Outcome, Trainee
+    from topwork.training.loop import Outcome
     from topwork.training.masked_words import Guesses, WordPlan
+    from topwork.training.trainee import Trainee
 
 __all__ = ["GRADUAL", "GradualRecipe", "GradualSettings", "gradual_rung", "phases"]
 

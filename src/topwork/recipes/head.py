@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import torch
 
     from topwork.training.feeds import CutFeed
-    from topwork.training.loop import Trainee
+    from topwork.training.trainee import Trainee
 
 __all__ = ["HEAD", "HeadRecipe", "HeadSettings"]
 
@@ -131,7 +131,7 @@ def _feed(job: FitJob, mean: Array, deviation: Array) -> CutFeed:
 
 def _trainee(job: FitJob, settings: HeadSettings) -> Trainee:
     """Return heads alone, every layer as it is drawn."""
-    from topwork.training.loop import Trainee
+    from topwork.training.trainee import Trainee
 
     n_features = job.features.shape[1]
     heads = {name: _layers(n_features, goal.n_outputs, settings) for name, goal in job.goals.items()}

@@ -59,9 +59,10 @@ if TYPE_CHECKING:
     import torch
 
     from topwork.training.cutting import Above, Below
-    from topwork.training.loop import Control, Outcome, Trainee
+    from topwork.training.loop import Control, Outcome
     from topwork.training.sight import Check
     from topwork.training.surveying import Shape, Survey
+    from topwork.training.trainee import Trainee
 
 __all__ = ["LADDER", "LadderRecipe", "LadderSettings", "Outlook", "choose", "outlook"]
 
@@ -319,8 +320,8 @@ class _Climber:
         return fill(self.feed, below, rung.n_variants, advance, self._should_stop)
 
     def _trainee(self, n_below: int) -> Trainee:
-        from topwork.training.loop import Trainee
         from topwork.training.trained import trained_stages
+        from topwork.training.trainee import Trainee
 
         stages = trained_stages(self.network, self.stages, n_below)
         features = self.parts[1] if n_below and self.parts else self.network

@@ -116,7 +116,7 @@ class LoraRecipe:
         import torch
 
         from topwork.training.feeds import feed_of
-        from topwork.training.loop import Trainee
+        from topwork.training.trainee import Trainee
 
         assert job.material is not None
         material, rows, resources = job.material, job.folds[0], job.material.resources

@@ -19,7 +19,8 @@ from topwork.training.judging import loss_name
 from topwork.training.plan import BATCH, RungPlan
 
 if TYPE_CHECKING:
-    from topwork.training.loop import Outcome, Trainee
+    from topwork.training.loop import Outcome
+    from topwork.training.trainee import Trainee
 
 __all__ = ["SCRATCH", "ScratchRecipe", "ScratchSettings"]
 
@@ -114,7 +115,7 @@ def _drawn(job: FitJob, material: Material) -> Stretch:
 
 def _trainee(job: FitJob, material: Material, network: Any) -> Trainee:
     """Return all of the network, the statistics of its normalisation too."""
-    from topwork.training.loop import Trainee
+    from topwork.training.trainee import Trainee
 
     names = {id(p): name for name, p in network.named_parameters()}
     stages = tuple(

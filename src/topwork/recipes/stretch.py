@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     import torch
 
     from topwork.training.feeds import RawFeed
-    from topwork.training.loop import Feed, Outcome, Trainee
+    from topwork.training.loop import Outcome
     from topwork.training.sight import Check
+    from topwork.training.trainee import Feed, Trainee
 
 __all__ = [
     "Stretch",
@@ -100,8 +101,8 @@ def stretch_of(job: FitJob, heads: Mapping[str, torch.nn.Linear]) -> Stretch:
 
     from topwork.training.feeds import feed_of
     from topwork.training.folding import fold
-    from topwork.training.loop import Trainee
     from topwork.training.trained import trained_stages
+    from topwork.training.trainee import Trainee
 
     assert job.material is not None
     material, rows, resources = job.material, job.folds[0], job.material.resources

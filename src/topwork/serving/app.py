@@ -11,9 +11,10 @@ import unicodedata
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
-from topwork.errors import MissingExtraError, UsageError
+from topwork.errors import UsageError
 from topwork.serving import inference, openapi, sagemaker
 from topwork.serving.door import Door
+from topwork.serving.extra import missing
 from topwork.serving.gate import ByteBudget, Turns, busy
 from topwork.serving.hosting import Hosted, Models
 from topwork.serving.limits import Limits
@@ -313,10 +314,7 @@ def _metrics(models: Models, budget: ByteBudget) -> Metrics:
     try:
         from topwork.serving.metrics import Metrics
     except ImportError as error:
-        raise MissingExtraError(
-            f"Serving needs the package {error.name!r}, which is not installed.",
-            next_step="Install topwork with its extra serve.",
-        ) from error
+        raise missing(error) from error
     return Metrics(models, budget)
 
 

@@ -80,6 +80,35 @@ class Kind(Protocol):
         ...
 
 
+class _Written:
+    """A kind that is written on a command line as in a file, by default as a text."""
+
+    __slots__ = ()
+
+    def read(self, given: Scalar) -> object:
+        """Return the value."""
+        return _text(given)
+
+    def read_word(self, word: str) -> object:
+        """Return the value."""
+        return self.read(word)
+
+    def show(self, value: object) -> str:
+        """Return it as it is."""
+        return str(value)
+
+    def schema(self) -> Object:
+        """Return the schema of a text."""
+        return {"type": "string", "pattern": r"\S"}
+
+
+def _text(given: Scalar) -> str:
+    """Return a text of one line that is not empty; a number without quotes is none."""
+    if not isinstance(given, str) or not given.strip() or not given.isprintable():
+        raise ValueError(given)
+    return given
+
+
 @dataclass(frozen=True, slots=True)
 class Count:
     """A whole number between two bounds, both included."""
@@ -119,7 +148,7 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class Size(_Written):
     """A number of bytes, at least one: ``1000``, ``500kB``, ``32MiB``."""
 
     about: str
@@ -142,10 +171,6 @@ class Size:
             raise ValueError(given)
         return n_bytes
 
-    def read_word(self, word: str) -> int:
-        """Return the number of bytes."""
-        return self.read(word)
-
     def show(self, value: object) -> str:
         """Return it in the largest unit in which it is whole."""
         assert isinstance(value, int)
@@ -158,7 +183,7 @@ class Size:
 
 
 @dataclass(frozen=True, slots=True)
-class Duration:
+class Duration(_Written):
     """A time in seconds, more than none and at most a day: ``30``, ``500ms``, ``90s``, ``1m30s``."""
 
     about: str
@@ -177,10 +202,6 @@ class Duration:
         if not 0 < seconds <= _LONGEST_S:
             raise ValueError(given)
         return seconds
-
-    def read_word(self, word: str) -> float:
-        """Return the seconds."""
-        return self.read(word)
 
     def show(self, value: object) -> str:
         """Return it in seconds."""
@@ -201,7 +222,7 @@ def _seconds(text: str) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class Word(_Written):
     """A text of one line that is not empty."""
 
     about: str
@@ -213,26 +234,12 @@ class Word:
         return "a text"
 
     def read(self, given: Scalar) -> str:
-        """Return the text; a number without quotes is none."""
-        if not isinstance(given, str) or not given.strip() or not given.isprintable():
-            raise ValueError(given)
-        return given
-
-    def read_word(self, word: str) -> str:
         """Return the text."""
-        return self.read(word)
-
-    def show(self, value: object) -> str:
-        """Return it as it is."""
-        return str(value)
-
-    def schema(self) -> Object:
-        """Return the schema of a text."""
-        return {"type": "string", "pattern": r"\S"}
+        return _text(given)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Place(_Written):
     """A path; one that is relative is meant from where it is written."""
 
     about: str
@@ -245,23 +252,11 @@ class Place:
 
     def read(self, given: Scalar) -> Path:
         """Return the path, relative where it is written so."""
-        return Path(Word(self.about).read(given))
-
-    def read_word(self, word: str) -> Path:
-        """Return the path."""
-        return self.read(word)
-
-    def show(self, value: object) -> str:
-        """Return it as it is."""
-        return str(value)
-
-    def schema(self) -> Object:
-        """Return the schema of a text."""
-        return Word(self.about).schema()
+        return Path(_text(given))
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(_Written):
     """A name, or a path where it begins with ``.``, ``/`` or ``~`` or ends like a bundle's."""
 
     about: str
@@ -274,26 +269,14 @@ class Origin:
 
     def read(self, given: Scalar) -> str | Path:
         """Return the name or the path, relative where it is written so."""
-        word = Word(self.about).read(given)
+        word = _text(given)
         return (
             Path(word).expanduser() if word.startswith((".", "/", "~")) or word.endswith(".topwork") else word
         )
 
-    def read_word(self, word: str) -> str | Path:
-        """Return the name or the path."""
-        return self.read(word)
-
-    def show(self, value: object) -> str:
-        """Return it as it is."""
-        return str(value)
-
-    def schema(self) -> Object:
-        """Return the schema of a text."""
-        return Word(self.about).schema()
-
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(_Written):
     """One of a few words."""
 
     about: str
@@ -314,14 +297,6 @@ class Choice:
         if given not in self.words:
             raise ValueError(given)
         return str(given)
-
-    def read_word(self, word: str) -> str:
-        """Return the word."""
-        return self.read(word)
-
-    def show(self, value: object) -> str:
-        """Return it as it is."""
-        return str(value)
 
     def schema(self) -> Object:
         """Return the schema of the words."""

@@ -12,8 +12,9 @@ import socket
 from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
-from topwork.errors import MissingExtraError, UsageError
+from topwork.errors import UsageError
 from topwork.serving.access import require_safe
+from topwork.serving.extra import missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -91,10 +92,7 @@ def _server_maker() -> Callable[[Application], Server]:
 
         from topwork.serving.http11 import server
     except ImportError as error:
-        raise MissingExtraError(
-            f"Serving needs the package {error.name!r}, which is not installed.",
-            next_step="Install topwork with its extra serve.",
-        ) from error
+        raise missing(error) from error
     return server
 
 

@@ -14,7 +14,8 @@ from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from topwork.errors import MissingExtraError, UsageError
+from topwork.errors import UsageError
+from topwork.serving.extra import missing
 from topwork.serving.kinds import Kind, Part, Scalar, Section, Sections, Several
 from topwork.serving.settings import ServerSettings, Setting, settings_of
 from topwork.storage import explain
@@ -89,10 +90,7 @@ class _Page:
         try:
             import yaml
         except ImportError as error:
-            raise MissingExtraError(
-                "Reading a settings file needs the package PyYAML, which is not installed.",
-                next_step="Install topwork with its extra serve.",
-            ) from error
+            raise missing(error) from error
         try:
             # This loader only takes YAML apart; it makes no objects, whatever a tag asks for.
             return yaml.compose(text, yaml.BaseLoader)

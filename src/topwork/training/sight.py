@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,9 +16,7 @@ from topwork.training.folding import precision_of
 from topwork.training.judging import of_rows, shares_of
 from topwork.training.losses import loss_of
 from topwork.training.plan import RungPlan
-
-if TYPE_CHECKING:
-    from topwork.training.loop import Feed, Trainee
+from topwork.training.trainee import Feed, Trainee
 
 __all__ = ["Check", "Sight", "relative_losses"]
 

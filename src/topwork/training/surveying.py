@@ -15,8 +15,8 @@ import torch
 
 from topwork.training.cutting import Above, Below
 from topwork.training.folding import precision_of
-from topwork.training.loop import Trainee
 from topwork.training.plan import BATCH, MOST_VARIANTS, RungPlan, Speed
+from topwork.training.trainee import Trainee
 from topwork.training.trial import kept_bytes, parts_of, seconds_of, variants_of
 
 __all__ = ["Shape", "Subject", "Survey", "at_cut", "survey", "trial_rows"]

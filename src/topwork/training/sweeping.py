@@ -14,11 +14,12 @@ import numpy as np
 import torch
 
 from topwork.contracts import Array, Goal
-from topwork.training.loop import Control, Feed, Trainee, loss_of_part, optimiser_of
+from topwork.training.loop import Control, loss_of_part, optimiser_of
 from topwork.training.mixing import Part, parts_of
 from topwork.training.ordering import order_of
 from topwork.training.plan import RungPlan
 from topwork.training.schedules import exponential
+from topwork.training.trainee import Feed, Trainee
 
 __all__ = ["Sweep", "SweepSettings", "random_states_kept", "sweep", "weights_kept"]
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from topwork.training.devices import wait_for
-from topwork.training.loop import Trainee
+from topwork.training.trainee import Trainee
 
 __all__ = ["kept_bytes", "parts_of", "seconds_of", "variants_of"]
 
