@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from topwork.contracts import Servable
     from topwork.serving.limits import Limits
+    from topwork.serving.messages import Request
 
 __all__ = ["Hosted", "Models", "State"]
 
@@ -30,11 +31,18 @@ class Hosted:
     ----------
     n_at_once
         Inputs that the servable can well work on at once; how many do where the limits do not say.
+
+    Attributes
+    ----------
+    version
+        What a response says of who answered; empty where there is nothing to say.
     """
 
     def __init__(self, servable: Servable, limits: Limits, n_at_once: int = 2) -> None:
         self.servable = servable
         self.limits = limits
+        self.version = ""
+        self._prove = servable.prove
         self._n_at_once = n_at_once
         n_threads = limits.max_concurrent or n_at_once
         self.gate = Gate(n_threads, limits.max_waiting)
@@ -44,8 +52,37 @@ class Hosted:
     def under(self, limits: Limits) -> Hosted:
         """Return the same servable within other limits, with the proof that it has; it is yet to be started."""
         other = Hosted(self.servable, limits, self._n_at_once)
-        other._proof = self._proof
+        other._proof, other._prove, other.version = self._proof, self._prove, self.version
         return other
+
+    @property
+    def n_at_once(self) -> int:
+        """Inputs that the servable can well work on at once."""
+        return self._n_at_once
+
+    def leaves(self) -> tuple[tuple[str, Hosted], ...]:
+        """Return each single servable that this stands for, with a name of its own: itself."""
+        return ((self.servable.name, self),)
+
+    def chosen(self, request: Request) -> Hosted:
+        """Return who answers a request: it does."""
+        request.visit.version = self.version
+        return self
+
+    def is_quiet(self) -> bool:
+        """Tell whether no request is in line or at work."""
+        return self.gate.n_waiting == 0 and self.gate.n_inside == 0
+
+    def prove(self) -> None:
+        """Prove the servable in this thread, so that `start` need not.
+
+        Raises
+        ------
+        ProofError
+            It does not pass.
+        """
+        self.servable.prove()
+        self._prove = _nothing
 
     def start(self) -> None:
         """Start the threads, and the proof in the background where there is none yet."""
@@ -53,7 +90,7 @@ class Hosted:
         if self._proof is not None:
             return
         self._proof = asyncio.create_task(
-            in_thread(self.servable.prove, f"topwork-proof-{self.servable.name}")
+            in_thread(self._prove, f"topwork-proof-{self.servable.name}")
         )
         self._proof.add_done_callback(self._log_failure)
 
@@ -129,6 +166,10 @@ class Models(Protocol):
     def every(self) -> Sequence[Hosted]:
         """Return all of them, at least one."""
         ...
+
+
+def _nothing() -> None:
+    """Prove what was proven already."""
 
 
 def _reason(failure: BaseException) -> str:

@@ -20,6 +20,7 @@ __all__ = [
     "Count",
     "Duration",
     "Kind",
+    "Number",
     "Origin",
     "Part",
     "Place",
@@ -145,6 +146,45 @@ class Count:
         """Return the schema of an integer."""
         upper: Object = {} if self.most is None else {"maximum": self.most}
         return {"type": "integer", "minimum": self.least, **upper}
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number between two bounds, both included unless it must be more than the lower one."""
+
+    about: str
+    least: float = 0.0
+    most: float = 1.0
+    more_than_least: bool = False
+    metavar: str = "NUMBER"
+
+    @property
+    def expected(self) -> str:
+        """What it must be."""
+        lower = f"more than {self.least:g} and" if self.more_than_least else f"at least {self.least:g} and"
+        return f"a number of {lower} at most {self.most:g}"
+
+    def read(self, given: Scalar) -> float:
+        """Return the number."""
+        if isinstance(given, bool) or not isinstance(given, (int, float)) or not self._holds(given):
+            raise ValueError(given)
+        return float(given)
+
+    def _holds(self, number: float) -> bool:
+        return self.least <= number <= self.most and not (self.more_than_least and number == self.least)
+
+    def read_word(self, word: str) -> float:
+        """Return the number that is written in digits."""
+        return self.read(float(word))
+
+    def show(self, value: object) -> str:
+        """Return it as short as it can be written."""
+        return f"{value:g}"
+
+    def schema(self) -> Object:
+        """Return the schema of a number."""
+        lower: Object = {"exclusiveMinimum" if self.more_than_least else "minimum": self.least}
+        return {"type": "number", **lower, "maximum": self.most}
 
 
 @dataclass(frozen=True, slots=True)

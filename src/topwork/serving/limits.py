@@ -40,6 +40,10 @@ class Limits:
     wrong_keys_per_minute: Annotated[
         int, Count("Wrong API keys from one address that get a 401; the next gets a 429.")
     ] = 30
+    model_memory_bytes: Annotated[
+        int | None,
+        Size("Most memory of all open models together; the one used least recently is closed for another."),
+    ] = None
 
     def __post_init__(self) -> None:
         for bound in fields(self):

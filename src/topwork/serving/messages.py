@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import quote, unquote
 
 from topwork.serving.refusals import ClientGone, Refusal
+from topwork.serving.visits import Visit
 
 if TYPE_CHECKING:
     from topwork.contracts import Json
@@ -151,6 +152,8 @@ class Request:
         It came on a connection over the limit, which is closed after the answer.
     cleanup
         Is closed when the exchange is over, whatever its end.
+    visit
+        What is noted of it on its way.
     """
 
     method: str
@@ -160,6 +163,7 @@ class Request:
     client: str = ""
     surplus: bool = False
     cleanup: ExitStack = field(default_factory=ExitStack)
+    visit: Visit = field(default_factory=Visit)
 
     @property
     def path(self) -> str:

@@ -70,12 +70,14 @@ async def predict(
     ClientGone
         Nobody waits for the answer any more.
     """
+    hosted = hosted.chosen(request)
     hosted.require_ready()
     hosted.gate.check()
     streams = STREAM_TYPE in request.headers.get("accept", "")
     reader = _reader(hosted, request)
     job, until = await _asked(hosted, request, budget=budget, reader=reader, question=question, eager=streams)
     first = await _next(job, until)
+    _note(request, first)
     if first.error is not None and not first.answers:
         raise told(first.error)
     if streams or not first.finished:
@@ -97,12 +99,14 @@ async def answers(
     ClientGone
         Nobody waits for the answer any more.
     """
+    hosted = hosted.chosen(request)
     hosted.require_ready()
     hosted.gate.check()
     job, until = await _asked(
         hosted, request, budget=budget, reader=reader, question=PREDICTIONS, eager=False
     )
     batch = await _next(job, until)
+    _note(request, batch)
     if batch.error is not None:
         raise told(batch.error)
     if not batch.finished:
@@ -169,6 +173,8 @@ async def _asked(
     content = await _read(hosted, request, reader, budget, wished)
     request.cleanup.enter_context(cancelled_when_gone(request.body))
     until = min(wished, clock() + hosted.limits.deadline_s)
+    request.visit.began_s = clock()
+    request.visit.read = partial(reader.read, content) if question is PREDICTIONS else None
     produce = partial(_produce, hosted, question, reader, content)
     return await _begin(hosted, request, produce, until=until, eager=eager), until
 
@@ -186,6 +192,11 @@ async def _begin(
     request.cleanup.callback(job.cancel)
     hosted.workers.submit(job)
     return job
+
+
+def _note(request: Request, batch: Batch) -> None:
+    """Note that a request is answered, and with what where nothing more comes."""
+    request.visit.answered(asyncio.get_running_loop().time(), batch.answers if batch.finished else ())
 
 
 async def _next(job: Job, until: float) -> Batch:

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from topwork.errors import UsageError
 from topwork.serving.kinds import Kind, Part, Section, Sections, Several
 from topwork.serving.limits import Limits
 from topwork.serving.settings import ModelSettings, ServerSettings, Setting, settings_of
@@ -84,7 +85,7 @@ def with_flags(
     Raises
     ------
     UsageError
-        A limit is none.
+        A limit is none, or a model's setting is given where no model is.
     """
     chosen: dict[type, dict[str, Any]] = {ServerSettings: {}, ModelSettings: {}, Limits: {}}
     for flag in flags():
@@ -93,6 +94,11 @@ def with_flags(
     trunk = chosen[ModelSettings].get("trunk")
     alone = () if bundles or trunk is None else (ModelSettings(trunk=trunk),)
     models = tuple(ModelSettings(bundle) for bundle in bundles) or alone or settings.models
+    if chosen[ModelSettings] and not models:
+        raise UsageError(
+            f"{', '.join(chosen[ModelSettings])} is for models that are named; those of a folder are as they are.",
+            next_step="Name the bundle, or write it into a settings file.",
+        )
     return replace(
         settings,
         models=tuple(_changed(one, chosen[ModelSettings]) for one in models),
@@ -103,6 +109,10 @@ def with_flags(
 
 def _changed(model: ModelSettings, given: Mapping[str, Any]) -> ModelSettings:
     """Put what was given for every model in place; of a chain, in its models, but for the name and its own code."""
+    if model.versions:
+        own = {name: given[name] for name in given if name == "name"}
+        rest = {name: given[name] for name in given if name not in own}
+        return replace(model, **own, versions=tuple(replace(one, **rest) for one in model.versions))
     if not model.chain:
         return replace(model, **given)
     own = {name: given[name] for name in given if name in ("name", "app")}

@@ -1,0 +1,108 @@
+"""Which models stand at which posts: what each was opened from, and which need not be opened again.
+
+It knows no server and no request; how a model is opened comes as a function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from topwork.serving.canaries import Rules
+from topwork.serving.hosting import Hosted
+from topwork.serving.limits import Limits
+from topwork.serving.marks import Mark, mark_of
+from topwork.serving.settings import ModelSettings, VersionSettings
+from topwork.serving.shadows import Shadow
+from topwork.serving.traffic import Canary, Lane, Traffic
+from topwork.serving.versions import Versions
+
+__all__ = ["Opener", "Post", "fresh_of", "leaves_of", "posted"]
+
+Opener: TypeAlias = Callable[[ModelSettings, Limits], Hosted]
+"""Opens a model; called in a thread of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A model with what it was opened from: its settings, and which files these were.
+
+    Attributes
+    ----------
+    members
+        Its versions, where it has several.
+    is_found
+        Whether it came out of a folder.
+    """
+
+    settings: ModelSettings
+    mark: Mark
+    hosted: Hosted
+    members: tuple[Post, ...] = ()
+    is_found: bool = False
+
+    @property
+    def key(self) -> tuple[Path | None, Mark]:
+        """Its file, as long as it is the same; of a model with one file."""
+        return self.settings.bundle, self.mark
+
+
+def leaves_of(posts: Iterable[Post]) -> list[tuple[str, Hosted]]:
+    """Return every single servable with its name, each version of a model for itself."""
+    return [leaf for post in posts for leaf in post.hosted.leaves()]
+
+
+def fresh_of(posts: Iterable[Post], before: Iterable[Post]) -> list[Hosted]:
+    """Return the single servables of posts that were not there before."""
+    there = [one for _, one in leaves_of(before)]
+    return [one for _, one in leaves_of(posts) if one not in there]
+
+
+def posted(settings: ModelSettings, limits: Limits, before: Sequence[Post], open_model: Opener) -> Post:
+    """Return a post for a model: the one that there is where nothing changed, else a new one.
+
+    Raises
+    ------
+    TopworkError
+        It cannot be opened.
+    """
+    # Before the files are opened, so that a change meanwhile is seen the next time.
+    mark = tuple(number for path in settings.paths for number in mark_of(path))
+    if settings.versions:
+        return _of_versions(settings, mark, limits, before, open_model)
+    there = (*before, *(member for post in before for member in post.members))
+    same = next((post for post in there if (post.settings, post.mark) == (settings, mark)), None)
+    if same is None:
+        return Post(settings, mark, open_model(settings, limits))
+    return same if same.hosted.limits == limits else Post(settings, mark, same.hosted.under(limits))
+
+
+def _of_versions(
+    settings: ModelSettings, mark: Mark, limits: Limits, before: Sequence[Post], open_model: Opener
+) -> Post:
+    """Return a post of several versions; what was counted of them stays where they are the same."""
+    name = str(settings.name)
+    members = tuple(posted(one.as_model(name), limits, before, open_model) for one in settings.versions)
+    same = next((post for post in before if (post.settings, post.mark) == (settings, mark)), None)
+    if same is not None and [one.hosted for one in same.members] == [one.hosted for one in members]:
+        return same
+    hosted = {one.title: post.hosted for one, post in zip(settings.versions, members, strict=True)}
+    if same is not None and isinstance(same.hosted, Versions):
+        return Post(settings, mark, Versions(hosted, same.hosted.traffic, same.hosted.shadows), members)
+    shadows = {
+        one.title: Shadow(hosted[one.title].servable, one.agrees_within) for one in settings.versions if one.shadow
+    }
+    return Post(settings, mark, Versions(hosted, _traffic(name, settings.versions), shadows), members)
+
+
+def _traffic(name: str, versions: Sequence[VersionSettings]) -> Traffic:
+    live = [one for one in versions if not one.shadow and one.canary is None]
+    lanes = [Lane(one.title, one.weight) for one in live]
+    return Traffic(name, lanes, next((_canary(one) for one in versions if one.canary is not None), None))
+
+
+def _canary(one: VersionSettings) -> Canary:
+    rules = Rules(one.promote_after, one.watch_s or 0.0, one.most_errors, one.most_slower)
+    return Canary(one.title, one.canary or 0.0, rules)
