@@ -7,10 +7,11 @@ import math
 import pytest
 
 from topwork.errors import UsageError
-from topwork.serving.kinds import Choice, Count, Duration, Kind, Place, Scalar, Size, Word
+from topwork.serving.kinds import Choice, Count, Duration, Kind, Number, Place, Scalar, Size, Word
 from topwork.steps.options import duration_s
 
 SIZE, DURATION, PORT = Size("…"), Duration("…"), Count("…", least=0, most=65535)
+SHARE, WEIGHT = Number("…", 0.001, 1.0), Number("…", 0.0)
 READ: list[tuple[Kind, Scalar, object]] = [
     (SIZE, 1000, 1000),
     (SIZE, "1000", 1000),
@@ -27,6 +28,9 @@ READ: list[tuple[Kind, Scalar, object]] = [
     (DURATION, "24h", 86_400.0),
     (PORT, 0, 0),
     (PORT, 65535, 65535),
+    (SHARE, 1, 1.0),
+    (SHARE, 0.05, 0.05),
+    (WEIGHT, 0, 0.0),
     (Word("…"), "a word", "a word"),
     (Choice("…", ("a", "b")), "b", "b"),
 ]
@@ -41,6 +45,8 @@ REFUSED: list[tuple[Kind, Scalar]] = [
     ),
     *((DURATION, given) for given in (math.inf, math.nan, 86_401, "1e3", "30s\n", "none")),
     *((PORT, given) for given in (-1, 65536, True, 80.0, "80", None)),
+    *((SHARE, given) for given in (0, 1.01, -0.1, True, "0.5", None, math.nan, math.inf)),
+    *((WEIGHT, given) for given in (-1, math.inf)),
     *((Word("…"), given) for given in ("", "  ", "two\nlines", 3, True, None)),
     *((Place("…"), given) for given in ("", 3, "a\0b")),
     *((Choice("…", ("a", "b")), given) for given in ("c", "", None, 1)),

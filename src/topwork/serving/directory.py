@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import inf
@@ -129,9 +130,11 @@ def _bundles(folder: Path) -> Iterator[Path]:
 
 
 def _candidate(folder: Path, path: Path, mark: Mark) -> Candidate:
-    if path.parent != folder and path.stem.isascii() and path.stem.isdigit():
-        return Candidate(path.parent.name, path, int(path.stem), mark)
-    return Candidate(path.stem, path, None, mark)
+    stem = path.stem
+    has_number = path.parent != folder and stem.isascii() and stem.isdigit()
+    # As names of models are compared: systems differ in how they compose accents.
+    name = unicodedata.normalize("NFC", path.parent.name if has_number else stem)
+    return Candidate(name, path, int(stem) if has_number else None, mark)
 
 
 def _rank(candidate: Candidate) -> tuple[float, str]:

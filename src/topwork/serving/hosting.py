@@ -42,7 +42,7 @@ class Hosted:
         self.servable = servable
         self.limits = limits
         self.version = ""
-        self._prove = servable.prove
+        self._was_proven = False
         self._n_at_once = n_at_once
         n_threads = limits.max_concurrent or n_at_once
         self.gate = Gate(n_threads, limits.max_waiting)
@@ -52,7 +52,7 @@ class Hosted:
     def under(self, limits: Limits) -> Hosted:
         """Return the same servable within other limits, with the proof that it has; it is yet to be started."""
         other = Hosted(self.servable, limits, self._n_at_once)
-        other._proof, other._prove, other.version = self._proof, self._prove, self.version
+        other._proof, other._was_proven, other.version = self._proof, self._was_proven, self.version
         return other
 
     @property
@@ -82,7 +82,11 @@ class Hosted:
             It does not pass.
         """
         self.servable.prove()
-        self._prove = _nothing
+        self._was_proven = True
+
+    def _replay(self) -> None:
+        if not self._was_proven:
+            self.servable.prove()
 
     def start(self) -> None:
         """Start the threads, and the proof in the background where there is none yet."""
@@ -90,7 +94,7 @@ class Hosted:
         if self._proof is not None:
             return
         self._proof = asyncio.create_task(
-            in_thread(self._prove, f"topwork-proof-{self.servable.name}")
+            in_thread(self._replay, f"topwork-proof-{self.servable.name}")
         )
         self._proof.add_done_callback(self._log_failure)
 
@@ -166,10 +170,6 @@ class Models(Protocol):
     def every(self) -> Sequence[Hosted]:
         """Return all of them, at least one."""
         ...
-
-
-def _nothing() -> None:
-    """Prove what was proven already."""
 
 
 def _reason(failure: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Kinds of settings: a size, a duration, a count, a word, a path, and lists and groups of these.
+"""Kinds of settings: a size, a duration, a count, a number, a word, a path, and lists and groups of these.
 
 A kind reads a value as a file has it, or a word as a command line has it, says what it expects, and describes itself
 in JSON Schema. It knows no setting by name, no file and no command.
@@ -149,42 +149,42 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
-class Number:
-    """A number between two bounds, both included unless it must be more than the lower one."""
+class Number(_Written):
+    """A number between two bounds, both included, with or without a fraction."""
 
     about: str
-    least: float = 0.0
-    most: float = 1.0
-    more_than_least: bool = False
+    least: float
+    most: float | None = None
     metavar: str = "NUMBER"
 
     @property
     def expected(self) -> str:
         """What it must be."""
-        lower = f"more than {self.least:g} and" if self.more_than_least else f"at least {self.least:g} and"
-        return f"a number of {lower} at most {self.most:g}"
+        upwards = f"of at least {self.least:g}" if self.most is None else f"from {self.least:g} to {self.most:g}"
+        return f"a number {upwards}"
 
     def read(self, given: Scalar) -> float:
         """Return the number."""
-        if isinstance(given, bool) or not isinstance(given, (int, float)) or not self._holds(given):
+        if isinstance(given, bool) or not isinstance(given, int | float):
             raise ValueError(given)
-        return float(given)
-
-    def _holds(self, number: float) -> bool:
-        return self.least <= number <= self.most and not (self.more_than_least and number == self.least)
+        number = float(given)
+        if not self.least <= number <= (math.inf if self.most is None else self.most) or math.isinf(number):
+            raise ValueError(given)
+        return number
 
     def read_word(self, word: str) -> float:
         """Return the number that is written in digits."""
         return self.read(float(word))
 
     def show(self, value: object) -> str:
-        """Return it as short as it can be written."""
+        """Return it as short as it can be."""
+        assert isinstance(value, int | float)
         return f"{value:g}"
 
     def schema(self) -> Object:
         """Return the schema of a number."""
-        lower: Object = {"exclusiveMinimum" if self.more_than_least else "minimum": self.least}
-        return {"type": "number", **lower, "maximum": self.most}
+        upper: Object = {} if self.most is None else {"maximum": self.most}
+        return {"type": "number", "minimum": self.least, **upper}
 
 
 @dataclass(frozen=True, slots=True)

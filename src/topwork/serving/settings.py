@@ -118,27 +118,27 @@ class VersionSettings(NetworkSettings):
         Word("Name of the version; by default its file's without the suffix, or its trunk's.", "NAME"),
     ] = None
     weight: Annotated[
-        float, Number("What it gets of the requests beside the other versions' weights.", most=1e6)
+        float, Number("What it gets of the requests beside the other versions' weights.", 0.0)
     ] = 1.0
     canary: Annotated[
         float | None,
-        Number("Share of all requests that it has on trial; then it has all of them or none.", more_than_least=True),
+        Number("Share of all requests that it has on trial; then it has all of them or none.", 0.001, 1.0),
     ] = None
     promote_after: Annotated[int, Count("Fewest requests that a canary answers before it is promoted.")] = 1000
     watch_s: Annotated[
         float | None, Duration("Shortest time before a canary is promoted; by default none.")
     ] = None
     most_errors: Annotated[
-        float, Number("By how much a canary's share of failed requests may exceed the others'.")
+        float, Number("By how much a canary's share of failed requests may exceed the others'.", 0.0, 1.0)
     ] = 0.01
     most_slower: Annotated[
-        float, Number("By which share of the others' time a canary's may exceed it.", most=100)
+        float, Number("By which share of the others' time a canary's may exceed it.", 0.0)
     ] = 0.25
     shadow: Annotated[
         bool, Switch("It is asked beside the others, while there is time, and its answers are only compared.")
     ] = False
     agrees_within: Annotated[
-        float, Number("By how much a shadow's numbers may differ, or by that share of those above 1.", most=100)
+        float, Number("By how much a shadow's numbers may differ, or by that share of those above 1.", 0.0)
     ] = 0.05
 
     def __post_init__(self) -> None:

@@ -162,7 +162,7 @@ class Shadow:
         live = {answer.index: answer for answer in case.answers}
         began = self._clock()
         # Of a generator: it must hear when it is left early, for it may hold a place in somebody's batch.
-        said = cast("Generator[Answer]", self._said(case))
+        said = cast("Generator[Answer, None, None]", self._said(case))
         with closing(said):
             for answer in said:
                 self.compared.took.add(self._clock() - began)

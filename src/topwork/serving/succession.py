@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -321,7 +322,7 @@ class Succession:
 
 
 def _names(posts: Sequence[Post]) -> set[str]:
-    return {post.hosted.servable.name for post in posts}
+    return {unicodedata.normalize("NFC", post.hosted.servable.name) for post in posts}
 
 
 def _require_some(settings: ServerSettings, posts: Sequence[Post]) -> None:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["VERSION_HEADER", "Versions", "signed"]
 
 VERSION_HEADER: Final = "x-topwork-version"
+SETTLED_S: Final = 0.01
+"""By then the thread that answered has given its place back, so that its request is none that is still at work."""
 
 
 class Versions(Hosted):
@@ -52,6 +54,7 @@ class Versions(Hosted):
         super().__init__(lead.servable, lead.limits)
         _require_alike(members, traffic)
         self.members, self.traffic, self.shadows = members, traffic, shadows
+        self._take_lead()
 
     def under(self, limits: Limits) -> Hosted:
         """Return the same versions within other limits; what was counted stays."""
@@ -109,8 +112,7 @@ class Versions(Hosted):
         if self.traffic.note(visit.version, failed=visit.failed, seconds=visit.duration_s):
             self._take_lead()
         if self.shadows and visit.read is not None and visit.answers:
-            # In a moment, for the thread that answered gives its place back just now.
-            asyncio.get_running_loop().call_soon(self._shadowed, visit)
+            asyncio.get_running_loop().call_later(SETTLED_S, self._shadowed, visit)
 
     def _shadowed(self, visit: Visit) -> None:
         assert visit.read is not None
@@ -134,8 +136,9 @@ class Versions(Hosted):
         self._take_lead()
 
     def _take_lead(self) -> None:
-        """Describe the model by the version that has most of the traffic."""
-        self.servable = self.members[self.traffic.lead].servable
+        """Look like the version that has most of the traffic, for whoever does not ask who is `chosen`."""
+        lead = self.members[self.traffic.lead]
+        self.servable, self.gate, self.workers = lead.servable, lead.gate, lead.workers
 
     def to_json(self) -> dict[str, Json]:
         """Return what an operator may want to know."""
