@@ -104,7 +104,9 @@ def used(keeper: Keeper, use: Callable[[Succession, httpx.AsyncClient], Awaitabl
     asyncio.run(main())
 
 
-async def answered(one: httpx.AsyncClient, name: str, content: bytes = b"x", **headers: str) -> tuple[str, str]:
+async def answered(
+    one: httpx.AsyncClient, name: str, content: bytes = b"x", **headers: str
+) -> tuple[str, str]:
     """Ask a model, and return the text of its answer and the version that the response names."""
     response = await one.post(f"/v1/models/{name}/predict", content=content, headers=headers)
     assert response.status_code == 200, response.text

@@ -83,7 +83,9 @@ def test_a_file_that_goes_is_gone(looking: Looking) -> None:
     assert looking.look() == {"v": ["v/1.topwork"]}
 
 
-def test_a_refused_file_is_left_alone_and_noted_once(looking: Looking, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_refused_file_is_left_alone_and_noted_once(
+    looking: Looking, caplog: pytest.LogCaptureFixture
+) -> None:
     looking.put("v/1.topwork")
     looking.put("v/2.topwork")
     best = looking.directory.look(looking.folder, REST_S)["v"][0]

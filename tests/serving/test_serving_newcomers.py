@@ -74,7 +74,14 @@ def test_every_bundle_of_the_folder_is_a_model(keeper: Keeper) -> None:
 def test_at_the_start_a_bad_one_is_refused_and_the_rest_is_served(
     keeper: Keeper, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for name, text in (("a", "bad"), ("b", "half"), ("c", "odd"), ("d", "good"), ("v/1", "v1"), ("v/2", "bad 2")):
+    for name, text in (
+        ("a", "bad"),
+        ("b", "half"),
+        ("c", "odd"),
+        ("d", "good"),
+        ("v/1", "v1"),
+        ("v/2", "bad 2"),
+    ):
         lay(keeper, name, text)
 
     async def use(succession: Succession, one: httpx.AsyncClient) -> None:
@@ -112,7 +119,9 @@ def test_what_is_dropped_in_is_proven_and_served(keeper: Keeper) -> None:
     used(keeper, use)
 
 
-def test_a_bad_one_is_refused_once_and_the_old_one_stays(keeper: Keeper, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_bad_one_is_refused_once_and_the_old_one_stays(
+    keeper: Keeper, caplog: pytest.LogCaptureFixture
+) -> None:
     lay(keeper, "a", "a1")
 
     async def use(succession: Succession, one: httpx.AsyncClient) -> None:
@@ -179,7 +188,9 @@ def test_a_model_that_is_named_in_the_settings_has_nothing_to_go_back_to(keeper:
     used(keeper, use)
 
 
-def test_a_model_goes_with_its_file_but_for_the_last(keeper: Keeper, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_model_goes_with_its_file_but_for_the_last(
+    keeper: Keeper, caplog: pytest.LogCaptureFixture
+) -> None:
     lay(keeper, "a", "a1")
     path = lay(keeper, "b", "b1")
 
@@ -201,7 +212,9 @@ async def _is(one: httpx.AsyncClient, wanted: list[str]) -> bool:
     return await names(one) == wanted
 
 
-def test_a_folder_that_cannot_be_seen_takes_no_model_away(keeper: Keeper, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_folder_that_cannot_be_seen_takes_no_model_away(
+    keeper: Keeper, caplog: pytest.LogCaptureFixture
+) -> None:
     lay(keeper, "a", "a1")
 
     async def use(succession: Succession, one: httpx.AsyncClient) -> None:

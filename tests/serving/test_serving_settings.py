@@ -113,7 +113,9 @@ def test_every_setting_can_stand_in_a_file(tmp_path: Path) -> None:
         ModelSettings(name="split", versions=versions),
     )
     reviews = ModelSettings(Path("/srv/models/reviews.topwork"))
-    limits = Limits(64 * 2**20, 8, 1_000_000, 3, 0, 10, 0.5, 90.0, 2.5, 10.0, 3600.0, 5, model_memory_bytes=2**32)
+    limits = Limits(
+        64 * 2**20, 8, 1_000_000, 3, 0, 10, 0.5, 90.0, 2.5, 10.0, 3600.0, 5, model_memory_bytes=2**32
+    )
     expected = ServerSettings(
         (photos, reviews, *others),
         "0.0.0.0",

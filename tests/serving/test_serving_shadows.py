@@ -70,7 +70,9 @@ def settled(shadow: Shadow) -> Mapping[str, Json]:
     return shadow.compared.to_json()
 
 
-def offered(shadow: Shadow, *inputs: bytes, live: Sequence[Answer] = (), quiet: Callable[[], bool] = lambda: True) -> None:
+def offered(
+    shadow: Shadow, *inputs: bytes, live: Sequence[Answer] = (), quiet: Callable[[], bool] = lambda: True
+) -> None:
     shadow.offer(lambda: inputs, live or answers(*inputs), quiet)
 
 

@@ -16,7 +16,9 @@ LANES = (Lane("a", 3), Lane("b", 1))
 CANARY = Canary("c", 0.1, Rules(promote_after=100, most_errors=0.05))
 
 
-def traffic(canary: Canary | None = None, lanes: tuple[Lane, ...] = LANES, clock: Clock | None = None) -> Traffic:
+def traffic(
+    canary: Canary | None = None, lanes: tuple[Lane, ...] = LANES, clock: Clock | None = None
+) -> Traffic:
     return Traffic("model", lanes, canary, random=Random(0).random, clock=clock or Clock())
 
 

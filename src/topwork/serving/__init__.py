@@ -11,7 +11,8 @@ The room in reading order:
 - `hooks`: a user's own code around a servable, its answers held by `conformity` against its schema;
 - `chains`: several servables as one, each asked where its `conditions` hold;
 - `hosting`: one servable with its proof, its gate and its threads; `prediction`: one request from end to end;
-- `visits`: what is noted of a request; `versions`: a model that is several, with `traffic`, `canaries`, `sequences`, `shadows`;
+- `visits`: what is noted of a request; `versions`: a model that is several, with `traffic`, `canaries`, `sequences` and
+  `shadows`;
 - `directory`, `marks` and `newcomers`: models of a folder; `shelf`: models within a memory;
 - `routes`, `pages`: which paths there are, and what a person sees;
 - `inference` with `tensors` and `outputs`, `sagemaker`: the protocols of others; `metrics`: what is counted;

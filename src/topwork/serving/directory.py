@@ -1,8 +1,8 @@
 """A folder of bundles, looked at again and again: which models are there, and in which files.
 
-`photos.topwork` is the model photos. `photos/1.topwork` and `photos/2.topwork` are versions of the model photos, of which
-the highest number is wanted. A file that has changed since the last looks is left alone until it has been at rest for a
-while. It opens nothing, and knows no server.
+`photos.topwork` is the model photos. `photos/1.topwork` and `photos/2.topwork` are versions of the model photos, of
+which the highest number is wanted. A file that has changed is left alone until it has been at rest for a while.
+It opens nothing, and knows no server.
 """
 
 from __future__ import annotations

@@ -93,9 +93,7 @@ class Hosted:
         self.workers.start()
         if self._proof is not None:
             return
-        self._proof = asyncio.create_task(
-            in_thread(self._replay, f"topwork-proof-{self.servable.name}")
-        )
+        self._proof = asyncio.create_task(in_thread(self._replay, f"topwork-proof-{self.servable.name}"))
         self._proof.add_done_callback(self._log_failure)
 
     async def proven(self) -> None:

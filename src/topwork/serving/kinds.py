@@ -160,17 +160,19 @@ class Number(_Written):
     @property
     def expected(self) -> str:
         """What it must be."""
-        upwards = f"of at least {self.least:g}" if self.most is None else f"from {self.least:g} to {self.most:g}"
+        upwards = (
+            f"of at least {self.least:g}" if self.most is None else f"from {self.least:g} to {self.most:g}"
+        )
         return f"a number {upwards}"
 
     def read(self, given: Scalar) -> float:
         """Return the number."""
-        if isinstance(given, bool) or not isinstance(given, int | float):
+        if isinstance(given, bool) or not isinstance(given, int | float) or not self._holds(float(given)):
             raise ValueError(given)
-        number = float(given)
-        if not self.least <= number <= (math.inf if self.most is None else self.most) or math.isinf(number):
-            raise ValueError(given)
-        return number
+        return float(given)
+
+    def _holds(self, number: float) -> bool:
+        return math.isfinite(number) and self.least <= number and (self.most is None or number <= self.most)
 
     def read_word(self, word: str) -> float:
         """Return the number that is written in digits."""

@@ -92,7 +92,9 @@ def _of_versions(
     if same is not None and isinstance(same.hosted, Versions):
         return Post(settings, mark, Versions(hosted, same.hosted.traffic, same.hosted.shadows), members)
     shadows = {
-        one.title: Shadow(hosted[one.title].servable, one.agrees_within) for one in settings.versions if one.shadow
+        one.title: Shadow(hosted[one.title].servable, one.agrees_within)
+        for one in settings.versions
+        if one.shadow
     }
     return Post(settings, mark, Versions(hosted, _traffic(name, settings.versions), shadows), members)
 

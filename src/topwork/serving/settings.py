@@ -124,7 +124,9 @@ class VersionSettings(NetworkSettings):
         float | None,
         Number("Share of all requests that it has on trial; then it has all of them or none.", 0.001, 1.0),
     ] = None
-    promote_after: Annotated[int, Count("Fewest requests that a canary answers before it is promoted.")] = 1000
+    promote_after: Annotated[int, Count("Fewest requests that a canary answers before it is promoted.")] = (
+        1000
+    )
     watch_s: Annotated[
         float | None, Duration("Shortest time before a canary is promoted; by default none.")
     ] = None
@@ -171,7 +173,8 @@ class ModelSettings(NetworkSettings):
         tuple[LinkSettings, ...], Sections("Several models in place of one, asked one after the other.")
     ] = ()
     versions: Annotated[
-        tuple[VersionSettings, ...], Sections("Several models in place of one, of which each request gets one.")
+        tuple[VersionSettings, ...],
+        Sections("Several models in place of one, of which each request gets one."),
     ] = ()
 
     @property
@@ -202,7 +205,9 @@ def _require_versions(name: str | None, versions: tuple[VersionSettings, ...]) -
     elif not any(one.weight > 0 and not one.shadow and one.canary is None for one in versions):
         problem = "Every version is a shadow, a canary or without weight; expected one that answers."
     if problem:
-        raise UsageError(problem, next_step="Write each version like {name: v1, bundle: a.topwork, weight: 1}.")
+        raise UsageError(
+            problem, next_step="Write each version like {name: v1, bundle: a.topwork, weight: 1}."
+        )
 
 
 def _require_one(settings: NetworkSettings) -> None:

@@ -43,7 +43,9 @@ def agree(one: Json, other: Json, within: float) -> bool:
     if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
         return len(one) == len(other) and all(agree(a, b, within) for a, b in zip(one, other, strict=True))
     if isinstance(one, float) or isinstance(other, float):
-        return _is_number(one) and _is_number(other) and _near(cast("float", one), cast("float", other), within)
+        return (
+            _is_number(one) and _is_number(other) and _near(cast("float", one), cast("float", other), within)
+        )
     return type(one) is type(other) and one == other
 
 

@@ -1,9 +1,9 @@
 """Models that are opened when they are asked and closed when others need their memory: the least recently used first.
 
-What a model takes is measured: by how much the process grew when it was opened, and no less than its files have. One is
-opened at a time, so that the measure is its own. A model that requests are using is closed when they are done; who comes
-meanwhile waits, so that nobody is kept out by a model that is never idle. All who wait for a model when it is opened are
-answered before it is closed again. It knows no HTTP.
+What a model takes is measured: by how much the process grew when it was opened, and no less than its files have. One
+is opened at a time, so that the measure is its own. A model that requests are using is closed when they are done; who
+comes meanwhile waits, so that nobody is kept out by a model that is never idle. All who wait for a model when it is
+opened are answered before it is closed again. It knows no HTTP.
 """
 
 from __future__ import annotations
@@ -100,7 +100,9 @@ class Shelf:
             turn = state.n_openings
             state.n_waiting += 1
             try:
-                self._changed.wait_for(lambda: state.n_openings > turn or state.is_free or not self._is_opening)
+                self._changed.wait_for(
+                    lambda: state.n_openings > turn or state.is_free or not self._is_opening
+                )
                 if state.n_openings > turn and state.servable is not None:
                     return state.servable  # it counts as its user since it was opened
                 if state.is_free and state.servable is not None:
@@ -181,7 +183,9 @@ class Shelf:
             if limits.model_memory_bytes is None:
                 return open_model(settings, limits)
             self.resize(limits.model_memory_bytes)
-            book = Shelved(self, partial(open_model, settings, limits), _title(settings), _file_bytes(settings))
+            book = Shelved(
+                self, partial(open_model, settings, limits), _title(settings), _file_bytes(settings)
+            )
             return Hosted(book, limits, book.n_at_once)
 
         return opened
@@ -243,8 +247,15 @@ class Shelved:
         It cannot be opened.
     """
 
-    def __init__(self, shelf: Shelf, open_hosted: Callable[[], Hosted], title: str, n_file_bytes: int) -> None:
-        self._shelf, self._open_hosted, self._title, self.n_file_bytes = shelf, open_hosted, title, n_file_bytes
+    def __init__(
+        self, shelf: Shelf, open_hosted: Callable[[], Hosted], title: str, n_file_bytes: int
+    ) -> None:
+        self._shelf, self._open_hosted, self._title, self.n_file_bytes = (
+            shelf,
+            open_hosted,
+            title,
+            n_file_bytes,
+        )
         self._face: _Face | None = None
         self._is_proven = False
         self.n_at_once = 1

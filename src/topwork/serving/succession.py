@@ -205,7 +205,8 @@ class Succession:
             post = next((one for one in self._posts if one.is_found and one.settings.name == name), None)
             if post is None or post.settings.bundle is None:
                 raise _conflict(
-                    f"The model {name!r} has no version before it.", "Versions lie in a folder: NAME/1.topwork."
+                    f"The model {name!r} has no version before it.",
+                    "Versions lie in a folder: NAME/1.topwork.",
                 )
             key = (post.settings.bundle, post.mark)
             directory = self._newcomers.directory
@@ -238,9 +239,8 @@ class Succession:
                     await self._follow()
                 told = ""
             except Exception as error:  # whatever it is, what answers goes on, and the next look may do
-                unexpected = None if isinstance(error, TopworkError) else error
                 if str(error) != told:
-                    LOG.error("The folder of models was not followed. %s", error, exc_info=unexpected)
+                    _log("The folder of models was not followed.", error)
                 told = str(error)
 
     async def _follow(self) -> None:
@@ -264,8 +264,7 @@ class Succession:
         if look.cancelled():
             return
         if (error := look.exception()) is not None:
-            unexpected = None if isinstance(error, TopworkError) else error
-            LOG.error("The settings were not applied; all is as it was. %s", error, exc_info=unexpected)
+            _log("The settings were not applied; all is as it was.", error)
 
     # --- what is done -----------------------------------------------------------------------------------
 
@@ -319,6 +318,10 @@ class Succession:
     def _staffed(self, settings: ServerSettings, before: Sequence[Post]) -> tuple[Post, ...]:
         """Return a post for each model: the one that there is where nothing changed, else a new one."""
         return tuple(posted(one, settings.limits, before, self._open) for one in settings.models)
+
+
+def _log(said: str, error: BaseException) -> None:
+    LOG.error("%s %s", said, error, exc_info=None if isinstance(error, TopworkError) else error)
 
 
 def _names(posts: Sequence[Post]) -> set[str]:

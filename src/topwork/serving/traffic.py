@@ -1,8 +1,8 @@
 """How the requests for one model are shared among its versions, and the trial of a new one. It knows no servable.
 
-Where a request falls is a point between 0 and 1: with a key the same point whenever the key comes, so that a client stays
-with a version as long as the shares are the same. A version under trial has the first piece of the line, so that who
-got it goes on to get it while the others are shared out anew.
+Where a request falls is a point between 0 and 1: with a key the same point whenever the key comes, so that a client
+stays with a version as long as the shares are the same. A version under trial has the first piece of the line, so that
+who got it goes on to get it while the others are shared out anew.
 """
 
 from __future__ import annotations

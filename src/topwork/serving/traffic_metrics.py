@@ -35,9 +35,13 @@ def traffic_families(hosted: Sequence[Hosted]) -> Iterator[Metric]:
 
 
 def _of_traffic(several: Sequence[Versions]) -> Iterator[Metric]:
-    share = GaugeMetricFamily("topwork_version_share", "Share of the requests that a version gets.", labels=VERSION)
+    share = GaugeMetricFamily(
+        "topwork_version_share", "Share of the requests that a version gets.", labels=VERSION
+    )
     count = CounterMetricFamily(
-        "topwork_version_requests", "Requests that a version answered or failed.", labels=(*VERSION, "outcome")
+        "topwork_version_requests",
+        "Requests that a version answered or failed.",
+        labels=(*VERSION, "outcome"),
     )
     took = HistogramMetricFamily(
         "topwork_version_duration_seconds", "From a request's body to its answer, by version.", labels=VERSION
@@ -49,7 +53,9 @@ def _of_traffic(several: Sequence[Versions]) -> Iterator[Metric]:
         name, traffic = one.servable.name, one.traffic
         for version, of_all in traffic.shares.items():
             share.add_metric((name, version), of_all)
-            took.add_metric((name, version), steps_of(traffic.durations[version]), traffic.durations[version].total_s)
+            took.add_metric(
+                (name, version), steps_of(traffic.durations[version]), traffic.durations[version].total_s
+            )
             for outcome, n in traffic.counts[version].items():
                 count.add_metric((name, version, outcome), n)
         for word in PHASES if traffic.canary is not None else ():
@@ -80,8 +86,12 @@ def memory_families(leaves: Iterable[tuple[str, Hosted]]) -> Iterator[Metric]:
     books = [(title, one.servable) for title, one in leaves if isinstance(one.servable, Shelved)]
     if not books:
         return
-    taken = GaugeMetricFamily("topwork_model_memory_bytes", "Memory that a model takes now.", labels=("model",))
-    openings = CounterMetricFamily("topwork_model_openings", "How often a model was opened.", labels=("model",))
+    taken = GaugeMetricFamily(
+        "topwork_model_memory_bytes", "Memory that a model takes now.", labels=("model",)
+    )
+    openings = CounterMetricFamily(
+        "topwork_model_openings", "How often a model was opened.", labels=("model",)
+    )
     for title, book in books:
         taken.add_metric((title,), book.state.n_bytes if book.is_open else 0)
         openings.add_metric((title,), book.state.n_openings)

@@ -49,7 +49,9 @@ class Versions(Hosted):
         Versions that answer by turns take other inputs, or give other answers, than one another.
     """
 
-    def __init__(self, members: Mapping[str, Hosted], traffic: Traffic, shadows: Mapping[str, Shadow]) -> None:
+    def __init__(
+        self, members: Mapping[str, Hosted], traffic: Traffic, shadows: Mapping[str, Shadow]
+    ) -> None:
         lead = members[traffic.lead]
         super().__init__(lead.servable, lead.limits)
         _require_alike(members, traffic)

@@ -48,7 +48,7 @@ class Visit:
 
     @property
     def failed(self) -> bool:
-        """Whether the client got no answer because of the server: it had too much to do, was late, or made a mistake."""
+        """Whether the client got no answer because of the server: too much to do, too late, or a mistake."""
         return self.status is not None and (self.status == 429 or self.status >= 500)
 
     @property
