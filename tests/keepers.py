@@ -105,9 +105,10 @@ def used(keeper: Keeper, use: Callable[[Succession, httpx.AsyncClient], Awaitabl
 
 
 async def answered(
-    one: httpx.AsyncClient, name: str, content: bytes = b"x", **headers: str
+    one: httpx.AsyncClient, name: str, content: bytes = b"x", key: str = ""
 ) -> tuple[str, str]:
     """Ask a model, and return the text of its answer and the version that the response names."""
+    headers = {"x-route-key": key} if key else {}
     response = await one.post(f"/v1/models/{name}/predict", content=content, headers=headers)
     assert response.status_code == 200, response.text
     return response.json()["predictions"][0]["text"], response.headers.get("x-topwork-version", "")

@@ -58,8 +58,8 @@ def test_a_slow_tail_is_seen_though_the_median_is_the_same() -> None:
         new.add(failed=False, seconds=1.0)
     verdict = decided(RULES, tally(5000), new, 60.0)
     assert verdict.word == "roll back"
-    assert "95%" in verdict.reason
-    assert "50%" not in verdict.reason
+    assert "The 95% quantile" in verdict.reason
+    assert "The 50% quantile" not in verdict.reason
 
 
 def ends(old_rate: float, new_rate: float, *, slower: float = 1.0, n_trials: int, n: int) -> Counter[str]:

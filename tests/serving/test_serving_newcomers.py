@@ -138,6 +138,26 @@ def test_a_bad_one_is_refused_once_and_the_old_one_stays(
     used(keeper, use)
 
 
+def test_a_file_that_a_bad_one_was_written_over_stays_though_there_are_versions_before_it(
+    keeper: Keeper, caplog: pytest.LogCaptureFixture
+) -> None:
+    lay(keeper, "v/1", "v1")
+    lay(keeper, "v/2", "v2")
+
+    async def use(succession: Succession, one: httpx.AsyncClient) -> None:
+        seen = set()
+        lay(keeper, "v/2", "half")
+        async with asyncio.timeout(20):
+            while "is not served" not in caplog.text:
+                seen.add(await answered(one, "v"))
+        await looks()
+        assert seen | {await answered(one, "v")} == {("v2", "2")}
+        assert (await one.post("/v1/admin/models/v/rollback")).status_code == 200
+        assert await answered(one, "v") == ("v1", "1")
+
+    used(keeper, use)
+
+
 def test_a_reload_tries_a_refused_one_again(keeper: Keeper, caplog: pytest.LogCaptureFixture) -> None:
     lay(keeper, "a", "a1")
     lay(keeper, "b", "bad")

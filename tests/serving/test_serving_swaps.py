@@ -55,17 +55,18 @@ models:
 
 @contextmanager
 def serving(folder: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    process = subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", SCRIPT, str(folder / "topwork.yaml")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])},
-        text=True,
-    )
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", SCRIPT, str(folder / "topwork.yaml")],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])},
+            text=True,
+        )
     try:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
-        assert url.startswith("http://"), process.stderr and process.stderr.read()
+        assert url.startswith("http://"), (folder / "log").read_text()
         yield url, process
     finally:
         process.kill()
@@ -131,6 +132,7 @@ def put(folder: Path, name: str, text: str) -> None:
 
 
 def test_swaps_refusals_rollbacks_and_a_promotion_fail_no_request(tmp_path: Path) -> None:
+    log = tmp_path / "log"
     key = made(tmp_path / "keys.json", "operator", "predict", "admin")
     (tmp_path / "topwork.yaml").write_text(SETTINGS)
     for name, text in (("old.topwork", "old"), ("new.topwork", "new"), ("models/m/1.topwork", "m1")):
@@ -147,20 +149,25 @@ def test_swaps_refusals_rollbacks_and_a_promotion_fail_no_request(tmp_path: Path
             load.answers("m1")
             for number in range(2, 8):
                 put(tmp_path, f"models/m/{number}.topwork", "bad" if number == 4 else f"m{number}")
-                if number != 4:
+                if number == 4:
+                    load.until(lambda: "4.topwork is not served" in log.read_text())
+                    load.answers("m3")
+                else:
                     load.answers(f"m{number}")
             order("m/rollback")
             load.answers("m6")
             (tmp_path / "models/m/6.topwork").unlink()
             load.answers("m5")
             put(tmp_path, "models/m/5.topwork", "half")
-            load.answers("m5", 50)
+            load.until(lambda: "5.topwork is not served" in log.read_text())
+            load.answers("m5")
             load.until(lambda: order("split", None)["canary"]["phase"] == "promoted")
             load.answers("new", 50)
         assert load.failed == []
         assert {f"m{number}" for number in (1, 2, 3, 5, 6, 7)} | {"old", "new"} == set(load.seen)
         process.terminate()
-        _, err = process.communicate(timeout=60)
+        process.communicate(timeout=60)
+        err = log.read_text()
         assert process.returncode == 0
         assert err.count("is not served") == 2
         assert "the canary new was promoted" in err

@@ -44,7 +44,7 @@ def test_each_request_gets_a_version_and_is_told_which(keeper: Keeper) -> None:
         found = Counter([await answered(one, "m") for _ in range(200)])
         assert set(found) == {("v1", "v1"), ("v2", "gr%C3%B6%C3%9Fer")}
         assert 110 < found["v1", "v1"] < 190
-        keyed = {await answered(one, "m", **{"x-route-key": "somebody"}) for _ in range(20)}
+        keyed = {await answered(one, "m", key="somebody") for _ in range(20)}
         assert len(keyed) == 1
         tensors = {"inputs": [{"name": "input", "datatype": "BYTES", "shape": [1], "data": ["eA=="]}]}
         answer = await one.post("/v2/models/m/infer", json=tensors)

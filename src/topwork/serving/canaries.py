@@ -127,8 +127,8 @@ def _times(rules: Rules, old: Tally, new: Tally, p: float, alpha: float) -> _Com
     (old_low, old_high), (new_low, new_high) = old.quantile(p, alpha), new.quantile(p, alpha)
     allowed = 1 + rules.most_slower
     text = (
-        f"{p:.0%} take {_ms(new_low)} to {_ms(new_high)} ms at most, of the old one {_ms(old_low)} to {_ms(old_high)} "
-        f"ms, where {rules.most_slower:.0%} more is allowed."
+        f"The {p:.0%} quantile is {_ms(new_low)} to {_ms(new_high)} ms, of the old one "
+        f"{_ms(old_low)} to {_ms(old_high)} ms, where {rules.most_slower:.0%} more is allowed."
     )
     return _Compared(new_high <= allowed * old_low, new_low > allowed * old_high, text)
 

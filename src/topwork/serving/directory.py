@@ -50,6 +50,11 @@ class Candidate:
         """The file, as long as it is the same."""
         return self.path, self.mark
 
+    @property
+    def rank(self) -> tuple[float, str]:
+        """Where it comes in order: the highest version first, and a file without a number last."""
+        return (inf if self.version is None else -self.version), str(self.path)
+
 
 class Directory:
     """What a folder holds, and what of it was refused. Use it from one thread at a time.
@@ -102,7 +107,7 @@ class Directory:
             good = found.setdefault(one.name, [])
             if now - since_s >= rest_s and one.key not in self._refused | self._set_aside:
                 good.append(one)
-        return {name: tuple(sorted(found[name], key=_rank)) for name in sorted(found)}
+        return {name: tuple(sorted(found[name], key=lambda one: one.rank)) for name in sorted(found)}
 
     def refuse(self, candidate: Candidate, reason: Exception) -> None:
         """Leave a file alone from now on, and note why; another file of its path has its own chance."""
@@ -113,6 +118,13 @@ class Directory:
     def set_aside(self, key: tuple[Path, Mark]) -> None:
         """Leave a good file alone, as an operator wants it; `forgive` does not change that."""
         self._set_aside.add(key)
+
+    def stays(self, candidate: Candidate) -> bool:
+        """Tell whether a file that was opened may go on to be served: its path is there, and it was not set aside.
+
+        What stands at its path may be another file by now, which is not at rest yet, or was refused.
+        """
+        return candidate.path in (self._seen or {}) and candidate.key not in self._set_aside
 
     def take_back(self, key: tuple[Path, Mark]) -> None:
         """Undo `set_aside`."""
@@ -135,8 +147,3 @@ def _candidate(folder: Path, path: Path, mark: Mark) -> Candidate:
     # As names of models are compared: systems differ in how they compose accents.
     name = unicodedata.normalize("NFC", path.parent.name if has_number else stem)
     return Candidate(name, path, int(stem) if has_number else None, mark)
-
-
-def _rank(candidate: Candidate) -> tuple[float, str]:
-    """Sort the highest version first; a file without a number comes last."""
-    return (inf if candidate.version is None else -candidate.version), str(candidate.path)

@@ -55,15 +55,21 @@ class Newcomers:
 
     def differs(self, wanted: Wanted, posts: Sequence[Post]) -> bool:
         """Tell whether other files are wanted than those that answer."""
-        configured = {post.hosted.servable.name for post in posts if not post.is_found}
-        serving = {str(post.settings.name): post for post in posts if post.is_found}
+        configured = {post.hosted.servable.name for post in posts if post.found is None}
+        serving = {post.found.name: post.found for post in posts if post.found is not None}
         if any(name not in wanted for name in serving):
             return True
         return any(
-            candidates and (name not in serving or serving[name].key != candidates[0].key)
-            for name, candidates in wanted.items()
+            (better := self._better(wanted[name], serving.get(name))) and better[0] != serving.get(name)
+            for name in wanted
             if name not in configured
         )
+
+    def _better(self, candidates: Sequence[Candidate], old: Candidate | None) -> Sequence[Candidate]:
+        """Return the files that come before the one that answers, and it; all where it has to go."""
+        if old is None or not self.directory.stays(old):
+            return candidates
+        return [one for one in candidates if one.rank <= old.rank]
 
     # --- at the start -------------------------------------------------------------------------------------
 
@@ -89,7 +95,7 @@ class Newcomers:
         post = posted(ModelSettings(one.path, one.name), settings.limits, before, self._open)
         if one.version is not None:
             post.hosted.version = str(one.version)
-        return replace(post, is_found=True)
+        return replace(post, found=one)
 
     def _untaken(self, wanted: Wanted, taken: Collection[str]) -> Wanted:
         for name in wanted:
@@ -114,8 +120,9 @@ class Newcomers:
         posts: list[Post] = []
         try:
             for name, candidates in self._untaken(wanted, taken).items():
-                old = next((post for post in before if post.is_found and post.settings.name == name), None)
-                post = await self._best(candidates, settings, before)
+                old = next((post for post in before if post.found and post.found.name == name), None)
+                better = self._better(candidates, old.found if old else None)
+                post = await self._best(better, settings, before)
                 if post is None and old is not None:
                     post = await self._kept(old, settings)
                 if post is not None:

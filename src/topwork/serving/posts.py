@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeAlias
 
 from topwork.serving.canaries import Rules
+from topwork.serving.directory import Candidate
 from topwork.serving.hosting import Hosted
 from topwork.serving.limits import Limits
 from topwork.serving.marks import Mark, mark_of
@@ -33,20 +33,15 @@ class Post:
     ----------
     members
         Its versions, where it has several.
-    is_found
-        Whether it came out of a folder.
+    found
+        As what it was found in a folder; None where the settings name it.
     """
 
     settings: ModelSettings
     mark: Mark
     hosted: Hosted
     members: tuple[Post, ...] = ()
-    is_found: bool = False
-
-    @property
-    def key(self) -> tuple[Path | None, Mark]:
-        """Its file, as long as it is the same; of a model with one file."""
-        return self.settings.bundle, self.mark
+    found: Candidate | None = None
 
 
 def leaves_of(posts: Iterable[Post]) -> list[tuple[str, Hosted]]:

@@ -19,6 +19,7 @@ from topwork.errors import TopworkError, UsageError
 from topwork.serving.access import keys_for, open_door
 from topwork.serving.admin import annex
 from topwork.serving.app import Application
+from topwork.serving.directory import Candidate
 from topwork.serving.limits import Limits
 from topwork.serving.newcomers import Newcomers, Wanted
 from topwork.serving.posts import Opener, Post, fresh_of, leaves_of, posted
@@ -202,27 +203,29 @@ class Succession:
 
     async def _go_back(self, name: str) -> None:
         async with self._lock:
-            post = next((one for one in self._posts if one.is_found and one.settings.name == name), None)
-            if post is None or post.settings.bundle is None:
+            answering = self._found(name)
+            if answering is None:
                 raise _conflict(
                     f"The model {name!r} has no version before it.",
                     "Versions lie in a folder: NAME/1.topwork.",
                 )
-            key = (post.settings.bundle, post.mark)
             directory = self._newcomers.directory
-            directory.set_aside(key)
+            directory.set_aside(answering.key)
             try:
                 await self._apply(self.settings, only_found=True)
-                now = next((one for one in self._posts if one.settings.name == name), None)
-                if now is not None and now.key == key:
+                if self._found(name) == answering:
                     raise _conflict(
                         f"There is no other version of {name!r} that can be served.",
                         "Lay the one before it into its folder, under a number of its own.",
                     )
             except BaseException:
-                directory.take_back(key)
+                directory.take_back(answering.key)
                 raise
-            LOG.warning("%s: %s is set aside, as an operator wants it.", name, key[0])
+            LOG.warning("%s: %s is set aside, as an operator wants it.", name, answering.path)
+
+    def _found(self, name: str) -> Candidate | None:
+        """Return the file of a folder that answers for a model."""
+        return next((one.found for one in self._posts if one.found and one.found.name == name), None)
 
     def watch(self) -> None:
         """Look at the folder of models again and again, until the end of the server."""
@@ -282,7 +285,7 @@ class Succession:
 
     async def _apply(self, settings: ServerSettings, *, only_found: bool = False) -> Changes:
         before, door = self._posts, self._door(settings)
-        posts = tuple(post for post in before if not post.is_found)
+        posts = tuple(post for post in before if post.found is None)
         if not only_found:
             posts = await in_thread(partial(self._staffed, settings, before), "topwork-opening")
         fresh = fresh_of(posts, before)

@@ -53,7 +53,7 @@ def point_of(key: str, salt: str) -> float:
     """Return where between 0 and 1 a key falls: always the same point, and another one with another salt."""
     content = f"{salt}\n{key}".encode("utf-8", "surrogatepass")
     digest = hashlib.blake2b(content, digest_size=8).digest()
-    return (int.from_bytes(digest, "big") >> (64 - BITS)) / 2**BITS
+    return (int.from_bytes(digest, "big") >> (64 - BITS)) / 2.0**BITS
 
 
 def chosen(point: float, shares: Mapping[str, float]) -> str:
@@ -64,7 +64,7 @@ def chosen(point: float, shares: Mapping[str, float]) -> str:
         if point < end:
             return version
     # Rounding may leave a gap before 1.
-    return [version for version, share in shares.items() if share > 0][-1]
+    return next(version for version in reversed(shares) if shares[version] > 0)
 
 
 class Traffic:

@@ -58,8 +58,9 @@ def _of_traffic(several: Sequence[Versions]) -> Iterator[Metric]:
             )
             for outcome, n in traffic.counts[version].items():
                 count.add_metric((name, version, outcome), n)
-        for word in PHASES if traffic.canary is not None else ():
-            phase.add_metric((name, traffic.canary.version, word), word == traffic.phase)
+        if traffic.canary is not None:
+            for word in PHASES:
+                phase.add_metric((name, traffic.canary.version, word), word == traffic.phase)
     yield from (share, count, took, phase)
 
 
