@@ -64,7 +64,7 @@ def chosen(point: float, shares: Mapping[str, float]) -> str:
         if point < end:
             return version
     # Rounding may leave a gap before 1.
-    return next(version for version in reversed(shares) if shares[version] > 0)
+    return [version for version in shares if shares[version] > 0][-1]
 
 
 class Traffic:
