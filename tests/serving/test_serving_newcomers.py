@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from keepers import Keeper, answered, used
+from keepers import Keeper, Told, answered, used
 from topwork.errors import UsageError
 from topwork.serving.limits import Limits
 from topwork.serving.settings import ModelSettings
@@ -69,6 +69,22 @@ def test_every_bundle_of_the_folder_is_a_model(keeper: Keeper) -> None:
 
     used(keeper, use)
     assert keeper.opened == ["own", "a1", "b1", "v2"], "nothing is opened twice, and no version without need"
+
+
+def test_each_is_proven_once(keeper: Keeper) -> None:
+    proofs: list[str] = []
+    for name in ("a", "b"):
+        keeper.made[name] = Told(name, text=name, proof=lambda name=name: proofs.append(name))  # type: ignore[misc]
+    lay(keeper, "a", "a")
+
+    async def use(succession: Succession, one: httpx.AsyncClient) -> None:
+        lay(keeper, "b", "b")
+        await until_text(one, "b", "b")
+        keeper.wants(limits=Limits(max_inputs=3))
+        await one.post("/v1/admin/reload")
+
+    used(keeper, use)
+    assert proofs == ["a", "b"]
 
 
 def test_at_the_start_a_bad_one_is_refused_and_the_rest_is_served(

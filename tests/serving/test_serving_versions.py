@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from fake_servable import TEXT, FakeServable, Gated
+from fake_servable import TEXT, FakeServable, Gated, client
 from keepers import Keeper, Told, answered, used
 from topwork.errors import ProofError, UsageError
 from topwork.serving.limits import Limits
@@ -97,6 +98,29 @@ def test_a_version_that_is_not_proven_serves_nobody(keeper: Keeper) -> None:
 
     with pytest.raises(ProofError):
         used(keeper, use)
+
+
+def test_nobody_is_counted_before_all_versions_are_proven(keeper: Keeper) -> None:
+    release = threading.Event()
+    keeper.made["v2"] = Told("m", text="v2", proof=lambda: assert_set(release))
+    keeper.wants(model(version(keeper, "v1"), version(keeper, "v2", canary=0.5)))
+
+    async def main() -> None:
+        succession = keeper.begin()
+        async with succession.app.running(), client(succession.app) as one:
+            one.headers["x-api-key"] = keeper.key
+            assert {await asked(one) for _ in range(10)} == {503}
+            told = (await one.get(MODEL)).json()
+            assert not any(entry["failed"] for entry in told["versions"])
+            release.set()
+            await succession.app.proven()
+            assert {await asked(one) for _ in range(10)} == {200}
+
+    asyncio.run(main())
+
+
+def assert_set(event: threading.Event) -> None:
+    assert event.wait(20)
 
 
 # --- canaries -------------------------------------------------------------------------------------------
@@ -276,6 +300,21 @@ def test_a_shadow_that_hangs_holds_nobody_up(keeper: Keeper) -> None:
             while not (await compared(one))["asked"]:
                 await asyncio.sleep(0.01)
         assert (await compared(one))["agreed"] == 1
+
+    used(keeper, use)
+
+
+def test_what_is_no_prediction_is_not_compared(keeper: Keeper) -> None:
+    keeper.made["v1"], keeper.made["next"] = FakeServable("m", TEXT), FakeServable("m", TEXT)
+    keeper.wants(model(version(keeper, "v1"), version(keeper, "next", shadow=True)))
+
+    async def use(succession: Succession, one: httpx.AsyncClient) -> None:
+        for path, accept in (("/explain", "*/*"), ("/predict", "application/x-ndjson")):
+            got = await one.post(path, content=b"text", headers={"accept": accept})
+            assert got.status_code == 200
+            await asyncio.sleep(0.05)
+        told = await compared(one)
+        assert (told["asked"], told["dropped"]) == (0, 0)
 
     used(keeper, use)
 

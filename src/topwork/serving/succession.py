@@ -21,7 +21,7 @@ from topwork.serving.admin import annex
 from topwork.serving.app import Application
 from topwork.serving.directory import Candidate
 from topwork.serving.limits import Limits
-from topwork.serving.newcomers import Newcomers, Wanted
+from topwork.serving.newcomers import Newcomers
 from topwork.serving.posts import Opener, Post, fresh_of, leaves_of, posted
 from topwork.serving.refusals import Refusal
 from topwork.serving.settings import ServerSettings, checked
@@ -105,7 +105,6 @@ class Succession:
         self._lock = asyncio.Lock()
         self._queued: asyncio.Task[Changes] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._tried: Wanted | None = None
         self._ended = False
         self.settings = checked(read())
         # Before the models are opened, which takes longer.
@@ -247,12 +246,11 @@ class Succession:
                 told = str(error)
 
     async def _follow(self) -> None:
-        """Serve what the folder holds now, where that is something else and was not tried before."""
+        """Serve what the folder holds now, where that is something else."""
         if self.settings.models_dir is None:
             return
         wanted = await in_thread(partial(self._newcomers.wanted, self.settings), "topwork-folder")
-        if wanted != self._tried and self._newcomers.differs(wanted, self._posts):
-            self._tried = wanted
+        if self._newcomers.differs(wanted, self._posts):
             await self.app.proven()
             await self._apply(self.settings, only_found=True)
 
