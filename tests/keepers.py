@@ -52,6 +52,7 @@ class Keeper:
     key: str = ""
     made: dict[str, FakeServable] = field(default_factory=dict)
     opened: list[str] = field(default_factory=list)
+    hosted: list[Hosted] = field(default_factory=list)
     changed: list[Changes] = field(default_factory=list)
 
     @classmethod
@@ -83,7 +84,8 @@ class Keeper:
         if text.startswith("odd"):
             raise ValueError("nobody thought of this")
         name = settings.name or path.stem
-        return Hosted(self.made.get(text) or Told(name, text=text), limits, 2)
+        self.hosted.append(Hosted(self.made.get(text) or Told(name, text=text), limits, 2))
+        return self.hosted[-1]
 
     def begin(self) -> Succession:
         return Succession(lambda: self.settings, self.open, on_change=self.changed.append)

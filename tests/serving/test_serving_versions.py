@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import jsonschema_rs
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from fake_servable import TEXT, FakeServable, Gated, client
 from keepers import Keeper, Told, answered, used
-from topwork.errors import ProofError, UsageError
+from topwork.errors import BundleError, ProofError, UsageError
 from topwork.serving.limits import Limits
 from topwork.serving.settings import ModelSettings, VersionSettings
 from topwork.serving.succession import Succession
@@ -71,6 +72,10 @@ def test_one_model_is_listed_and_described_whatever_its_versions(keeper: Keeper)
         for path, method in ((MODEL, "get"), (f"{MODEL}/promote", "post"), (f"{MODEL}/rollback", "post")):
             shown = described["paths"][path.replace("models/m", "models/{name}")]
             assert "403" in shown[method]["responses"]
+            schema = shown[method]["responses"]["200"]["content"]["application/json"]["schema"]
+            told = (await one.request(method, path)).json()
+            assert jsonschema_rs.validator_for(schema).is_valid(told), told
+            assert not jsonschema_rs.validator_for(schema).is_valid({**told, "more": 1})
 
     used(keeper, use)
 
@@ -98,6 +103,17 @@ def test_a_version_that_is_not_proven_serves_nobody(keeper: Keeper) -> None:
 
     with pytest.raises(ProofError):
         used(keeper, use)
+
+
+def test_where_one_cannot_be_had_those_that_were_opened_are_ended(keeper: Keeper) -> None:
+    keeper.made["texts"] = FakeServable("m", TEXT)
+    own = ModelSettings(keeper.put("own", "own"), "own")
+    for bad in ("half", "texts"):
+        keeper.hosted.clear()
+        keeper.wants(own, model(version(keeper, "v1"), version(keeper, bad)))
+        with pytest.raises((BundleError, UsageError)):
+            keeper.begin()
+        assert [one.workers.stopped for one in keeper.hosted] == [True] * {"half": 2, "texts": 3}[bad]
 
 
 def test_nobody_is_counted_before_all_versions_are_proven(keeper: Keeper) -> None:

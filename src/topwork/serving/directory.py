@@ -94,7 +94,7 @@ class Directory:
             )
         now, before = self._clock(), self._seen if folder == self._folder else None
         self._folder = folder
-        there = {path: mark for path in _bundles(folder) if (mark := mark_of(path))}
+        there = {path: mark for path in _bundles(folder) if (mark := mark_of([path]))}
         self._seen = {
             path: (mark, now if before is not None else -inf)
             if before is None or path not in before or before[path][0] != mark

@@ -167,12 +167,12 @@ class Number(_Written):
 
     def read(self, given: Scalar) -> float:
         """Return the number."""
-        if isinstance(given, bool) or not isinstance(given, int | float) or not self._holds(float(given)):
+        if isinstance(given, bool) or not isinstance(given, int | float):
+            raise ValueError(given)  # noqa: TRY004 - as of every kind
+        number = float(given)
+        if not self.least <= number <= (math.inf if self.most is None else self.most) or math.isinf(number):
             raise ValueError(given)
-        return float(given)
-
-    def _holds(self, number: float) -> bool:
-        return math.isfinite(number) and self.least <= number and (self.most is None or number <= self.most)
+        return number
 
     def read_word(self, word: str) -> float:
         """Return the number that is written in digits."""

@@ -82,13 +82,19 @@ class Newcomers:
     def _first(self, candidates: Sequence[Candidate], settings: ServerSettings) -> Post | None:
         for one in candidates:
             try:
-                post = self._posted(one, settings, ())
-                post.hosted.prove()
+                return self._proven(one, settings)
             except Exception as error:  # a bad file may be bad in any way
                 self.directory.refuse(one, error)
-            else:
-                return post
         return None
+
+    def _proven(self, one: Candidate, settings: ServerSettings) -> Post:
+        post = self._posted(one, settings, ())
+        try:
+            post.hosted.prove()
+        except BaseException:
+            post.hosted.stop()
+            raise
+        return post
 
     def _posted(self, one: Candidate, settings: ServerSettings, before: Sequence[Post]) -> Post:
         require_below(one.path, settings.below)

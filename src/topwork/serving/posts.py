@@ -5,7 +5,8 @@ It knows no server and no request; how a model is opened comes as a function.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -19,7 +20,7 @@ from topwork.serving.shadows import Shadow
 from topwork.serving.traffic import Canary, Lane, Traffic
 from topwork.serving.versions import Versions
 
-__all__ = ["Opener", "Post", "fresh_of", "leaves_of", "posted"]
+__all__ = ["Opener", "Post", "fresh_of", "leaves_of", "posted", "staffed"]
 
 Opener: TypeAlias = Callable[[ModelSettings, Limits], Hosted]
 """Opens a model; called in a thread of its own."""
@@ -55,6 +56,35 @@ def fresh_of(posts: Iterable[Post], before: Iterable[Post]) -> list[Hosted]:
     return [one for _, one in leaves_of(posts) if one not in there]
 
 
+def staffed(
+    models: Sequence[ModelSettings], limits: Limits, before: Sequence[Post], open_model: Opener
+) -> tuple[Post, ...]:
+    """Return a post for each model, as of `posted`; where one cannot be had, those that were opened are ended.
+
+    Raises
+    ------
+    TopworkError
+        One cannot be opened.
+    """
+    posts: list[Post] = []
+    with _ended_on_error(posts, before):
+        for one in models:
+            posts.append(posted(one, limits, before, open_model))  # noqa: PERF401 - some may be ended
+    return tuple(posts)
+
+
+@contextmanager
+def _ended_on_error(posts: Sequence[Post], before: Sequence[Post]) -> Iterator[None]:
+    """End what is new of some posts where something fails inside."""
+    try:
+        yield
+    except BaseException:
+        there = (*before, *(member for post in before for member in post.members))
+        for one in fresh_of(posts, there):
+            one.stop()
+        raise
+
+
 def posted(settings: ModelSettings, limits: Limits, before: Sequence[Post], open_model: Opener) -> Post:
     """Return a post for a model: the one that there is where nothing changed, else a new one.
 
@@ -64,7 +94,7 @@ def posted(settings: ModelSettings, limits: Limits, before: Sequence[Post], open
         It cannot be opened.
     """
     # Before the files are opened, so that a change meanwhile is seen the next time.
-    mark = tuple(number for path in settings.paths for number in mark_of(path))
+    mark = mark_of(settings.paths)
     if settings.versions:
         return _of_versions(settings, mark, limits, before, open_model)
     there = (*before, *(member for post in before for member in post.members))
@@ -79,13 +109,19 @@ def _of_versions(
 ) -> Post:
     """Return a post of several versions; what was counted of them stays where they are the same."""
     name = str(settings.name)
-    members = tuple(posted(one.as_model(name), limits, before, open_model) for one in settings.versions)
+    members = staffed([one.as_model(name) for one in settings.versions], limits, before, open_model)
+    with _ended_on_error(members, before):
+        return _joined(settings, mark, members, before)
+
+
+def _joined(settings: ModelSettings, mark: Mark, members: tuple[Post, ...], before: Sequence[Post]) -> Post:
     same = next((post for post in before if (post.settings, post.mark) == (settings, mark)), None)
     if same is not None and [one.hosted for one in same.members] == [one.hosted for one in members]:
         return same
     hosted = {one.title: post.hosted for one, post in zip(settings.versions, members, strict=True)}
     if same is not None and isinstance(same.hosted, Versions):
         return Post(settings, mark, Versions(hosted, same.hosted.traffic, same.hosted.shadows), members)
+    name = str(settings.name)
     shadows = {
         one.title: Shadow(hosted[one.title].servable, one.agrees_within)
         for one in settings.versions

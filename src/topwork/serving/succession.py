@@ -22,7 +22,7 @@ from topwork.serving.app import Application
 from topwork.serving.directory import Candidate
 from topwork.serving.limits import Limits
 from topwork.serving.newcomers import Newcomers
-from topwork.serving.posts import Opener, Post, fresh_of, leaves_of, posted
+from topwork.serving.posts import Opener, Post, fresh_of, leaves_of, staffed
 from topwork.serving.refusals import Refusal
 from topwork.serving.settings import ServerSettings, checked
 from topwork.serving.shelf import Shelf
@@ -318,7 +318,7 @@ class Succession:
 
     def _staffed(self, settings: ServerSettings, before: Sequence[Post]) -> tuple[Post, ...]:
         """Return a post for each model: the one that there is where nothing changed, else a new one."""
-        return tuple(posted(one, settings.limits, before, self._open) for one in settings.models)
+        return staffed(settings.models, settings.limits, before, self._open)
 
 
 def _log(said: str, error: BaseException) -> None:
