@@ -140,6 +140,12 @@ class Crew:
             return sum(not share.is_begun for share in self._shares)
 
     @property
+    def n_ready(self) -> int:
+        """How many inputs are prepared and in line."""
+        with self._changed:
+            return len(self._line)
+
+    @property
     def sizes(self) -> Counter[int]:
         """Number of inputs to how many batches had as many."""
         with self._changed:
