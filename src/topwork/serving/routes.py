@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from topwork.serving.messages import Request, Response
@@ -34,13 +35,22 @@ class Route:
 
     def arguments(self, segments: Sequence[str]) -> tuple[str, ...] | None:
         """Return what stands for the braces, or None where the path is another one."""
-        pattern = self.path.split("/")[1:]
+        pattern = _pattern(self.path)
         if len(pattern) != len(segments):
             return None
-        pairs = list(zip(pattern, segments, strict=True))
-        if any(want != got and not (want.startswith("{") and got) for want, got in pairs):
-            return None
-        return tuple(got for want, got in pairs if want.startswith("{"))
+        found: list[str] = []
+        for want, got in zip(pattern, segments, strict=True):
+            if got and want.startswith("{"):
+                found.append(got)
+            elif want != got:
+                return None
+        return tuple(found)
+
+
+@cache
+def _pattern(path: str) -> tuple[str, ...]:
+    """Split the path of a route; every request is held against every route, so this is done once."""
+    return tuple(path.split("/")[1:])
 
 
 @dataclass(frozen=True, slots=True)
