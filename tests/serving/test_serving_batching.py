@@ -134,7 +134,9 @@ def test_who_breaks_a_batch_is_told_and_nobody_else(caplog: pytest.LogCaptureFix
     assert fine == describe(b"333")
     assert undecodable["error"].startswith("It is no photo")
     assert "secret" not in bad.text + mixed.text
-    assert caplog.text.count("secret detail of the server") == 2
+    told = sorted(record.getMessage() for record in caplog.records if record.name == "topwork.serving")
+    assert told == ["a request failed", "one of several inputs failed"]
+    assert "secret detail of the server" in caplog.text
 
 
 def test_a_stream_is_one_behind_http_as_well() -> None:
@@ -185,6 +187,38 @@ def test_a_full_server_says_429_and_recovers() -> None:
         return [refused.status_code, *[(await task).status_code for task in tasks]]
 
     assert served(servable, use, max_batch=2, max_waiting=1) == [429, 200, 200, 200, 200, 200]
+
+
+def test_a_client_that_left_is_not_worked_for() -> None:
+    servable = FakeBatches()
+
+    async def use(app: Application, one: httpx.AsyncClient) -> None:
+        hosted, gone = app.named(None), asyncio.Event()
+        servable.gate.clear()
+        first = asyncio.create_task(one.post("/predict", content=b"first"))
+        await until(lambda: hosted.n_working == 1)
+        messages = [{"type": "http.request", "body": b"left the line"}]
+
+        async def receive() -> Any:
+            if messages:
+                return messages.pop()
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            raise AssertionError("nobody is there to read this")
+
+        scope = {"type": "http", "method": "POST", "path": "/predict", "headers": [(b"content-length", b"13")]}
+        in_line = asyncio.create_task(app(scope, receive, send))
+        await until(lambda: hosted.n_waiting == 1)
+        gone.set()
+        await in_line
+        await until(lambda: hosted.n_waiting == 0)
+        servable.gate.set()
+        assert (await first).status_code == 200
+
+    served(servable, use, max_batch=4)
+    assert servable.batches == [[b"first"]]
 
 
 # --- what is told ---------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SURPLUS",
+    "UNWATCHED_S",
     "Body",
     "Message",
     "Receive",
