@@ -559,7 +559,7 @@ def test_a_client_that_left_costs_no_more_work() -> None:
 
 def test_whether_a_client_has_gone_is_looked_for_only_where_an_answer_takes_its_time() -> None:
     async def main() -> None:
-        looked = []
+        looked: list[None] = []
 
         async def receive() -> Any:
             looked.append(None)

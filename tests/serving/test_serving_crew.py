@@ -136,12 +136,17 @@ def test_inputs_of_two_keys_never_share_a_batch() -> None:
             await until(lambda: desk.crew.n_ready == 4)
             servable.gate.set()
             many = await answers_of(shares[0])
-            assert [answer.value for answer in many] == list(map(describe, [b"long:1", b"short:22", b"long:333"]))
+            assert [answer.value for answer in many] == list(
+                map(describe, [b"long:1", b"short:22", b"long:333"])
+            )
             assert [answer.index for answer in many] == [0, 1, 2]
             await answers_of(shares[1])
 
     asyncio.run(main())
-    assert [{one.partition(b":")[0] for one in batch} for batch in servable.batches[1:]] == [{b"long"}, {b"short"}]
+    assert [{one.partition(b":")[0] for one in batch} for batch in servable.batches[1:]] == [
+        {b"long"},
+        {b"short"},
+    ]
 
 
 def test_a_large_request_lets_a_small_one_in() -> None:

@@ -77,7 +77,7 @@ class Intake(Protocol):
     """Whom a batch that is being computed may ask who else has come, and who has gone."""
 
     def admit(self) -> Sequence[Any]:
-        """Return prepared inputs that have come meanwhile, as many as there is room for; they are in the batch from now on.
+        """Take in prepared inputs that have come meanwhile, as many as there is room for, and return them.
 
         They have the same key, and take the next numbers. What was answered before goes out to the clients.
         """
@@ -96,7 +96,7 @@ class Batchable(Protocol):
     """
 
     def samples(self) -> Sequence[Any]:
-        """Return prepared inputs that stand for those to come, at least one: the time of a batch is measured with them."""
+        """Return prepared inputs that stand for those to come, at least one: batches are timed with them."""
         ...
 
     def prepare(self, encoded: bytes) -> Any:
@@ -114,10 +114,10 @@ class Batchable(Protocol):
         ...
 
     def compute(self, prepared: Sequence[Any], intake: Intake) -> Iterator[Answer]:
-        """Answer inputs of one key together; ``index`` of an answer is the number of its input, by the order of `prepared`.
+        """Answer inputs of one key together; the ``index`` of an answer is the number of its input, in their order.
 
-        What takes many steps may ask the intake after each, and so take newcomers into the batch while it runs. An error
-        costs all inputs that have no answer yet another try in smaller batches; one that fails alone has failed.
+        What takes many steps may ask the intake after each, and so take newcomers into a batch that runs. Where it
+        raises, inputs without an answer are tried again in smaller batches; one that fails alone has failed.
         """
         ...
 

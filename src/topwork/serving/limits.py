@@ -22,7 +22,9 @@ class Limits:
     ] = 256 * 2**20
     max_concurrent: Annotated[
         int | None,
-        Count("Requests at work at once, of each model; by default as many as keep its engine busy.", most=1024),
+        Count(
+            "Requests at work at once, of each model; by default as many as keep its engine busy.", most=1024
+        ),
     ] = None
     max_batch: Annotated[
         int | None,

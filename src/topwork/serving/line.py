@@ -1,4 +1,4 @@
-"""Prepared inputs in line for a batch, in a fair order. It knows no thread, no clock and nothing of what is computed."""
+"""Prepared inputs in line for a batch, in a fair order. It knows no thread and nothing of what is computed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Line"]
 
 
 class Line:
-    """Who waits, by request: each request has its turn with one input, so that a large one does not hold up a small one.
+    """Who waits, by request: each has its turn with one input, so that a large one does not hold up a small one.
 
     The input whose turn it is decides what a batch is of; others of its key fill it up.
     """

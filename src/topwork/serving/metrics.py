@@ -164,6 +164,8 @@ def _batches(crews: Sequence[tuple[str, Crew]]) -> Iterator[Metric]:
         counted = crew.sizes
         up_to = [(step, sum(n for size, n in counted.items() if size <= step)) for step in STEPS]
         total = sum(size * n for size, n in counted.items())
-        sizes.add_metric((name,), [*((str(float(step)), n) for step, n in up_to), ("+Inf", counted.total())], total)
+        sizes.add_metric(
+            (name,), [*((str(float(step)), n) for step, n in up_to), ("+Inf", counted.total())], total
+        )
     yield limit
     yield sizes

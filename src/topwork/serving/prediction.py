@@ -78,7 +78,9 @@ async def predict(
     hosted.gate.check()
     streams = STREAM_TYPE in request.headers.get("accept", "")
     reader = _reader(hosted, request)
-    work, until = await _asked(hosted, request, budget=budget, reader=reader, question=question, eager=streams)
+    work, until = await _asked(
+        hosted, request, budget=budget, reader=reader, question=question, eager=streams
+    )
     first = await _next(hosted, work, until)
     if first.error is not None and not first.answers:
         raise told(first.error)

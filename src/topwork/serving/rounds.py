@@ -67,7 +67,9 @@ class Round:
             ended = error
         if not self.open:
             return None
-        return ended or RuntimeError(f"{len(self.open)} of {self.n_inputs} inputs were left without an answer")
+        return ended or RuntimeError(
+            f"{len(self.open)} of {self.n_inputs} inputs were left without an answer"
+        )
 
     def admit(self) -> Sequence[Any]:
         """Hand on what was answered, and take in those who came."""

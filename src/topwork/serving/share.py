@@ -29,10 +29,7 @@ LOG = logging.getLogger("topwork.serving")
 MOST_UNREAD = 4096
 """Answers of a stream that may wait for a slow client before it is given up: a batch cannot wait for one of many."""
 
-FAILED = (
-    "The model failed on this input.\n"
-    "Tell the operator of this server; what happened is in its log."
-)
+FAILED = "The model failed on this input.\nTell the operator of this server; what happened is in its log."
 
 
 class Late(Exception):  # noqa: N818 - an event, not a fault
