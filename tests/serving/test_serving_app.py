@@ -263,6 +263,13 @@ def test_an_unknown_path_lists_the_known_ones() -> None:
     assert "chess" in error_of(get("/v1/models/chss"))["next_step"]
 
 
+@pytest.mark.parametrize(
+    "path", ["/v1%2Fmodels", "/v1/models%2Fchess", "/v1/%7Bname%7D", "//v1/models", "/v1//models"]
+)
+def test_a_slash_within_a_segment_is_no_other_path(path: str) -> None:
+    assert error_of(get(path))["code"] == "not_found"
+
+
 def test_a_wrong_method_is_told_the_right_ones() -> None:
     response = get("/predict")
     assert (response.status_code, response.headers["allow"]) == (405, "POST")

@@ -9,7 +9,7 @@ import pytest
 
 from fake_batches import FakeBatches
 from topwork.contracts import Answer, Intake
-from topwork.serving.sizing import DEADLINE_SHARE, GAIN, SIZES, batch_limit, service_times
+from topwork.serving.sizing import DEADLINE_SHARE, GAIN, SIZES, batch_limit, service_times, warm_up
 
 
 def linear(per_batch_s: float, per_input_s: float, sizes: Sequence[int] = SIZES) -> dict[int, float]:
@@ -96,3 +96,12 @@ def test_samples_of_the_most_common_key_are_measured() -> None:
 
 def test_without_samples_nothing_is_measured() -> None:
     assert measured(Timed(inputs=[])) == {}
+
+
+def test_other_sizes_are_warm_on_every_stream_as_far_as_there_is_time() -> None:
+    quick, slow, empty = Timed(), Timed(), Timed(inputs=[])
+    for servable, sizes in ((quick, (3, 5)), (slow, (30, 31, 32)), (empty, (3,))):
+        warm_up(servable, sizes, 2, clock=lambda servable=servable: servable.now_s)  # type: ignore[misc]
+    assert list(map(len, quick.batches)) == [3, 3, 5]
+    assert list(map(len, slow.batches)) == [30]
+    assert empty.batches == []

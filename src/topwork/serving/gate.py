@@ -53,6 +53,11 @@ class Gate:
                 self.retry_after_s(),
             )
 
+    @property
+    def is_open(self) -> bool:
+        """Whether `enter` lets the next one through without any wait."""
+        return not self._places.locked()
+
     def widen(self, n_places: int) -> None:
         """Let as many through at once from now on, where these are more."""
         for _ in range(n_places - self._max_concurrent):

@@ -12,7 +12,7 @@ from topwork.errors import TopworkError
 from topwork.serving.crew import Crew
 from topwork.serving.gate import Gate
 from topwork.serving.refusals import Refusal
-from topwork.serving.sizing import batch_limit, service_times
+from topwork.serving.sizing import batch_limit, service_times, warm_up
 from topwork.serving.work import Workers, in_thread
 
 if TYPE_CHECKING:
@@ -84,9 +84,15 @@ class Hosted:
         """Have the servable prove itself, and find out how large its batches may be."""
         await in_thread(self.servable.prove, f"topwork-proof-{self.servable.name}")
         if isinstance(self.servable, Batchable) and self._is_measured:
-            measure = partial(service_times, self.servable, self.limits.deadline_s)
+            measure = partial(self._measured, self.servable)
             self._times = await in_thread(measure, f"topwork-times-{self.servable.name}")
         self._size()
+
+    def _measured(self, servable: Batchable) -> Mapping[int, float]:
+        times = service_times(servable, self.limits.deadline_s)
+        largest = batch_limit(times, self.limits.deadline_s)
+        warm_up(servable, (n for n in range(1, largest) if n not in times), self._n_at_once)
+        return times
 
     @property
     def _is_measured(self) -> bool:

@@ -154,10 +154,12 @@ async def _read(hosted: Hosted, request: Request, reader: Reader, budget: ByteBu
         budget.take(n_bytes, hosted.gate.retry_after_s())
         request.cleanup.callback(budget.give_back, n_bytes)
 
-    bound_s = hosted.limits.body_timeout_s
+    arriving = request.body.read(reader.max_bytes, timeout_s=hosted.limits.body_timeout_s, reserve=reserve)
+    if wished == math.inf:
+        return await arriving
     try:
-        async with asyncio.timeout_at(wished if wished < math.inf else None):
-            return await request.body.read(reader.max_bytes, timeout_s=bound_s, reserve=reserve)
+        async with asyncio.timeout_at(wished):
+            return await arriving
     except TimeoutError:
         raise _late("on its way") from None
 
@@ -182,6 +184,8 @@ async def _asked(
 
 
 async def _entered(hosted: Hosted, until: float, *, noted: bool = True) -> float:
+    if hosted.gate.is_open:  # A timer that cannot run out costs as much as one that can.
+        return await hosted.gate.enter(noted=noted)
     try:
         async with asyncio.timeout_at(until):
             return await hosted.gate.enter(noted=noted)

@@ -72,8 +72,10 @@ def match(routes: Sequence[Route], request: Request) -> tuple[Route, tuple[str, 
     segments = (
         request.segments[:-1] if len(request.segments) > 1 and not request.segments[-1] else request.segments
     )
-    here = [(route, found) for route in routes if (found := route.arguments(segments)) is not None]
     method = "GET" if request.method == "HEAD" else request.method
+    if (route := _plain(routes, method, segments)) is not None:
+        return route, ()
+    here = [(route, found) for route in routes if (found := route.arguments(segments)) is not None]
     for route, found in here:
         if route.method == method:
             return route, found
@@ -83,6 +85,14 @@ def match(routes: Sequence[Route], request: Request) -> tuple[Route, tuple[str, 
     raise Refusal(
         "not_found", f"There is nothing at {request.path[:200]!r}.", next_step=f"Known paths: {known}."
     )
+
+
+def _plain(routes: Sequence[Route], method: str, segments: Sequence[str]) -> Route | None:
+    """Return the route whose path is just this, without any braces: most requests, and far quicker than all others."""
+    path = "/" + "/".join(segments)
+    if "{" in path or path.count("/") != len(segments):  # A segment may hold an encoded slash.
+        return None
+    return next((one for one in routes if one.path == path and one.method == method), None)
 
 
 def _not_allowed(request: Request, methods: set[str]) -> Refusal:

@@ -9,11 +9,11 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from topwork.contracts import Batchable, Clock
 
-__all__ = ["DEADLINE_SHARE", "GAIN", "SIZES", "batch_limit", "service_times"]
+__all__ = ["DEADLINE_SHARE", "GAIN", "SIZES", "batch_limit", "service_times", "warm_up"]
 
 SIZES: Final = (1, 2, 4, 8, 16, 32, 64)
 """Sizes that are timed, as far as they are worth it."""
@@ -30,6 +30,9 @@ _ENOUGH_S = 0.1
 """For one size; the fastest of its runs counts, because what slows one down is something else on the machine."""
 _ALL_S = 1.0
 """After as long in all, no larger size is tried: a server is to be ready soon."""
+
+
+_WARMING_S = 0.5
 
 
 class _Nobody:
@@ -76,6 +79,21 @@ def service_times(
         if times[n] > DEADLINE_SHARE * deadline_s or clock() - began > _ALL_S or _is_flat(times):
             break
     return times
+
+
+def warm_up(
+    servable: Batchable, sizes: Iterable[int], n_times: int, clock: Clock = time.perf_counter
+) -> None:
+    """Run batches of more sizes, each as often as there are streams: an engine takes longer over what is new to it.
+
+    It stops after half a second; what is left is new when it comes.
+    """
+    like, until = _alike(servable), clock() + _WARMING_S
+    for n in sizes if like else ():
+        for _ in range(n_times):
+            if clock() >= until:
+                return
+            _drain(servable, list(islice(cycle(like), n)))
 
 
 def _alike(servable: Batchable) -> list[Any]:
