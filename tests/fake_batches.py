@@ -10,7 +10,17 @@ from fake_servable import FakeServable
 from topwork.contracts import Answer, Intake
 from topwork.errors import DecodeError
 
-__all__ = ["FakeBatches", "Speller", "opened"]
+__all__ = ["FakeBatches", "Nobody", "Speller", "opened"]
+
+
+class Nobody:
+    """An intake to which nobody comes, and from which nobody goes."""
+
+    def admit(self) -> Sequence[bytes]:
+        return ()
+
+    def gone(self) -> Sequence[int]:
+        return ()
 
 
 def opened() -> threading.Event:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from fake_batches import FakeBatches, Speller
+from fake_batches import FakeBatches, Nobody, Speller
 from fake_servable import TEXT, FakeServable, client, describe, with_client
 from tiny_bundle import NumpyEngine, TinyModality, restore_tiny, tiny_contents
 from tiny_text_trunk import write_tiny_text_trunk
@@ -518,3 +518,5 @@ def test_scores_that_are_no_numbers_cost_one_input(tmp_path: Path) -> None:
     ):
         require_same(found, other)
     assert several[3] == {"error": "The network gave no finite score for this input."}
+    for answer in model.compute([model.prepare(content) for content in inputs], Nobody()):
+        require_same(answer.value or {"error": answer.problem}, expected[answer.index])

@@ -434,7 +434,7 @@ def test_newcomers_join_a_batch_that_is_running() -> None:
 
 
 def test_who_leaves_a_running_batch_makes_room() -> None:
-    servable = Speller()
+    servable, sizes = Speller(), []
 
     async def main() -> None:
         async with working(servable, largest=1) as desk:
@@ -446,9 +446,11 @@ def test_who_leaves_a_running_batch_makes_room() -> None:
             servable.allowed.release(3)
             assert await letters(stays, 2) == "ok"
             await until(lambda: len(desk.spent) == 2)
+            sizes.append(desk.crew.sizes)
 
     asyncio.run(main())
     assert servable.steps == [[b"never ending"], [b"ok"], [b"ok"]]
+    assert sizes == [{2: 1}], "it was one batch"
 
 
 def test_newcomers_of_another_key_are_not_overtaken_by_a_running_batch() -> None:
@@ -493,6 +495,24 @@ def test_a_stream_that_has_begun_is_not_begun_again() -> None:
 
     asyncio.run(main())
     assert servable.steps == [[b"stumble"], [b"stumble"]]
+
+
+def test_who_has_heard_nothing_yet_is_begun_again_and_alone() -> None:
+    servable = Stumbling()
+
+    async def main() -> None:
+        async with working(servable) as desk:
+            bad = desk.ask(b"stumble")
+            assert await asyncio.to_thread(servable.entered.acquire, timeout=20)
+            good = desk.ask(b"good")
+            await until(lambda: desk.crew.n_ready == 1)
+            servable.allowed.release(50)
+            assert await letters(good, 4) == "good"
+            assert await letters(bad, 1) == "s"
+            assert str((await whole(bad)).error) == "secret"
+
+    asyncio.run(main())
+    assert servable.steps == [[b"stumble"], [b"stumble", b"good"], *[[b"good"]] * 4]
 
 
 # --- all of it at once ----------------------------------------------------------------------------------
