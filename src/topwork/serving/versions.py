@@ -141,6 +141,7 @@ class Versions(Hosted):
         """Look like the version that has most of the traffic, for whoever does not ask who is `chosen`."""
         lead = self.members[self.traffic.lead]
         self.servable, self.gate, self.workers = lead.servable, lead.gate, lead.workers
+        self.crew = lead.crew
 
     def to_json(self) -> dict[str, Json]:
         """Return what an operator may want to know."""
