@@ -298,6 +298,7 @@ def open_model(
     only: Collection[str] = (),
     find: FindTrunk = find_trunk,
     name: str | None = None,
+    n_cores: int | None = None,
 ) -> BundleModel:
     """Open a bundle and compile its graph in the engine that suits this machine.
 
@@ -315,6 +316,8 @@ def open_model(
         Finds the trunk that a bundle takes weights from; by default among those known here and beside the bundle.
     name
         Name in the API; by default the stem of the file.
+    n_cores
+        Most cores to keep busy; by default those that this process has.
 
     Raises
     ------
@@ -325,8 +328,9 @@ def open_model(
     """
     from topwork import inputs
     from topwork.engines import build, choose, survey
+    from topwork.engines.machine import shared
 
-    here = survey()
+    here = shared(survey(), n_cores)
     chosen = _choose(engine, choose(replace(here, has_cuda=False)))
     bundle = open_bundle(path, restore, find)
     bundle = bundle.only(only) if only else bundle

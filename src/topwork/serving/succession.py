@@ -223,8 +223,18 @@ class Succession:
         mark = tuple(number for path in settings.paths for number in _mark(path))
         same = next((post for post in before if (post.settings, post.mark) == (settings, mark)), None)
         if same is None:
-            return _Post(settings, mark, self._open(settings, limits))
+            opened = self._open(settings, limits)
+            _follow(opened, before)
+            return _Post(settings, mark, opened)
         return same if same.hosted.limits == limits else _Post(settings, mark, same.hosted.under(limits))
+
+
+def _follow(opened: Hosted, before: Sequence[_Post]) -> None:
+    """Let a model begin with as many processes as the one of its name has, so that none is missing at the change."""
+    for post in before:
+        old = post.hosted.staff
+        if old is not None and opened.staff is not None and post.hosted.servable.name == opened.servable.name:
+            opened.staff.follow(old.headcount.wanted)
 
 
 def _ending() -> Refusal:

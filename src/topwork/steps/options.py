@@ -141,6 +141,8 @@ class Surroundings:
         ``cuda`` trains on it as well, which needs ``CUBLAS_WORKSPACE_CONFIG=:4096:8`` in the environment.
     should_stop
         Asked between two steps whether the user wants the best so far.
+    n_cores
+        Most cores to keep busy; by default those that this process has.
     """
 
     cache_dir: Path = field(default_factory=cache_folder)
@@ -153,6 +155,7 @@ class Surroundings:
     engine: Literal["auto", "openvino", "onnxruntime", "torch"] = "auto"
     device: DeviceName = "auto"
     should_stop: Callable[[], bool] = _never
+    n_cores: int | None = None
 
 
 def duration_s(text: str | float | None) -> float:

@@ -23,7 +23,7 @@ from topwork.contracts import Array, Dataset, Engine, Exportable, Graph, Modalit
 from topwork.engines.choice import EngineChoice, build, choose, reference
 from topwork.engines.export import export
 from topwork.engines.linear import LinearEngine
-from topwork.engines.machine import Machine, limited_to, survey
+from topwork.engines.machine import Machine, limited_to, shared, survey
 from topwork.errors import StorageError, UsageError
 from topwork.steps.options import Surroundings
 from topwork.steps.order import Order
@@ -164,7 +164,7 @@ class Preparation:
     """Makes a trunk ready in a thread of its own, while the caller reads data."""
 
     def __init__(self, trunk: Trunk, modality: Modality, around: Surroundings) -> None:
-        self.machine = limited_to(survey(), around.device)
+        self.machine = shared(limited_to(survey(), around.device), around.n_cores)
         self.choice = choice_for(self.machine, around.engine)
         self._trunk, self._modality, self._around = trunk, modality, around
         thread = ThreadPoolExecutor(1, "prepare")
