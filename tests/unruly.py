@@ -17,7 +17,7 @@ from fake_servable import PICTURE, TEXT, FakeServable
 from topwork.contracts import Answer, Servable
 from topwork.errors import BundleError, ProofError
 from topwork.serving.autoscaling import Policy
-from topwork.serving.crew import Recipe, Vigilance
+from topwork.serving.fleet import Recipe, Vigilance
 from topwork.serving.gate import Load
 from topwork.serving.replicas import Replicas
 from topwork.serving.staffing import Post

@@ -23,7 +23,7 @@ from topwork.contracts import Servable
 from topwork.errors import BundleError, ProofError, TopworkError
 from topwork.serving.app import Application
 from topwork.serving.autoscaling import Policy
-from topwork.serving.crew import Crew
+from topwork.serving.fleet import Fleet
 from topwork.serving.frames import Fault
 from topwork.serving.gate import Load
 from topwork.serving.hosting import Hosted
@@ -417,17 +417,17 @@ def test_they_end_with_a_server_that_is_killed() -> None:
 def test_a_stopped_server_finds_its_processes_as_they_were() -> None:
     """Ctrl-Z, or a machine that was asleep: who could not be heard was not silent."""
     later = [0.0]
-    crew = Crew(
+    fleet = Fleet(
         recipe(), Policy(max_replicas=1), vigilance=QUICK, clock=lambda: time.monotonic() + later[0]
     )
-    crew.proven()
-    pids = crew.pids
+    fleet.proven()
+    pids = fleet.pids
     later[0] = 100.0
     time.sleep(1.0)
-    assert crew.pids == pids
-    assert crew.headcount.ended == {}
-    crew.end()
-    assert crew.has_ended(10)
+    assert fleet.pids == pids
+    assert fleet.headcount.ended == {}
+    fleet.end()
+    assert fleet.has_ended(10)
 
 
 def test_a_process_is_told_its_share_of_the_cores() -> None:

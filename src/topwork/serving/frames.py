@@ -13,7 +13,7 @@ import threading
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from enum import IntEnum
 from typing import Any, Final
 
@@ -45,6 +45,7 @@ MOST_BYTES: Final = 2**30
 CHUNK_BYTES: Final = 2**20
 ASK: Final = struct.Struct("!BI")
 LENGTH: Final = struct.Struct("!I")
+ANSWER: Final = frozenset(one.name for one in fields(Answer))
 
 
 class Kind(IntEnum):
@@ -275,9 +276,7 @@ def decode_ask(content: bytes) -> tuple[list[bytes], bool]:
 
 def encode_answer(answer: Answer) -> list[bytes]:
     """Return the content of an answer; TypeError and ValueError say that its value is no JSON."""
-    return [
-        dumps({"index": answer.index, "value": answer.value, "problem": answer.problem, "last": answer.last})
-    ]
+    return [dumps({name: getattr(answer, name) for name in ANSWER})]
 
 
 def decode_answer(content: bytes) -> Answer:
@@ -289,9 +288,9 @@ def decode_answer(content: bytes) -> Answer:
         It is something else.
     """
     found = _object(content)
-    if set(found) != {"index", "value", "problem", "last"} or not isinstance(found["index"], int):
+    if set(found) != ANSWER or not isinstance(found["index"], int):
         raise Garbled(f"this is no answer: {content[:200]!r}")
-    return Answer(**found)
+    return Answer(**{name: tuple(one) if isinstance(one, list) else one for name, one in found.items()})
 
 
 def encode_error(error: BaseException) -> list[bytes]:

@@ -1,6 +1,6 @@
 """A model in worker processes, as a servable: each request goes to one of them, and to a second one should it be lost.
 
-It knows no HTTP; `crew` keeps the processes. An input that was answered is not asked about again: only what is still open
+It knows no HTTP; `fleet` keeps the processes. An input that was answered is not asked about again: only what is still open
 goes to the second process. What has begun to stream cannot begin again, and ends with an error.
 """
 
@@ -13,7 +13,7 @@ from typing import Final
 
 from topwork.contracts import Answer, Json, Wire
 from topwork.serving.autoscaling import Policy
-from topwork.serving.crew import Crew, Recipe, Vigilance
+from topwork.serving.fleet import Fleet, Recipe, Vigilance
 from topwork.serving.frames import Description
 from topwork.serving.refusals import Refusal
 from topwork.serving.replica import Lost
@@ -47,13 +47,13 @@ class Replicas:
     """
 
     def __init__(self, recipe: Recipe, policy: Policy, *, vigilance: Vigilance | None = None) -> None:
-        self._crew = Crew(recipe, policy, vigilance=vigilance)
-        weakref.finalize(self, self._crew.end)
-        self._described = self._crew.opened()
+        self._fleet = Fleet(recipe, policy, vigilance=vigilance)
+        weakref.finalize(self, self._fleet.end)
+        self._described = self._fleet.opened()
 
     @property
     def _description(self) -> Description:
-        return self._crew.description or self._described
+        return self._fleet.description or self._described
 
     @property
     def name(self) -> str:
@@ -83,7 +83,7 @@ class Replicas:
     @property
     def n_at_once(self) -> int:
         """Requests that all processes that there may be can work on at once."""
-        policy = self._crew.policy
+        policy = self._fleet.policy
         return policy.n_most * (policy.max_concurrency or 1)
 
     def prove(self) -> None:
@@ -94,7 +94,7 @@ class Replicas:
         TopworkError
             One of them failed, or they do not start.
         """
-        self._crew.proven()
+        self._fleet.proven()
 
     def submit(self, inputs: Sequence[bytes]) -> Iterator[Answer]:
         """Answer inputs in one of the processes."""
@@ -111,7 +111,7 @@ class Replicas:
         while left:
             places = list(left)
             try:
-                with self._crew.seat() as replica:
+                with self._fleet.seat() as replica:
                     for answer in replica.ask([left[place] for place in places], explains=explains):
                         place = places[answer.index]
                         begun.add(place)
@@ -124,49 +124,49 @@ class Replicas:
                     continue
                 n_lost += 1
                 if begun & set(left) or (left and n_lost == N_TRIES):
-                    self._crew.count(given_up=1)
+                    self._fleet.count(given_up=1)
                     raise _given_up(n_lost) from lost
-                self._crew.count(retried=1 if left else 0)
+                self._fleet.count(retried=1 if left else 0)
 
     # --- see `topwork.serving.staffing.Staffed` -----------------------------------------------------------
 
     @property
     def n_line(self) -> int | None:
         """Requests that may stand in line; None where the limits say."""
-        return self._crew.policy.n_line
+        return self._fleet.policy.n_line
 
     @property
     def trouble(self) -> str | None:
         """Why no process can be had, for a client to read."""
-        return self._crew.trouble
+        return self._fleet.trouble
 
     @property
     def headcount(self) -> Headcount:
         """How many processes there are, and what became of others."""
-        return self._crew.headcount
+        return self._fleet.headcount
 
     @property
     def pids(self) -> tuple[int, ...]:
         """Numbers of the processes that are ready, for whoever looks after the machine."""
-        return self._crew.pids
+        return self._fleet.pids
 
     def employ(self, post: Post) -> None:
         """Work for a place from now on."""
-        self._crew.employ(post)
+        self._fleet.employ(post)
 
     def dismiss(self, post: Post) -> None:
         """Work for a place no longer; where it was the last one, the processes end."""
-        if not self._crew.dismiss(post):
-            self._crew.end()
-            self._crew.has_ended(STOP_S)
+        if not self._fleet.dismiss(post):
+            self._fleet.end()
+            self._fleet.has_ended(STOP_S)
 
     def wake(self) -> None:
         """Have a process where there is none; called from any thread, and returns at once."""
-        self._crew.wake()
+        self._fleet.wake()
 
     def follow(self, n_replicas: int) -> None:
         """Begin with at least as many processes as another model had, in whose place it is put."""
-        self._crew.follow(n_replicas)
+        self._fleet.follow(n_replicas)
 
 
 def _given_up(n_lost: int) -> Refusal:

@@ -16,7 +16,7 @@ from topwork.engines.machine import survey
 from topwork.engines.memory import keep_memory, rest_while_waiting, sum_in_order
 from topwork.serving.autoscaling import Policy
 from topwork.serving.chains import Chain, Link
-from topwork.serving.crew import Recipe
+from topwork.serving.fleet import Recipe
 from topwork.serving.hooks import Hooked, load_hooks
 from topwork.serving.hosting import Hosted
 from topwork.serving.limits import Limits

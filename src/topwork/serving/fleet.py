@@ -25,7 +25,7 @@ from topwork.serving.refusals import Refusal
 from topwork.serving.replica import Replica, Why
 from topwork.serving.staffing import Headcount, Post
 
-__all__ = ["Crew", "Recipe", "Vigilance"]
+__all__ = ["Fleet", "Recipe", "Vigilance"]
 
 LOG = logging.getLogger("topwork.serving")
 ENOUGH_FAILURES: Final = 3
@@ -114,7 +114,7 @@ class _Counts:
     past_request_s: float = 0.0
 
 
-class Crew:
+class Fleet:
     """Keeps processes, until `end`.
 
     Parameters
@@ -157,7 +157,7 @@ class Crew:
         self._event = threading.Event()
         self._is_woken = self._is_ending = False
         self._looked_s = self._next_tick_s = clock()
-        self._thread = threading.Thread(target=self._run, name="topwork-crew", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="topwork-fleet", daemon=True)
         self._thread.start()
 
     # --- for whoever opens the model --------------------------------------------------------------------
