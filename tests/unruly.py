@@ -17,10 +17,11 @@ from fake_servable import PICTURE, TEXT, FakeServable
 from topwork.contracts import Answer, Servable
 from topwork.errors import BundleError, ProofError
 from topwork.serving.autoscaling import Policy
-from topwork.serving.fleet import Recipe, Vigilance
+from topwork.serving.fleet import Recipe
 from topwork.serving.gate import Load
 from topwork.serving.replicas import Replicas
 from topwork.serving.staffing import Post
+from topwork.serving.vigilance import Vigilance
 
 __all__ = ["QUICK", "Unruly", "eventually", "recipe", "staffed", "unruly"]
 

@@ -22,10 +22,11 @@ from topwork.errors import BundleError, TopworkError
 from topwork.serving.autoscaling import Moment, Past, Policy, decided, tick_s
 from topwork.serving.frames import Description, Order
 from topwork.serving.refusals import Refusal
-from topwork.serving.replica import Replica, Why
+from topwork.serving.replica import Replica
 from topwork.serving.staffing import Headcount, Post
+from topwork.serving.vigilance import Vigilance
 
-__all__ = ["Fleet", "Recipe", "Vigilance"]
+__all__ = ["Fleet", "Recipe"]
 
 LOG = logging.getLogger("topwork.serving")
 ENOUGH_FAILURES: Final = 3
@@ -58,40 +59,6 @@ class Recipe:
         """Return the variables of a process; what the user has said goes first."""
         share = {} if self.n_cores is None else {THREADS_WORD: str(self.n_cores)}
         return {**share, **os.environ}
-
-
-@dataclass(frozen=True, slots=True)
-class Vigilance:
-    """How long things may take before they count as broken, in seconds.
-
-    Attributes
-    ----------
-    beat_s
-        How often a process says that it is alive, and how often all are looked at.
-    silent_s, silent_start_s
-        Silence after which a process counts as hanging; at its start, while it loads libraries, it may be silent longer.
-    overdue_s
-        How long after its deadline a request may still be worked on.
-    start_s
-        How long a start may take.
-    backoff_s, longest_backoff_s
-        Pause after a start that failed; it doubles from one to the next.
-    leave_s
-        How long a process may take to end that was told to.
-    """
-
-    beat_s: float = 1.0
-    silent_s: float = 10.0
-    silent_start_s: float = 60.0
-    overdue_s: float = 5.0
-    start_s: float = 600.0
-    backoff_s: float = 0.5
-    longest_backoff_s: float = 30.0
-    leave_s: float = 2.0
-
-    def pause_s(self, n_failed: int) -> float:
-        """Return how long to wait after so many starts that failed one after the other."""
-        return min(self.longest_backoff_s, self.backoff_s * 2.0 ** min(n_failed - 1, 30))
 
 
 @dataclass(slots=True)
@@ -182,7 +149,7 @@ class Fleet:
         TopworkError
             One did not pass it, or they do not start.
         """
-        self._wait(lambda: self._n("ready") >= max(1, self.wanted))
+        self._wait(lambda: len(self._ready()) >= max(1, self.wanted))
 
     def _wait(self, is_so: Callable[[], bool]) -> None:
         with self._changed:
@@ -251,8 +218,8 @@ class Fleet:
             return replica
 
     def _free(self) -> Replica | None:
-        ready = [one for one in self._replicas if one.state == "ready" and one.n_seated < self._n_each]
-        return min(ready, key=lambda one: one.n_seated, default=None)
+        free = [one for one in self._ready() if one.n_seated < self._n_each]
+        return min(free, key=lambda one: one.n_seated, default=None)
 
     def count(self, *, retried: int = 0, given_up: int = 0) -> None:
         """Count requests that lost a process."""
@@ -285,7 +252,7 @@ class Fleet:
     def trouble(self) -> str | None:
         """Why there is no process, where starting one has failed several times; else None."""
         with self._changed:
-            lasts = self._starts.n_failed >= ENOUGH_FAILURES and not self._n("ready")
+            lasts = self._starts.n_failed >= ENOUGH_FAILURES and not self._ready()
             return self._starts.reason if lasts else None
 
     @property
@@ -300,7 +267,7 @@ class Fleet:
     def pids(self) -> tuple[int, ...]:
         """Numbers of the processes that are ready."""
         with self._changed:
-            return tuple(one.pid for one in self._replicas if one.state == "ready")
+            return tuple(one.pid for one in self._ready())
 
     @property
     def _n_each(self) -> int:
@@ -313,8 +280,12 @@ class Fleet:
     def _n(self, *states: str) -> int:
         return sum(one.state in states for one in self._replicas)
 
+    def _ready(self) -> list[Replica]:
+        """Return who may be asked: proven, and of the one model that all are of."""
+        return [one for one in self._replicas if one.state == "ready" and one.is_known]
+
     def _room(self) -> int:
-        return self._n_each * self._n("ready") if self.description is not None else 0
+        return self._n_each * len(self._ready())
 
     def _deadline_s(self) -> float:
         with self._changed:
@@ -354,7 +325,7 @@ class Fleet:
         """Take the place of whoever hangs."""
         deadline_s = self._deadline_s()
         for one in self._replicas:
-            if (wrong := _wrong(one, now_s, self._vigilance, deadline_s)) is not None:
+            if (wrong := self._vigilance.wrong(one, now_s, deadline_s)) is not None:
                 one.drop(*wrong)
 
     def _bury(self, now_s: float) -> None:
@@ -364,12 +335,17 @@ class Fleet:
             with self._changed:
                 self._replicas.remove(one)
                 if not one.is_dismissed:
-                    why = f"{one.reason}\n{one.details}".rstrip()
-                    LOG.warning("a worker process (%d) of %s is replaced: %s", one.pid, self._name, why)
-                    self._counts.ended[one.why] += 1
-                    if not one.was_ready:
-                        self._note_failure(now_s, one.reason, one.failure)
+                    self._mourn(one, now_s)
                 self._changed.notify_all()
+
+    def _mourn(self, one: Replica, now_s: float) -> None:
+        """Count an end that nobody asked for; what the first process says is told to whoever waits for it."""
+        if self.description is not None or one.failure is None:
+            why = f"{one.reason}\n{one.details}".rstrip()
+            LOG.warning("a worker process (%d) of %s is replaced: %s", one.pid, self._name, why)
+        self._counts.ended[one.why] += 1
+        if not one.is_known:
+            self._note_failure(now_s, one.reason, one.failure)
 
     def _note_failure(self, now_s: float, reason: str, told: Exception | None) -> None:
         starts = self._starts
@@ -470,22 +446,6 @@ class Fleet:
         with self._changed:
             self._replicas.clear()
             self._changed.notify_all()
-
-
-def _wrong(one: Replica, now_s: float, limits: Vigilance, deadline_s: float) -> tuple[Why, str] | None:
-    """Return why a process has lost its place, as a word and in words; None where it has not."""
-    is_starting = one.state == "starting"
-    mute_s = now_s - one.heard_s
-    if mute_s > (limits.silent_start_s if is_starting else limits.silent_s):
-        return "silent", f"it said nothing for {mute_s:.0f} s"
-    if is_starting and now_s - one.began_s > limits.start_s:
-        return "start", f"it has not started in {limits.start_s:g} s"
-    if one.left_s is not None and now_s - one.left_s > limits.leave_s:
-        return "died", "it did not leave"
-    worked_s = now_s - (one.oldest_s() or now_s)
-    if deadline_s and worked_s > deadline_s + limits.overdue_s:
-        return "overdue", f"it worked {worked_s:.0f} s on a request whose deadline is {deadline_s:g} s"
-    return None
 
 
 def _another(name: str) -> BundleError:

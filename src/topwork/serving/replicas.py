@@ -13,11 +13,12 @@ from typing import Final
 
 from topwork.contracts import Answer, Json, Wire
 from topwork.serving.autoscaling import Policy
-from topwork.serving.fleet import Fleet, Recipe, Vigilance
+from topwork.serving.fleet import Fleet, Recipe
 from topwork.serving.frames import Description
 from topwork.serving.refusals import Refusal
 from topwork.serving.replica import Lost
 from topwork.serving.staffing import Headcount, Post
+from topwork.serving.vigilance import Vigilance
 
 __all__ = ["Replicas"]
 
@@ -49,7 +50,11 @@ class Replicas:
     def __init__(self, recipe: Recipe, policy: Policy, *, vigilance: Vigilance | None = None) -> None:
         self._fleet = Fleet(recipe, policy, vigilance=vigilance)
         weakref.finalize(self, self._fleet.end)
-        self._described = self._fleet.opened()
+        try:
+            self._described = self._fleet.opened()
+        except BaseException:
+            self._fleet.end()
+            raise
 
     @property
     def _description(self) -> Description:
