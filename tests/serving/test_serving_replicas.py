@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,9 @@ from topwork.serving.hosting import Hosted
 from topwork.serving.limits import Limits
 from topwork.serving.refusals import Refusal
 from topwork.serving.replicas import Replicas
+from topwork.serving.settings import ModelSettings, ServerSettings
 from topwork.serving.staffing import Post, Staffed
+from topwork.serving.succession import Succession
 from unruly import QUICK, eventually, recipe, staffed
 
 
@@ -356,6 +358,54 @@ def test_other_limits_leave_the_processes_alone() -> None:
         assert not any(is_running(pid) for pid in pids)
 
     asyncio.run(main())
+
+
+# --- settings applied again -----------------------------------------------------------------------------
+
+
+def opens(opened: list[Replicas]) -> Callable[[ModelSettings, Limits], Hosted]:
+    def open_model(settings: ModelSettings, limits: Limits) -> Hosted:
+        if settings.name == "bad":
+            raise BundleError("It is damaged.")
+        opened.append(Replicas(recipe(name=settings.name), settings.replicas, vigilance=QUICK))
+        return Hosted(opened[-1], limits, opened[-1].n_at_once)
+
+    return open_model
+
+
+def test_what_was_opened_beside_one_that_cannot_be_is_ended(tmp_path: Path) -> None:
+    policy = Policy(max_replicas=1)
+    models = [ModelSettings(tmp_path / name, name=name, replicas=policy) for name in ("good", "bad")]
+    opened: list[Replicas] = []
+    with pytest.raises(BundleError, match="It is damaged"):
+        Succession(lambda: ServerSettings(tuple(models)), opens(opened))
+    assert len(opened) == 1
+    assert not any(opened[0].headcount.states.values())
+
+
+def test_a_new_version_begins_with_as_many_processes_as_the_old_one_has(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    path.write_text("old")
+    model = ModelSettings(path, name="chess", replicas=Policy(max_replicas=3))
+    opened: list[Replicas] = []
+
+    async def main() -> None:
+        succession = await asyncio.to_thread(Succession, lambda: ServerSettings((model,)), opens(opened))
+        async with succession.app.running():
+            await succession.app.proven()
+            old_pids = opened[0].pids
+            opened[0].follow(2)
+            await asyncio.to_thread(eventually, lambda: len(opened[0].pids) == 2)
+            path.write_text("a new one")
+            assert (await succession.reload())["opened"] == ["chess"]
+            assert len(opened[1].pids) == 2
+            await asyncio.to_thread(eventually, lambda: not any(opened[0].headcount.states.values()))
+            assert not any(is_running(pid) for pid in old_pids)
+            assert (await succession.reload())["kept"] == ["chess"]
+            succession.end()
+
+    asyncio.run(main())
+    assert len(opened) == 2
 
 
 # --- none is left behind --------------------------------------------------------------------------------

@@ -235,10 +235,10 @@ class Fleet:
             self._posts.append(post)
             post.room(self._room())
 
-    def dismiss(self, post: Post) -> bool:
+    def dismiss(self, post: Post | None) -> bool:
         """Work for a place no longer; tell whether there is another one."""
         with self._changed:
-            if post in self._posts:
+            if post is not None and post in self._posts:
                 self._posts.remove(post)
                 self._counts.past_request_s += post.load.seconds()
             return bool(self._posts)

@@ -79,7 +79,7 @@ class Hosted:
             self._proof.cancel()
         if not self.workers.stop(timeout_s=1.0):
             LOG.warning("%s was still computing when it was stopped", self.servable.name)
-        if self.staff is not None and self._post is not None:
+        if self.staff is not None:
             self.staff.dismiss(self._post)
 
     def _employ(self) -> None:

@@ -159,8 +159,8 @@ class Replicas:
         """Work for a place from now on."""
         self._fleet.employ(post)
 
-    def dismiss(self, post: Post) -> None:
-        """Work for a place no longer; where it was the last one, the processes end."""
+    def dismiss(self, post: Post | None) -> None:
+        """Work for a place no longer, None for none; where there is no other one, the processes end."""
         if not self._fleet.dismiss(post):
             self._fleet.end()
             self._fleet.has_ended(STOP_S)

@@ -79,8 +79,8 @@ class Staffed(Protocol):
         """Work for a place from now on."""
         ...
 
-    def dismiss(self, post: Post) -> None:
-        """Work for a place no longer; where it was the last one, the processes end."""
+    def dismiss(self, post: Post | None) -> None:
+        """Work for a place no longer, None for none; where there is no other one, the processes end."""
         ...
 
     def wake(self) -> None:

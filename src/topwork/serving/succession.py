@@ -216,7 +216,16 @@ class Succession:
 
     def _staffed(self, settings: ServerSettings, before: Sequence[_Post]) -> tuple[_Post, ...]:
         """Return a post for each model: the one that there is where nothing changed, else a new one."""
-        return tuple(self._post(one, settings.limits, before) for one in settings.models)
+        posts: list[_Post] = []
+        try:
+            for one in settings.models:
+                posts.append(self._post(one, settings.limits, before))
+        except BaseException:
+            for post in posts:
+                if post not in before:
+                    post.hosted.stop()
+            raise
+        return tuple(posts)
 
     def _post(self, settings: ModelSettings, limits: Limits, before: Sequence[_Post]) -> _Post:
         # Before the files are opened, so that a change meanwhile is seen the next time.
