@@ -137,8 +137,8 @@ def test_a_pause_shorter_than_the_period_changes_nothing() -> None:
 def test_a_ramp_is_followed_closely() -> None:
     found = run(policy(), lambda at_s: at_s / 60, 3600)
     assert sorted(found) == found
-    # It lags by the window and the period, two minutes, which are two requests; and is rounded up.
-    assert all(abs(n - i * 10 / 60) <= 3.5 for i, n in enumerate(found))
+    # It lags by half the window, the period and the tolerance, and is rounded up.
+    assert all(abs(n - at_s / 60) <= 3.5 + 0.05 * at_s / 60 for at_s, n in zip(range(0, 3610, 10), found, strict=True))
 
 
 def test_to_zero_and_only_with_leave() -> None:
@@ -146,8 +146,8 @@ def test_to_zero_and_only_with_leave() -> None:
     assert run(policy(), idle, 2000)[-1] == 1
     found = run(policy(min_replicas=0), idle, 2000)
     assert found[-1] == 0
-    # The last request, its window, the period, and a tick at either end.
-    assert 420 <= found.index(0) * 10 <= 440
+    # The last request at 60, its window, the period; and a tick at either end.
+    assert 410 <= found.index(0) * 10 <= 430
 
 
 def test_a_request_too_short_for_a_tick_counts() -> None:
@@ -167,10 +167,8 @@ def test_who_was_woken_stays_for_the_period() -> None:
     assert found[-1] == 0
 
 
-@given(
-    policies, st.lists(st.floats(0, 200), min_size=2, max_size=60), st.integers(1, 20), st.floats(0.1, 2000)
-)
-def test_no_decision_breaks_a_bound(rule: Policy, loads: list[float], n_now: int, period_s: float) -> None:
+@given(policies, st.lists(st.floats(0, 200), min_size=2, max_size=60), st.integers(1, 20))
+def test_no_decision_breaks_a_bound(rule: Policy, loads: list[float], n_now: int) -> None:
     past, request_s = Past(0.0), 0.0
     n_now = min(max(n_now, rule.min_replicas), rule.n_most)
     for tick, load in enumerate(loads):
