@@ -22,21 +22,21 @@ from topwork.serving.hosting import Hosted
 from topwork.serving.limits import Limits
 from topwork.serving.replicas import Replicas
 from topwork.serving.settings import LinkSettings, ModelSettings
-from topwork.verbs.opening import ModelOpener
+from topwork.verbs.replicating import StaffedOpener
 from unruly import eventually
 
 INPUTS = (*IMAGE.synthetic(3, 1), b"no photo")
 
 
 @pytest.fixture
-def opener(around: Surroundings, tmp_path: Path) -> ModelOpener:
-    return ModelOpener(around, tmp_path)
+def opener(around: Surroundings, tmp_path: Path) -> StaffedOpener:
+    return StaffedOpener(around, tmp_path)
 
 
 @pytest.fixture(scope="module")
 def hosted(fitted: Model, around: Surroundings) -> Iterator[Hosted]:
     chosen = ModelSettings(fitted.path, engine="onnxruntime", replicas=Policy(max_replicas=2, min_replicas=2))
-    yield ModelOpener(around, Path.cwd())(chosen, Limits())
+    yield StaffedOpener(around, Path.cwd())(chosen, Limits())
 
 
 def test_a_bundle_answers_in_other_processes_as_it_does_here(hosted: Hosted, fitted: Model) -> None:
@@ -77,7 +77,7 @@ def test_an_engine_is_built_for_so_many_cores(fitted: Model) -> None:
     assert open_model(fitted.path, n_cores=1000).engine.n_streams == survey().n_cores
 
 
-def test_what_cannot_be_opened_is_told_as_it_would_be_here(opener: ModelOpener, tmp_path: Path) -> None:
+def test_what_cannot_be_opened_is_told_as_it_would_be_here(opener: StaffedOpener, tmp_path: Path) -> None:
     policy = Policy(max_replicas=2)
     with pytest.raises(UsageError, match="There is no file"):
         opener(ModelSettings(tmp_path / "none.topwork", replicas=policy), Limits())
@@ -87,7 +87,7 @@ def test_what_cannot_be_opened_is_told_as_it_would_be_here(opener: ModelOpener, 
 
 
 def test_a_chain_with_own_code_is_one_model_in_each_process(
-    opener: ModelOpener, fitted: Model, tiny_trunk: Path, tmp_path: Path
+    opener: StaffedOpener, fitted: Model, tiny_trunk: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "own_elsewhere.py").write_text(
         "import os\ndef after(answer): return {'names': list(answer), 'pid': os.getpid()}\n", encoding="utf-8"

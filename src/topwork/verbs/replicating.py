@@ -1,0 +1,79 @@
+"""Models in worker processes: what these open, and with which share of the machine. It keeps none; `serving.replicas` does."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+from topwork.contracts import Servable
+from topwork.engines.machine import survey
+from topwork.engines.memory import keep_memory, rest_while_waiting, sum_in_order
+from topwork.serving.autoscaling import Policy
+from topwork.serving.fleet import Recipe
+from topwork.serving.hosting import Hosted
+from topwork.serving.limits import Limits
+from topwork.serving.replicas import Replicas
+from topwork.serving.settings import ModelSettings
+from topwork.steps.options import Surroundings
+from topwork.verbs.opening import ModelOpener
+
+__all__ = ["StaffedOpener", "open_in_process"]
+
+FACTORY = "topwork.verbs.replicating:open_in_process"
+
+
+class StaffedOpener:
+    """Opens models by their settings, in worker processes where they are to have any, else in this one.
+
+    Parameters
+    ----------
+    around, folder
+        As of `topwork.verbs.opening.ModelOpener`.
+    """
+
+    def __init__(self, around: Surroundings, folder: Path) -> None:
+        self._around, self._folder = around, folder
+        self._here = ModelOpener(around, folder)
+
+    def __call__(self, chosen: ModelSettings, limits: Limits) -> Hosted:
+        """Open a model.
+
+        Raises
+        ------
+        TopworkError
+            A file, a name or a user's code cannot be used.
+        """
+        if not chosen.replicas.n_most:
+            return self._here(chosen, limits)
+        replicas = Replicas(self._recipe(chosen), chosen.replicas)
+        return Hosted(replicas, limits, replicas.n_at_once)
+
+    def _recipe(self, chosen: ModelSettings) -> Recipe:
+        """Say what a worker process opens: the model, for a share of the cores, however many there are at the moment.
+
+        An engine is built for its share, so another one would need another engine: it is the share that it has when there
+        are as many processes as there may be.
+        """
+        n_cores = max(1, survey().n_cores // chosen.replicas.n_most)
+        alone = replace(chosen, replicas=Policy())
+        given = (alone, self._around.cache_dir, self._around.engine, self._folder, n_cores)
+        return Recipe(FACTORY, pickle.dumps(given), n_cores)
+
+
+def open_in_process(arguments: bytes) -> tuple[Servable, int]:
+    """Open a model in a worker process, by what the server has written; return it, and how many requests it takes at once.
+
+    Raises
+    ------
+    TopworkError
+        As of `StaffedOpener`.
+    """
+    keep_memory()
+    rest_while_waiting()
+    sum_in_order()
+    # Written by our own parent and read from a socket that nobody else has; nothing of a client is in it.
+    chosen, cache_dir, engine, folder, n_cores = pickle.loads(arguments)  # noqa: S301
+    around = Surroundings(cache_dir=cache_dir, engine=engine, n_cores=n_cores)
+    opened = ModelOpener(around, folder)(chosen, Limits())
+    return opened.servable, opened.workers.n_threads
