@@ -34,36 +34,51 @@ class Unruly(FakeServable):
 
     def _answers(self, index: int, given: bytes) -> Iterator[Answer]:
         word, _, rest = given.decode("latin-1").partition(":")
-        if word == "once" and _first_time(rest):
-            os.kill(os.getpid(), signal.SIGKILL)
-        elif word == "hang-once" and _first_time(rest):
-            os.kill(os.getpid(), signal.SIGSTOP)
-        elif word == "die":
-            os.kill(os.getpid(), signal.SIGKILL)
-        elif word == "exit":
-            os._exit(int(rest))
-        elif word == "garble":
-            os.write(int(sys.argv[1]), b"nonsense" * 1000)
-            time.sleep(20)
-        elif word == "begin-and-die":
+        if word in ACTS:
+            ACTS[word](rest)
+        if word == "begin-and-die":
             yield Answer(index, {"label": "a"}, last=False)
             time.sleep(0.2)
-            os.kill(os.getpid(), signal.SIGKILL)
-        elif word == "sleep":
-            time.sleep(float(rest))
-        elif word == "spin":
-            until = time.monotonic() + float(rest)
-            while time.monotonic() < until:
-                pass
+            _signal("SIGKILL")
         elif word == "many":
             for number in range(int(rest)):
                 yield Answer(index, {"label": str(number)}, last=False)
         if word == "pid":
             yield Answer(index, {"label": str(os.getpid())})
-        elif word == "environment":
-            yield Answer(index, {"label": os.environ.get(rest, "")})
         else:
             yield from super()._answers(index, given)
+
+
+def _signal(name: str) -> None:
+    os.kill(os.getpid(), getattr(signal, name))
+
+
+def _stop() -> None:
+    _signal("SIGSTOP")
+    time.sleep(0.5)  # it reaches one thread after the other
+
+
+def _spin(seconds: str) -> None:
+    until = time.monotonic() + float(seconds)
+    while time.monotonic() < until:
+        pass
+
+
+def _garble(_: str) -> None:
+    os.write(int(sys.argv[1]), b"nonsense" * 1000)
+    time.sleep(20)
+
+
+ACTS: dict[str, Callable[[str], object]] = {
+    "once": lambda path: _first_time(path) and _signal("SIGKILL"),
+    "hang-once": lambda path: _first_time(path) and _stop(),
+    "die": lambda _: _signal("SIGKILL"),
+    "exit": lambda status: os._exit(int(status)),
+    "garble": _garble,
+    "sleep": lambda seconds: time.sleep(float(seconds)),
+    "spin": _spin,
+}
+"""What an input may have the process do before it is answered."""
 
 
 def _first_time(path: str) -> bool:

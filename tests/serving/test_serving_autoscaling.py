@@ -138,7 +138,10 @@ def test_a_ramp_is_followed_closely() -> None:
     found = run(policy(), lambda at_s: at_s / 60, 3600)
     assert sorted(found) == found
     # It lags by half the window, the period and the tolerance, and is rounded up.
-    assert all(abs(n - at_s / 60) <= 3.5 + 0.05 * at_s / 60 for at_s, n in zip(range(0, 3610, 10), found, strict=True))
+    assert all(
+        abs(n - at_s / 60) <= 3.5 + 0.05 * at_s / 60
+        for at_s, n in zip(range(0, 3610, 10), found, strict=True)
+    )
 
 
 def test_to_zero_and_only_with_leave() -> None:

@@ -23,7 +23,7 @@ def servable(request: pytest.FixtureRequest) -> Iterator[Servable]:
 
 
 def labels(answers: Iterator[Answer]) -> list[Any]:
-    return [answer.value["label"] if answer.value else answer.problem for answer in answers]
+    return [answer.value.get("label") if answer.value else answer.problem for answer in answers]
 
 
 def test_it_is_one(servable: Servable) -> None:
@@ -40,7 +40,11 @@ def test_answers_come_in_their_order_with_bad_inputs_between(servable: Servable)
     found = list(servable.submit([b"1", b"bad", b"333"]))
     assert [one.index for one in found] == [0, 1, 2]
     assert [one.last for one in found] == [True] * 3
-    assert labels(iter(found)) == [LABELS[1], "It is no photo: it begins with 'bad'.\nSend a photo.", LABELS[3]]
+    assert labels(iter(found)) == [
+        LABELS[1],
+        "It is no photo: it begins with 'bad'.\nSend a photo.",
+        LABELS[3],
+    ]
     assert found[0].value == next(FakeServable().submit([b"1"])).value
 
 

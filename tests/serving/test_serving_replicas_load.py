@@ -1,4 +1,4 @@
-"""Real servers under load while their worker processes are killed, and while a new version takes the place of the old."""
+"""Real servers under load while their worker processes are killed, and while a new version replaces the old."""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,9 +33,9 @@ def opener(around: Surroundings, tmp_path: Path) -> StaffedOpener:
 
 
 @pytest.fixture(scope="module")
-def hosted(fitted: Model, around: Surroundings) -> Iterator[Hosted]:
+def hosted(fitted: Model, around: Surroundings) -> Hosted:
     chosen = ModelSettings(fitted.path, engine="onnxruntime", replicas=Policy(max_replicas=2, min_replicas=2))
-    yield StaffedOpener(around, Path.cwd())(chosen, Limits())
+    return StaffedOpener(around, Path.cwd())(chosen, Limits())
 
 
 def test_a_bundle_answers_in_other_processes_as_it_does_here(hosted: Hosted, fitted: Model) -> None:

@@ -1,13 +1,13 @@
 """How many worker processes a model is to have, from the requests that it has in flight: a rule without a clock.
 
-The rule, its names and its defaults are those of Cortex (``pkg/autoscaler`` of cortexlabs/cortex). Nothing here starts a
-process or looks at the time: whoever asks says how it is now, and keeps what was.
+The rule, its names and its defaults are those of Cortex (``pkg/autoscaler`` of cortexlabs/cortex). Nothing here starts
+a process or looks at the time: whoever asks says how it is now, and keeps what was.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from math import ceil
+from math import ceil, inf
 from typing import Annotated, Final
 
 from topwork.errors import UsageError
@@ -34,7 +34,8 @@ class Policy:
     max_replicas: Annotated[
         int | None,
         Count(
-            "Most worker processes; without it the model runs in the server's own process.", most=MOST_REPLICAS
+            "Most worker processes; without it the model runs in the server's own process.",
+            most=MOST_REPLICAS,
         ),
     ] = None
     init_replicas: Annotated[
@@ -61,23 +62,29 @@ class Policy:
     ] = None
     window_s: Annotated[float, Duration("Time over which the requests in flight are averaged.")] = 60.0
     upscale_stabilization_period_s: Annotated[
-        float, Duration("There come to be no more processes than the least that was recommended in this time.")
+        float,
+        Duration("There come to be no more processes than the least that was recommended in this time."),
     ] = 60.0
     downscale_stabilization_period_s: Annotated[
-        float, Duration("There come to be no fewer processes than the most that were recommended in this time.")
+        float,
+        Duration("There come to be no fewer processes than the most that were recommended in this time."),
     ] = 300.0
     max_upscale_factor: Annotated[
         float, Number("Most processes after a step up, as a multiple; one more is always allowed.", least=1)
     ] = 1.5
     max_downscale_factor: Annotated[
         float,
-        Number("Fewest processes after a step down, as a share; one fewer is always allowed.", least=0, most=1),
+        Number(
+            "Fewest processes after a step down, as a share; one fewer is always allowed.", least=0, most=1
+        ),
     ] = 0.75
     upscale_tolerance: Annotated[
-        float, Number("Share by which the load may be above the processes with nothing done.", least=0, most=1)
+        float,
+        Number("Share by which the load may be above the processes with nothing done.", least=0, most=1),
     ] = 0.05
     downscale_tolerance: Annotated[
-        float, Number("Share by which the load may be below the processes with nothing done.", least=0, most=1)
+        float,
+        Number("Share by which the load may be below the processes with nothing done.", least=0, most=1),
     ] = 0.05
 
     def __post_init__(self) -> None:
@@ -157,18 +164,21 @@ class Past:
     began_s
         When the model began to be served.
     sums
-        Moments with `Moment.request_s` at each, in their order; the first is at least a window old, should there be one.
+        Moments with `Moment.request_s` at each, in their order; the first is a window old, should one be.
     advice
         Moments with what was recommended at each.
+    woken_s
+        When the model was last woken, or had its first process again.
     """
 
     began_s: float
     sums: tuple[tuple[float, float], ...] = ()
     advice: tuple[tuple[float, int], ...] = ()
+    woken_s: float = -inf
 
     def woken(self, at_s: float) -> Past:
-        """Return the past of a model that was asked for while it had no process: one is recommended."""
-        return replace(self, advice=(*self.advice, (at_s, 1)))
+        """Return the past of a model that has a process again, or is to have one, where it had none."""
+        return replace(self, woken_s=at_s)
 
     def seen(self, now: Moment, window_s: float) -> Past:
         """Return the past with this moment, without what no window will reach."""
@@ -237,6 +247,7 @@ def decided(policy: Policy, past: Past, *, now: Moment) -> tuple[int, Past]:
     served_s = now.at_s - past.began_s
     if n < now.n_replicas:
         n = max(past.since(now.at_s - down_s)) if served_s >= down_s else now.n_replicas
+        n = max(n, 1) if now.at_s - past.woken_s < down_s else n
         return min(n, now.n_replicas), past
     if n > now.n_replicas:
         n = min(past.since(now.at_s - up_s)) if served_s >= up_s else now.n_replicas

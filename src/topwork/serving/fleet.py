@@ -1,7 +1,7 @@
 """The worker processes of one model: as many as are wanted, each replaced that dies or hangs.
 
-It knows no HTTP and nothing of what is answered; `replica` is one process, `autoscaling` says how many there are to be. One
-thread starts, watches and ends processes; requests come in threads of their own and only choose one.
+It knows no HTTP and nothing of what is answered; `replica` is one process, `autoscaling` says how many there are to be.
+One thread starts, watches and ends processes; requests come in threads of their own and only choose one.
 """
 
 from __future__ import annotations
@@ -183,16 +183,24 @@ class Fleet:
 
     # --- for requests -----------------------------------------------------------------------------------
 
+    def until_s(self) -> float:
+        """Return when somebody who comes now will have left, by the clock."""
+        return self._clock() + (self._deadline_s() or PATIENCE_S)
+
+    def is_over(self, until_s: float) -> bool:
+        """Tell whether a moment has passed."""
+        return self._clock() >= until_s
+
     @contextmanager
-    def seat(self) -> Iterator[Replica]:
+    def seat(self, until_s: float) -> Iterator[Replica]:
         """Give a process for one request: of those with room the one that has least to do.
 
         Raises
         ------
         Refusal
-            503: there was none within the deadline of a request.
+            503: there was none until then.
         """
-        replica = self._seated(self._clock() + (self._deadline_s() or PATIENCE_S))
+        replica = self._seated(until_s)
         try:
             yield replica
         finally:
@@ -306,9 +314,9 @@ class Fleet:
     def _look(self) -> None:
         now_s = self._clock()
         self._pardon(now_s)
+        self._describe(now_s)
         self._watch(now_s)
         self._bury(now_s)
-        self._describe(now_s)
         self._decide(now_s)
         self._hire(now_s)
         self._let_go(now_s)
@@ -356,7 +364,7 @@ class Fleet:
     def _describe(self, now_s: float) -> None:
         """Take what processes say of the model, and refuse one that says something else than the first."""
         for one in self._replicas:
-            if one.description is None or one.state not in ("starting", "ready"):
+            if one.description is None or (one.state in ("leaving", "gone") and self.description is not None):
                 continue
             self._first = self._first or one.opened_as
             if one.opened_as != self._first:
@@ -370,11 +378,12 @@ class Fleet:
                 if self.description is None or one.was_ready:
                     self.description = one.description
                 if one.was_ready and not one.is_known:
+                    if not self._ready():
+                        self._past = (self._past or Past(now_s)).woken(now_s)
                     one.is_known, self._starts = True, _Starts()
-                    self._past = self._past or Past(now_s)
 
     def _decide(self, now_s: float) -> None:
-        """Say how many processes there are to be; nothing is ended before a first one was ready."""
+        """Say how many processes there are to be; the last one is not ended before it was ready."""
         with self._changed:
             if self._past is None:
                 return
@@ -386,9 +395,8 @@ class Fleet:
             self._next_tick_s = now_s + tick_s(self.policy)
             request_s = self._counts.past_request_s + sum(post.load.seconds() for post in self._posts)
             now, before = Moment(now_s, request_s, self.wanted), self.wanted
-            self.wanted, self._past = decided(self.policy, self._past, now=now)
-        if not self.wanted:
-            self._starts = _Starts()  # whoever wakes it has the first try again
+            n, self._past = decided(self.policy, self._past, now=now)
+            self.wanted = n if self._ready() else max(n, min(before, 1))
         if before != self.wanted:
             LOG.info("%s: %d worker processes in place of %d", self._name, self.wanted, before)
 

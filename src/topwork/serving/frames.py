@@ -1,7 +1,7 @@
 """What a server and a worker process say to each other: frames over a socket, and what stands in them.
 
-It knows no model and no process. Nothing that comes in is ever run or unpickled: inputs are bytes, the rest is JSON, and
-whatever is neither ends the conversation.
+It knows no model and no process. Nothing that comes in is ever run or unpickled: inputs are bytes, the rest is JSON,
+and whatever is neither ends the conversation.
 """
 
 from __future__ import annotations
@@ -180,8 +180,8 @@ class Order:
     Attributes
     ----------
     factory
-        ``module:function``; called with ``arguments`` it gives a servable, and how many requests that can well work on at
-        once.
+        ``module:function``; called with ``arguments`` it gives a servable, and how many requests that can well work on
+        at once.
     arguments
         Whatever the factory understands.
     folders

@@ -160,13 +160,15 @@ class Number(_Written):
     @property
     def expected(self) -> str:
         """What it must be."""
-        upwards = f"of at least {self.least:g}" if self.most is None else f"from {self.least:g} to {self.most:g}"
+        upwards = (
+            f"of at least {self.least:g}" if self.most is None else f"from {self.least:g} to {self.most:g}"
+        )
         return f"a number {upwards}"
 
     def read(self, given: Scalar) -> float:
         """Return the number."""
         if isinstance(given, bool) or not isinstance(given, int | float):
-            raise ValueError(given)
+            raise ValueError(given)  # noqa: TRY004 - as of every kind
         number = float(given)
         if not self.least <= number <= (math.inf if self.most is None else self.most) or math.isinf(number):
             raise ValueError(given)

@@ -145,7 +145,9 @@ def _gauge(name: str, words: str, hosted: Iterable[Hosted], read: Callable[[Host
 def _staff(hosted: Iterable[Hosted]) -> Iterator[Metric]:
     """Yield what is known of worker processes, of models that have some."""
     heads = {one.servable.name: one.staff.headcount for one in hosted if one.staff is not None}
-    now = GaugeMetricFamily("topwork_replicas", "Worker processes, by what they do.", labels=("model", "state"))
+    now = GaugeMetricFamily(
+        "topwork_replicas", "Worker processes, by what they do.", labels=("model", "state")
+    )
     wanted = GaugeMetricFamily(
         "topwork_replicas_wanted", "Worker processes that there are to be.", labels=("model",)
     )

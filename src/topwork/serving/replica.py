@@ -40,8 +40,8 @@ __all__ = ["Lost", "Replica", "State", "Why"]
 T = TypeVar("T")
 State = Literal["starting", "ready", "leaving", "gone"]
 Why = Literal["died", "silent", "overdue", "garbled", "start"]
-"""Why a process ended unasked: by itself, or ended by the server because it said nothing, worked for too long on a request,
-sent what no process sends, or did not start."""
+"""Why a process ended unasked: by itself, or ended by the server because it said nothing, worked for too long on a
+request, sent what no process sends, or did not start."""
 
 NONSENSE: Final = "it sent what no worker process sends"
 ENDED: Final = "its process ended"
@@ -327,7 +327,11 @@ def _started(environment: Mapping[str, str]) -> tuple[subprocess.Popen[bytes], C
 
 def _said(failure: Exception) -> str:
     """Return what a client may know of why a process did not start."""
-    return failure.problem if isinstance(failure, TopworkError) else "it failed at its start, see the server's log"
+    return (
+        failure.problem
+        if isinstance(failure, TopworkError)
+        else "it failed at its start, see the server's log"
+    )
 
 
 def _ending(status: int) -> str:

@@ -1,9 +1,9 @@
 """A worker process: it opens a model, proves it, and answers what it is asked over a socket, until the server is gone.
 
 Started as ``python -P -m topwork.serving.replica_process SOCKET PARENT`` by `replica`. It knows no HTTP and no other
-process; how the answers are computed is the servable's affair. Three kinds of threads: the first one reads, one says every
-second that the process is alive (a model that computes for long does not keep it from that, one that is stuck does), and the
-others answer.
+process; how the answers are computed is the servable's affair. Three kinds of threads: the first one reads, one says
+every second that the process is alive (a model that computes for long does not keep it from that, one that is stuck
+does), and the others answer.
 """
 
 from __future__ import annotations
@@ -131,7 +131,9 @@ def main() -> NoReturn:
 
 
 def _serve(channel: Channel, order: Order, parent: int) -> None:
-    threading.Thread(target=_beat, args=(channel, order.beat_s, parent), name="topwork-beat", daemon=True).start()
+    threading.Thread(
+        target=_beat, args=(channel, order.beat_s, parent), name="topwork-beat", daemon=True
+    ).start()
     desk = _opened(channel, order)
     while desk is not None and (frame := channel.receive()) is not None:
         desk.take(frame)

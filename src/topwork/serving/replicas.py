@@ -1,7 +1,7 @@
 """A model in worker processes, as a servable: each request goes to one of them, and to a second one should it be lost.
 
-It knows no HTTP; `fleet` keeps the processes. An input that was answered is not asked about again: only what is still open
-goes to the second process. What has begun to stream cannot begin again, and ends with an error.
+It knows no HTTP; `fleet` keeps the processes. An input that was answered is not asked about again: only what is still
+open goes to the second process. What has begun to stream cannot begin again, and ends with an error.
 """
 
 from __future__ import annotations
@@ -112,11 +112,11 @@ class Replicas:
     def _asked(self, inputs: Sequence[bytes], *, explains: bool) -> Iterator[Answer]:
         left = dict(enumerate(inputs))
         begun: set[int] = set()
-        n_lost = 0
+        n_lost, until_s = 0, self._fleet.until_s()
         while left:
             places = list(left)
             try:
-                with self._fleet.seat() as replica:
+                with self._fleet.seat(until_s) as replica:
                     for answer in replica.ask([left[place] for place in places], explains=explains):
                         place = places[answer.index]
                         begun.add(place)
@@ -128,7 +128,8 @@ class Replicas:
                 if not lost.was_asked:
                     continue
                 n_lost += 1
-                if begun & set(left) or (left and n_lost == N_TRIES):
+                hopeless = n_lost == N_TRIES or self._fleet.is_over(until_s)
+                if begun & set(left) or (left and hopeless):
                     self._fleet.count(given_up=1)
                     raise _given_up(n_lost) from lost
                 self._fleet.count(retried=1 if left else 0)

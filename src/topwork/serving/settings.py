@@ -115,9 +115,9 @@ class ModelSettings(NetworkSettings):
     chain: Annotated[
         tuple[LinkSettings, ...], Sections("Several models in place of one, asked one after the other.")
     ] = ()
-    replicas: Annotated[Policy, Section("Worker processes that answer for the model in place of the server.")] = (
-        field(default_factory=Policy)
-    )
+    replicas: Annotated[
+        Policy, Section("Worker processes that answer for the model in place of the server.")
+    ] = field(default_factory=Policy)
 
     @property
     def paths(self) -> tuple[Path, ...]:

@@ -219,7 +219,7 @@ class Succession:
         posts: list[_Post] = []
         try:
             for one in settings.models:
-                posts.append(self._post(one, settings.limits, before))
+                posts.append(self._post(one, settings.limits, before))  # noqa: PERF401 - some may be ended
         except BaseException:
             for post in posts:
                 if post not in before:

@@ -20,7 +20,7 @@ class Vigilance:
     beat_s
         How often a process says that it is alive, and how often all are looked at.
     silent_s, silent_start_s
-        Silence after which a process counts as hanging; at its start, while it loads libraries, it may be silent longer.
+        Silence after which a process counts as hanging; at its start, while it loads libraries, it may be longer.
     overdue_s
         How long after its deadline a request may still be worked on.
     start_s

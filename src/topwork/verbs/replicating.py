@@ -1,4 +1,4 @@
-"""Models in worker processes: what these open, and with which share of the machine. It keeps none; `serving.replicas` does."""
+"""Models in worker processes: what these open, and for which share of the machine. `serving.replicas` keeps them."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class StaffedOpener:
     def _recipe(self, chosen: ModelSettings) -> Recipe:
         """Say what a worker process opens: the model, for a share of the cores, however many there are at the moment.
 
-        An engine is built for its share, so another one would need another engine: it is the share that it has when there
-        are as many processes as there may be.
+        An engine is built for its share, so another one would need another engine: it is the share that it has when
+        there are as many processes as there may be.
         """
         n_cores = max(1, survey().n_cores // chosen.replicas.n_most)
         alone = replace(chosen, replicas=Policy())
@@ -62,7 +62,7 @@ class StaffedOpener:
 
 
 def open_in_process(arguments: bytes) -> tuple[Servable, int]:
-    """Open a model in a worker process, by what the server has written; return it, and how many requests it takes at once.
+    """Open a model in a worker process, by what the server has written; return it, and how many requests it takes.
 
     Raises
     ------
