@@ -70,8 +70,8 @@ def _garble(_: str) -> None:
 
 
 ACTS: dict[str, Callable[[str], object]] = {
-    "once": lambda path: _first_time(path) and _signal("SIGKILL"),
-    "hang-once": lambda path: _first_time(path) and _stop(),
+    "once": lambda path: _signal("SIGKILL") if _first_time(path) else None,
+    "hang-once": lambda path: _stop() if _first_time(path) else None,
     "die": lambda _: _signal("SIGKILL"),
     "exit": lambda status: os._exit(int(status)),
     "garble": _garble,

@@ -417,7 +417,7 @@ def test_a_new_version_begins_with_as_many_processes_as_the_old_one_has(tmp_path
 def test_dismissed_from_its_last_place_it_ends_its_processes() -> None:
     with staffed(max_replicas=2, init_replicas=2) as model:
         pids = model.pids
-        other = Post(Load(), 1.0, [].append)
+        other = Post(Load(), 1.0, lambda _: None)
         model.employ(other)
         model.dismiss(other)
         assert all(is_running(pid) for pid in pids)

@@ -290,7 +290,10 @@ def decode_answer(content: bytes) -> Answer:
     found = _object(content)
     if set(found) != ANSWER or not isinstance(found["index"], int):
         raise Garbled(f"this is no answer: {content[:200]!r}")
-    return Answer(**{name: tuple(one) if isinstance(one, list) else one for name, one in found.items()})
+    given: dict[str, Any] = {
+        name: tuple(one) if isinstance(one, list) else one for name, one in found.items()
+    }
+    return Answer(**given)
 
 
 def encode_error(error: BaseException) -> list[bytes]:
