@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -107,3 +109,36 @@ def test_a_chain_with_own_code_is_one_model_in_each_process(
             assert (answer["pid"],) == hosted.servable.pids
 
     asyncio.run(main())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="maps out of /proc")
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_processes_map_the_weights_from_one_file(
+    engine: str, around: Surroundings, fitted: Model, tmp_path: Path
+) -> None:
+    own = replace(around, cache_dir=tmp_path)
+    policy = Policy(max_replicas=2, min_replicas=2)
+    hosted = StaffedOpener(own, tmp_path)(
+        ModelSettings(fitted.path, engine=engine, replicas=policy), Limits()
+    )
+    assert isinstance(hosted.servable, Replicas)
+    hosted.servable.prove()
+    [weights] = (tmp_path / "mapped").rglob("weights.bin")
+    maps = [Path(f"/proc/{pid}/maps").read_text(encoding="utf-8") for pid in hosted.servable.pids]
+    # OpenVINO lets go of what it has packed, and of this network that is all.
+    assert [str(weights) in one for one in maps] == [engine == "onnxruntime"] * 2
+    here = open_model(fitted.path, engine=engine)
+    found = [one.value and one.value["label"] for one in hosted.servable.submit(INPUTS)]
+    assert found == [one.value and one.value["label"] for one in here.submit(INPUTS)]
+
+
+def test_where_nothing_can_be_written_each_has_its_own(
+    around: Surroundings, fitted: Model, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mapped").touch()
+    own = replace(around, cache_dir=tmp_path)
+    hosted = StaffedOpener(own, tmp_path)(
+        ModelSettings(fitted.path, engine="onnxruntime", replicas=Policy(max_replicas=1)), Limits()
+    )
+    hosted.servable.prove()
+    assert "are in memory once for each process" in capfd.readouterr().err

@@ -143,6 +143,8 @@ class Surroundings:
         Asked between two steps whether the user wants the best so far.
     n_cores
         Most cores to keep busy; by default those that this process has.
+    shelf
+        Folder in which networks lie as files that several processes map; by default each process has its own.
     """
 
     cache_dir: Path = field(default_factory=cache_folder)
@@ -156,6 +158,7 @@ class Surroundings:
     device: DeviceName = "auto"
     should_stop: Callable[[], bool] = _never
     n_cores: int | None = None
+    shelf: Path | None = None
 
 
 def duration_s(text: str | float | None) -> float:

@@ -62,6 +62,7 @@ class ModelOpener:
                 only=chosen.only,
                 name=chosen.name,
                 n_cores=self._around.n_cores,
+                shelf=self._around.shelf,
             )
             return self._with_app(model, chosen.app), model.engine.n_streams
         around = replace(self._around, engine=cast("Any", chosen.engine))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from topwork.contracts import Servable
 from topwork.engines.machine import survey
-from topwork.engines.memory import keep_memory, rest_while_waiting, sum_in_order
+from topwork.engines.mapped import forget
+from topwork.engines.memory import give_back, keep_memory, rest_while_waiting, sum_in_order
+from topwork.errors import TopworkError
 from topwork.serving.autoscaling import Policy
 from topwork.serving.fleet import Recipe
 from topwork.serving.hosting import Hosted
@@ -20,7 +24,13 @@ from topwork.verbs.opening import ModelOpener
 
 __all__ = ["StaffedOpener", "open_in_process"]
 
-FACTORY = "topwork.verbs.replicating:open_in_process"
+LOG = logging.getLogger("topwork.serving")
+FACTORY: Final = "topwork.verbs.replicating:open_in_process"
+SHELF: Final = "mapped"
+"""Folder of the cache in which networks lie as files that worker processes map."""
+
+KEPT_S: Final = 30 * 86_400.0
+"""How long such files are kept that no server asks for."""
 
 
 class StaffedOpener:
@@ -56,9 +66,12 @@ class StaffedOpener:
         there are as many processes as there may be.
         """
         n_cores = max(1, survey().n_cores // chosen.replicas.n_most)
+        shelf = self._around.cache_dir / SHELF
+        forget(shelf, older_than_s=KEPT_S, now_s=self._around.wall_clock())
         alone = replace(chosen, replicas=Policy())
-        given = (alone, self._around.cache_dir, self._around.engine, self._folder, n_cores)
-        return Recipe(FACTORY, pickle.dumps(given), n_cores)
+        given = {"cache_dir": self._around.cache_dir, "engine": self._around.engine}
+        order = (alone, {**given, "n_cores": n_cores, "shelf": shelf}, self._folder)
+        return Recipe(FACTORY, pickle.dumps(order), n_cores)
 
 
 def open_in_process(arguments: bytes) -> tuple[Servable, int]:
@@ -73,7 +86,12 @@ def open_in_process(arguments: bytes) -> tuple[Servable, int]:
     rest_while_waiting()
     sum_in_order()
     # Written by our own parent and read from a socket that nobody else has; nothing of a client is in it.
-    chosen, cache_dir, engine, folder, n_cores = pickle.loads(arguments)  # noqa: S301
-    around = Surroundings(cache_dir=cache_dir, engine=engine, n_cores=n_cores)
-    opened = ModelOpener(around, folder)(chosen, Limits())
+    chosen, around, folder = pickle.loads(arguments)  # noqa: S301
+    try:
+        opened = ModelOpener(Surroundings(**around), folder)(chosen, Limits())
+    except TopworkError as error:
+        # Should it be the files alone that cannot be had, the model can do without; else this raises what is wrong.
+        opened = ModelOpener(Surroundings(**{**around, "shelf": None}), folder)(chosen, Limits())
+        LOG.warning("the weights of %s are in memory once for each process: %s", opened.servable.name, error)
+    give_back()  # what reading and packing the weights took
     return opened.servable, opened.workers.n_threads
