@@ -11,6 +11,7 @@ from topwork.serving.kinds import Choice, Count, Duration, Kind, Number, Place, 
 from topwork.steps.options import duration_s
 
 SIZE, DURATION, PORT = Size("…"), Duration("…"), Count("…", least=0, most=65535)
+PORTION, FACTOR = Number("…", least=0, most=1), Number("…", least=1)
 SHARE, WEIGHT = Number("…", 0.001, 1.0), Number("…", 0.0)
 READ: list[tuple[Kind, Scalar, object]] = [
     (SIZE, 1000, 1000),
@@ -28,6 +29,10 @@ READ: list[tuple[Kind, Scalar, object]] = [
     (DURATION, "24h", 86_400.0),
     (PORT, 0, 0),
     (PORT, 65535, 65535),
+    (PORTION, 0, 0.0),
+    (PORTION, 0.25, 0.25),
+    (PORTION, 1, 1.0),
+    (FACTOR, 1e6, 1e6),
     (SHARE, 1, 1.0),
     (SHARE, 0.05, 0.05),
     (WEIGHT, 0, 0.0),
@@ -45,6 +50,8 @@ REFUSED: list[tuple[Kind, Scalar]] = [
     ),
     *((DURATION, given) for given in (math.inf, math.nan, 86_401, "1e3", "30s\n", "none")),
     *((PORT, given) for given in (-1, 65536, True, 80.0, "80", None)),
+    *((PORTION, given) for given in (-0.1, 1.1, True, None, "1", math.nan, math.inf)),
+    *((FACTOR, given) for given in (0.9, math.inf)),
     *((SHARE, given) for given in (0, 1.01, -0.1, True, "0.5", None, math.nan, math.inf)),
     *((WEIGHT, given) for given in (-1, math.inf)),
     *((Word("…"), given) for given in ("", "  ", "two\nlines", 3, True, None)),
@@ -73,6 +80,7 @@ def test_a_size_is_shown_as_it_can_be_read(value: int) -> None:
 
 def test_a_word_of_a_command_line_is_a_number_where_one_is_wanted() -> None:
     assert PORT.read_word("8000") == 8000
+    assert SHARE.read_word("0.5") == 0.5
     with pytest.raises(ValueError, match="invalid literal"):
         PORT.read_word("eighty")
 

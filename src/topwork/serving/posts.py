@@ -100,8 +100,18 @@ def posted(settings: ModelSettings, limits: Limits, before: Sequence[Post], open
     there = (*before, *(member for post in before for member in post.members))
     same = next((post for post in there if (post.settings, post.mark) == (settings, mark)), None)
     if same is None:
-        return Post(settings, mark, open_model(settings, limits))
+        opened = open_model(settings, limits)
+        _follow(opened, there)
+        return Post(settings, mark, opened)
     return same if same.hosted.limits == limits else Post(settings, mark, same.hosted.under(limits))
+
+
+def _follow(opened: Hosted, before: Sequence[Post]) -> None:
+    """Let a model begin with as many processes as the one of its name has, so that none is missing at the change."""
+    for post in before:
+        old = post.hosted.staff
+        if old is not None and opened.staff is not None and post.hosted.servable.name == opened.servable.name:
+            opened.staff.follow(old.headcount.wanted)
 
 
 def _of_versions(

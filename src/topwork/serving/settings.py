@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, TypeAlias, get_args, get_type_hints
 
 from topwork.errors import UsageError
 from topwork.serving.access import Access
+from topwork.serving.autoscaling import Policy
 from topwork.serving.kinds import (
     Choice,
     Count,
@@ -139,6 +140,9 @@ class VersionSettings(NetworkSettings):
     shadow: Annotated[
         bool, Switch("It is asked beside the others, while there is time, and its answers are only compared.")
     ] = False
+    replicas: Annotated[
+        Policy, Section("Worker processes that answer for the version in place of the server.")
+    ] = field(default_factory=Policy)
     agrees_within: Annotated[
         float, Number("By how much a shadow's numbers may differ, or by that share of those above 1.", 0.0)
     ] = 0.05
@@ -159,7 +163,10 @@ class VersionSettings(NetworkSettings):
 
     def as_model(self, name: str) -> ModelSettings:
         """Return it as a model by itself."""
-        same = {one: getattr(self, one) for one in ("bundle", "only", "engine", "trunk", "normalize", "app")}
+        same = {
+            one: getattr(self, one)
+            for one in ("bundle", "only", "engine", "trunk", "normalize", "app", "replicas")
+        }
         return ModelSettings(**same, name=name)
 
 
@@ -176,6 +183,9 @@ class ModelSettings(NetworkSettings):
         tuple[VersionSettings, ...],
         Sections("Several models in place of one, of which each request gets one."),
     ] = ()
+    replicas: Annotated[
+        Policy, Section("Worker processes that answer for the model in place of the server.")
+    ] = field(default_factory=Policy)
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -189,6 +199,10 @@ class ModelSettings(NetworkSettings):
             raise UsageError("The chain has no name.", next_step="Add name: Name of the chain in the API.")
         if self.versions:
             _require_versions(self.name, self.versions)
+        if self.versions and self.replicas != Policy():
+            raise UsageError(
+                "The model with versions has replicas of its own.", next_step="Give them to its versions."
+            )
 
 
 def _require_versions(name: str | None, versions: tuple[VersionSettings, ...]) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from topwork.errors import UsageError
+from topwork.serving.autoscaling import Policy
 from topwork.serving.kinds import Kind, Part, Section, Sections, Several
 from topwork.serving.limits import Limits
 from topwork.serving.settings import ModelSettings, ServerSettings, Setting, settings_of
@@ -53,8 +54,8 @@ class Flag:
 
 @cache
 def flags() -> tuple[Flag, ...]:
-    """Return the flags of all settings: the server's, each model's, the limits."""
-    groups = (ServerSettings, ModelSettings, Limits)
+    """Return the flags of all settings: the server's, each model's, its worker processes, the limits."""
+    groups = (ServerSettings, ModelSettings, Policy, Limits)
     return tuple(
         _flag(group, one)
         for group in groups
@@ -87,24 +88,32 @@ def with_flags(
     UsageError
         A limit is none, or a model's setting is given where no model is.
     """
-    chosen: dict[type, dict[str, Any]] = {ServerSettings: {}, ModelSettings: {}, Limits: {}}
+    chosen: dict[type, dict[str, Any]] = {ServerSettings: {}, ModelSettings: {}, Policy: {}, Limits: {}}
     for flag in flags():
         if given and flag.name in given:
             chosen[flag.group][flag.setting.field] = given[flag.name]
     trunk = chosen[ModelSettings].get("trunk")
     alone = () if bundles or trunk is None else (ModelSettings(trunk=trunk),)
     models = tuple(ModelSettings(bundle) for bundle in bundles) or alone or settings.models
-    if chosen[ModelSettings] and not models:
+    if not models and (of_models := [*chosen[ModelSettings], *chosen[Policy]]):
         raise UsageError(
-            f"{', '.join(chosen[ModelSettings])} is for models that are named; those of a folder are as they are.",
+            f"{', '.join(of_models)} is for models that are named; those of a folder are as they are.",
             next_step="Name the bundle, or write it into a settings file.",
         )
     return replace(
         settings,
-        models=tuple(_changed(one, chosen[ModelSettings]) for one in models),
+        models=tuple(_staffed(_changed(one, chosen[ModelSettings]), chosen[Policy]) for one in models),
         limits=replace(settings.limits, **chosen[Limits]),
         **chosen[ServerSettings],
     )
+
+
+def _staffed(model: ModelSettings, given: Mapping[str, Any]) -> ModelSettings:
+    """Put what was given of every model's worker processes in place."""
+    if model.versions and given:
+        staffed = tuple(replace(one, replicas=replace(one.replicas, **given)) for one in model.versions)
+        return replace(model, versions=staffed)
+    return replace(model, replicas=replace(model.replicas, **given)) if given else model
 
 
 def _changed(model: ModelSettings, given: Mapping[str, Any]) -> ModelSettings:

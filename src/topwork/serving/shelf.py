@@ -180,7 +180,8 @@ class Shelf:
         """
 
         def opened(settings: ModelSettings, limits: Limits) -> Hosted:
-            if limits.model_memory_bytes is None:
+            # A model with worker processes has its memory there.
+            if limits.model_memory_bytes is None or settings.replicas.n_most:
                 return open_model(settings, limits)
             self.resize(limits.model_memory_bytes)
             book = Shelved(

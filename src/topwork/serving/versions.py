@@ -85,9 +85,16 @@ class Versions(Hosted):
 
     @property
     def state(self) -> State:
-        """Whether all of them may answer."""
-        states = {member.state for member in self.members.values()}
-        return "failed" if "failed" in states else "starting" if "starting" in states else "ready"
+        """Whether all of them are proven, and the one with most of the traffic may answer."""
+        states = {name: member.state for name, member in self.members.items()}
+        if self.failure() is not None or states[self.traffic.lead] == "failed":
+            return "failed"
+        return "starting" if "starting" in states.values() else "ready"
+
+    @property
+    def trouble(self) -> str | None:
+        """Return nothing: a version that cannot answer says so itself, and fails the requests that it gets."""
+        return None
 
     def failure(self) -> BaseException | None:
         """Return why a proof failed, if one did."""
@@ -141,7 +148,7 @@ class Versions(Hosted):
         """Look like the version that has most of the traffic, for whoever does not ask who is `chosen`."""
         lead = self.members[self.traffic.lead]
         self.servable, self.gate, self.workers = lead.servable, lead.gate, lead.workers
-        self.crew = lead.crew
+        self.crew, self.staff = lead.crew, lead.staff
 
     def to_json(self) -> dict[str, Json]:
         """Return what an operator may want to know."""
