@@ -19,6 +19,7 @@ from topwork.serving.access import keys_for, open_door
 from topwork.serving.admin import annex
 from topwork.serving.app import Application
 from topwork.serving.hosting import Hosted
+from topwork.serving.job_opening import open_jobs
 from topwork.serving.limits import Limits
 from topwork.serving.refusals import Refusal
 from topwork.serving.settings import ModelSettings, ServerSettings, checked
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Changes", "Opener", "Succession"]
 
 LOG = logging.getLogger("topwork.serving")
-FIXED = ("host", "port")
+FIXED = ("host", "port", "jobs", "allow_webhook", "webhook_secret")
 
 Opener: TypeAlias = Callable[[ModelSettings, Limits], Hosted]
 """Opens a model; called in a thread of its own."""
@@ -115,6 +116,7 @@ class Succession:
         self.settings = checked(read())
         # Before the models are opened, which takes longer.
         door = open_door(self.settings.access, self.settings.host, self.settings.limits)
+        jobs = open_jobs(self.settings)
         self._posts = self._staffed(self.settings, ())
         self.app = Application(
             [post.hosted for post in self._posts],
@@ -122,6 +124,7 @@ class Succession:
             door=door,
             origins=self.settings.allow_origin,
             annex=annex(self.reload),
+            jobs=jobs,
         )
 
     # --- who asks ---------------------------------------------------------------------------------------
