@@ -132,38 +132,3 @@ def test_a_budget_can_take_another_bound() -> None:
         budget.take(1)
     budget.give_back(8)
     budget.take(5)
-
-
-def test_who_may_wait_enters_when_nobody_else_wants_to() -> None:
-    async def main() -> None:
-        gate = Gate(max_concurrent=1, max_waiting=5)
-        await gate.enter()
-        last = asyncio.create_task(gate.enter_last())
-        await asyncio.sleep(0.01)
-        others = [asyncio.create_task(gate.enter()) for _ in range(3)]
-        for other in others:
-            await asyncio.sleep(0.01)
-            assert not last.done()
-            gate.leave(0.001)
-            await other
-        gate.leave(0.001)
-        await last
-        assert (gate.n_inside, gate.n_waiting) == (1, 0)
-
-    asyncio.run(main())
-
-
-def test_who_may_wait_leaves_a_place_free() -> None:
-    async def main() -> None:
-        gate = Gate(max_concurrent=3, max_waiting=5)
-        await gate.enter_last()
-        await gate.enter_last()
-        third = asyncio.create_task(gate.enter_last())
-        await asyncio.sleep(0.01)
-        assert not third.done()
-        await asyncio.wait_for(gate.enter(), 1)
-        gate.leave(0.001)
-        gate.leave(0.001)
-        await asyncio.wait_for(third, 1)
-
-    asyncio.run(main())

@@ -18,7 +18,6 @@ from doors import keyed_door, made
 from fake_servable import TEXT, FakeServable, Gated, client
 from topwork.contracts import Servable
 from topwork.errors import UsageError
-from topwork.serving.access import Access
 from topwork.serving.app import Application
 from topwork.serving.door import Door
 from topwork.serving.hosting import Hosted
@@ -367,7 +366,6 @@ def test_settings_that_make_no_sense_are_refused(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("whsec_short")
     with pytest.raises(UsageError, match="holds no secret"):
         open_jobs(settings(jobs=tmp_path / "a", allow_webhook=("a.example",), webhook_secret=tmp_path / "secret"))
-    assert Access() == settings().access
 
 
 def test_each_kind_of_input_has_its_own_path_in_the_description(path: Path) -> None:

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,7 +55,8 @@ def serving(path: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
 
 
 def asked(url: str, body: bytes | None = None) -> Any:
-    with urllib.request.urlopen(urllib.request.Request(url, body), timeout=30) as response:
+    order = urllib.request.Request(url, body, {"content-type": "application/octet-stream"})
+    with urllib.request.urlopen(order, timeout=30) as response:
         return json.load(response)
 
 

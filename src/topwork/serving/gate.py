@@ -7,7 +7,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from topwork.serving.durations import Durations
 from topwork.serving.refusals import Refusal
@@ -16,7 +16,6 @@ __all__ = ["ByteBudget", "Gate", "Turns", "busy"]
 
 SMOOTHING = 0.2
 LONGEST_RETRY_S = 60
-LONGEST_UNSEEN_S = 0.5
 
 
 class Gate:
@@ -39,7 +38,6 @@ class Gate:
         self.n_inside = 0
         self.waited = Durations()
         self.worked = Durations()
-        self._left = asyncio.Event()
 
     def check(self) -> None:
         """Refuse at once what could not even stand in line, before its body is read.
@@ -73,20 +71,9 @@ class Gate:
         self.n_inside += 1
         self.waited.add(time.perf_counter() - began)
 
-    async def enter_last(self) -> None:
-        """Wait for a place that nobody else wants, with one more free for who comes next where there are several."""
-        spare = 1 if self._max_concurrent > 1 else 0
-        while self.n_waiting or self._places.locked() or self.n_inside + spare >= self._max_concurrent:
-            self._left.clear()
-            with suppress(TimeoutError):  # who gave up waiting has left no sign
-                await asyncio.wait_for(self._left.wait(), LONGEST_UNSEEN_S)
-        await self._places.acquire()
-        self.n_inside += 1
-
     def leave(self, service_s: float) -> None:
         """Give a place back after ``service_s`` seconds of work."""
         self.n_inside -= 1
-        self._left.set()
         self.worked.add(service_s)
         first = self._service_s == 0.0
         self._service_s += (1.0 if first else SMOOTHING) * (service_s - self._service_s)

@@ -54,6 +54,10 @@ REPEAT_HEADER, HOOK_HEADER = "idempotency-key", "x-webhook-url"
 _REPEAT_KEY = re.compile("[!-~]{1,200}", re.ASCII)
 
 
+LOOK_S: Final = 0.01
+"""How often a job looks whether requests leave a place."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tempo:
     """How often jobs are looked after, in seconds: expired ones, and what a full disk did not take."""
@@ -182,7 +186,7 @@ class Jobs:
             self._work_for(model)
         while True:
             keep_s = self._bounds().keep_s
-            await self._patiently(lambda store, keep_s=keep_s: store.expire(keep_s))  # type: ignore[misc]
+            await self._patiently(partial(JobStore.expire, keep_s=keep_s))
             await asyncio.sleep(min(self._tempo.expire_s, keep_s))
 
     def _bounds(self) -> Bounds:
@@ -265,8 +269,7 @@ class Jobs:
     def _work_for(self, model: str) -> None:
         """Have the jobs of a model worked on, by as many at once as leave a place for requests."""
         with suppress(Refusal):  # a model that is gone has one runner, to say so
-            n_most = max(1, self._models.named(model).workers.n_threads - 1)
-            self._begin(model, n_most)
+            self._begin(model, most_at_once(self._models.named(model)))
             return
         self._begin(model, 1)
 
@@ -356,10 +359,16 @@ class Jobs:
             hosted = self._models.named(model)
             if hosted.servable is not servable:
                 return None
-            await hosted.gate.enter_last()
-            if not hosted.workers.stopped:
-                return hosted
-            hosted.gate.leave(0.0)
+            gate, n_most = hosted.gate, most_at_once(hosted)
+            if gate.n_waiting or gate.n_inside >= n_most:
+                await asyncio.sleep(LOOK_S)
+                continue
+            with suppress(Refusal):  # it takes nobody now
+                await gate.enter()
+                if not hosted.workers.stopped:
+                    return hosted
+                gate.leave(0.0)
+            await asyncio.sleep(LOOK_S)
 
     async def _slice(self, hosted: Hosted, inputs: Sequence[Input], run: _Run) -> tuple[Answer, ...]:
         servable = hosted.servable
@@ -382,6 +391,11 @@ class Jobs:
                 next_step="Use POST /predict.",
             )
         return batch.answers
+
+
+def most_at_once(hosted: Hosted) -> int:
+    """Return how many jobs of a model may be at work; where it has several threads one is left for requests."""
+    return max(1, hosted.workers.n_threads - 1)
 
 
 # --- what is read and said ----------------------------------------------------------------------------
