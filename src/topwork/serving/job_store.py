@@ -61,7 +61,14 @@ _TABLES = (
     "CREATE UNIQUE INDEX once ON jobs (owner, repeat_key) WHERE repeat_key IS NOT NULL",
     "CREATE INDEX line ON jobs (status, model, number)",
 )
-_SHOWN = "id, owner, model, status, created_s, ended_s, n_inputs, answer"
+_FIND = (
+    "SELECT id, owner, model, status, created_s, ended_s, n_inputs, answer FROM jobs WHERE id=? AND owner=?"
+)
+_END = (
+    "UPDATE jobs SET status=:status, answer=:answer, body=NULL, ended_s=:now, "
+    "hook_due_s=CASE WHEN hook IS NULL THEN NULL ELSE :now END WHERE id=:id AND status=:before"
+)
+"""Ends a job of the status ``before``; its body is not needed any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,11 +253,12 @@ class JobStore:
 
     def _take_up(self) -> None:
         """Put jobs in line again that were running when their process ended; give up what was begun too often."""
-        tired = Refusal("internal", f"The server ended {MOST_ATTEMPTS} times while it worked on this job.")
-        self._db.execute(
-            f"UPDATE jobs SET {_ENDED} WHERE status='running' AND attempts>=:most",
-            {"status": "failed", "answer": _as_json(tired), "now": self._now(), "most": MOST_ATTEMPTS},
-        )
+        tired = self._db.execute(
+            "SELECT id FROM jobs WHERE status='running' AND attempts>=?", (MOST_ATTEMPTS,)
+        ).fetchall()
+        problem = f"The server ended {MOST_ATTEMPTS} times while it worked on this job."
+        for (name,) in tired:
+            self._end(name, Ending("failed", _as_json(Refusal("internal", problem))), before="running")
         self._db.execute("UPDATE jobs SET status='queued' WHERE status='running'")
 
     # --- making, finding, removing --------------------------------------------------------------------
@@ -281,18 +289,17 @@ class JobStore:
         if job.repeat_key is None:
             return None
         row = self._db.execute(
-            f"SELECT fingerprint, {_SHOWN} FROM jobs WHERE owner=? AND repeat_key=?",
-            (job.owner, job.repeat_key),
+            "SELECT id, fingerprint FROM jobs WHERE owner=? AND repeat_key=?", (job.owner, job.repeat_key)
         ).fetchone()
         if row is None:
             return None
-        if row[0] != job.fingerprint():
+        if row[1] != job.fingerprint():
             raise Refusal(
                 "conflict",
                 "This Idempotency-Key was used for another request.",
                 next_step="Use a new key for each request, and the same one only to send the same again.",
             )
-        return StoredJob(*row[1:])
+        return self.find(row[0], job.owner)
 
     def _require_room(self, n_bytes: int, bounds: Bounds) -> None:
         n_jobs, held = sum(self.tally.by_status.values()), self.tally.n_bytes
@@ -306,7 +313,7 @@ class JobStore:
 
     def find(self, name: str, owner: str) -> StoredJob | None:
         """Return a job of this owner; None where there is none, or where it is another's."""
-        row = self._db.execute(f"SELECT {_SHOWN} FROM jobs WHERE id=? AND owner=?", (name, owner)).fetchone()
+        row = self._db.execute(_FIND, (name, owner)).fetchone()
         return None if row is None else StoredJob(*row)
 
     def remove(self, name: str, owner: str) -> StoredJob | None:
@@ -348,12 +355,14 @@ class JobStore:
             problem = f"The answer has {len(ending.answer):,} bytes, for which there is no room."
             ending = Ending("failed", _as_json(Refusal("too_large", problem, next_step="Send fewer inputs.")))
         with self._db:
-            done = self._db.execute(
-                f"UPDATE jobs SET {_ENDED} WHERE id=:id AND status='running'",
-                {"id": name, "status": ending.status, "answer": ending.answer, "now": self._now()},
-            ).rowcount
+            is_ended = self._end(name, ending, before="running")
         self._count()
-        return done == 1
+        return is_ended
+
+    def _end(self, name: str, ending: Ending, *, before: Status) -> bool:
+        """Have a job end that has the status ``before``; within a transaction."""
+        found = {"id": name, "before": before, "status": ending.status, "answer": ending.answer}
+        return self._db.execute(_END, {**found, "now": self._now()}).rowcount == 1
 
     def give_back(self) -> None:
         """Put running jobs in line again: the process ends in order, so that this attempt does not count."""
@@ -365,17 +374,18 @@ class JobStore:
 
     def expire(self, keep_s: float) -> int:
         """Delete jobs that ended ``keep_s`` seconds ago, fail those that wait for so long; return how many in all."""
-        before = self._now() - keep_s
-        late = Refusal("deadline_exceeded", f"The job waited for more than {keep_s:g} s.")
+        since_s = self._now() - keep_s
+        late = _as_json(Refusal("deadline_exceeded", f"The job waited for more than {keep_s:g} s."))
         with self._db:
-            gone = self._db.execute("DELETE FROM jobs WHERE ended_s<=?", (before,)).rowcount
-            given_up = self._db.execute(
-                f"UPDATE jobs SET {_ENDED} WHERE status='queued' AND created_s<=:before",
-                {"status": "failed", "answer": _as_json(late), "now": self._now(), "before": before},
-            ).rowcount
-        if gone + given_up:
+            n_gone = self._db.execute("DELETE FROM jobs WHERE ended_s<=?", (since_s,)).rowcount
+            waiting = self._db.execute(
+                "SELECT id FROM jobs WHERE status='queued' AND created_s<=?", (since_s,)
+            ).fetchall()
+            for (name,) in waiting:
+                self._end(name, Ending("failed", late), before="queued")
+        if n_gone + len(waiting):
             self._tidy()
-        return gone + given_up
+        return n_gone + len(waiting)
 
     def _tidy(self) -> None:
         """Take what was deleted out of the file, and out of its log."""
@@ -416,13 +426,6 @@ class JobStore:
     def close(self) -> None:
         """Close the file."""
         self._db.close()
-
-
-_ENDED = (
-    "status=:status, answer=:answer, body=NULL, ended_s=:now, "
-    "hook_due_s=CASE WHEN hook IS NULL THEN NULL ELSE :now END"
-)
-"""What is set when a job ends; its body is not needed any more."""
 
 
 class Clerk:

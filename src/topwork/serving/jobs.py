@@ -70,13 +70,13 @@ class Tempo:
 class _Run:
     """A job that is at work now."""
 
-    slice: Job | None = None
+    work: Job | None = None
     cancelled: bool = False
 
     def cancel(self) -> None:
         self.cancelled = True
-        if self.slice is not None:
-            self.slice.cancel()
+        if self.work is not None:
+            self.work.cancel()
 
 
 @dataclass(slots=True)
@@ -374,7 +374,7 @@ class Jobs:
         servable = hosted.servable
         produce = partial(answered, servable, servable.submit, inputs)
         # Since the place was taken nothing awaited, so it cannot be lost.
-        job = run.slice = Job(produce, eager=False, on_done=hosted.gate.leave)
+        job = run.work = Job(produce, eager=False, on_done=hosted.gate.leave)
         hosted.workers.submit(job)
         if run.cancelled:
             job.cancel()
