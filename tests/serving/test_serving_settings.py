@@ -27,6 +27,7 @@ keys: keys.json
 no_keys: true
 allow_origin: [https://a.example, http://localhost:3000]
 jobs: jobs.sqlite
+batches_below: [batches]
 allow_webhook: [hooks.example.org]
 webhook_secret: secret
 models:
@@ -92,6 +93,7 @@ def test_every_setting_can_stand_in_a_file(tmp_path: Path) -> None:
         no_keys=True,
         allow_origin=("https://a.example", "http://localhost:3000"),
         jobs=tmp_path / "jobs.sqlite",
+        batches_below=(tmp_path / "batches",),
         allow_webhook=("hooks.example.org",),
         webhook_secret=tmp_path / "secret",
         limits=limits,
@@ -118,7 +120,7 @@ WRONG = [
     (
         "zzz: 1\n",
         1,
-        "it has models, host, port, below, keys, no_keys, allow_origin, jobs, allow_webhook, webhook_secret, limits",
+        "it has models, host, port, below, keys, no_keys, allow_origin, jobs, batches_below, allow_webhook, webhook_secret, limits",
         "topwork serve --schema",
     ),
     ("port: 80\nhost: a\nport: 80\n", 3, "port stands here a second time", "line 1"),

@@ -5,17 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from topwork.errors import UsageError
+from topwork.serving.batches import Batches
 from topwork.serving.jobs import Jobs
 from topwork.serving.webhooks import Webhooks, read_secrets
 
 if TYPE_CHECKING:
+    from topwork.serving.batches import RunBatch
     from topwork.serving.settings import ServerSettings
 
 __all__ = ["open_jobs"]
 
 
-def open_jobs(settings: ServerSettings) -> Jobs | None:
+def open_jobs(settings: ServerSettings, run_batch: RunBatch | None = None) -> Jobs | None:
     """Return the jobs of a server; None where it takes none.
+
+    Parameters
+    ----------
+    run_batch
+        Carries out a batch; None where this server has nothing that can.
 
     Raises
     ------
@@ -25,13 +32,25 @@ def open_jobs(settings: ServerSettings) -> Jobs | None:
         A file cannot be used.
     """
     if settings.jobs is None:
-        if settings.allow_webhook:
-            raise UsageError(
-                "allow_webhook is for the ends of jobs; this server takes none.",
-                next_step="Say with jobs: FILE where they are kept.",
-            )
+        for name in ("allow_webhook", "batches_below"):
+            if getattr(settings, name):
+                raise UsageError(
+                    f"{name} is for jobs; this server takes none.",
+                    next_step="Say with jobs: FILE where they are kept.",
+                )
         return None
-    return Jobs(settings.jobs, webhooks=_webhooks(settings))
+    return Jobs(settings.jobs, webhooks=_webhooks(settings), batches=_batches(settings, run_batch))
+
+
+def _batches(settings: ServerSettings, run_batch: RunBatch | None) -> Batches | None:
+    if not settings.batches_below or run_batch is None:
+        return None
+    for folder in settings.batches_below:
+        if not folder.is_dir():
+            raise UsageError(
+                f"batches_below names {folder}, which is no folder.", next_step="Make it, or name another one."
+            )
+    return Batches(settings.batches_below, run_batch)
 
 
 def _webhooks(settings: ServerSettings) -> Webhooks | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from topwork.serving.places import places
+from topwork.serving.places import name_parameter, places
 from topwork.serving.schemas import Object, any_of, closed, errors, operation, ref, response
 
 if TYPE_CHECKING:
@@ -30,14 +30,17 @@ _HOOK: Final[Object] = {
     "description": "Where to tell of the end of the job, signed; only hosts that the operator allows are told.",
     "schema": {"type": "string", "format": "uri"},
 }
+_ORDER: Final = ("input", "output", "column")
+_ELSEWHERE: Final = "A file does not lie below a folder of batches, or could not be written."
 _ERRORS: Final = (400, 404, 408, 413, 415, 422, 429, 500, 503)
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What a server offers to those who ask for jobs: whether it tells of their ends."""
+    """What a server offers to those who ask for jobs: whether it tells of their ends, and whether it takes batches."""
 
     webhooks: bool = False
+    batches: bool = False
 
 
 def paths(
@@ -70,7 +73,28 @@ def paths(
             (404, 500, 503),
         ),
     }
+    if offer.batches:
+        found["/v1/models/{name}/batches"] = {
+            "parameters": [name_parameter(parts)],
+            "post": _batched(offer),
+        }
     return found
+
+
+def _batched(offer: Offer) -> Object:
+    order: Object = {
+        "application/json": {
+            "schema": closed({name: {"type": "string", "minLength": 1} for name in _ORDER}, optional=["column"])
+        }
+    }
+    said = _made(order, offer, "makeBatch")
+    responses = {**said["responses"], "403": response(_ELSEWHERE, ref("Error"))}  # type: ignore[dict-item]
+    responses["409"] = response("The output is there, or the Idempotency-Key stands for another request.", ref("Error"))
+    description = (
+        "Answers every input of a file or folder on the server into another file there, which appears when all is "
+        "done. Paths that are relative are meant from the first folder that the operator names."
+    )
+    return {**said, "summary": "Answer a whole file.", "description": description, "responses": responses}
 
 
 def _made(contents: Object, offer: Offer, name: str) -> Object:
@@ -93,12 +117,24 @@ def _made(contents: Object, offer: Offer, name: str) -> Object:
     }
 
 
-def components(parts: Mapping[str, Servable]) -> Object:
+def components(parts: Mapping[str, Servable], offer: Offer) -> Object:
     """Return the schemas of jobs."""
     results: list[Json] = [ref(f"Predictions.{part}") for part in parts]
+    count: Object = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "null"}]}
+    outcome = closed(
+        {
+            "output": {"type": "string"},
+            "failed": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+            "n_rows": count,
+            "n_failed": count,
+        }
+    )
+    batches: Object = {"BatchResult": outcome} if offer.batches else {}
+    results += [ref(name) for name in batches]
     error = closed({name: {"type": "string"} for name in ("code", "message", "next_step")})
     nothing: Object = {"type": "null"}
     return {
+        **batches,
         "Job": closed(
             {
                 "id": {"type": "string"},
@@ -106,7 +142,7 @@ def components(parts: Mapping[str, Servable]) -> Object:
                 "status": {"type": "string", "enum": ["queued", "running", "done", "failed"]},
                 "created": _MOMENT,
                 "ended": {"anyOf": [_MOMENT, nothing]},
-                "n_inputs": {"type": "integer", "minimum": 1},
+                "n_inputs": {"type": "integer", "minimum": 0},
                 "result": any_of([*results, nothing]),
                 "error": {"anyOf": [error, nothing]},
             }

@@ -126,11 +126,12 @@ class StoredJob:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A job that is to be worked on now."""
+    """A job that is to be worked on now, for which time."""
 
     id: str
     content_type: str
     body: bytes
+    attempts: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,7 +335,7 @@ class JobStore:
     def take(self, model: str) -> Taken | None:
         """Return the job of a model that has waited the longest, which is running from now on; None without one."""
         row = self._db.execute(
-            "SELECT id, content_type, body FROM jobs WHERE status='queued' AND model=? ORDER BY number LIMIT 1",
+            "SELECT id, content_type, body, attempts + 1 FROM jobs WHERE status='queued' AND model=? ORDER BY number LIMIT 1",
             (model,),
         ).fetchone()
         if row is None:

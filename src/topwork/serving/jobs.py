@@ -14,7 +14,7 @@ import logging
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -22,8 +22,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from topwork.errors import TopworkError, UsageError
+from topwork.errors import DataError, TopworkError, UsageError
 from topwork.serving.answers import answered, predictions
+from topwork.serving.batches import BATCH_TYPE, MAX_ORDER_BYTES, Batches, BatchOrder
 from topwork.serving.bodies import Input, Unreadable, reader_for
 from topwork.serving.job_schemas import Offer
 from topwork.serving.job_store import Bounds, Clerk, Ending, JobStore, NewJob, StoredJob, Taken
@@ -49,6 +50,9 @@ SLICE: Final = 16
 
 N_READING: Final = 2
 """Bodies that are taken apart at once before they are kept."""
+
+PATIENCE_S: Final = 5.0
+"""How long the end of the server waits for a batch to stop."""
 
 REPEAT_HEADER, HOOK_HEADER = "idempotency-key", "x-webhook-url"
 _REPEAT_KEY = re.compile("[!-~]{1,200}", re.ASCII)
@@ -96,6 +100,8 @@ class Jobs:
         Where they are kept.
     webhooks
         What may be told of their ends; None tells nobody.
+    batches
+        What batches there may be; None takes none.
     now
         Seconds since 1970.
     tempo
@@ -122,11 +128,13 @@ class Jobs:
         path: Path,
         *,
         webhooks: Webhooks | None = None,
+        batches: Batches | None = None,
         now: Callable[[], float] = time.time,
         tempo: Tempo | None = None,
         open_store: Callable[[Path, Callable[[], float]], JobStore] = lambda path, now: JobStore(path, now=now),
     ) -> None:
-        self._webhooks, self._tempo = webhooks, tempo or Tempo()
+        self._webhooks, self._batches, self._tempo = webhooks, batches, tempo or Tempo()
+        self._threads: set[asyncio.Task[Mapping[str, Json]]] = set()
         self._clerk = Clerk(partial(open_store, path, now))
         self.counts = Counts()
         self._teller = None if webhooks is None else Teller(self._clerk, webhooks, self.counts.told, now=now)
@@ -139,7 +147,7 @@ class Jobs:
     @property
     def offer(self) -> Offer:
         """What clients may ask for, for the description."""
-        return Offer(webhooks=self._webhooks is not None)
+        return Offer(webhooks=self._webhooks is not None, batches=self._batches is not None)
 
     @property
     def by_status(self) -> dict[str, int]:
@@ -154,7 +162,9 @@ class Jobs:
     def routes(self, models: Models, budget: ByteBudget) -> tuple[Route, ...]:
         """Return the routes, by which these models are asked."""
         self._models, self._budget = models, budget
+        batches = (Route("POST", "/v1/models/{name}/batches", self._make_batch),)
         return (
+            *(batches if self._batches is not None else ()),
             Route("POST", "/v1/models/{name}/jobs", self._make),
             Route("GET", "/v1/jobs/{id}", self._show),
             Route("DELETE", "/v1/jobs/{id}", self._remove),
@@ -172,9 +182,13 @@ class Jobs:
         """Stop working; what is not over is taken up by the next start."""
         tasks = [task for several in self._runners.values() for task in several]
         tasks += [] if self._upkeep is None else [self._upkeep]
+        for run in self._runs.values():
+            run.cancel()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self._threads:  # a batch ends at its next input, and what it has done is kept
+            await asyncio.wait(self._threads, timeout=PATIENCE_S)
         if self._teller is not None:
             await self._teller.stop()
         with suppress(TopworkError):  # the next start finds them as after a kill
@@ -208,6 +222,23 @@ class Jobs:
         hosted = self._models.named(name)
         hosted.require_ready()
         wanted = await self._wanted(hosted, request, name)
+        bounds = self._bounds()
+        job = await self._asked(lambda store: store.make(wanted, bounds))
+        self._work_for(name)
+        return Response(202, "application/json", _shown(job), {"location": f"/v1/jobs/{job.id}"})
+
+    async def _make_batch(self, request: Request, name: str) -> Response:
+        hosted, batches = self._models.named(name), self._batches
+        assert batches is not None
+        hosted.require_ready()
+        repeat_key, hook = _repeat_key(request), await self._hook(request)
+        _require_json(request)
+        body = await request.body.read(
+            MAX_ORDER_BYTES, timeout_s=hosted.limits.body_timeout_s, reserve=lambda _: None
+        )
+        async with self._reading:
+            order = await in_thread(partial(batches.order, body), "topwork-batch-order")
+        wanted = NewJob(request.owner, name, BATCH_TYPE, order.to_json(), 0, hook, repeat_key)
         bounds = self._bounds()
         job = await self._asked(lambda store: store.make(wanted, bounds))
         self._work_for(name)
@@ -313,6 +344,8 @@ class Jobs:
         try:
             while True:
                 hosted = await self._ready(model)
+                if taken.content_type == BATCH_TYPE:
+                    return Ending("done", dumps(await self._batch(model, hosted.servable, taken, run)))
                 found = await self._answers(model, hosted, taken, run)
                 if run.cancelled:
                     return None
@@ -320,7 +353,52 @@ class Jobs:
                     said: dict[str, Json] = {"model": hosted.servable.name, "predictions": predictions(found)}
                     return Ending("done", dumps(said))
         except Exception as error:
-            return Ending("failed", dumps(told(error).body()["error"]))
+            return None if run.cancelled else Ending("failed", dumps(told(error).body()["error"]))
+
+    async def _batch(self, model: str, servable: Servable, taken: Taken, run: _Run) -> Mapping[str, Json]:
+        """Carry a batch out in a thread of its own, which asks for a few inputs at a time."""
+        if self._batches is None:
+            raise Refusal("forbidden", "This server takes no batches any more.")
+        loop = asyncio.get_running_loop()
+
+        def ask(inputs: Sequence[bytes]) -> Sequence[Answer]:
+            return asyncio.run_coroutine_threadsafe(self._some(model, servable, inputs, run), loop).result()
+
+        order = BatchOrder.from_json(taken.body)
+        carried = partial(
+            self._batches.run,
+            order,
+            servable,
+            ask=ask,
+            allows=self._batches.allows,
+            again=taken.attempts > 1,
+        )
+        thread = asyncio.create_task(in_thread(carried, "topwork-batch"))
+        self._threads.add(thread)
+        thread.add_done_callback(self._ended_thread)
+        try:
+            return await asyncio.shield(thread)
+        except (DataError, UsageError) as error:  # what was asked for cannot be done, and the server is well
+            raise Refusal("bad_input", error.problem, next_step=error.next_step) from error
+
+    def _ended_thread(self, thread: asyncio.Task[Mapping[str, Json]]) -> None:
+        self._threads.discard(thread)
+        if not thread.cancelled():
+            thread.exception()  # who waited for it has it, or nobody waits any more
+
+    async def _some(
+        self, model: str, servable: Servable, inputs: Sequence[bytes], run: _Run
+    ) -> Sequence[Answer]:
+        """Answer a few inputs of a batch; refuse where it was ended, or another model took the place of its own."""
+        hosted = await self._entered(model, servable, run)
+        found = () if hosted is None else await self._slice(hosted, inputs, run)
+        if hosted is None or run.cancelled:
+            raise Refusal(
+                "conflict",
+                "The batch was ended, or its model replaced; what is done is kept beside the output.",
+                next_step="Ask for the same batch again, and it goes on where the model is the same.",
+            )
+        return found
 
     async def _ready(self, model: str) -> Hosted:
         """Return a model once its proof has passed, for which a job waits as long as it may: another one may come."""
@@ -346,16 +424,16 @@ class Jobs:
         for at in range(0, len(inputs), SLICE):
             if run.cancelled:
                 return None
-            now = await self._entered(model, servable)
+            now = await self._entered(model, servable, run)
             if now is None:
                 return None
             answers = await self._slice(now, inputs[at : at + SLICE], run)
             found += (replace(one, index=one.index + at) for one in answers)
         return found
 
-    async def _entered(self, model: str, servable: Servable) -> Hosted | None:
-        """Return who hosts the model now, with a place in its gate; None where it is another model."""
-        while True:
+    async def _entered(self, model: str, servable: Servable, run: _Run) -> Hosted | None:
+        """Return who hosts the model now, with a place in its gate; None where it is another model, or the job is over."""
+        while not run.cancelled:
             hosted = self._models.named(model)
             if hosted.servable is not servable:
                 return None
@@ -369,6 +447,7 @@ class Jobs:
                     return hosted
                 gate.leave(0.0)
             await asyncio.sleep(LOOK_S)
+        return None
 
     async def _slice(self, hosted: Hosted, inputs: Sequence[Input], run: _Run) -> tuple[Answer, ...]:
         servable = hosted.servable
@@ -410,6 +489,16 @@ def _repeat_key(request: Request) -> str | None:
             next_step="Send a random one, such as a UUID, for each new request.",
         )
     return given
+
+
+def _require_json(request: Request) -> None:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise Refusal(
+            "unsupported_media_type",
+            f"The request's content type is {media_type[:100]!r}; a batch is asked for in application/json.",
+            next_step='Send {"input": "in.jsonl", "output": "out.jsonl"}.',
+        )
 
 
 def _there(job: StoredJob | None, name: str) -> StoredJob:

@@ -91,7 +91,7 @@ def document(
     paths, schemas = {**_paths(parts, limits), **(further or {})}, _schemas(parts, limits)
     if jobs is not None:
         paths |= job_schemas.paths(parts, lambda servables: _contents(servables, limits), jobs)
-        schemas |= job_schemas.components(parts)
+        schemas |= job_schemas.components(parts, jobs)
     return {
         "openapi": "3.1.0",
         "info": {

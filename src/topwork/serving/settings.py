@@ -173,6 +173,10 @@ class ServerSettings:
         Path | None,
         Place("File of the jobs that are answered later; without it the server takes none.", "FILE"),
     ] = None
+    batches_below: Annotated[
+        tuple[Path, ...],
+        Several(Place("Folders that files of batches must lie in or below; without any none are taken.", "FOLDER")),
+    ] = ()
     allow_webhook: Annotated[
         tuple[str, ...],
         Several(Word("Hosts that may be told of the end of a job, such as hooks.example.org.", "HOST")),

@@ -25,7 +25,7 @@ from topwork.steps.remote import Patience, is_url, open_remote
 from topwork.steps.results import require_writable, write_results
 from topwork.storage import explain
 
-__all__ = ["BatchOptions", "BatchOutcome", "Trial", "batch", "failed_beside", "rehearse"]
+__all__ = ["BatchOptions", "BatchOutcome", "Trial", "batch", "batch_with", "failed_beside", "rehearse"]
 
 MOST_TOGETHER: Final = 1000
 MOST_BETWEEN_S: Final = 1.0
@@ -149,17 +149,25 @@ def batch(
         The bundle or the server cannot be used, or there is no room; what is done is kept.
     """
     options, around = options or BatchOptions(), around or Surroundings()
-    began_s = around.clock()
-    failed = options.failed or failed_beside(out)
-    require_writable(out)
-    if out.exists() and not is_begun(out):
-        if options.resume:
-            return BatchOutcome(out, failed if failed.exists() else None, 0, 0, 0, 0.0, was_done=True)
-        raise UsageError(
-            f"{out} is there already.", next_step="Choose another file with --out, or remove that one."
-        )
-    answerer = _answerer(source, options, around)
-    stream = open_stream(inputs, answerer.modality, options.column)
+    if (done := _done_before(out, options)) is not None:
+        return done
+    return batch_with(_answerer(source, options, around), inputs, out, options=options, around=around)
+
+
+def batch_with(
+    answerer: Answerer,
+    inputs: Path,
+    out: Path,
+    *,
+    options: BatchOptions,
+    around: Surroundings,
+    within: Callable[[Stream], Stream] = lambda stream: stream,
+) -> BatchOutcome:
+    """Do what `batch` does with what answers; ``within`` may take inputs away."""
+    if (done := _done_before(out, options)) is not None:
+        return done
+    began_s, failed = around.clock(), options.failed or failed_beside(out)
+    stream = within(open_stream(inputs, answerer.modality, options.column))
     order = _order(answerer, stream, out)
     journal = (resume if options.resume and is_begun(out) else begin)(out, order)
     with closing(journal):
@@ -176,6 +184,19 @@ def batch(
         n_resumed,
         around.clock() - began_s,
     )
+
+
+def _done_before(out: Path, options: BatchOptions) -> BatchOutcome | None:
+    """Refuse what cannot be written; return what is there already where that was to be gone on with."""
+    require_writable(out)
+    if not out.exists() or is_begun(out):
+        return None
+    if not options.resume:
+        raise UsageError(
+            f"{out} is there already.", next_step="Choose another file with --out, or remove that one."
+        )
+    failed = options.failed or failed_beside(out)
+    return BatchOutcome(out, failed if failed.exists() else None, 0, 0, 0, 0.0, was_done=True)
 
 
 def rehearse(
