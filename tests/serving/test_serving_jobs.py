@@ -23,7 +23,8 @@ from topwork.serving.door import Door
 from topwork.serving.hosting import Hosted
 from topwork.serving.job_opening import open_jobs
 from topwork.serving.job_store import JobStore
-from topwork.serving.jobs import SLICE, Jobs, Tempo
+from topwork.serving.job_work import SLICE
+from topwork.serving.jobs import Jobs, Tempo
 from topwork.serving.limits import Limits
 from topwork.serving.settings import ModelSettings, ServerSettings
 
