@@ -112,7 +112,9 @@ def test_killed_at_any_moment_it_loses_no_row_and_doubles_none(desk: Desk, n_kil
     assert told.status == 0, told.err
     assert n_killed >= 1
     for name in ("killed.jsonl", "killed.failed.jsonl"):
-        assert (desk.folder / name).read_bytes() == (desk.folder / name.replace("killed", "whole")).read_bytes()
+        assert (desk.folder / name).read_bytes() == (
+            desk.folder / name.replace("killed", "whole")
+        ).read_bytes()
     rows = rows_of(desk.folder / "killed.jsonl") + rows_of(desk.folder / "killed.failed.jsonl")
     assert sorted(rows) == list(range(1, N_ROWS + 1))
     assert not list(desk.folder.glob("*part*")) + list(desk.folder.glob("*.journal"))

@@ -16,9 +16,9 @@ from topwork.errors import DataError, DecodeError
 from topwork.inputs import IMAGE, TEXT, VECTOR
 
 pyarrow = pytest.importorskip("pyarrow")
-import pyarrow.parquet  # noqa: E402
+parquet = pytest.importorskip("pyarrow.parquet")
 
-TEXTS = ("the parcel came late", "quick and friendly people", "größer, \"better\"; and\nlonger")
+TEXTS = ("the parcel came late", "quick and friendly people", 'größer, "better"; and\nlonger')
 
 
 def contents(stream: Stream) -> list[bytes | str]:
@@ -41,7 +41,7 @@ def table(folder: Path, name: str) -> Path:
     """Write the texts as a table with a number beside each."""
     rows = [{"id": i, "text": text} for i, text in enumerate(TEXTS)]
     if name.endswith(".parquet"):
-        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), folder / name)
+        parquet.write_table(pyarrow.Table.from_pylist(rows), folder / name)
         return folder / name
     if name.endswith(".jsonl"):
         return write(folder, name, "".join(json.dumps(row, ensure_ascii=False) + "\n\n" for row in rows))
@@ -96,8 +96,11 @@ def test_photos_may_stand_in_the_table_itself(tmp_path: Path) -> None:
     assert found[0] == b"PNG"
     assert "not base64" in str(found[1])
     assert "the cell is int" in str(found[2])
-    rows = [{"image": {"bytes": b"JPG", "path": None}, "label": 1}, {"image": {"bytes": None, "path": "b"}, "label": 0}]
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "a.parquet")
+    rows = [
+        {"image": {"bytes": b"JPG", "path": None}, "label": 1},
+        {"image": {"bytes": None, "path": "b"}, "label": 0},
+    ]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "a.parquet")
     write(tmp_path, "b", b"BBB")
     assert contents(open_stream(tmp_path / "a.parquet", IMAGE)) == [b"JPG", b"BBB"]
 
@@ -113,11 +116,20 @@ def test_a_folder_is_listed_in_order(tmp_path: Path) -> None:
         write(tmp_path, name, name)
     stream = open_stream(tmp_path, IMAGE)
     assert (stream.count(), contents(stream)) == (3, [b"a.jpg", b"b.jpg", b"deep/c.PNG"])
-    assert list(stream.rows(2)) == [Row(3, "deep/c.PNG", str(tmp_path / "deep/c.PNG"), tmp_path / "deep/c.PNG")]
+    assert list(stream.rows(2)) == [
+        Row(3, "deep/c.PNG", str(tmp_path / "deep/c.PNG"), tmp_path / "deep/c.PNG")
+    ]
 
 
 def test_bad_rows_cost_nothing_but_themselves(tmp_path: Path) -> None:
-    lines = ['{"text": "one two three"}', "no json", "[1]", '{"text": "four five six"}', '{"other": 1}', '{"text": null}']
+    lines = [
+        '{"text": "one two three"}',
+        "no json",
+        "[1]",
+        '{"text": "four five six"}',
+        '{"other": 1}',
+        '{"text": null}',
+    ]
     first, no_json, no_object, fourth, missing, null = contents(
         open_stream(write(tmp_path, "a.jsonl", "\n".join(lines)), TEXT)
     )
@@ -148,7 +160,7 @@ def test_a_table_in_the_encoding_of_windows_is_read(tmp_path: Path) -> None:
         ("a.csv", 'text,n\n"one two" three,1\n', "line 2"),
         ("a.parquet", "PAR1", "as Parquet"),
         ("a.jsonl", "{}", "has no rows"),
-        ("a.jsonl", '{"a": 1}'.encode("utf-16").decode("latin-1"), ""),
+        ("a.jsonl", '{"a": 1}'.encode("utf-16").decode("latin-1"), "UTF-16"),
         ("a.xlsx", "", "nothing that holds many inputs"),
     ],
 )
@@ -185,7 +197,7 @@ def test_a_table_of_many_rows_is_not_held_in_memory(tmp_path: Path, suffix: str)
     text, n_rows = "many words " * 100, 20_000
     path = tmp_path / f"a.{suffix}"
     if suffix == "parquet":
-        with pyarrow.parquet.ParquetWriter(path, pyarrow.schema([("text", pyarrow.string())])) as writer:
+        with parquet.ParquetWriter(path, pyarrow.schema([("text", pyarrow.string())])) as writer:
             for at in range(0, n_rows, 1000):
                 batch: Any = [f"{i} {text}" for i in range(at, at + 1000)]
                 writer.write_batch(pyarrow.record_batch([batch], names=["text"]))
@@ -193,7 +205,9 @@ def test_a_table_of_many_rows_is_not_held_in_memory(tmp_path: Path, suffix: str)
         with path.open("w") as stream:
             stream.write("text\n" if suffix == "csv" else "")
             for i in range(n_rows):
-                stream.write(f"{i} {text}\n" if suffix == "csv" else json.dumps({"text": f"{i} {text}"}) + "\n")
+                stream.write(
+                    f"{i} {text}\n" if suffix == "csv" else json.dumps({"text": f"{i} {text}"}) + "\n"
+                )
     tracemalloc.start()
     try:
         stream_of = open_stream(path, TEXT)

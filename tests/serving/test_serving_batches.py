@@ -99,7 +99,7 @@ def test_a_file_is_answered_into_another(folder: Path) -> None:
         ("a.jsonl", "x.txt", 403),
         ("gone.jsonl", "x.csv", 404),
         ("a.jsonl", "a.jsonl", 409),
-        ("x" * 5000, "x.csv", 403),
+        ("x" * 5000, "x.csv", 404),
     ],
 )
 def test_paths_elsewhere_are_refused(folder: Path, given: str, out: str, status: int) -> None:

@@ -189,7 +189,11 @@ def test_the_same_request_gives_the_same_job(path: Path) -> None:
         assert store.make(wanted(repeat="k"), BOUNDS).id == first.id
         assert store.make(wanted(repeat="k", owner="tw_2"), BOUNDS).id != first.id
         assert store.make(wanted(repeat="other"), BOUNDS).id != first.id
-        for other in (wanted(b"abd", repeat="k"), wanted(model="b", repeat="k"), wanted(hook="u", repeat="k")):
+        for other in (
+            wanted(b"abd", repeat="k"),
+            wanted(model="b", repeat="k"),
+            wanted(hook="u", repeat="k"),
+        ):
             with pytest.raises(Refusal) as caught:
                 store.make(other, BOUNDS)
             assert caught.value.status == 409

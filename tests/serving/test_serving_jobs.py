@@ -366,7 +366,9 @@ def test_settings_that_make_no_sense_are_refused(tmp_path: Path) -> None:
         open_jobs(settings(jobs=tmp_path / "a", allow_webhook=("a.example",)))
     (tmp_path / "secret").write_text("whsec_short")
     with pytest.raises(UsageError, match="holds no secret"):
-        open_jobs(settings(jobs=tmp_path / "a", allow_webhook=("a.example",), webhook_secret=tmp_path / "secret"))
+        open_jobs(
+            settings(jobs=tmp_path / "a", allow_webhook=("a.example",), webhook_secret=tmp_path / "secret")
+        )
 
 
 def test_each_kind_of_input_has_its_own_path_in_the_description(path: Path) -> None:

@@ -109,7 +109,12 @@ def hooks(secret: Path, *allowed: str, **rest: Any) -> Webhooks:
     ],
 )
 def test_allowed_hosts_are_allowed(secret: Path, url: str) -> None:
-    allowed = ("hooks.example.org", "other.example.org:8443", "http://127.0.0.1:9000", "http://localhost:9000")
+    allowed = (
+        "hooks.example.org",
+        "other.example.org:8443",
+        "http://127.0.0.1:9000",
+        "http://localhost:9000",
+    )
     assert hooks(secret, *allowed, "[2001:db8::1]").target(url).path.startswith("/")
 
 
@@ -143,7 +148,9 @@ def test_everything_else_is_refused(secret: Path, url: str) -> None:
         hooks(secret, "hooks.example.org").target(url)
 
 
-@pytest.mark.parametrize("word", ["", "http://hooks.example.org", "https://a.example/path", "a b", "ftp://a", "a@b"])
+@pytest.mark.parametrize(
+    "word", ["", "http://hooks.example.org", "https://a.example/path", "a b", "ftp://a", "a@b"]
+)
 def test_what_is_no_host_is_refused_at_the_start(secret: Path, word: str) -> None:
     with pytest.raises(UsageError):
         hooks(secret, word)
@@ -212,7 +219,9 @@ def test_a_secret_is_replaced_with_two_signatures_for_a_time(secret: Path) -> No
     assert signatures[0] != signatures[1]
 
 
-@pytest.mark.parametrize("content", ["", "\n", "secret", "whsec_", "whsec_!!!!", "whsec_" + "QUJD" * 3, f"{SECRET}\nx"])
+@pytest.mark.parametrize(
+    "content", ["", "\n", "secret", "whsec_", "whsec_!!!!", "whsec_" + "QUJD" * 3, f"{SECRET}\nx"]
+)
 def test_what_is_no_secret_is_refused(secret: Path, content: str) -> None:
     secret.write_text(content)
     with pytest.raises(UsageError, match="holds no secret"):
@@ -224,7 +233,9 @@ def test_a_secret_that_is_not_there_is_told(tmp_path: Path) -> None:
         read_secrets(tmp_path / "none")
 
 
-@pytest.mark.parametrize(("status", "final"), [(302, False), (307, False), (404, False), (410, True), (500, False)])
+@pytest.mark.parametrize(
+    ("status", "final"), [(302, False), (307, False), (404, False), (410, True), (500, False)]
+)
 def test_only_a_status_of_success_is_one(secret: Path, status: int, final: bool) -> None:
     with receiving(status) as receiver:
         with pytest.raises(Undelivered, match=f"status {status}") as caught:
@@ -236,7 +247,18 @@ def test_only_a_status_of_success_is_one(secret: Path, status: int, final: bool)
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl to make a certificate")
 def test_a_certificate_is_checked_by_the_name(secret: Path, tmp_path: Path) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
-    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=hooks.example.org"]
+    made = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=hooks.example.org",
+    ]
     names = ["-addext", "subjectAltName=DNS:hooks.example.org", "-keyout", str(key), "-out", str(certificate)]
     subprocess.run([*made, *names], check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -264,7 +286,9 @@ def test_a_certificate_is_checked_by_the_name(secret: Path, tmp_path: Path) -> N
 # --- with jobs ------------------------------------------------------------------------------------------
 
 
-def run_job(path: Path, webhooks: Webhooks, url: str, receiver: Receiver, n_told: int = 1, **limits: Any) -> str:
+def run_job(
+    path: Path, webhooks: Webhooks, url: str, receiver: Receiver, n_told: int = 1, **limits: Any
+) -> str:
     """Make a job, wait until the receiver was told, and return the metrics."""
 
     async def main() -> str:

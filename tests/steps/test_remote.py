@@ -60,7 +60,9 @@ class Server:
 
 
 @contextmanager
-def serving(*mistakes: Any, delay_s: float = 0.0, about: Any = ABOUT, key: str | None = None) -> Iterator[Server]:
+def serving(
+    *mistakes: Any, delay_s: float = 0.0, about: Any = ABOUT, key: str | None = None
+) -> Iterator[Server]:
     server = Server(list(mistakes), delay_s=delay_s)
 
     class Handler(BaseHTTPRequestHandler):
@@ -170,7 +172,14 @@ def test_what_may_pass_is_tried_again(mistake: int) -> None:
 
 def test_waits_grow_and_are_as_long_as_the_server_says() -> None:
     waits, later = Waits(), formatdate(time.time() + 100, usegmt=True)
-    mistakes = [503, 503, 503, (429, {"retry-after": "7"}), (429, {"retry-after": later}), (503, {"retry-after": "x"})]
+    mistakes = [
+        503,
+        503,
+        503,
+        (429, {"retry-after": "7"}),
+        (429, {"retry-after": later}),
+        (503, {"retry-after": "x"}),
+    ]
     with serving(*mistakes) as server:
         assert answered(server.url, "a", waits=waits, n_parallel=1, first_wait_s=1.0) == [1.0]
     first, second, third, said, dated, odd = waits.seconds
@@ -184,7 +193,7 @@ def test_waits_grow_and_are_as_long_as_the_server_says() -> None:
 def test_an_input_over_which_a_server_stumbles_costs_its_own_row() -> None:
     with serving() as server:
         found = answered(server.url, *"abc", "boom", *"de", "bad", "large", "f", n_parallel=2)
-    assert found == [1.0, 1.0, 1.0, "a bug", 1.0, 1.0, "It is bad.", 5.0, 1.0]
+    assert found == [1.0, 1.0, 1.0, "a bug", 1.0, 1.0, "It is bad. Mend it.", 5.0, 1.0]
 
 
 def test_a_bad_input_alone_is_told_in_full() -> None:
@@ -228,7 +237,9 @@ def test_who_stops_does_not_wait_for_a_server_that_is_slow() -> None:
         assert time.monotonic() - began < 3
 
 
-@pytest.mark.parametrize("url", ["http://", "https://", "http://a@b", "http://a:99999", "http://h/v1/models/a/b"])
+@pytest.mark.parametrize(
+    "url", ["http://", "https://", "http://a@b", "http://a:99999", "http://h/v1/models/a/b"]
+)
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(UsageError, match="no address of a server"):
         open_remote(url)
@@ -236,7 +247,10 @@ def test_what_is_no_address_is_refused(url: str) -> None:
 
 
 def test_another_kind_of_server_is_told() -> None:
-    with serving(about={"hello": 1}) as server, pytest.raises(TopworkError, match="did not answer as topwork does"):
+    with (
+        serving(about={"hello": 1}) as server,
+        pytest.raises(TopworkError, match="did not answer as topwork does"),
+    ):
         open_remote(server.url)
     odd = {**ABOUT, "input": {"noun": "smell", "in_json": "chemistry", "max_inputs": 1}}
     with serving(about=odd) as server, pytest.raises(TopworkError, match="takes 'smell'"):

@@ -12,11 +12,17 @@ import pytest
 from topwork.errors import UsageError
 from topwork.steps.results import flat, require_writable, write_results
 
-pyarrow = pytest.importorskip("pyarrow")
-import pyarrow.parquet  # noqa: E402
+parquet = pytest.importorskip("pyarrow.parquet")
 
 ANSWERS: list[dict[str, Any]] = [
-    {"label": "a", "probabilities": {"a": 1, "b": 0.25}, "row": 7, "ok": True, "some": [1, "x"], "text": "é\n"},
+    {
+        "label": "a",
+        "probabilities": {"a": 1, "b": 0.25},
+        "row": 7,
+        "ok": True,
+        "some": [1, "x"],
+        "text": "é\n",
+    },
     {"label": "b", "probabilities": {"a": 0.5}, "more": 3, "ok": None, "mixed": 1},
     {"label": None, "mixed": "m", "half": "\ud83d"},
 ]
@@ -31,12 +37,8 @@ def rows(folder: Path) -> Path:
 
 def test_a_row_is_flat() -> None:
     found = flat({"row": 1, "input": "x", "answer": ANSWERS[0]})
-    assert list(found) == ["row", "input", "label", "probabilities.a", "probabilities.b"] + [
-        "answer.row",
-        "ok",
-        "some",
-        "text",
-    ]
+    own = ["row", "input", "label", "probabilities.a", "probabilities.b", "answer.row", "ok", "some", "text"]
+    assert list(found) == own
     assert (found["row"], found["answer.row"], found["some"]) == (1, 7, '[1, "x"]')
 
 
@@ -64,11 +66,16 @@ def test_csv_has_a_column_for_every_value(tmp_path: Path) -> None:
 
 def test_parquet_has_types(tmp_path: Path) -> None:
     write_results(rows(tmp_path), tmp_path / "out.parquet")
-    found = pyarrow.parquet.read_table(tmp_path / "out.parquet")
+    found = parquet.read_table(tmp_path / "out.parquet")
     kinds = {field.name: str(field.type) for field in found.schema}
     assert kinds["row"] == "int64"
     assert kinds["probabilities.a"] == "double"
-    assert (kinds["ok"], kinds["more"], kinds["mixed"], kinds["label"]) == ("bool", "int64", "string", "string")
+    assert (kinds["ok"], kinds["more"], kinds["mixed"], kinds["label"]) == (
+        "bool",
+        "int64",
+        "string",
+        "string",
+    )
     first, second, third = found.to_pylist()
     assert (first["probabilities.a"], second["probabilities.a"], third["probabilities.a"]) == (1.0, 0.5, None)
     assert (second["mixed"], third["mixed"]) == ("1", "m")

@@ -109,9 +109,7 @@ def test_what_breaks_off_is_gone_on_with(
     found = batch(fitted.path, table, out, options=resume, around=around)
     assert (found.n_rows, found.n_resumed, found.n_failed) == (62, 27, 2)
     assert out.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
-    assert (tmp_path / "answers.failed.jsonl").read_bytes() == (
-        tmp_path / "whole.failed.jsonl"
-    ).read_bytes()
+    assert (tmp_path / "answers.failed.jsonl").read_bytes() == (tmp_path / "whole.failed.jsonl").read_bytes()
     again = batch(fitted.path, table, out, options=resume, around=around)
     assert again.was_done
     with pytest.raises(UsageError, match="is there already"):
@@ -129,9 +127,7 @@ def test_other_inputs_are_not_gone_on_with(
         batch(fitted.path, table, out, options=BatchOptions(resume=True), around=around)
 
 
-def test_a_rehearsal_writes_nothing(
-    fitted: Model, table: Path, around: Surroundings, tmp_path: Path
-) -> None:
+def test_a_rehearsal_writes_nothing(fitted: Model, table: Path, around: Surroundings, tmp_path: Path) -> None:
     before = set(tmp_path.iterdir())
     found = rehearse(fitted.path, table, tmp_path / "answers.csv", around=around)
     assert (found.n_rows, found.n_tried, found.n_failed, found.column) == (62, 62, 2, "file")
@@ -150,7 +146,9 @@ def test_mistakes_are_told_before_anything_is_done(
     with pytest.raises(DataError, match="no column 'b'"):
         batch(fitted.path, table, tmp_path / "a.csv", options=BatchOptions(column="b"), around=around)
     with pytest.raises(UsageError, match="Leave out --only"):
-        batch("http://127.0.0.1:9", table, tmp_path / "a.csv", options=BatchOptions(only=("x",)), around=around)
+        batch(
+            "http://127.0.0.1:9", table, tmp_path / "a.csv", options=BatchOptions(only=("x",)), around=around
+        )
     with pytest.raises(TopworkError, match="gives no reply"):
         batch("http://127.0.0.1:9", table, tmp_path / "a.csv", around=around)
     assert [path.name for path in tmp_path.iterdir()] == ["photos.csv"]

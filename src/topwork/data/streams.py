@@ -148,7 +148,7 @@ def open_stream(path: Path, modality: Modality, column: str | None = None) -> St
 
 
 _EXPECTED = (
-    "Give a folder, a table (CSV, TSV, JSONL, Parquet), or a .txt with one input, or the path of one, in each line."
+    "Give a folder, a table (CSV, TSV, JSONL, Parquet), or a .txt with an input, or its path, in each line."
 )
 
 Records: TypeAlias = Callable[[str | None], Iterator[Record]]
@@ -325,7 +325,9 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 yield number, line
 
 
-def _line_records(path: Path, of: Callable[[bytes], Mapping[str, Any] | str], _: str | None) -> Iterator[Record]:
+def _line_records(
+    path: Path, of: Callable[[bytes], Mapping[str, Any] | str], _: str | None
+) -> Iterator[Record]:
     for number, line in _lines(path):
         too_long = f"The line has {_MAX_LINE_BYTES:,} bytes or more."
         yield f"line {number}", too_long if len(line) >= _MAX_LINE_BYTES else of(line)
@@ -408,7 +410,9 @@ def _parquet_records(file: Callable[[], Any], path: Path, column: str | None) ->
         import pyarrow
 
         try:
-            for batch in opened.iter_batches(batch_size=_N_SAMPLED, columns=None if column is None else [column]):
+            for batch in opened.iter_batches(
+                batch_size=_N_SAMPLED, columns=None if column is None else [column]
+            ):
                 for cells in batch.to_pylist():
                     number += 1
                     yield f"row {number}", cells

@@ -28,7 +28,7 @@ OUTPUTS: Final = (".jsonl", ".csv", ".parquet")
 _REQUIRED, _KEYS = ("input", "output"), ("input", "output", "column")
 
 Ask: TypeAlias = "Callable[[Sequence[bytes]], Sequence[Answer]]"
-"""Asks the model about a few inputs, behind requests that somebody waits for; blocks. Raises where the batch is ended."""
+"""Asks the model about a few inputs, behind requests that somebody waits for; blocks. Raises where the batch ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,9 @@ class BatchOrder:
 
     def to_json(self) -> bytes:
         """Return it as it is kept."""
-        return json.dumps({"input": str(self.input), "output": str(self.output), "column": self.column}).encode()
+        return json.dumps(
+            {"input": str(self.input), "output": str(self.output), "column": self.column}
+        ).encode()
 
     @staticmethod
     def from_json(content: bytes) -> BatchOrder:
@@ -102,11 +104,15 @@ class Batches:
         Raises
         ------
         Refusal
-            400 or 422, it is no order; 403, a file lies elsewhere; 404, there is no such input; 409, the output is there.
+            400 or 422, it is no order; 403, a file lies elsewhere; 404, there is no input; 409, the output is there.
         """
         found = _parsed(body)
         given, out = (self._inside(found[name], name) for name in _REQUIRED)
-        if not given.exists():
+        try:
+            is_there = given.exists()
+        except OSError:  # no file can have such a name
+            is_there = False
+        if not is_there:
             raise Refusal("not_found", f"There is no {found['input']!r}.", next_step="Look at the name.")
         if out.suffix.lower() not in OUTPUTS or not out.parent.is_dir():
             raise Refusal(
@@ -143,7 +149,9 @@ def _parsed(body: bytes) -> dict[str, Any]:
     step = 'Send {"input": "in.jsonl", "output": "out.jsonl"}, and "column" where that is not clear.'
     if not isinstance(found, dict) or not set(_REQUIRED) <= set(found) <= set(_KEYS):
         got = f"the keys {sorted(found)[:8]}" if isinstance(found, dict) else kind_of(found)
-        raise Refusal("bad_input", f"Expected an object with input and output, got {got}."[:500], next_step=step)
+        raise Refusal(
+            "bad_input", f"Expected an object with input and output, got {got}."[:500], next_step=step
+        )
     for name, value in found.items():
         if not isinstance(value, str) or not value:
             raise Refusal("bad_input", f"{name} must be a text that is not empty.", next_step=step)

@@ -48,7 +48,8 @@ def _batches(settings: ServerSettings, run_batch: RunBatch | None) -> Batches | 
     for folder in settings.batches_below:
         if not folder.is_dir():
             raise UsageError(
-                f"batches_below names {folder}, which is no folder.", next_step="Make it, or name another one."
+                f"batches_below names {folder}, which is no folder.",
+                next_step="Make it, or name another one.",
             )
     return Batches(settings.batches_below, run_batch)
 

@@ -84,12 +84,16 @@ def paths(
 def _batched(offer: Offer) -> Object:
     order: Object = {
         "application/json": {
-            "schema": closed({name: {"type": "string", "minLength": 1} for name in _ORDER}, optional=["column"])
+            "schema": closed(
+                {name: {"type": "string", "minLength": 1} for name in _ORDER}, optional=["column"]
+            )
         }
     }
     said = _made(order, offer, "makeBatch")
     responses = {**said["responses"], "403": response(_ELSEWHERE, ref("Error"))}  # type: ignore[dict-item]
-    responses["409"] = response("The output is there, or the Idempotency-Key stands for another request.", ref("Error"))
+    responses["409"] = response(
+        "The output is there, or the Idempotency-Key stands for another request.", ref("Error")
+    )
     description = (
         "Answers every input of a file or folder on the server into another file there, which appears when all is "
         "done. Paths that are relative are meant from the first folder that the operator names."

@@ -219,7 +219,9 @@ class JobStore:
             raise
 
     def _open(self) -> None:
-        self._db.execute("PRAGMA locking_mode=EXCLUSIVE")  # another process is refused for as long as this one lives
+        self._db.execute(
+            "PRAGMA locking_mode=EXCLUSIVE"
+        )  # another process is refused for as long as this one lives
         self._db.execute("PRAGMA auto_vacuum=INCREMENTAL")
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
@@ -280,8 +282,10 @@ class JobStore:
             self._db.execute(
                 "INSERT INTO jobs (id, owner, model, status, created_s, content_type, body, n_inputs, repeat_key,"
                 " fingerprint, hook) VALUES (?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?)",
-                (name, job.owner, job.model, created_s, job.content_type, job.body, job.n_inputs)
-                + (job.repeat_key, job.fingerprint(), job.webhook),
+                (
+                    *(name, job.owner, job.model, created_s, job.content_type, job.body, job.n_inputs),
+                    *(job.repeat_key, job.fingerprint(), job.webhook),
+                ),
             )
         self._count()
         return StoredJob(name, job.owner, job.model, "queued", created_s, None, job.n_inputs, None)
@@ -335,7 +339,8 @@ class JobStore:
     def take(self, model: str) -> Taken | None:
         """Return the job of a model that has waited the longest, which is running from now on; None without one."""
         row = self._db.execute(
-            "SELECT id, content_type, body, attempts + 1 FROM jobs WHERE status='queued' AND model=? ORDER BY number LIMIT 1",
+            "SELECT id, content_type, body, attempts + 1 FROM jobs WHERE status='queued' AND model=? "
+            "ORDER BY number LIMIT 1",
             (model,),
         ).fetchone()
         if row is None:
@@ -368,13 +373,11 @@ class JobStore:
     def give_back(self) -> None:
         """Put running jobs in line again: the process ends in order, so that this attempt does not count."""
         with self._db:
-            self._db.execute(
-                "UPDATE jobs SET status='queued', attempts=attempts-1 WHERE status='running'"
-            )
+            self._db.execute("UPDATE jobs SET status='queued', attempts=attempts-1 WHERE status='running'")
         self._count()
 
     def expire(self, keep_s: float) -> int:
-        """Delete jobs that ended ``keep_s`` seconds ago, fail those that wait for so long; return how many in all."""
+        """Delete jobs that ended ``keep_s`` seconds ago, fail those that wait as long; return how many in all."""
         since_s = self._now() - keep_s
         late = _as_json(Refusal("deadline_exceeded", f"The job waited for more than {keep_s:g} s."))
         with self._db:

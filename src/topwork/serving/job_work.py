@@ -179,7 +179,7 @@ class JobWork:
     # --- a few inputs -----------------------------------------------------------------------------------
 
     async def _answers(self, model: str, hosted: Hosted, taken: Taken, run: _Run) -> list[Answer] | None:
-        """Return the answers to all inputs of a job, by one model; None where it was cancelled or the model replaced."""
+        """Return the answers to all inputs of a job, by one model; None where it was cancelled or that replaced."""
         servable, limits = hosted.servable, hosted.limits
         reader = reader_for(
             taken.content_type,

@@ -104,7 +104,9 @@ class Jobs:
         batches: Batches | None = None,
         now: Callable[[], float] = time.time,
         tempo: Tempo | None = None,
-        open_store: Callable[[Path, Callable[[], float]], JobStore] = lambda path, now: JobStore(path, now=now),
+        open_store: Callable[[Path, Callable[[], float]], JobStore] = lambda path, now: JobStore(
+            path, now=now
+        ),
     ) -> None:
         self._webhooks, self._batches, self._tempo = webhooks, batches, tempo or Tempo()
         self.counts = Counts()
@@ -195,9 +197,7 @@ class Jobs:
         )
         async with self._reading:
             order = await in_thread(partial(batches.order, body), "topwork-batch-order")
-        return await self._kept(
-            NewJob(request.owner, name, BATCH_TYPE, order.to_json(), 0, hook, repeat_key)
-        )
+        return await self._kept(NewJob(request.owner, name, BATCH_TYPE, order.to_json(), 0, hook, repeat_key))
 
     async def _kept(self, wanted: NewJob) -> Response:
         bounds = self._bounds()
@@ -222,7 +222,9 @@ class Jobs:
         if url is None:
             return None
         if self._webhooks is None:
-            raise Refusal("bad_request", "This server sends no webhooks.", next_step="Ask for the job by its id.")
+            raise Refusal(
+                "bad_request", "This server sends no webhooks.", next_step="Ask for the job by its id."
+            )
         try:
             self._webhooks.target(url)
         except UsageError as error:

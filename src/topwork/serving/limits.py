@@ -40,7 +40,9 @@ class Limits:
     wrong_keys_per_minute: Annotated[
         int, Count("Wrong API keys from one address that get a 401; the next gets a 429.")
     ] = 30
-    max_jobs: Annotated[int, Count("Jobs that are kept, whether over or not; the next one gets a 429.")] = 1000
+    max_jobs: Annotated[int, Count("Jobs that are kept, whether over or not; the next one gets a 429.")] = (
+        1000
+    )
     max_stored_bytes: Annotated[
         int, Size("Most bytes of all jobs together, inputs and answers; beyond it a 429.")
     ] = 2**30

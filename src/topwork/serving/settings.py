@@ -175,7 +175,9 @@ class ServerSettings:
     ] = None
     batches_below: Annotated[
         tuple[Path, ...],
-        Several(Place("Folders that files of batches must lie in or below; without any none are taken.", "FOLDER")),
+        Several(
+            Place("Folders that files of batches must lie in or below; without any none are taken.", "FOLDER")
+        ),
     ] = ()
     allow_webhook: Annotated[
         tuple[str, ...],

@@ -79,7 +79,9 @@ class Teller:
             except TopworkError as error:
                 LOG.error("webhooks wait: %s", error)  # noqa: TRY400 - the text says all there is
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), LONGEST_S if wait_s is None else min(wait_s, LONGEST_S))
+                await asyncio.wait_for(
+                    self._woken.wait(), LONGEST_S if wait_s is None else min(wait_s, LONGEST_S)
+                )
 
     async def _one(self, due: Due, patience_s: float) -> None:
         again_s: float | None = None
@@ -93,7 +95,9 @@ class Teller:
             if is_late or (isinstance(error, Undelivered) and error.final):
                 again_s = None
             outcome = "given_up" if again_s is None else "retried"
-            LOG.warning("the end of job %s was not told (%s): %s", due.id, outcome, error or "it took too long")
+            LOG.warning(
+                "the end of job %s was not told (%s): %s", due.id, outcome, error or "it took too long"
+            )
         self._counts[outcome] += 1
         await self._clerk.ask(lambda store: store.told(due.id, again_s))
 

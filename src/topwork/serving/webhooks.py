@@ -1,4 +1,4 @@
-"""Telling another server of an end: only one that the operator allows, signed, and with no answer believed but its status.
+"""Telling another server of an end: only one that the operator allows, signed, and hearing no more than a status.
 
 Messages are signed as the Standard Webhooks specification has it
 (https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md). It knows no job.
@@ -35,7 +35,7 @@ Resolve: TypeAlias = Callable[[str, int], Sequence[str]]
 
 LONGEST_URL: Final = 2000
 TIMEOUT_S: Final = 10.0
-SECRET_PREFIX: Final = "whsec_"
+SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - what every secret begins with
 LEAST_SECRET, MOST_SECRET = 24, 64
 _PORTS: Final = {"https": 443, "http": 80}
 NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
@@ -175,7 +175,9 @@ class Webhooks:
         found = self.resolve(target.host, target.port)
         for one in found:
             if not self._may_be(one, target):
-                raise Undelivered(f"{target.host} leads to {one}, an address that is not of the open Internet")
+                raise Undelivered(
+                    f"{target.host} leads to {one}, an address that is not of the open Internet"
+                )
         if not found:
             raise Undelivered(f"{target.host} leads nowhere")
         return found[0]

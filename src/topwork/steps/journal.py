@@ -28,7 +28,7 @@ VERSION: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """How far the work is: rows in all and those of them that came to nothing; bytes of both files; whether it is over."""
+    """How far the work is: rows in all and those that came to nothing; bytes of both files; whether it is over."""
 
     n_rows: int = 0
     n_failed: int = 0
@@ -48,7 +48,9 @@ class JournalPaths:
     @staticmethod
     def beside(out: Path) -> JournalPaths:
         """Return their names."""
-        return JournalPaths(*(out.with_name(f"{out.name}.{end}") for end in ("journal", "part", "failed-part")))
+        return JournalPaths(
+            *(out.with_name(f"{out.name}.{end}") for end in ("journal", "part", "failed-part"))
+        )
 
 
 class Journal:
@@ -281,7 +283,11 @@ def _line(value: Mapping[str, Any]) -> bytes:
 
 
 def _mark_json(mark: Mark) -> dict[str, Any]:
-    return {"rows": [mark.n_rows, mark.n_failed], "bytes": [mark.good_bytes, mark.bad_bytes], "over": mark.over}
+    return {
+        "rows": [mark.n_rows, mark.n_failed],
+        "bytes": [mark.good_bytes, mark.bad_bytes],
+        "over": mark.over,
+    }
 
 
 def _read(content: bytes) -> tuple[dict[str, Any], Mark, int]:

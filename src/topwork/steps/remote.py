@@ -55,7 +55,7 @@ class Patience:
     first_wait_s
         Before the second try; doubled for each further one.
     wait
-        Waits so many seconds, or until the work ends, which it then returns True for.
+        Waits so many seconds, or until the work ends.
     """
 
     n_parallel: int = 4
@@ -71,7 +71,7 @@ class _Reply:
     content: bytes
 
 
-class _Lost(Exception):
+class _Lost(Exception):  # noqa: N818 - it is an event
     """The server gave no reply."""
 
 
@@ -84,9 +84,7 @@ class _Connection:
         self._key = {} if key is None else {"x-api-key": key}
         host, port = parts.hostname or "", parts.port
         self._http: http.client.HTTPConnection = (
-            http.client.HTTPSConnection(
-                host, port, timeout=_TIMEOUT_S, context=ssl.create_default_context()
-            )
+            http.client.HTTPSConnection(host, port, timeout=_TIMEOUT_S, context=ssl.create_default_context())
             if parts.scheme == "https"
             else http.client.HTTPConnection(host, port, timeout=_TIMEOUT_S)
         )
@@ -235,7 +233,9 @@ class RemoteAnswerer:
         """
         reply, problem = None, ""
         for turn in range(self._patience.n_tries):
-            if turn and self._patience.wait(self._stopped, self._pause_s(turn, reply)):
+            if turn:
+                self._patience.wait(self._stopped, self._pause_s(turn, reply))
+            if self._stopped.is_set():
                 break
             try:
                 reply, problem = self._connection().ask("POST", self._path, body), ""
@@ -283,7 +283,9 @@ def open_remote(url: str, *, key: str | None = None, patience: Patience | None =
     base, _, name = url.rstrip("/").partition("/v1/models/")
     try:
         parts = urlsplit(base)
-        is_one = bool(parts.hostname) and (parts.port or 0) >= 0 and not parts.query and "@" not in parts.netloc
+        is_one = (
+            bool(parts.hostname) and (parts.port or 0) >= 0 and not parts.query and "@" not in parts.netloc
+        )
     except ValueError:
         is_one = False
     if not is_one or "/" in name:

@@ -99,7 +99,9 @@ def _wider(one: type, other: type) -> type:
     return float if {one, other} == {int, float} else str
 
 
-def _write_csv(rows: Callable[[], Iterator[Mapping[str, Any]]], columns: Mapping[str, type], out: Path) -> None:
+def _write_csv(
+    rows: Callable[[], Iterator[Mapping[str, Any]]], columns: Mapping[str, type], out: Path
+) -> None:
     cells = ([_cell(row.get(name)) for name in columns] for row in rows())
     with atomic_file(out) as stream:
         for several in _batches(chain([list(columns)], cells)):
@@ -152,5 +154,3 @@ def _pyarrow(name: str) -> Any:
             next_step="Install topwork with its extra tables, or end the name in .jsonl or .csv.",
         ) from error
     return pyarrow
-
-

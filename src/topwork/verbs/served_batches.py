@@ -91,7 +91,9 @@ def _guarded(stream: Stream, allows: Callable[[Path], bool]) -> Stream:
     def every() -> Iterator[Row]:
         for row in stream.every():
             if isinstance(row.source, Path) and not allows(row.source):
-                yield replace(row, source=None, problem="Its file does not lie below a folder of this server's batches.")
+                yield replace(
+                    row, source=None, problem="Its file does not lie below a folder of this server's batches."
+                )
             else:
                 yield row
 
