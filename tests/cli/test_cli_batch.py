@@ -143,7 +143,7 @@ def test_a_disk_that_fills_up_loses_nothing(desk: Desk) -> None:
     write_texts(desk.folder / "in.jsonl")
     disk = desk.folder / "disk"
     disk.mkdir()
-    mount(disk, "200k")
+    mount(disk, "600k")
     try:
         with serving() as url:
             told = desk.run("batch", url, "in.jsonl", "-q", "--out", "disk/a.jsonl")

@@ -274,7 +274,7 @@ def test_a_job_expires(path: Path) -> None:
     async def use(one: httpx.AsyncClient, _: Application) -> None:
         name = await made_job(one, content=b"abc")
         await over(one, name)
-        for _ in range(400):
+        for _turn in range(400):
             if (await one.get(f"/v1/jobs/{name}")).status_code == 404:
                 return
             await asyncio.sleep(0.01)

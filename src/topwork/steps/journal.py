@@ -114,7 +114,7 @@ class Journal:
             raise explain(error, self.paths.journal) from error
         self.mark, self._good, self._bad = mark, [], []
 
-    def end(self, write: Callable[[Path], None], out: Path, failed: Path) -> None:
+    def end(self, write: Callable[[Path], object], out: Path, failed: Path) -> None:
         """Put what was kept under its final names, and the journal away; may be done again where it was broken off.
 
         Parameters
@@ -304,7 +304,8 @@ def _read(content: bytes) -> tuple[dict[str, Any], Mark, int]:
         if not head:
             head = found
         else:
-            mark = Mark(*found["rows"], *found["bytes"], found["over"])
+            (n_rows, n_failed), (good_bytes, bad_bytes) = found["rows"], found["bytes"]
+            mark = Mark(n_rows, n_failed, good_bytes, bad_bytes, found["over"])
         n_bytes += len(line)
     return head, mark, n_bytes
 
