@@ -22,7 +22,7 @@ from topwork.serving.app import Application
 from topwork.serving.door import Door
 from topwork.serving.hosting import Hosted
 from topwork.serving.job_opening import open_jobs
-from topwork.serving.job_store import JobStore
+from topwork.serving.job_store import Bounds, Ending, JobStore
 from topwork.serving.job_work import SLICE
 from topwork.serving.jobs import Jobs, Tempo
 from topwork.serving.limits import Limits
@@ -267,6 +267,23 @@ def test_jobs_leave_a_place_where_there_are_several(path: Path) -> None:
     with_jobs(path, use, servable, limits=Limits(max_concurrent=3))
 
 
+def test_a_job_does_not_begin_while_requests_need_the_places(path: Path) -> None:
+    """One of two places is taken by a request, and the other one is left free for the next."""
+    servable = Gated()
+
+    async def use(one: httpx.AsyncClient, app: Application) -> None:
+        live = asyncio.create_task(one.post("/predict", content=b"live"))
+        assert await asyncio.to_thread(servable.entered.acquire, timeout=20)
+        name = await made_job(one, content=b"job")
+        await asyncio.sleep(0.2)
+        assert (app.named(None).gate.n_inside, servable.seen) == (1, [b"live"])
+        servable.opened.set()
+        assert (await live).status_code == 200
+        assert (await over(one, name))["status"] == "done"
+
+    with_jobs(path, use, servable, limits=Limits(max_concurrent=2))
+
+
 # --- expiry, restart, disks -----------------------------------------------------------------------------
 
 
@@ -299,6 +316,42 @@ def test_jobs_outlive_the_server(path: Path) -> None:
     jobs = with_jobs(path, take_up, answering)
     assert [job["result"]["predictions"][0]["n_bytes"] for job in jobs] == [1, 2, 3]
     assert sorted(answering.seen) == [b"x", b"xx", b"xxx"]
+
+
+def test_a_server_that_ends_in_order_gives_up_no_job(path: Path) -> None:
+    names: list[str] = []
+
+    async def leave(one: httpx.AsyncClient, _: Application) -> None:
+        if not names:
+            names.append(await made_job(one, content=b"abc"))
+        assert await asyncio.to_thread(stuck.entered.acquire, timeout=20)
+        threading.Timer(0.1, stuck.opened.set).start()
+
+    async def take_up(one: httpx.AsyncClient, _: Application) -> Any:
+        return await over(one, names[0])
+
+    for _ in range(4):
+        stuck = Gated()
+        with_jobs(path, leave, stuck)
+    assert with_jobs(path, take_up)["status"] == "done"
+
+
+def test_an_answer_waits_until_there_is_room_for_it(path: Path) -> None:
+    left = [3]
+
+    class Full(JobStore):
+        def finish(self, name: str, ending: Ending, bounds: Bounds) -> bool:
+            if left[0]:
+                left[0] -= 1
+                raise sqlite3.OperationalError("database or disk is full")
+            return super().finish(name, ending, bounds)
+
+    async def use(one: httpx.AsyncClient, _: Application) -> Any:
+        return await over(one, await made_job(one, content=b"abc"))
+
+    servable = FakeServable()
+    job = with_jobs(path, use, servable, open_store=lambda path, now: Full(path, now=now))
+    assert (job["status"], left, servable.seen) == ("done", [0], [b"abc"])
 
 
 def test_a_job_of_a_model_that_is_gone_says_so(path: Path) -> None:

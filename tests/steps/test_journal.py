@@ -84,6 +84,16 @@ def test_whatever_part_of_the_files_is_on_the_disk_nothing_is_lost_or_twice(out:
     assert counts == {12, 15}
 
 
+def test_what_stands_behind_the_last_mark_is_cut_off_also_where_nothing_follows(out: Path) -> None:
+    with closing(begin(out, ORDER)) as journal:
+        work(journal, 12)
+    paths = JournalPaths.beside(out)
+    for path in (paths.good, paths.bad):
+        path.write_bytes(path.read_bytes() + b"row 13\nrow")
+    finish(resume(out, ORDER), out)
+    assert_done(out, 12)
+
+
 def test_an_end_that_was_broken_off_is_made_again(out: Path) -> None:
     journal = begin(out, ORDER)
     work(journal, 20)
