@@ -10,9 +10,11 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +31,7 @@ from topwork.serving.app import application
 from topwork.serving.server import run
 run(application(FakeServable("texts", TEXT, delay_s=0.0005)), port=0, on_ready=lambda url: print(url, flush=True))
 """
-N_ROWS = 6000
+N_ROWS = 3000
 
 
 @contextmanager
@@ -84,40 +86,47 @@ def test_status_is_one_when_no_row_has_an_answer(topwork: Command, fitted: Model
     assert topwork("batch", fitted.path, "a.txt", "--out", "a.csv", "-q", "--resume").status == 0
 
 
+def was_killed(process: subprocess.Popen[bytes], delay_s: float) -> bool:
+    """Kill a process after a while; return False where it ended by itself before."""
+    with process:
+        try:
+            process.communicate(timeout=delay_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            return True
+    assert process.returncode == 0
+    return False
+
+
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX's")
-@pytest.mark.parametrize("n_kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n_kills", [2, pytest.param(40, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
 def test_killed_at_any_moment_it_loses_no_row_and_doubles_none(desk: Desk, n_kills: int) -> None:
-    """Two batches of the same rows, of which one is killed again and again, end in the same bytes."""
+    """Batches of the same rows that are killed again and again end in the bytes of one that is left in peace."""
     write_texts(desk.folder / "in.jsonl")
-    rng = random.Random(n_kills)
+    rng, n_killed, n_resumed = random.Random(n_kills), 0, 0
     with serving() as url:
         words = ("batch", url, "in.jsonl", "-q", "--out")
         began_s = time.monotonic()
         assert desk.run(*words, "whole.jsonl").status == 0
         took_s = time.monotonic() - began_s
-        n_killed, n_kept = 0, set()
-        for _ in range(3 * n_kills):
-            with desk.start(*words, "killed.jsonl", "--resume") as process:
-                try:
-                    process.communicate(timeout=rng.uniform(0.2, 1.0) * took_s / 2)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.communicate()
-                    n_killed += 1
-            if n_killed >= n_kills or (desk.folder / "killed.jsonl").exists():
-                break
-            journal = desk.folder / "killed.jsonl.journal"
-            n_kept.add(journal.read_bytes().count(b"\n") if journal.exists() else 0)
-        told = desk.run(*words, "killed.jsonl", "--resume", "--json")
-    assert told.status == 0, told.err
-    assert n_killed >= 1
-    for name in ("killed.jsonl", "killed.failed.jsonl"):
-        assert (desk.folder / name).read_bytes() == (
-            desk.folder / name.replace("killed", "whole")
-        ).read_bytes()
-    rows = rows_of(desk.folder / "killed.jsonl") + rows_of(desk.folder / "killed.failed.jsonl")
-    assert sorted(rows) == list(range(1, N_ROWS + 1))
-    assert not list(desk.folder.glob("*part*")) + list(desk.folder.glob("*.journal"))
+        whole = [(desk.folder / f"whole{end}").read_bytes() for end in (".jsonl", ".failed.jsonl")]
+        while n_killed < n_kills:
+            while was_killed(desk.start(*words, "a.jsonl", "--resume"), rng.uniform(0.3, 1.0) * took_s):
+                n_killed += 1
+                n_resumed += has_rows(desk.folder / "a.jsonl.journal")
+            ends = [desk.folder / f"a{end}" for end in (".jsonl", ".failed.jsonl")]
+            assert [path.read_bytes() for path in ends] == whole
+            assert not [*desk.folder.glob("*part*"), *desk.folder.glob("*.journal")]
+            assert sorted(rows_of(ends[0]) + rows_of(ends[1])) == list(range(1, N_ROWS + 1))
+            for path in ends:
+                path.unlink()
+    assert n_resumed >= n_kills // 3, f"of {n_killed} kills only {n_resumed} left rows behind"
+
+
+def has_rows(journal: Path) -> bool:
+    """Return whether something was kept: the journal has a line below its head."""
+    return journal.exists() and journal.read_bytes().count(b"\n") > 1
 
 
 def test_interrupted_it_keeps_what_is_done(desk: Desk) -> None:
@@ -143,7 +152,7 @@ def test_a_disk_that_fills_up_loses_nothing(desk: Desk) -> None:
     write_texts(desk.folder / "in.jsonl")
     disk = desk.folder / "disk"
     disk.mkdir()
-    mount(disk, "600k")
+    mount(disk, "400k")
     try:
         with serving() as url:
             told = desk.run("batch", url, "in.jsonl", "-q", "--out", "disk/a.jsonl")
@@ -175,3 +184,60 @@ def test_a_server_that_goes_away_is_waited_for(desk: Desk) -> None:
         told = end(process)
     assert told.status == 1
     assert "--resume" in told.err
+
+
+def asked(url: str, body: bytes | None = None, content_type: str = "application/json") -> dict[str, Any]:
+    order = urllib.request.Request(url, body, {"content-type": content_type})
+    with urllib.request.urlopen(order, timeout=60) as response:
+        found: dict[str, Any] = json.load(response)
+        return found
+
+
+def test_a_bundle_answers_the_same_here_behind_a_server_and_on_it(
+    desk: Desk, fitted: Model, photos: Path
+) -> None:
+    (desk.folder / "in").symlink_to(photos)
+    (desk.folder / "in.txt").write_text("".join(f"in/red/{i:02}.jpg\n" for i in range(20)))
+    settings = (
+        "--port",
+        "0",
+        "--jobs",
+        "jobs.sqlite",
+        "--batches-below",
+        ".",
+        "--batches-below",
+        str(photos),
+    )
+    with desk.start("serve", str(fitted.path), *settings) as server:
+        try:
+            assert server.stderr is not None
+            url = server.stderr.readline().decode().rpartition(" ")[2].strip()
+            assert url.startswith("http://"), server.stderr.read()
+            told = [
+                desk.run("batch", source, "in.txt", "--out", out, "--json")
+                for source, out in ((str(fitted.path), "here.jsonl"), (url, "there.jsonl"))
+            ]
+            assert [one.status for one in told] == [0, 0], told
+            model = f"{url}/v1/models/{fitted.name}"
+            made = [
+                asked(f"{model}/batches", b'{"input": "in.txt", "output": "on.jsonl"}'),
+                asked(f"{model}/jobs", (photos / "red" / "00.jpg").read_bytes(), "image/jpeg"),
+            ]
+            until = time.monotonic() + 60
+            while {(job := asked(f"{url}/v1/jobs/{one['id']}"))["status"] for one in made} != {"done"}:
+                assert time.monotonic() < until, job
+                time.sleep(0.05)
+        finally:
+            server.kill()
+    rows = [
+        (desk.folder / name).read_text().splitlines() for name in ("here.jsonl", "there.jsonl", "on.jsonl")
+    ]
+    found = [[json.loads(line) for line in lines] for lines in rows]
+    assert [len(one) for one in found] == [20, 20, 20]
+    for several in zip(*found, strict=True):
+        assert len({one["input"] for one in several}) == 1
+        labels = {one["answer"]["label"] for one in several}
+        assert labels == {"red"}
+        reds = [one["answer"]["probabilities"]["red"] for one in several]
+        assert max(reds) - min(reds) < 1e-4
+    assert job["result"]["predictions"][0]["label"] == "red"
