@@ -205,7 +205,7 @@ class JobWork:
             if hosted.servable is not servable:
                 return None
             gate = hosted.gate
-            if gate.n_waiting or gate.n_inside >= _most_at_once(hosted):
+            if hosted.n_waiting or gate.n_inside >= _most_at_once(hosted):
                 await asyncio.sleep(LOOK_S)
                 continue
             with suppress(Refusal):  # it takes nobody now
