@@ -34,6 +34,10 @@ below: [models, /srv/models]
 keys: keys.json
 no_keys: true
 allow_origin: [https://a.example, http://localhost:3000]
+jobs: jobs.sqlite
+batches_below: [batches]
+allow_webhook: [hooks.example.org]
+webhook_secret: secret
 models_dir: more
 models_poll: 500ms
 models:
@@ -89,6 +93,10 @@ limits:
   keep_alive: 10s
   drain: 1h
   wrong_keys_per_minute: 5
+  max_jobs: 7
+  max_stored: 1GiB
+  keep_jobs: 2h
+  webhook_retry: 1m
   model_memory: 4GiB
 """
 
@@ -134,9 +142,8 @@ def test_every_setting_can_stand_in_a_file(tmp_path: Path) -> None:
         ModelSettings(name="split", versions=versions),
     )
     reviews = ModelSettings(Path("/srv/models/reviews.topwork"))
-    limits = Limits(
-        64 * 2**20, 8, 1_000_000, 3, 6, 0, 10, 0.5, 90.0, 2.5, 10.0, 3600.0, 5, model_memory_bytes=2**32
-    )
+    first = (64 * 2**20, 8, 1_000_000, 3, 6, 0, 10, 0.5, 90.0, 2.5, 10.0, 3600.0, 5)
+    limits = Limits(*first, 7, 2**30, 7200.0, 60.0, model_memory_bytes=2**32)
     expected = ServerSettings(
         (photos, reviews, *others),
         "0.0.0.0",
@@ -145,6 +152,10 @@ def test_every_setting_can_stand_in_a_file(tmp_path: Path) -> None:
         keys=tmp_path / "keys.json",
         no_keys=True,
         allow_origin=("https://a.example", "http://localhost:3000"),
+        jobs=tmp_path / "jobs.sqlite",
+        batches_below=(tmp_path / "batches",),
+        allow_webhook=("hooks.example.org",),
+        webhook_secret=tmp_path / "secret",
         models_dir=tmp_path / "more",
         models_poll_s=0.5,
         limits=limits,
@@ -182,7 +193,7 @@ WRONG = [
     (
         "zzz: 1\n",
         1,
-        "it has models, host, port, below, keys, no_keys, allow_origin, models_dir, models_poll, limits",
+        "it has models, host, port, below, keys, no_keys, allow_origin, jobs, batches_below, allow_webhook, ",
         "topwork serve --schema",
     ),
     ("port: 80\nhost: a\nport: 80\n", 3, "port stands here a second time", "line 1"),

@@ -20,6 +20,7 @@ from topwork.serving.access import keys_for, open_door
 from topwork.serving.admin import annex
 from topwork.serving.app import Application
 from topwork.serving.directory import Candidate
+from topwork.serving.job_opening import open_jobs
 from topwork.serving.limits import Limits
 from topwork.serving.newcomers import Newcomers
 from topwork.serving.posts import Opener, Post, fresh_of, leaves_of, staffed
@@ -32,13 +33,14 @@ from topwork.serving.work import in_thread
 
 if TYPE_CHECKING:
     from topwork.contracts import Json
+    from topwork.serving.batches import RunBatch
     from topwork.serving.door import Door
     from topwork.serving.hangups import Hangups
 
 __all__ = ["Changes", "Opener", "Succession"]
 
 LOG = logging.getLogger("topwork.serving")
-FIXED = ("host", "port")
+FIXED = ("host", "port", "jobs", "batches_below", "allow_webhook", "webhook_secret")
 T = TypeVar("T")
 
 
@@ -74,6 +76,8 @@ class Succession:
         Told of every change, on the event loop.
     hangups
         Those of the process, where each asks for another look.
+    run_batch
+        Carries out a batch, where the settings allow some.
 
     Attributes
     ----------
@@ -97,6 +101,7 @@ class Succession:
         *,
         on_change: Callable[[Changes], None] = lambda _: None,
         hangups: Hangups | None = None,
+        run_batch: RunBatch | None = None,
     ) -> None:
         self._shelf = Shelf()
         self._read, self._open = read, self._shelf.shelving(open_model)
@@ -109,6 +114,7 @@ class Succession:
         self.settings = checked(read())
         # Before the models are opened, which takes longer.
         door = open_door(self.settings.access, self.settings.host, self.settings.limits)
+        jobs = open_jobs(self.settings, run_batch)
         self._newcomers = Newcomers(self._open)
         self._posts = self._staffed(self.settings, ())
         self._posts += self._newcomers.opened(self.settings, _names(self._posts))
@@ -119,6 +125,7 @@ class Succession:
             door=door,
             origins=self.settings.allow_origin,
             annex=annex(self.reload).joined(traffic_annex(self)),
+            jobs=jobs,
         )
 
     # --- who asks ---------------------------------------------------------------------------------------
