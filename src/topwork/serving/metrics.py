@@ -8,10 +8,11 @@ and go. Every application has a registry of its own: nothing is global.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -26,6 +27,9 @@ from topwork.serving.gate import ByteBudget
 from topwork.serving.hosting import Hosted, Models
 from topwork.serving.messages import Request, Response
 from topwork.serving.routes import Route
+
+if TYPE_CHECKING:
+    from topwork.serving.jobs import Jobs
 
 __all__ = ["Metrics", "Seen"]
 
@@ -58,9 +62,18 @@ class Metrics:
         What is looked at whenever somebody asks.
     clock
         Seconds.
+    jobs
+        Where there are some, what is looked at as well.
     """
 
-    def __init__(self, models: Models, budget: ByteBudget, clock: Clock = time.perf_counter) -> None:
+    def __init__(
+        self,
+        models: Models,
+        budget: ByteBudget,
+        clock: Clock = time.perf_counter,
+        *,
+        jobs: Jobs | None = None,
+    ) -> None:
         registry = CollectorRegistry()
         self._registry = registry
         self._clock = clock
@@ -85,6 +98,8 @@ class Metrics:
         )
         self._in_flight = Gauge("topwork_requests_in_flight", "Requests under way.", registry=registry)
         registry.register(_State(models, budget))
+        if jobs is not None:
+            registry.register(_OfJobs(jobs))
         ProcessCollector(registry=registry)
 
     @contextmanager
@@ -133,6 +148,31 @@ class _State(Collector):
         info = GaugeMetricFamily("topwork_build_info", "The version of topwork.", labels=("version",))
         info.add_metric((__version__,), 1)
         yield info
+
+
+class _OfJobs(Collector):
+    """What is true of jobs at the moment in which somebody asks."""
+
+    def __init__(self, jobs: Jobs) -> None:
+        self._jobs = jobs
+
+    def collect(self) -> Iterator[Metric]:
+        """Read what is kept, and what has been counted."""
+        kept = GaugeMetricFamily("topwork_jobs", "Jobs that are kept, by status.", labels=("status",))
+        for status in ("queued", "running", "done", "failed"):
+            kept.add_metric((status,), self._jobs.by_status.get(status, 0))
+        yield kept
+        yield GaugeMetricFamily("topwork_job_bytes", "Bytes of jobs' inputs and answers.", self._jobs.n_bytes)
+        counts = self._jobs.counts
+        yield _counter("topwork_ended_jobs", "Jobs that have ended.", "status", counts.ended)
+        yield _counter("topwork_webhooks", "Tries to tell of an end, by outcome.", "outcome", counts.told)
+
+
+def _counter(name: str, words: str, label: str, counts: Mapping[str, int]) -> Metric:
+    family = CounterMetricFamily(name, words, labels=(label,))
+    for value, n in counts.items():
+        family.add_metric((value,), n)
+    return family
 
 
 def _is_ready(hosted: Hosted) -> int:
