@@ -27,6 +27,10 @@ below: [models, /srv/models]
 keys: keys.json
 no_keys: true
 allow_origin: [https://a.example, http://localhost:3000]
+jobs: jobs.sqlite
+batches_below: [batches]
+allow_webhook: [hooks.example.org]
+webhook_secret: secret
 models:
   - bundle: models/photos.topwork
     name: no        # a text, whatever YAML 1.1 says
@@ -60,6 +64,7 @@ limits:
   max_inputs: 8
   max_buffered: 1000000
   max_concurrent: 3
+  max_batch: 6
   max_waiting: 0
   max_connections: 10
   header_timeout: 500ms
@@ -68,6 +73,10 @@ limits:
   keep_alive: 10s
   drain: 1h
   wrong_keys_per_minute: 5
+  max_jobs: 7
+  max_stored: 1GiB
+  keep_jobs: 2h
+  webhook_retry: 1m
 """
 
 
@@ -95,7 +104,8 @@ def test_every_setting_can_stand_in_a_file(tmp_path: Path) -> None:
     )
     others = (ModelSettings(trunk=tmp_path / "tiny", normalize=True), ModelSettings(name="both", chain=links))
     reviews = ModelSettings(Path("/srv/models/reviews.topwork"))
-    limits = Limits(64 * 2**20, 8, 1_000_000, 3, 0, 10, 0.5, 90.0, 2.5, 10.0, 3600.0, 5)
+    first = (64 * 2**20, 8, 1_000_000, 3, 6, 0, 10, 0.5, 90.0, 2.5, 10.0, 3600.0, 5)
+    limits = Limits(*first, 7, 2**30, 7200.0, 60.0)
     expected = ServerSettings(
         (photos, reviews, *others),
         "0.0.0.0",
@@ -104,6 +114,10 @@ def test_every_setting_can_stand_in_a_file(tmp_path: Path) -> None:
         keys=tmp_path / "keys.json",
         no_keys=True,
         allow_origin=("https://a.example", "http://localhost:3000"),
+        jobs=tmp_path / "jobs.sqlite",
+        batches_below=(tmp_path / "batches",),
+        allow_webhook=("hooks.example.org",),
+        webhook_secret=tmp_path / "secret",
         limits=limits,
     )
     assert read_settings(write(tmp_path, WHOLE)) == expected
@@ -129,7 +143,7 @@ WRONG = [
     (
         "zzz: 1\n",
         1,
-        "it has models, host, port, below, keys, no_keys, allow_origin, limits",
+        "it has models, host, port, below, keys, no_keys, allow_origin, jobs, batches_below, allow_webhook, ",
         "topwork serve --schema",
     ),
     ("port: 80\nhost: a\nport: 80\n", 3, "port stands here a second time", "line 1"),

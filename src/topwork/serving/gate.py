@@ -64,8 +64,20 @@ class Gate:
                 self.retry_after_s(),
             )
 
-    async def enter(self) -> None:
-        """Wait for a place; each must be given back with `leave`.
+    @property
+    def is_open(self) -> bool:
+        """Whether `enter` lets the next one through without any wait."""
+        return self._n_free > 0 and not self._line
+
+    def widen(self, n_places: int) -> None:
+        """Let as many through at once from now on, where these are more."""
+        if n_places > self.max_concurrent:
+            self.resize(n_places)
+
+    async def enter(self, *, noted: bool = True) -> float:
+        """Wait for a place, and return how long that took; each must be given back with `leave`.
+
+        Where it is not ``noted``, the line goes on behind the gate, and the whole wait is noted by who is there.
 
         Raises
         ------
@@ -84,12 +96,15 @@ class Gate:
         finally:
             self.n_waiting -= 1
         self.n_inside += 1
-        self.waited.add(time.perf_counter() - began)
+        waited_s = time.perf_counter() - began
+        if noted:
+            self.waited.add(waited_s)
+        return waited_s
 
-    def leave(self, service_s: float) -> None:
-        """Give a place back after ``service_s`` seconds of work."""
+    def leave(self, service_s: float, *, waited_s: float = 0.0) -> None:
+        """Give a place back after ``service_s`` seconds, of which ``waited_s`` were spent in a line behind the gate."""
         self.n_inside -= 1
-        self.worked.add(service_s)
+        self.worked.add(service_s - waited_s)
         first = self._service_s == 0.0
         self._service_s += (1.0 if first else SMOOTHING) * (service_s - self._service_s)
         self.load.change(-1)

@@ -19,6 +19,7 @@ from topwork.serving.access import keys_for, open_door
 from topwork.serving.admin import annex
 from topwork.serving.app import Application
 from topwork.serving.hosting import Hosted
+from topwork.serving.job_opening import open_jobs
 from topwork.serving.limits import Limits
 from topwork.serving.refusals import Refusal
 from topwork.serving.settings import ModelSettings, ServerSettings, checked
@@ -26,13 +27,14 @@ from topwork.serving.work import in_thread
 
 if TYPE_CHECKING:
     from topwork.contracts import Json
+    from topwork.serving.batches import RunBatch
     from topwork.serving.door import Door
     from topwork.serving.hangups import Hangups
 
 __all__ = ["Changes", "Opener", "Succession"]
 
 LOG = logging.getLogger("topwork.serving")
-FIXED = ("host", "port")
+FIXED = ("host", "port", "jobs", "batches_below", "allow_webhook", "webhook_secret")
 
 Opener: TypeAlias = Callable[[ModelSettings, Limits], Hosted]
 """Opens a model; called in a thread of its own."""
@@ -81,6 +83,8 @@ class Succession:
         Told of every change, on the event loop.
     hangups
         Those of the process, where each asks for another look.
+    run_batch
+        Carries out a batch, where the settings allow some.
 
     Attributes
     ----------
@@ -104,6 +108,7 @@ class Succession:
         *,
         on_change: Callable[[Changes], None] = lambda _: None,
         hangups: Hangups | None = None,
+        run_batch: RunBatch | None = None,
     ) -> None:
         self._read, self._open = read, open_model
         self._on_change, self.hangups = on_change, hangups
@@ -115,6 +120,7 @@ class Succession:
         self.settings = checked(read())
         # Before the models are opened, which takes longer.
         door = open_door(self.settings.access, self.settings.host, self.settings.limits)
+        jobs = open_jobs(self.settings, run_batch)
         self._posts = self._staffed(self.settings, ())
         self.app = Application(
             [post.hosted for post in self._posts],
@@ -122,6 +128,7 @@ class Succession:
             door=door,
             origins=self.settings.allow_origin,
             annex=annex(self.reload),
+            jobs=jobs,
         )
 
     # --- who asks ---------------------------------------------------------------------------------------
