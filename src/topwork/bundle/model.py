@@ -6,6 +6,7 @@ into an answer. Memory is bounded by the few chunks that are under way, however 
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -324,6 +325,8 @@ def open_model(
     only: Collection[str] = (),
     find: FindTrunk = find_trunk,
     name: str | None = None,
+    n_cores: int | None = None,
+    shelf: Path | None = None,
 ) -> BundleModel:
     """Open a bundle and compile its graph in the engine that suits this machine.
 
@@ -341,6 +344,10 @@ def open_model(
         Finds the trunk that a bundle takes weights from; by default among those known here and beside the bundle.
     name
         Name in the API; by default the stem of the file.
+    n_cores
+        Most cores to keep busy; by default those that this process has.
+    shelf
+        Folder in which networks lie as files that several processes map; by default this process has its own.
 
     Raises
     ------
@@ -351,8 +358,9 @@ def open_model(
     """
     from topwork import inputs
     from topwork.engines import build, choose, survey
+    from topwork.engines.machine import shared
 
-    here = survey()
+    here = shared(survey(), n_cores)
     chosen = _choose(engine, choose(replace(here, has_cuda=False)))
     bundle = open_bundle(path, restore, find)
     bundle = bundle.only(only) if only else bundle
@@ -360,10 +368,19 @@ def open_model(
     graph = bundle.graph()
     with naming(path):
         # As many batches at once as there are threads answer the most inputs per second.
-        start = partial(build, graph=graph, n_threads=here.n_cores, n_streams=here.n_cores)
+        n, place = here.n_cores, _place(bundle, shelf)
+        start = partial(build, graph=graph, n_threads=n, n_streams=n, shelf=place)
         built = start(chosen)
     exact = None if chosen.precision == "fp32" else partial(start, replace(chosen, precision="fp32"))
     return BundleModel(bundle, modality, built, n_workers=here.n_cores, exact=exact, name=name)
+
+
+def _place(bundle: Bundle, shelf: Path | None) -> Path | None:
+    """Return the folder of a bundle's network, or of what is left of it for some targets."""
+    if shelf is None:
+        return None
+    mark = "\n".join((bundle.identity, *bundle.outputs))
+    return shelf / hashlib.sha256(mark.encode()).hexdigest()[:32]
 
 
 def _choose(engine: str, best: EngineChoice) -> EngineChoice:

@@ -10,6 +10,9 @@ The room in reading order:
 - `gate`: who may work now; `work`: the threads that do it; `durations`: how long both took;
 - `hooks`: a user's own code around a servable, its answers held by `conformity` against its schema;
 - `chains`: several servables as one, each asked where its `conditions` hold;
+- `replicas`: a servable in worker processes; `fleet` keeps them, `vigilance` says which are broken, `autoscaling` how
+  many there are to be; `replica` is one of them, `replica_process` what runs in it, `frames` what the two say;
+- `staffing`: what a server knows of all that;
 - `hosting`: one servable with its proof, its gate and its threads; `prediction`: one request from end to end;
 - `routes`, `pages`: which paths there are, and what a person sees;
 - `job_store`, `job_work`, `jobs`, `job_opening`: requests that are answered later; `batches`: of whole files;

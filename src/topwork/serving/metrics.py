@@ -138,6 +138,7 @@ class _State(Collector):
         yield _gauge("topwork_ready", "Whether a model has passed its proof.", hosted, _is_ready)
         yield _gauge("topwork_waiting_requests", "Requests in line.", hosted, lambda one: one.n_waiting)
         yield _gauge("topwork_working_requests", "Requests at work.", hosted, lambda one: one.n_working)
+        yield from _staff(hosted)
         yield _histogram("topwork_wait_seconds", "Time in line.", hosted, lambda one: one.gate.waited)
         yield _histogram("topwork_work_seconds", "Time at work.", hosted, lambda one: one.gate.worked)
         yield from _batches([(one.servable.name, one.crew) for one in hosted if one.crew is not None])
@@ -183,6 +184,34 @@ def _gauge(name: str, words: str, hosted: Iterable[Hosted], read: Callable[[Host
     for one in hosted:
         family.add_metric((one.servable.name,), read(one))
     return family
+
+
+def _staff(hosted: Iterable[Hosted]) -> Iterator[Metric]:
+    """Yield what is known of worker processes, of models that have some."""
+    heads = {one.servable.name: one.staff.headcount for one in hosted if one.staff is not None}
+    now = GaugeMetricFamily(
+        "topwork_replicas", "Worker processes, by what they do.", labels=("model", "state")
+    )
+    wanted = GaugeMetricFamily(
+        "topwork_replicas_wanted", "Worker processes that there are to be.", labels=("model",)
+    )
+    ended = CounterMetricFamily(
+        "topwork_replica_restarts", "Worker processes that ended unasked, by why.", labels=("model", "reason")
+    )
+    requests = CounterMetricFamily(
+        "topwork_lost_requests",
+        "Requests whose worker process ended, by what became of them.",
+        labels=("model", "then"),
+    )
+    for name, head in heads.items():
+        for state, n in head.states.items():
+            now.add_metric((name, state), n)
+        wanted.add_metric((name,), head.wanted)
+        for why, n in head.ended.items():
+            ended.add_metric((name, why), n)
+        requests.add_metric((name, "retried"), head.retried)
+        requests.add_metric((name, "given_up"), head.given_up)
+    yield from (now, wanted, ended, requests) if heads else ()
 
 
 def _histogram(

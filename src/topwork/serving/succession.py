@@ -223,15 +223,34 @@ class Succession:
 
     def _staffed(self, settings: ServerSettings, before: Sequence[_Post]) -> tuple[_Post, ...]:
         """Return a post for each model: the one that there is where nothing changed, else a new one."""
-        return tuple(self._post(one, settings.limits, before) for one in settings.models)
+        posts: list[_Post] = []
+        try:
+            for one in settings.models:
+                posts.append(self._post(one, settings.limits, before))  # noqa: PERF401 - some may be ended
+        except BaseException:
+            for post in posts:
+                if post not in before:
+                    post.hosted.stop()
+            raise
+        return tuple(posts)
 
     def _post(self, settings: ModelSettings, limits: Limits, before: Sequence[_Post]) -> _Post:
         # Before the files are opened, so that a change meanwhile is seen the next time.
         mark = tuple(number for path in settings.paths for number in _mark(path))
         same = next((post for post in before if (post.settings, post.mark) == (settings, mark)), None)
         if same is None:
-            return _Post(settings, mark, self._open(settings, limits))
+            opened = self._open(settings, limits)
+            _follow(opened, before)
+            return _Post(settings, mark, opened)
         return same if same.hosted.limits == limits else _Post(settings, mark, same.hosted.under(limits))
+
+
+def _follow(opened: Hosted, before: Sequence[_Post]) -> None:
+    """Let a model begin with as many processes as the one of its name has, so that none is missing at the change."""
+    for post in before:
+        old = post.hosted.staff
+        if old is not None and opened.staff is not None and post.hosted.servable.name == opened.servable.name:
+            opened.staff.follow(old.headcount.wanted)
 
 
 def _ending() -> Refusal:
