@@ -344,9 +344,15 @@ def serve(
     if schema:
         put_schema()
         return
-    if not bundles and config is None and not (given or {}).get("trunk"):
+    if (
+        not bundles
+        and config is None
+        and not any((given or {}).get(name) for name in ("trunk", "models_dir"))
+    ):
         raise typer.BadParameter(
-            "it is missing; give one, or --config, or --trunk.", ctx=context, param_hint="'BUNDLE'"
+            "it is missing; give one, or --config, --trunk or --models-dir.",
+            ctx=context,
+            param_hint="'BUNDLE'",
         )
     operate(
         reader(config, bundles or (), given or {}),
