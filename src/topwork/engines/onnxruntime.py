@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from topwork.contracts import Array, Graph, Precision
-from topwork.engines.graphs import assemble
+from topwork.engines.graphs import assemble, is_quantized
 from topwork.engines.machine import require_share
 from topwork.errors import MissingExtraError, TopworkError, UsageError
 
@@ -20,7 +20,7 @@ class OnnxRuntimeEngine:
     graph
         What to run.
     precision
-        Only ``fp32``: another format would need another graph.
+        That of the graph: ``fp32``, or ``int8`` of one that was quantised.
     n_threads
         Threads of all streams together.
     n_streams
@@ -31,7 +31,7 @@ class OnnxRuntimeEngine:
     MissingExtraError
         ONNX Runtime is not installed.
     UsageError
-        ``precision`` is not ``fp32``, or there is no thread or stream.
+        ``precision`` is not that of the graph, or there is no thread or stream.
     TopworkError
         ONNX Runtime cannot read the graph.
     """
@@ -42,10 +42,10 @@ class OnnxRuntimeEngine:
         self, graph: Graph, precision: Precision = "fp32", *, n_threads: int, n_streams: int = 1
     ) -> None:
         require_share(n_threads, n_streams)
-        if precision != "fp32":
+        if precision != (own := "int8" if is_quantized(graph) else "fp32"):
             raise UsageError(
-                f"ONNX Runtime runs a graph as it is, in fp32, not in {precision}.",
-                next_step="Choose fp32, or the engine openvino.",
+                f"ONNX Runtime runs a graph as it is, in {own}, not in {precision}.",
+                next_step=f"Choose {own}, or the engine openvino.",
             )
         self.precision: Precision = precision
         self.n_streams = n_streams
