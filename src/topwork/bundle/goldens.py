@@ -19,7 +19,16 @@ from topwork.bundle.tensors import decode_arrays, encode_arrays
 from topwork.contracts import Array, Engine, Modality, Precision, Preprocessing, padded
 from topwork.errors import BundleError, DecodeError, ProofError, UsageError
 
-__all__ = ["GOLDENS", "TOLERANCE", "Golden", "decode_goldens", "encode_goldens", "make_goldens", "replay"]
+__all__ = [
+    "GOLDENS",
+    "TOLERANCE",
+    "Golden",
+    "decode_goldens",
+    "difference",
+    "encode_goldens",
+    "make_goldens",
+    "replay",
+]
 
 GOLDENS: Final = "goldens.safetensors"
 
@@ -124,6 +133,15 @@ def replay(
     _check_outputs(goldens, together, engine)
     for golden in goldens:
         _check_outputs([golden], engine.run(golden.tensor[None]), engine, among=goldens)
+
+
+def difference(goldens: Sequence[Golden], outputs: Mapping[str, Array]) -> float:
+    """Return how far outputs ``[n, ...]`` by name are from the stored ones, as `TOLERANCE` has it: the largest of all."""
+    return max(
+        _rms(found - golden.outputs[name]) / _spread([one.outputs[name] for one in goldens])
+        for name in goldens[0].outputs
+        for golden, found in zip(goldens, outputs[name], strict=True)
+    )
 
 
 # --- the decoder --------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from topwork.bundle.archive import naming
 from topwork.bundle.base import FindTrunk, find_trunk
 from topwork.bundle.contents import Bundle, Restore, open_bundle
 from topwork.bundle.goldens import Golden, replay
+from topwork.bundle.manifest import Optimized
 from topwork.bundle.structure import to_json
 from topwork.contracts import (
     Answer,
@@ -36,7 +37,7 @@ from topwork.contracts import (
     Wire,
     by_shape,
 )
-from topwork.errors import BundleError, DecodeError, ProofError, UsageError
+from topwork.errors import BundleError, DecodeError, MissingExtraError, ProofError, UsageError
 from topwork.training.occlusion import ahead, warmth
 
 if TYPE_CHECKING:
@@ -306,7 +307,7 @@ def open_model(
     path
         The bundle's file.
     engine
-        ``openvino`` or ``onnxruntime``; ``auto`` takes the faster one here.
+        ``openvino`` or ``onnxruntime``; ``auto`` takes what the bundle was optimised for, else the faster one here.
     restore
         Makes the targets; by default the installed tasks do.
     only
@@ -322,13 +323,20 @@ def open_model(
         The bundle is damaged, tampered with or too new.
     UsageError
         There is no such file, no such engine, or no such target.
+    MissingExtraError
+        The engine that the bundle was optimised for is not installed.
     """
     from topwork import inputs
     from topwork.engines import build, choose, survey
 
     here = survey()
-    chosen = _choose(engine, choose(replace(here, has_cuda=False)))
+    best = choose(replace(here, has_cuda=False))
     bundle = open_bundle(path, restore, find)
+    optimized = bundle.manifest.optimized
+    if engine == "auto" and optimized is not None:
+        chosen = _as_optimized(optimized, best, here.engines, path)
+    else:
+        chosen = _choose(engine, best)
     bundle = bundle.only(only) if only else bundle
     modality = inputs.modality(bundle.manifest.modality)
     graph = bundle.graph()
@@ -336,8 +344,25 @@ def open_model(
         # As many batches at once as there are threads answer the most inputs per second.
         start = partial(build, graph=graph, n_threads=here.n_cores, n_streams=here.n_cores)
         built = start(chosen)
-    exact = None if chosen.precision == "fp32" else partial(start, replace(chosen, precision="fp32"))
+    # What was quantised has no fp32 to fall back on.
+    is_exact = built.precision in ("fp32", "int8")
+    exact = None if is_exact else partial(start, replace(chosen, precision="fp32"))
     return BundleModel(bundle, modality, built, n_workers=here.n_cores, exact=exact, name=name)
+
+
+def _as_optimized(
+    optimized: Optimized, best: EngineChoice, installed: Collection[str], path: Path
+) -> EngineChoice:
+    """Return what a bundle was optimised for; where this processor only emulates bf16, its engine in fp32."""
+    if optimized.engine not in installed:
+        others = [name for name in _GRAPH_ENGINES if name in installed]
+        raise MissingExtraError(
+            f"{path} was optimised for {optimized.engine} in {optimized.precision}, which is not installed here.",
+            next_step=f"Run: pip install {optimized.engine}"
+            + (f"; or run it with --engine {others[0]}, which may be slower." if others else ""),
+        )
+    is_emulated = optimized.precision == "bf16" and best.precision != "bf16"
+    return replace(best, name=optimized.engine, precision="fp32" if is_emulated else optimized.precision)
 
 
 def _choose(engine: str, best: EngineChoice) -> EngineChoice:
@@ -456,6 +481,7 @@ def _about(bundle: Bundle, engine: Engine) -> Mapping[str, Json]:
         "n_train": record.split.n_train,
         "n_test": record.split.n_test,
         "engine": {"name": engine.name, "precision": engine.precision, "version": engine.version},
+        **({} if manifest.optimized is None else {"optimized_from": manifest.optimized.original}),
     }
 
 

@@ -111,6 +111,12 @@ def fit(
             "--no-training-data", help="Keep pictures of the training set out of bundle and report."
         ),
     ] = False,
+    no_examples: Annotated[
+        bool,
+        typer.Option(
+            "--no-examples", help="Keep no training inputs in the bundle to calibrate on, for `bundle optimize`."
+        ),
+    ] = False,
     golden: Annotated[
         Path | None,
         typer.Option(
@@ -168,7 +174,7 @@ def fit(
     options = options_of(input, target, group, time, layout, keep=not no_training_data, golden=golden)
     options = replace(options, task=tasks_of(task), steps=steps, resume=resume, proof=proof, event=event)
     options = replace(options, slices=tuple(slice or ()), labels=labels, error_cost=error_cost, onward=onward)
-    options = replace(options, adapter_only=adapter_only)
+    options = replace(options, adapter_only=adapter_only, keep_examples=not no_examples)
     options = replace(
         options,
         recipe_settings=settings_of([*(set or ()), *([] if hidden is None else [f"hidden={hidden}"])]),

@@ -1,7 +1,7 @@
 """torch on a GPU without the cost of launching: a module's work is recorded once for each shape and then replayed.
 
 Small batches leave a GPU waiting for Python, which hands it one operation after the other; a CUDA graph hands it all of
-them at once. It knows nothing of what the module is. It has never run: no machine that it was written on has a GPU.
+them at once. It knows nothing of what the module is. Untested: it has not been run on any GPU yet.
 """
 
 from __future__ import annotations
