@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from topwork.contracts import Array, Engine, Exportable, Graph, Metrics, Precision
 from topwork.engines.choice import EngineChoice, EngineName, build, has_fast_bf16
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from topwork.bundle.contents import Bundle
 
 __all__ = ["Contender", "Graphs", "Tried", "module_of", "planned", "start"]
+
+
+_ENGINES: Final[tuple[EngineName, ...]] = ("openvino", "onnxruntime", "torch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +85,15 @@ class Tried:
 def planned(machine: Machine) -> tuple[Contender, ...]:
     """Return what there is to try on a machine, the most exact first; the first of all is what others are held against.
 
-    What the processor or the GPU would only emulate is left out: it is slower than what it stands for.
+    What the processor would only emulate is left out: it is slower than what it stands for.
     """
-    graphs = [name for name in ("openvino", "onnxruntime") if name in machine.engines]
-    modules = ["torch"] if "torch" in machine.engines else []
-    short: Precision = "bf16"
-    found = [Contender(name, "fp32") for name in (*graphs, *modules)]
+    here = [name for name in _ENGINES if name in machine.engines]
+    found = [Contender(name, "fp32") for name in here]
     if has_fast_bf16(machine):
-        found += [Contender(name, short) for name in (*graphs[:1], *modules) if name != "onnxruntime"]
-    if modules and machine.has_cuda:
-        found.append(Contender("torch", short if machine.has_cuda_bf16 else "fp16", "cuda"))
-    return (*found, *(Contender(name, "int8") for name in graphs))
+        found += [Contender(name, "bf16") for name in here if name != "onnxruntime"]  # which runs graphs as they are
+    if machine.has_cuda and "torch" in here:
+        found.append(Contender("torch", "bf16" if machine.has_cuda_bf16 else "fp16", "cuda"))
+    return (*found, *(Contender(name, "int8") for name in here if name != "torch"))
 
 
 def start(

@@ -65,9 +65,8 @@ def objection_of(one: Tried, reference: Tried) -> str:
         return ""
     if not one.difference:
         return "not chosen: without labelled data (--data) nothing shows what it loses"
-    return "; ".join(
-        f"not chosen: {said}" for said in objections(one.difference, reference.metrics)
-    )
+    found = list(objections(one.difference, reference.metrics))
+    return f"not chosen: {'; '.join(found)}" if found else ""
 
 
 def objections(difference: Mapping[str, Metrics], reference: Mapping[str, Metrics]) -> Iterator[str]:
