@@ -136,12 +136,16 @@ def replay(
 
 
 def difference(goldens: Sequence[Golden], outputs: Mapping[str, Array]) -> float:
-    """Return how far outputs ``[n, ...]`` by name are from the stored ones, as `TOLERANCE` has it: the largest of all."""
-    return max(
-        _rms(found - golden.outputs[name]) / _spread([one.outputs[name] for one in goldens])
+    """Return how far outputs ``[n, ...]`` by name are from the stored ones, as `TOLERANCE` has it: the largest of all.
+
+    NaN where an output is.
+    """
+    found = [
+        _rms(output - golden.outputs[name]) / _spread([one.outputs[name] for one in goldens])
         for name in goldens[0].outputs
-        for golden, found in zip(goldens, outputs[name], strict=True)
-    )
+        for golden, output in zip(goldens, outputs[name], strict=True)
+    ]
+    return float(np.max(found))
 
 
 # --- the decoder --------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import typer
 from topwork import __version__
 from topwork.cli.flags import Given, with_flags
 from topwork.cli.keys import keys_app
+from topwork.cli.machines import bundle_export, bundle_optimize
 from topwork.cli.options import (
     STYLE,
     BudgetOption,
@@ -461,6 +462,12 @@ def bundle_compare(
     options = options_of(input, target, None, None, layout, event=event)
     found = verbs.compare(a, b, data, options=options, around=around_of(context, engine, quiet=quiet))
     show_comparison(found, as_json=json)
+
+
+bundle_app.command("optimize", epilog="Example:  topwork bundle optimize a.topwork fast.topwork --data photos/")(
+    bundle_optimize
+)
+bundle_app.command("export", epilog="Example:  topwork bundle export photos.topwork photos.onnx")(bundle_export)
 
 
 @cache_app.command("info")

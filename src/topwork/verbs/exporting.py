@@ -160,7 +160,7 @@ def _parity(session: Any, goldens: Sequence[Golden]) -> float:
     together = difference(goldens, run(padded(golden.tensor for golden in goldens)))
     alone = [run(golden.tensor[None]) for golden in goldens]
     stacked = {name: np.concatenate([one[name] for one in alone]) for name in names}
-    return max(together, difference(goldens, stacked))
+    return float(np.max([together, difference(goldens, stacked)]))
 
 
 def _shapes(values: Sequence[Any]) -> dict[str, tuple[int | str, ...]]:
