@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["bundle_export", "bundle_optimize", "show_export", "show_optimization"]
 
-AimWord = Literal["throughput", "latency"]
+AimWord = Literal["throughput", "latency", "size"]
 ExportWord = Literal["onnx"]
 
 
@@ -46,7 +46,7 @@ def bundle_optimize(
         ),
     ] = None,
     aim: Annotated[
-        AimWord, typer.Option("--for", help="What is to be fast: many inputs at once, or a single one.")
+        AimWord, typer.Option("--for", help="What counts: many inputs at once, a single one, or a small bundle.")
     ] = "throughput",
     input: Input = None,  # noqa: A002 - the option's name
     target: Target = None,

@@ -16,8 +16,8 @@ from topwork.steps.contenders import Tried
 
 __all__ = ["DEEPEST_BOUND", "LARGEST_LOSS", "WORTH_IT", "Aim", "Election", "elect", "leading_metric", "objections"]
 
-Aim: TypeAlias = Literal["throughput", "latency"]
-"""What is to be fast: many inputs at once, or a single one."""
+Aim: TypeAlias = Literal["throughput", "latency", "size"]
+"""What counts: many inputs at once, a single one, or how small the bundle is, and of equals many inputs at once."""
 
 LARGEST_LOSS: Final = 0.005
 """What eight bits may lose on the test, measured: half a point of a share, or of another metric a part of its value."""
@@ -46,7 +46,7 @@ def elect(tried: Sequence[Tried], aim: Aim) -> Election:
     against = [objection_of(one, tried[0]) for one in tried]
     best = 0
     for place, one in enumerate(tried):
-        if not against[place] and _is_faster(one, tried[best], aim):
+        if not against[place] and _is_better(one, tried[best], aim):
             best = place
     reasons = [
         "chosen" if place == best else against[place] or _slower(one, tried[best], aim)
@@ -109,11 +109,14 @@ def _objection(metric: str, difference: Estimate, reference: float) -> str:
     return ""
 
 
-def _is_faster(one: Tried, best: Tried, aim: Aim) -> bool:
+def _is_better(one: Tried, best: Tried, aim: Aim) -> bool:
     """Tell whether one is worth being less exact: faster by more than a little, and in most rounds."""
     if one is best or one.pace is None or best.pace is None:
         return False
-    ratio = one.pace.times(best.pace) if aim == "throughput" else one.pace.sooner(best.pace)
+    is_small = [each.contender.precision == "int8" for each in (one, best)]
+    if aim == "size" and is_small[0] != is_small[1]:
+        return is_small[0]
+    ratio = one.pace.sooner(best.pace) if aim == "latency" else one.pace.times(best.pace)
     return ratio.median >= WORTH_IT and ratio.low > 1
 
 
@@ -121,7 +124,9 @@ def _slower(one: Tried, best: Tried, aim: Aim) -> str:
     """Say how much slower one is than what was chosen."""
     if one.pace is None or best.pace is None:
         return "not chosen"
-    ratio = best.pace.times(one.pace) if aim == "throughput" else best.pace.sooner(one.pace)
+    if aim == "size" and best.contender.precision == "int8" and one.contender.precision != "int8":
+        return f"not chosen: {best.contender.name} is smaller"
+    ratio = best.pace.sooner(one.pace) if aim == "latency" else best.pace.times(one.pace)
     if ratio.median < 1:
         return f"not chosen: {1 / ratio.median:.2f} times as fast, which is not worth being less exact"
     return f"not chosen: {best.contender.name} is {ratio.median:.2f} times as fast"

@@ -122,7 +122,7 @@ def optimize(
         Labelled inputs. Those that the bundle was fitted on are left out, so that of the data it was fitted on its
         test is left.
     aim
-        What is to be fast.
+        What counts: ``throughput``, many inputs at once; ``latency``, a single one; ``size``, how small the bundle is.
     options
         The columns and the layout of the data count; nothing else of it does.
 
