@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from threading import Lock
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ class Hands:
     """A clock that stands still unless somebody works."""
 
     now_s: float = 0.0
+    lock: Lock = field(default_factory=Lock)
 
     def __call__(self) -> float:
         return self.now_s
@@ -36,8 +38,9 @@ class Slow:
     version: str = "1"
 
     def run(self, batch: Array) -> Mapping[str, Array]:
-        self.clock.now_s += self.call_s + self.item_s * len(batch)
-        self.ran.append(self.name)
+        with self.clock.lock:
+            self.clock.now_s += self.call_s + self.item_s * len(batch)
+            self.ran.append(self.name)
         return {}
 
 
@@ -64,8 +67,8 @@ def test_the_figures_are_those_of_the_engine() -> None:
 def test_engines_take_turns_and_none_always_begins() -> None:
     _, ran, _ = measured((0.2, 0.0), (0.2, 0.0), (0.2, 0.0), n_rounds=3)
     changes = [name for i, name in enumerate(ran) if i == 0 or ran[i - 1] != name]
-    assert changes[:3] == ["0", "1", "2"]  # warming up
-    assert changes[3:] == [*"012", *"120", *"201"] or changes[2:] == [*"2012", *"01201"]
+    warming_up, rounds = "012", "012" + "120" + "201"
+    assert "".join(changes) == warming_up + rounds
     assert [ran.count(name) for name in "012"] == [ran.count("0")] * 3
 
 
@@ -95,4 +98,5 @@ def test_all_streams_are_kept_busy() -> None:
     (pace,) = measure([engine], WORK, clock=clock, advance=lambda _: None, n_rounds=1)
     # This clock adds up what streams do at once, so three of them give what one would.
     np.testing.assert_allclose(pace.items_per_s, 100, rtol=1e-6)
-    assert len(ran) % 3 == 2 * len(WORK.singles) % 3 or len(ran) > 9
+    n_single = 2 * len(WORK.singles) + 16  # warmed up, tried, and a slice of 0.15 s
+    assert (len(ran) - n_single) % 3 == 0

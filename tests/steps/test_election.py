@@ -58,10 +58,10 @@ def test_eight_bits_that_lose_nothing_are_chosen_where_they_are_faster() -> None
 @pytest.mark.parametrize(
     ("difference", "reason"),
     [
-        (Estimate(-0.0051, -0.009, 0.0), "it loses 0.5 points of accuracy, more than 0.5"),
-        (Estimate(-0.03, -0.05, -0.01), "it loses 3.0 points of accuracy, more than 0.5"),
-        (Estimate(0.0, -0.0101, 0.01), "it may lose 1.0 points of accuracy by the 95 % interval, more than 1"),
-        (Estimate(0.02, -0.033, 0.05), "it may lose 3.3 points of accuracy by the 95 % interval"),
+        (Estimate(-0.0051, -0.009, 0.0), "it loses 0.51 points of accuracy, more than 0.5"),
+        (Estimate(-0.03, -0.05, -0.01), "it loses 3.00 points of accuracy, more than 0.5"),
+        (Estimate(0.0, -0.0101, 0.01), "it may lose 1.01 points of accuracy by the 95 % interval, more than 1"),
+        (Estimate(0.02, -0.033, 0.05), "it may lose 3.30 points of accuracy by the 95 % interval"),
         (Estimate(float("nan"), -1.0, 1.0), "nothing is known of its accuracy"),
     ],
 )
@@ -98,8 +98,8 @@ def test_a_loss_of_what_is_no_share_is_a_part_of_its_value() -> None:
         return list(objections({"price": {"rmse": Estimate(value, -1.0, high)}}, reference))
 
     assert said(0.09, 0.19) == []
-    assert said(0.11, 0.19) == ["it loses 0.5 % of RMSE, more than 0.5"]
-    assert said(0.0, 0.21)[0].startswith("it may lose 1.1 % of RMSE")
+    assert said(0.11, 0.19) == ["it loses 0.55 % of RMSE, more than 0.5"]
+    assert said(0.0, 0.21)[0].startswith("it may lose 1.05 % of RMSE")
     assert said(-0.5, -0.2) == []  # less is better
 
 
@@ -107,7 +107,7 @@ def test_each_of_several_targets_counts() -> None:
     bad = Estimate(-0.2, -0.3, -0.1)
     difference = {"a": {"accuracy": NOTHING}, "b": {"accuracy": bad}}
     reference = {name: {"accuracy": Estimate(0.9, 0.8, 1.0)} for name in difference}
-    assert list(objections(difference, reference)) == ["b: it loses 20.0 points of accuracy, more than 0.5"]
+    assert list(objections(difference, reference)) == ["b: it loses 20.00 points of accuracy, more than 0.5"]
 
 
 # --- speed ----------------------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ from topwork.training.occlusion import ahead, warmth
 if TYPE_CHECKING:
     from topwork.engines.choice import EngineChoice, EngineName
 
-__all__ = ["BundleModel", "Scored", "open_model", "scores_output"]
+__all__ = ["BundleModel", "Scored", "as_optimized", "open_model", "scores_output"]
 
 CHUNK: Final = 16
 """Inputs that are decoded and run together: enough to keep an engine busy, few enough to answer soon."""
@@ -334,7 +334,7 @@ def open_model(
     bundle = open_bundle(path, restore, find)
     optimized = bundle.manifest.optimized
     if engine == "auto" and optimized is not None:
-        chosen = _as_optimized(optimized, best, here.engines, path)
+        chosen = as_optimized(optimized, best, here.engines, path)
     else:
         chosen = _choose(engine, best)
     bundle = bundle.only(only) if only else bundle
@@ -350,10 +350,23 @@ def open_model(
     return BundleModel(bundle, modality, built, n_workers=here.n_cores, exact=exact, name=name)
 
 
-def _as_optimized(
+def as_optimized(
     optimized: Optimized, best: EngineChoice, installed: Collection[str], path: Path
 ) -> EngineChoice:
-    """Return what a bundle was optimised for; where this processor only emulates bf16, its engine in fp32."""
+    """Return what a bundle was optimised for; where this processor only emulates bf16, its engine in fp32.
+
+    Parameters
+    ----------
+    best
+        What would be chosen here for any bundle.
+    installed
+        Names of the engines that are here.
+
+    Raises
+    ------
+    MissingExtraError
+        Its engine is not among these.
+    """
     if optimized.engine not in installed:
         others = [name for name in _GRAPH_ENGINES if name in installed]
         raise MissingExtraError(

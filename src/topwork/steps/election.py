@@ -93,17 +93,17 @@ def leading_metric(metrics: Metrics) -> str:
 def _objection(metric: str, difference: Estimate, reference: float) -> str:
     """Say what a loss of one metric has against it; the metric's value is what a part of it is taken of."""
     gain = improvement(metric, difference)
-    scale = 1.0 if is_share(metric) else abs(reference)
+    scale = 1.0 if is_share(metric) else abs(reference) or 1.0
     title, unit = metric_title(metric), "points" if is_share(metric) else "%"
     if not gain.is_known:
         return f"nothing is known of its {title}"
     if gain.value < -LARGEST_LOSS * scale:
         return (
-            f"it loses {-100 * gain.value / scale:.1f} {unit} of {title}, more than {100 * LARGEST_LOSS:.1f}"
+            f"it loses {-100 * gain.value / scale:.2f} {unit} of {title}, more than {100 * LARGEST_LOSS:.1f}"
         )
     if gain.low < -DEEPEST_BOUND * scale:
         return (
-            f"it may lose {-100 * gain.low / scale:.1f} {unit} of {title} by the 95 % interval, more than "
+            f"it may lose {-100 * gain.low / scale:.2f} {unit} of {title} by the 95 % interval, more than "
             f"{100 * DEEPEST_BOUND:.0f}; more test rows would tell"
         )
     return ""
