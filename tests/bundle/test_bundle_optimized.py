@@ -15,7 +15,7 @@ from topwork.bundle import Bundle, Contents, open_bundle, save
 from topwork.bundle.archive import write_archive
 from topwork.bundle.goldens import difference
 from topwork.bundle.manifest import EXAMPLES, Optimized, decode_manifest, encode_manifest
-from topwork.bundle.model import as_optimized
+from topwork.bundle.preference import as_optimized
 from topwork.engines.choice import EngineChoice
 from topwork.errors import BundleError, MissingExtraError
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from topwork.bundle.archive import naming
 from topwork.bundle.base import FindTrunk, find_trunk
 from topwork.bundle.contents import Bundle, Restore, open_bundle
 from topwork.bundle.goldens import Golden, replay
-from topwork.bundle.manifest import Optimized
+from topwork.bundle.preference import as_optimized, as_wanted
 from topwork.bundle.structure import to_json
 from topwork.contracts import (
     Answer,
@@ -37,18 +37,13 @@ from topwork.contracts import (
     Wire,
     by_shape,
 )
-from topwork.errors import BundleError, DecodeError, MissingExtraError, ProofError, UsageError
+from topwork.errors import BundleError, DecodeError, ProofError
 from topwork.training.occlusion import ahead, warmth
 
-if TYPE_CHECKING:
-    from topwork.engines.choice import EngineChoice, EngineName
-
-__all__ = ["BundleModel", "Scored", "as_optimized", "open_model", "scores_output"]
+__all__ = ["BundleModel", "Scored", "open_model", "scores_output"]
 
 CHUNK: Final = 16
 """Inputs that are decoded and run together: enough to keep an engine busy, few enough to answer soon."""
-
-_GRAPH_ENGINES: Final[Mapping[str, EngineName]] = {"openvino": "openvino", "onnxruntime": "onnxruntime"}
 
 _WHOLE: Final = 1_000_000
 """For `Modality.overlay`: whoever asks for an explanation gets all of it."""
@@ -336,7 +331,7 @@ def open_model(
     if engine == "auto" and optimized is not None:
         chosen = as_optimized(optimized, best, here.engines, path)
     else:
-        chosen = _choose(engine, best)
+        chosen = as_wanted(engine, best)
     bundle = bundle.only(only) if only else bundle
     modality = inputs.modality(bundle.manifest.modality)
     graph = bundle.graph()
@@ -348,45 +343,6 @@ def open_model(
     is_exact = built.precision in ("fp32", "int8")
     exact = None if is_exact else partial(start, replace(chosen, precision="fp32"))
     return BundleModel(bundle, modality, built, n_workers=here.n_cores, exact=exact, name=name)
-
-
-def as_optimized(
-    optimized: Optimized, best: EngineChoice, installed: Collection[str], path: Path
-) -> EngineChoice:
-    """Return what a bundle was optimised for; where this processor only emulates bf16, its engine in fp32.
-
-    Parameters
-    ----------
-    best
-        What would be chosen here for any bundle.
-    installed
-        Names of the engines that are here.
-
-    Raises
-    ------
-    MissingExtraError
-        Its engine is not among these.
-    """
-    if optimized.engine not in installed:
-        others = [name for name in _GRAPH_ENGINES if name in installed]
-        raise MissingExtraError(
-            f"{path} was optimised for {optimized.engine} in {optimized.precision}, which is not installed here.",
-            next_step=f"Run: pip install {optimized.engine}"
-            + (f"; or run it with --engine {others[0]}, which may be slower." if others else ""),
-        )
-    is_emulated = optimized.precision == "bf16" and best.precision != "bf16"
-    return replace(best, name=optimized.engine, precision="fp32" if is_emulated else optimized.precision)
-
-
-def _choose(engine: str, best: EngineChoice) -> EngineChoice:
-    """Return what was asked for; a machine with CUDA runs graphs on its CPU, for torch runs modules only."""
-    if engine in ("auto", best.name):
-        return best
-    if engine in _GRAPH_ENGINES:
-        return replace(best, name=_GRAPH_ENGINES[engine], precision="fp32")
-    raise UsageError(
-        f"There is no engine {engine!r} for bundles.", next_step="Use auto, openvino or onnxruntime."
-    )
 
 
 def _explanation_schema(target: Target) -> Mapping[str, Json]:
