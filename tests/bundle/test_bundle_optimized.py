@@ -89,29 +89,33 @@ def test_damaged_examples_are_told_and_cost_nothing_else(tmp_path: Path) -> None
 BEST = EngineChoice("openvino", "bf16")
 
 
+def opened(made: Optimized, best: EngineChoice, *installed: str) -> EngineChoice:
+    return as_optimized(
+        made, best, installed=installed or ("openvino", "onnxruntime"), path=Path("a.topwork")
+    )
+
+
 def test_the_engine_it_was_made_for_is_taken() -> None:
-    both = {"openvino", "onnxruntime"}
-    there = Path("a.topwork")
-    assert as_optimized(SHORT, BEST, both, there) == EngineChoice("openvino", "int8")
+    assert opened(SHORT, BEST) == EngineChoice("openvino", "int8")
     other = Optimized("a" * 64, "onnxruntime", "fp32")
-    assert as_optimized(other, BEST, both, there) == EngineChoice("onnxruntime", "fp32")
+    assert opened(other, BEST) == EngineChoice("onnxruntime", "fp32")
     half = replace(SHORT, precision="bf16")
-    assert as_optimized(half, BEST, both, there) == BEST
+    assert opened(half, BEST) == BEST
     without = EngineChoice("openvino", "fp32")  # a processor that would only emulate bf16
-    assert as_optimized(half, without, both, there) == without
-    assert as_optimized(SHORT, without, both, there).precision == "int8"
+    assert opened(half, without) == without
+    assert opened(SHORT, without).precision == "int8"
 
 
 def test_an_engine_that_is_missing_is_told_with_what_to_do() -> None:
     with pytest.raises(MissingExtraError) as told:
-        as_optimized(SHORT, BEST, {"onnxruntime"}, Path("a.topwork"))
+        opened(SHORT, BEST, "onnxruntime")
     assert told.value.problem == "a.topwork was optimised for openvino in int8, which is not installed here."
     assert (
         told.value.next_step
         == "Run: pip install openvino; or run it with --engine onnxruntime, which may be slower."
     )
     with pytest.raises(MissingExtraError, match="pip install openvino$"):
-        as_optimized(SHORT, BEST, {"torch"}, Path("a.topwork"))
+        opened(SHORT, BEST, "torch")
 
 
 # --- how far outputs are off ----------------------------------------------------------------------------

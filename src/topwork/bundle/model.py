@@ -329,7 +329,7 @@ def open_model(
     bundle = open_bundle(path, restore, find)
     optimized = bundle.manifest.optimized
     if engine == "auto" and optimized is not None:
-        chosen = as_optimized(optimized, best, here.engines, path)
+        chosen = as_optimized(optimized, best, installed=here.engines, path=path)
     else:
         chosen = as_wanted(engine, best)
     bundle = bundle.only(only) if only else bundle

@@ -22,7 +22,7 @@ _GRAPH_ENGINES: Final[Mapping[str, EngineName]] = {"openvino": "openvino", "onnx
 
 
 def as_optimized(
-    optimized: Optimized, best: EngineChoice, installed: Collection[str], path: Path
+    optimized: Optimized, best: EngineChoice, *, installed: Collection[str], path: Path
 ) -> EngineChoice:
     """Return what a bundle was optimised for; where this processor only emulates bf16, its engine in fp32.
 
