@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -63,8 +64,6 @@ def test_a_fit_keeps_training_rows_as_the_network_takes_them(fitted: Model, phot
     assert {one.dtype for one in examples} == {np.dtype(np.uint8)}
     decode, spec = fitted.servable.modality.decode, fitted.servable.preprocessing
     sides = fitted.servable.bundle.sides()
-    from hashlib import sha256
-
     contents = {path: path.read_bytes() for path in photos.rglob("*.jpg")}
     of_sides = {
         decode(one, spec).tensor.tobytes(): sides[sha256(one).hexdigest()] for one in contents.values()
@@ -73,7 +72,12 @@ def test_a_fit_keeps_training_rows_as_the_network_takes_them(fitted: Model, phot
 
 
 @pytest.mark.parametrize(
-    "options", [FitOptions(keep_examples=False), FitOptions(keep_training_data=False)], ids=["asked", "no data"]
+    "options",
+    [
+        FitOptions(keep_examples=False, proof="none"),
+        FitOptions(keep_training_data=False, proof="none"),
+    ],
+    ids=["asked", "no data"],
 )
 def test_none_are_kept_where_they_are_not_wanted(
     options: FitOptions, photos: Path, tiny_trunk: Path, around: Surroundings

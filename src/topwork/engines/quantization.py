@@ -31,6 +31,8 @@ _LEAST_OPSET: Final = 13
 _SMALL: Final = 64
 """Numbers of a tensor that stays in the topology: scales of few channels, means, shapes."""
 _OFF: Final = "NNCF_CI"
+_KEPT_APART: Final = ["MatMulAddFusion"]
+"""Of ONNX Runtime's rules one that hides the layers of a transformer behind reshapes."""
 
 
 def quantize(graph: Graph, examples: Sequence[Array], advance: Callable[[int], None]) -> Graph:
@@ -62,10 +64,9 @@ def quantize(graph: Graph, examples: Sequence[Array], advance: Callable[[int], N
             next_step="Give more inputs to calibrate on.",
         )
     require_quantizer()
-    model = _named(_simplified(graph))
     try:
         with _silence():
-            found = _quantized(model, examples, graph, advance)
+            found = _quantized(_named(_simplified(graph)), examples, graph, advance)
     except Exception as error:  # its errors, and those of what it runs, have no common root but Exception
         raise TopworkError(
             f"NNCF cannot quantise this network: {type(error).__name__}: {error!s:.300}",
@@ -152,7 +153,8 @@ def _simplified(graph: Graph) -> Any:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.optimized_model_filepath = str(path)
         options.log_severity_level = 3
-        onnxruntime.InferenceSession(_of_new_opset(graph), options, providers=["CPUExecutionProvider"])
+        providers = ["CPUExecutionProvider"]
+        onnxruntime.InferenceSession(_of_new_opset(graph), options, providers, disabled_optimizers=_KEPT_APART)
         model = parse(path.read_bytes())
     _keep_used_domains(model)
     return model

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from topwork.contracts import Array, Engine, Exportable, Graph, Metrics, Precision
@@ -145,10 +144,13 @@ def module_of(bundle: Bundle, graph: Graph, example: Array, around: Surroundings
     MissingExtraError
         What builds the trunk is not installed.
     """
+    trunk = trunk_of(bundle.path, None)
     try:
-        trunk = trunk_of(Path(bundle.path), None)
-        network = trunk.load(trunk.fetch(around.cache_dir, around.progress))
         from topwork.engines.headed import Headed
+
+        network = trunk.load(trunk.fetch(around.cache_dir, around.progress))
+    except MissingExtraError:
+        raise
     except ImportError as error:
         raise MissingExtraError(
             f"What builds the trunk {bundle.manifest.trunk.name!r} is not installed: {error}.",
