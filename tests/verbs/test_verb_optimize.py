@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from quick import fit_probe
+from tiny_text_trunk import write_tiny_text_trunk
 from topwork import (
     DataError,
     FitOptions,
@@ -28,7 +29,9 @@ from topwork.bundle import TOLERANCE
 from topwork.contracts import Table
 from topwork.engines.machine import installed
 from topwork.verbs import Optimization
-from toy_photos import write_photos
+from topwork.steps.election import leading_metric
+from toy_photos import write_measured, write_photos
+from toy_texts import toy_texts
 
 N_NEW = 400
 """Photos of each class that the bundle has not seen: enough to show that eight bits lose nothing."""
@@ -200,6 +203,48 @@ def test_it_is_neither_trained_on_nor_optimised_again(
             options=FitOptions(onward=small.model.path),
             around=around,
         )
+
+
+# --- texts, and targets that are no labels ---------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:The number of unique classes:UserWarning")
+def test_texts_of_any_length_are_calibrated_on_and_compared(folder: Path, around: Surroundings) -> None:
+    pytest.importorskip("nncf", exc_type=ImportError)
+    trunk = write_tiny_text_trunk(folder / "tiny-bert")
+    texts, labels = toy_texts(120)
+    texts = [f"{text} {text}" if i % 3 == 0 else text for i, text in enumerate(texts)]
+    options = FitOptions(proof="none")
+    model = fit_probe(
+        (texts, labels), folder / "post.topwork", trunk=str(trunk), options=options, around=around
+    )
+    assert len({one.shape for one in model.servable.bundle.examples()}) > 1
+    found = optimize(model.path, folder / "short.topwork", data=toy_texts(60, seed=5), around=around)
+    assert found.n_examples == len(model.servable.bundle.examples()) == 96
+    short = [one for one in found.tried if one.contender.precision == "int8"]
+    assert len(short) == 2
+    for one in short:
+        assert one.problem == ""
+        assert one.golden_error is not None
+        assert 0 < one.golden_error < TOLERANCE["int8"]
+        assert one.metrics["label"]["accuracy"].value > 0.7
+
+
+def test_a_number_is_held_to_its_own_metric(folder: Path, tiny_trunk: Path, around: Surroundings) -> None:
+    table = write_measured(folder / "priced")
+    options = FitOptions(proof="none", task="regression", target=("price",))
+    model = fit_probe(
+        table, folder / "priced.topwork", trunk=str(tiny_trunk), options=options, around=around
+    )
+    new = write_measured(folder / "others", 40, seed=8)
+    found = optimize(
+        model.path, folder / "numbers.topwork", data=new, options=FitOptions(target=("price",)), around=around
+    )
+    assert found.n_rows == 40
+    assert all(one.n_same is None for one in found.tried)
+    target = model.servable.targets["price"]
+    assert leading_metric(found.tried[0].difference["price"]) == target.main_metric == "r2"
+    assert found.tried[0].metrics["price"]["r2"].value > 0
 
 
 # --- what is refused ------------------------------------------------------------------------------------
