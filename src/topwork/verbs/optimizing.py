@@ -411,5 +411,5 @@ def _before(measured: Measured, chosen: Tried, name: str, target: Target) -> Com
 def _on_which(measured: Measured, labelled: Labelled) -> str:
     return (
         f"Test metrics were measured as it runs now, on {len(measured.rows):,} rows of {labelled.name} that it was not "
-        "fitted on."
+        "fitted on. Whether eight bits may be taken was decided on these rows, and nothing else."
     )
