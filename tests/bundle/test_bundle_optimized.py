@@ -114,7 +114,7 @@ def test_an_engine_that_is_missing_is_told_with_what_to_do() -> None:
         told.value.next_step
         == "Run: pip install openvino; or run it with --engine onnxruntime, which may be slower."
     )
-    with pytest.raises(MissingExtraError, match="pip install openvino$"):
+    with pytest.raises(MissingExtraError, match=r"pip install openvino$"):
         opened(SHORT, BEST, "torch")
 
 

@@ -60,7 +60,10 @@ def test_eight_bits_that_lose_nothing_are_chosen_where_they_are_faster() -> None
     [
         (Estimate(-0.0051, -0.009, 0.0), "it loses 0.51 points of accuracy, more than 0.5"),
         (Estimate(-0.03, -0.05, -0.01), "it loses 3.00 points of accuracy, more than 0.5"),
-        (Estimate(0.0, -0.0101, 0.01), "it may lose 1.01 points of accuracy by the 95 % interval, more than 1"),
+        (
+            Estimate(0.0, -0.0101, 0.01),
+            "it may lose 1.01 points of accuracy by the 95 % interval, more than 1",
+        ),
         (Estimate(0.02, -0.033, 0.05), "it may lose 3.30 points of accuracy by the 95 % interval"),
         (Estimate(float("nan"), -1.0, 1.0), "nothing is known of its accuracy"),
     ],

@@ -28,8 +28,8 @@ from topwork import (
 from topwork.bundle import TOLERANCE
 from topwork.contracts import Table
 from topwork.engines.machine import installed
-from topwork.verbs import Optimization
 from topwork.steps.election import leading_metric
+from topwork.verbs import Optimization
 from toy_photos import write_measured, write_photos
 from toy_texts import toy_texts
 
@@ -129,7 +129,9 @@ def test_of_the_data_of_the_fit_its_test_is_measured(
     assert found.n_rows == 12
     fitted = load(bare).record.targets["label"]
     found_now = found.tried[0].metrics["label"]["accuracy"].value
-    assert found_now == pytest.approx(fitted.test["accuracy"].value, abs=1.5 / 12)  # it was fitted in bf16, perhaps
+    assert found_now == pytest.approx(
+        fitted.test["accuracy"].value, abs=1.5 / 12
+    )  # it was fitted in bf16, perhaps
     assert found.model.record.split.n_test == 12
     if found.n_examples:  # calibrated on the rows of the data that it was fitted on, and on none of the test
         assert found.n_examples == 48
@@ -182,7 +184,7 @@ def test_other_commands_take_it(
     assert kept.servable.engine.precision == "int8"
     others = sorted(installed() - {"torch", small.chosen.contender.engine})
     for engine in others:  # the graph is a standard one
-        model = load(small.model.path, around=replace(around, engine=engine))
+        model = load(small.model.path, around=replace(around, engine=engine))  # type: ignore[arg-type]
         assert (model.servable.engine.name, model.servable.engine.precision) == (engine, "int8")
 
 
@@ -191,7 +193,7 @@ def test_it_is_neither_trained_on_nor_optimised_again(
 ) -> None:
     identity = small.model.servable.bundle.manifest.optimized
     assert identity is not None
-    with pytest.raises(UsageError, match="optimised before, for .* in int8") as told:
+    with pytest.raises(UsageError, match=r"optimised before, for .* in int8") as told:
         optimize(small.model.path, folder / "again.topwork", around=around)
     assert identity.original in told.value.next_step
     with pytest.raises(UsageError, match="its weights cannot be trained"):
@@ -233,9 +235,7 @@ def test_texts_of_any_length_are_calibrated_on_and_compared(folder: Path, around
 def test_a_number_is_held_to_its_own_metric(folder: Path, tiny_trunk: Path, around: Surroundings) -> None:
     table = write_measured(folder / "priced")
     options = FitOptions(proof="none", task="regression", target=("price",))
-    model = fit_probe(
-        table, folder / "priced.topwork", trunk=str(tiny_trunk), options=options, around=around
-    )
+    model = fit_probe(table, folder / "priced.topwork", trunk=str(tiny_trunk), options=options, around=around)
     new = write_measured(folder / "others", 40, seed=8)
     found = optimize(
         model.path, folder / "numbers.topwork", data=new, options=FitOptions(target=("price",)), around=around

@@ -77,7 +77,7 @@ def facts_of(bundle: Bundle) -> dict[str, str]:
 
 def opset_of(model: bytes) -> int:
     """Return the version of ONNX's own operators that a model uses."""
-    return next(one.version for one in parse(model).opset_import if one.domain in ("", "ai.onnx"))
+    return next(int(one.version) for one in parse(model).opset_import if one.domain in ("", "ai.onnx"))
 
 
 def _of_target(name: str, target: Target) -> Mapping[str, Json]:

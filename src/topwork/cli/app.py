@@ -115,7 +115,8 @@ def fit(
     no_examples: Annotated[
         bool,
         typer.Option(
-            "--no-examples", help="Keep no training inputs in the bundle to calibrate on, for `bundle optimize`."
+            "--no-examples",
+            help="Keep no training inputs in the bundle to calibrate on, for `bundle optimize`.",
         ),
     ] = False,
     golden: Annotated[
@@ -464,10 +465,12 @@ def bundle_compare(
     show_comparison(found, as_json=json)
 
 
-bundle_app.command("optimize", epilog="Example:  topwork bundle optimize a.topwork fast.topwork --data photos/")(
-    bundle_optimize
+bundle_app.command(
+    "optimize", epilog="Example:  topwork bundle optimize a.topwork fast.topwork --data photos/"
+)(bundle_optimize)
+bundle_app.command("export", epilog="Example:  topwork bundle export photos.topwork photos.onnx")(
+    bundle_export
 )
-bundle_app.command("export", epilog="Example:  topwork bundle export photos.topwork photos.onnx")(bundle_export)
 
 
 @cache_app.command("info")

@@ -42,11 +42,14 @@ def bundle_optimize(
     data: Annotated[
         Path | None,
         typer.Option(
-            metavar="DATA", parser=path_of, help="Labelled inputs to measure on; without them int8 is not chosen."
+            metavar="DATA",
+            parser=path_of,
+            help="Labelled inputs to measure on; without them int8 is not chosen.",
         ),
     ] = None,
     aim: Annotated[
-        AimWord, typer.Option("--for", help="What counts: many inputs at once, a single one, or a small bundle.")
+        AimWord,
+        typer.Option("--for", help="What counts: many inputs at once, a single one, or a small bundle."),
     ] = "throughput",
     input: Input = None,  # noqa: A002 - the option's name
     target: Target = None,
@@ -205,8 +208,8 @@ def show_export(found: Export, *, as_json: bool) -> None:
         for name, shape in values.items():
             put(f"{word:<8}{name}  [{', '.join(map(str, shape))}]")
     put(
-        f"Proven  {found.runtime} gives the outputs of the fit for all {found.n_goldens} golden examples, each alone and "
-        f"all together: off by {found.largest_difference:.2g} of their spread, {found.allowed:g} is allowed."
+        f"Proven  {found.runtime} gives the outputs of the fit for all {found.n_goldens} golden examples, each alone "
+        f"and all together: off by {found.largest_difference:.2g} of their spread, {found.allowed:g} is allowed."
     )
     say()
     say("What the input must look like and what the outputs mean stand in its metadata_props, as topwork.….")

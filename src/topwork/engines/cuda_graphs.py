@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["CudaGraphEngine"]
 
 _N_WARM: Final = 3
-"""Calls before recording: torch chooses algorithms and sets up workspaces in the first ones, which may not be recorded."""
+"""Calls before recording: in the first ones torch chooses algorithms and sets up workspaces, which may not be recorded."""
 _MOST_SHAPES: Final = 16
 """Recordings that are kept, each with memory of its own; texts come in many shapes."""
 
@@ -95,7 +95,7 @@ class CudaGraphEngine:
         if len(self._recordings) >= _MOST_SHAPES:
             self._recordings.pop(next(iter(self._recordings)))
         given = tensor.to("cuda")
-        aside = torch.cuda.Stream()
+        aside: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
             for _ in range(_N_WARM):

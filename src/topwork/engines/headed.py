@@ -29,9 +29,7 @@ class Headed(nn.Module):
         The graph's: what `forward` gives, in that order.
     """
 
-    def __init__(
-        self, network: nn.Module, weights: Mapping[str, Array], output_names: Sequence[str]
-    ) -> None:
+    def __init__(self, network: nn.Module, weights: Mapping[str, Array], output_names: Sequence[str]) -> None:
         super().__init__()
         self.network = network
         self.output_names = tuple(output_names)

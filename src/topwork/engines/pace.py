@@ -102,7 +102,7 @@ def measure(
     single_s = np.zeros((len(engines), n_rounds))
     items_per_s = np.zeros((len(engines), n_rounds))
     for turn in range(n_rounds):
-        for place in np.roll(np.arange(len(engines)), -turn):
+        for place in np.roll(np.arange(len(engines)), -turn).tolist():
             n_single, n_batches = calls[place]
             single_s[place, turn] = _time_single(engines[place], work.singles, n_single, clock)
             items_per_s[place, turn] = _time_batches(engines[place], work.batch, n_batches, clock)

@@ -144,7 +144,7 @@ def _silence() -> Iterator[None]:
 
 
 def _simplified(graph: Graph) -> Any:
-    """Return the model with constants and normalisation folded, by ONNX Runtime's own rules that stay in the standard."""
+    """Return the model with constants and normalisation folded, by those rules of ONNX Runtime that keep the standard."""
     import onnxruntime
 
     with TemporaryDirectory(prefix="topwork-") as folder:
@@ -154,7 +154,9 @@ def _simplified(graph: Graph) -> Any:
         options.optimized_model_filepath = str(path)
         options.log_severity_level = 3
         providers = ["CPUExecutionProvider"]
-        onnxruntime.InferenceSession(_of_new_opset(graph), options, providers, disabled_optimizers=_KEPT_APART)
+        onnxruntime.InferenceSession(
+            _of_new_opset(graph), options, providers, disabled_optimizers=_KEPT_APART
+        )
         model = parse(path.read_bytes())
     _keep_used_domains(model)
     return model

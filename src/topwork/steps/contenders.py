@@ -89,15 +89,15 @@ def planned(machine: Machine) -> tuple[Contender, ...]:
     here = [name for name in _ENGINES if name in machine.engines]
     found = [Contender(name, "fp32") for name in here]
     if has_fast_bf16(machine):
-        found += [Contender(name, "bf16") for name in here if name != "onnxruntime"]  # which runs graphs as they are
+        found += [
+            Contender(name, "bf16") for name in here if name != "onnxruntime"
+        ]  # which runs graphs as they are
     if machine.has_cuda and "torch" in here:
         found.append(Contender("torch", "bf16" if machine.has_cuda_bf16 else "fp16", "cuda"))
     return (*found, *(Contender(name, "int8") for name in here if name != "torch"))
 
 
-def start(
-    contender: Contender, graphs: Graphs, module: Callable[[], Exportable], *, n_cores: int
-) -> Engine:
+def start(contender: Contender, graphs: Graphs, module: Callable[[], Exportable], *, n_cores: int) -> Engine:
     """Start a contender as a server would.
 
     Raises

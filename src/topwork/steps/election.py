@@ -14,7 +14,16 @@ from topwork.report.quantities import is_share, metric_title
 from topwork.report.verdicts import improvement
 from topwork.steps.contenders import Tried
 
-__all__ = ["DEEPEST_BOUND", "LARGEST_LOSS", "WORTH_IT", "Aim", "Election", "elect", "leading_metric", "objections"]
+__all__ = [
+    "DEEPEST_BOUND",
+    "LARGEST_LOSS",
+    "WORTH_IT",
+    "Aim",
+    "Election",
+    "elect",
+    "leading_metric",
+    "objections",
+]
 
 Aim: TypeAlias = Literal["throughput", "latency", "size"]
 """What counts: many inputs at once, a single one, or how small the bundle is, and of equals many inputs at once."""

@@ -219,7 +219,8 @@ def _graphs(model: Model, examples: Sequence[Array], around: Surroundings) -> Gr
     exact = model.servable.bundle.graph()
     if len(examples) < MIN_EXAMPLES:
         return Graphs(
-            exact, problem=f"not made: {_no_examples(len(examples))}; give --data that hold what it was fitted on"
+            exact,
+            problem=f"not made: {_no_examples(len(examples))}; give --data that hold what it was fitted on",
         )
     try:
         with around.progress.track("calibrate", len(examples), "examples") as advance:
@@ -324,8 +325,8 @@ def _unsteady(tried: Sequence[Tried]) -> Iterator[str]:
     widest = max(Spread.of(figures).width for one in paces for figures in (one.single_s, one.items_per_s))
     if widest > _UNSTEADY:
         yield (
-            f"The machine was not idle, or not steady: half of the rounds of one engine lie {widest:.0%} apart. What is "
-            "compared are speeds of the same round; measure again on an idle machine to be sure of them."
+            f"The machine was not idle, or not steady: half of the rounds of one engine lie {widest:.0%} apart. What "
+            "is compared are speeds of the same round; measure again on an idle machine to be sure of them."
         )
 
 
@@ -361,7 +362,9 @@ def _record(model: Model, tried: Sequence[Tried], election: Election, notes: Seq
         f"golden examples are those of the fit in fp32; their outputs are off by {chosen.golden_error:.2g} of their "
         f"spread, and may be by {allowed:g}."
     )
-    made_with = {"optimised with": f"nncf {version_of('nncf')}"} if chosen.contender.precision == "int8" else {}
+    made_with = (
+        {"optimised with": f"nncf {version_of('nncf')}"} if chosen.contender.precision == "int8" else {}
+    )
     return replace(
         record,
         settings={**record.settings, **made_with},
@@ -376,15 +379,13 @@ def _table(tried: Sequence[Tried], reasons: Sequence[str]) -> Table:
         "Engines on one machine",
         COLUMNS,
         rows_of(tried, reasons),
-        f"Medians of {N_ROUNDS} rounds in which every engine had its turn, in brackets the quartiles. Single inputs one "
-        f"after the other; batches of {CHUNK}, as many at once as the engine has streams. The machine is the one that "
+        f"Medians of {N_ROUNDS} rounds in which every engine had its turn, in brackets the quartiles. Single inputs "
+        f"one after the other; batches of {CHUNK}, as many at once as the engine has streams. The machine is the one that "
         "the bundle was optimised on.",
     )
 
 
-def _judged(
-    model: Model, record: FitRecord, measured: Measured, chosen: Tried, place: int
-) -> FitRecord:
+def _judged(model: Model, record: FitRecord, measured: Measured, chosen: Tried, place: int) -> FitRecord:
     """Put the metrics of what was chosen in place of those of the fit, beside them the paired difference to before."""
     statistics = model.servable.bundle.statistics()
     results = {}
