@@ -17,7 +17,7 @@ Command = Callable[..., Told]
 def test_it_tells_what_was_tried_what_was_chosen_and_what_comes_next(
     topwork: Command, bundle: Path, tmp_path: Path
 ) -> None:
-    told = topwork("bundle", "optimize", bundle, "fast.topwork")
+    told = topwork("bundle", "optimize", bundle, "fast.topwork", "--rounds", "2")
     assert told.status == 0, told.err
     lines = [line.split("  ") for line in told.out.splitlines()]
     heads = [cell.strip() for cell in lines[0] if cell.strip()]
@@ -36,7 +36,17 @@ def test_it_tells_what_was_tried_what_was_chosen_and_what_comes_next(
 def test_json_holds_every_figure(topwork: Command, bundle: Path, tmp_path: Path) -> None:
     data = write_photos(tmp_path / "new", 10, seed=77)
     told = topwork(
-        "bundle", "optimize", bundle, "fast.topwork", "--data", data, "--for", "latency", "--json"
+        "bundle",
+        "optimize",
+        bundle,
+        "fast.topwork",
+        "--data",
+        data,
+        "--for",
+        "latency",
+        "--rounds",
+        "3",
+        "--json",
     ).json
     assert (told["schema"], told["aim"], told["n_rows"]) == (1, "latency", 30)
     first = told["tried"][0]
@@ -51,7 +61,7 @@ def test_json_holds_every_figure(topwork: Command, bundle: Path, tmp_path: Path)
 
 
 def test_quiet_says_results_alone(topwork: Command, bundle: Path) -> None:
-    told = topwork("bundle", "optimize", bundle, "fast.topwork", "--quiet")
+    told = topwork("bundle", "optimize", bundle, "fast.topwork", "--rounds", "1", "--quiet")
     assert (told.status, told.err) == (0, "")
     assert "Chosen" in told.out
 

@@ -44,8 +44,9 @@ def test_places_that_cannot_be_are_refused_before_anything_is_read(
     (tmp_path / "folder.onnx").mkdir()
     with pytest.raises(UsageError, match="is a folder"):
         export(tmp_path / "gone.topwork", tmp_path / "folder.onnx", around=around)
+    (tmp_path / "file").write_text("no folder", encoding="utf-8")
     with pytest.raises(StorageError):
-        export(fitted.path, tmp_path / "no" / "such" / "a.onnx", around=around)
+        export(fitted.path, tmp_path / "file" / "a.onnx", around=around)
 
 
 def test_a_target_that_is_not_there_is_refused(fitted: Model, tmp_path: Path, around: Surroundings) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from quick import fit_probe
 from tiny_text_trunk import write_tiny_text_trunk
+import topwork
 from topwork import (
     DataError,
     FitOptions,
@@ -23,7 +25,6 @@ from topwork import (
     fit,
     keep,
     load,
-    optimize,
 )
 from topwork.bundle import TOLERANCE
 from topwork.contracts import Table
@@ -32,6 +33,8 @@ from topwork.steps.election import leading_metric
 from topwork.verbs import Optimization
 from toy_photos import write_measured, write_photos
 from toy_texts import toy_texts
+
+optimize = partial(topwork.optimize, n_rounds=2)
 
 N_NEW = 400
 """Photos of each class that the bundle has not seen: enough to show that eight bits lose nothing."""

@@ -51,6 +51,7 @@ def bundle_optimize(
         AimWord,
         typer.Option("--for", help="What counts: many inputs at once, a single one, or a small bundle."),
     ] = "throughput",
+    rounds: Annotated[int, typer.Option(metavar="N", min=1, help="Rounds in which speeds are measured.")] = 9,
     input: Input = None,  # noqa: A002 - the option's name
     target: Target = None,
     event: Event = None,
@@ -66,7 +67,7 @@ def bundle_optimize(
 
     options = options_of(input, target, None, None, layout, event=event)
     around = replace(around_of(context, quiet=quiet), device=device)
-    found = verbs.optimize(bundle, out, data=data, aim=aim, options=options, around=around)
+    found = verbs.optimize(bundle, out, data=data, aim=aim, n_rounds=rounds, options=options, around=around)
     show_optimization(found, as_json=json, quiet=quiet)
 
 

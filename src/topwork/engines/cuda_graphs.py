@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["CudaGraphEngine"]
 
 _N_WARM: Final = 3
-"""Calls before recording: in the first ones torch chooses algorithms and sets up workspaces, which may not be recorded."""
+"""Calls before recording: in the first ones torch chooses algorithms and sets up workspaces, which is not recorded."""
 _MOST_SHAPES: Final = 16
 """Recordings that are kept, each with memory of its own; texts come in many shapes."""
 

@@ -144,7 +144,7 @@ def _silence() -> Iterator[None]:
 
 
 def _simplified(graph: Graph) -> Any:
-    """Return the model with constants and normalisation folded, by those rules of ONNX Runtime that keep the standard."""
+    """Return the model with constants and normalisation folded, by rules of ONNX Runtime that keep the standard."""
     import onnxruntime
 
     with TemporaryDirectory(prefix="topwork-") as folder:

@@ -105,6 +105,7 @@ def optimize(
     *,
     data: str | Path | Columns | None = None,
     aim: Aim = "throughput",
+    n_rounds: int = N_ROUNDS,
     options: FitOptions | None = None,
     around: Surroundings | None = None,
 ) -> Optimization:
@@ -123,6 +124,8 @@ def optimize(
         test is left.
     aim
         What counts: ``throughput``, many inputs at once; ``latency``, a single one; ``size``, how small the bundle is.
+    n_rounds
+        Rounds in which speeds are measured; more of them where the machine is not idle.
     options
         The columns and the layout of the data count; nothing else of it does.
 
@@ -149,7 +152,7 @@ def optimize(
     graphs = _graphs(model, examples, around)
     tried, engines = _start_all(model, graphs, around)
     goldens = model.servable.bundle.goldens()
-    tried = _timed(tried, engines, goldens, around)
+    tried = _timed(tried, engines, goldens, n_rounds, around)
     measured = None
     if labelled is not None:
         measured = measure_unseen(model, list(engines.values()), labelled, around)
@@ -308,13 +311,17 @@ def _n_same(
 
 
 def _timed(
-    tried: Sequence[Tried], engines: Mapping[int, Engine], goldens: Sequence[Golden], around: Surroundings
+    tried: Sequence[Tried],
+    engines: Mapping[int, Engine],
+    goldens: Sequence[Golden],
+    n_rounds: int,
+    around: Surroundings,
 ) -> tuple[Tried, ...]:
     """Time the engines on the golden examples: singly, and in batches as a server makes them."""
     several = [goldens[i % len(goldens)].tensor for i in range(CHUNK)]
     work = Workload([golden.tensor[None] for golden in goldens], padded(several))
-    with around.progress.track("time", N_ROUNDS * len(engines), "turns") as advance:
-        paces = measure(list(engines.values()), work, clock=around.clock, advance=advance)
+    with around.progress.track("time", n_rounds * len(engines), "turns") as advance:
+        paces = measure(list(engines.values()), work, clock=around.clock, advance=advance, n_rounds=n_rounds)
     of_places = dict(zip(engines, paces, strict=True))
     return tuple(replace(one, pace=of_places.get(place)) for place, one in enumerate(tried))
 
@@ -379,9 +386,9 @@ def _table(tried: Sequence[Tried], reasons: Sequence[str]) -> Table:
         "Engines on one machine",
         COLUMNS,
         rows_of(tried, reasons),
-        f"Medians of {N_ROUNDS} rounds in which every engine had its turn, in brackets the quartiles. Single inputs "
-        f"one after the other; batches of {CHUNK}, as many at once as the engine has streams. The machine is the one that "
-        "the bundle was optimised on.",
+        "Medians of rounds in which every engine had its turn, in brackets the quartiles. Single inputs one after the "
+        f"other; batches of {CHUNK}, as many at once as the engine has streams. The machine is the one that the bundle "
+        "was optimised on.",
     )
 
 

@@ -72,7 +72,7 @@ def read_labelled(
     Raises
     ------
     DataError
-        The bundle was fitted on all of it, or there are no labels for a target.
+        The bundle was fitted on all of it, or there are no labels for a target that it knows.
     UsageError
         The data hold another kind of input.
     """
@@ -88,7 +88,10 @@ def read_labelled(
             f"The bundle was fitted on all {len(dataset):,} inputs of {name}; none is left to measure on.",
             next_step="Give labelled data that hold inputs it has not seen.",
         )
-    return Labelled(name, _only(dataset, np.flatnonzero(~seen)), dataset, np.flatnonzero(seen))
+    unseen = _only(dataset, np.flatnonzero(~seen))
+    targets = model.servable.targets
+    _require_labels({one: target.encode(unseen.targets[one]) for one, target in targets.items()})
+    return Labelled(name, unseen, dataset, np.flatnonzero(seen))
 
 
 def _contents_of(dataset: Dataset) -> Iterator[str]:
