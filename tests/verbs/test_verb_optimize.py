@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import topwork
 from quick import fit_probe
 from tiny_text_trunk import write_tiny_text_trunk
-import topwork
 from topwork import (
     DataError,
     FitOptions,
