@@ -302,7 +302,7 @@ def test_a_newer_format_says_who_wrote_it_and_what_to_do(tmp_path: Path) -> None
 
     words = refused(tmp_path / "x.topwork", edited(newer))
     assert f"written by topwork 7.0.0 in format {FORMAT + 1}" in words
-    assert "reads formats up to {FORMAT}" in words
+    assert f"reads formats up to {FORMAT}" in words
     assert "pip install --upgrade topwork" in words
 
 
