@@ -136,6 +136,8 @@ def _slower(one: Tried, best: Tried, aim: Aim) -> str:
     if aim == "size" and best.contender.precision == "int8" and one.contender.precision != "int8":
         return f"not chosen: {best.contender.name} is smaller"
     ratio = best.pace.sooner(one.pace) if aim == "latency" else best.pace.times(one.pace)
+    if 1 / ratio.median >= WORTH_IT:
+        return f"not chosen: {1 / ratio.median:.2f} times as fast, but not in three of four rounds"
     if ratio.median < 1:
         return f"not chosen: {1 / ratio.median:.2f} times as fast, which is not worth being less exact"
     return f"not chosen: {best.contender.name} is {ratio.median:.2f} times as fast"
