@@ -217,15 +217,15 @@ def test_it_is_neither_trained_on_nor_optimised_again(
 def test_texts_of_any_length_are_calibrated_on_and_compared(folder: Path, around: Surroundings) -> None:
     pytest.importorskip("nncf", exc_type=ImportError)
     trunk = write_tiny_text_trunk(folder / "tiny-bert")
-    texts, labels = toy_texts(120)
+    texts, labels = toy_texts(60)
     texts = [f"{text} {text}" if i % 3 == 0 else text for i, text in enumerate(texts)]
     options = FitOptions(proof="none")
     model = fit_probe(
         (texts, labels), folder / "post.topwork", trunk=str(trunk), options=options, around=around
     )
     assert len({one.shape for one in model.servable.bundle.examples()}) > 1
-    found = optimize(model.path, folder / "short.topwork", data=toy_texts(60, seed=5), around=around)
-    assert found.n_examples == len(model.servable.bundle.examples()) == 96
+    found = optimize(model.path, folder / "short.topwork", data=toy_texts(40, seed=5), around=around)
+    assert found.n_examples == len(model.servable.bundle.examples()) == 48
     short = [one for one in found.tried if one.contender.precision == "int8"]
     assert len(short) == 2
     for one in short:
