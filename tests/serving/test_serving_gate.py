@@ -132,3 +132,31 @@ def test_a_budget_can_take_another_bound() -> None:
         budget.take(1)
     budget.give_back(8)
     budget.take(5)
+
+
+def test_a_gate_can_be_widened_and_is_never_narrowed() -> None:
+    async def main() -> None:
+        gate = Gate(max_concurrent=1, max_waiting=0)
+        gate.widen(3)
+        gate.widen(2)
+        for _ in range(3):
+            await gate.enter()
+        with pytest.raises(Refusal):
+            await gate.enter()
+        gate.leave(6.0)
+        gate.leave(6.0)
+        assert gate.retry_after_s() == 2, "three at once share what takes six seconds"
+
+    asyncio.run(main())
+
+
+def test_what_is_spent_in_line_behind_the_gate_is_no_work() -> None:
+    async def main() -> None:
+        gate = Gate(max_concurrent=1, max_waiting=0)
+        assert await gate.enter(noted=False) < 1.0
+        assert gate.waited.cumulated()[-1][1] == 0
+        gate.leave(6.0, waited_s=4.5)
+        assert gate.worked.total_s == 1.5
+        assert gate.retry_after_s() == 6, "a place was taken for all of it"
+
+    asyncio.run(main())

@@ -45,6 +45,7 @@ limits:
   max_inputs: 8
   max_buffered: 1000000
   max_concurrent: 3
+  max_batch: 6
   max_waiting: 0
   max_connections: 10
   header_timeout: 500ms
@@ -75,7 +76,7 @@ def test_every_setting_can_stand_in_a_file(tmp_path: Path) -> None:
     )
     others = (ModelSettings(trunk=tmp_path / "tiny", normalize=True), ModelSettings(name="both", chain=links))
     reviews = ModelSettings(Path("/srv/models/reviews.topwork"))
-    limits = Limits(64 * 2**20, 8, 1_000_000, 3, 0, 10, 0.5, 90.0, 2.5, 10.0, 3600.0, 5)
+    limits = Limits(64 * 2**20, 8, 1_000_000, 3, 6, 0, 10, 0.5, 90.0, 2.5, 10.0, 3600.0, 5)
     expected = ServerSettings(
         (photos, reviews, *others),
         "0.0.0.0",

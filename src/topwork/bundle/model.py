@@ -28,6 +28,7 @@ from topwork.contracts import (
     Array,
     Engine,
     FitRecord,
+    Intake,
     Json,
     Link,
     Modality,
@@ -191,10 +192,35 @@ class BundleModel:
     def submit(self, inputs: Sequence[bytes]) -> Iterator[Answer]:
         """Answer encoded inputs in their order; a bad one gets a problem, the others their answer."""
         for scored in self.scores(inputs):
-            if scored.scores is None:
-                yield Answer(scored.row, None, scored.problem)
-            else:
-                yield Answer(scored.row, self.answer(scored.scores))
+            yield self._told(scored)
+
+    def samples(self) -> Sequence[Array]:
+        """Return the tensors of the golden examples."""
+        return [golden.tensor for golden in self._bundle.goldens()]
+
+    def prepare(self, encoded: bytes) -> Array:
+        """Decode one input; see `topwork.contracts.Batchable`."""
+        return self._modality.decode(encoded, self._preprocessing).tensor
+
+    def key(self, prepared: Array) -> tuple[int, ...]:
+        """Return the shape: inputs of one shape are run as one batch."""
+        return prepared.shape
+
+    def compute(self, prepared: Sequence[Array], intake: Intake) -> Iterator[Answer]:  # noqa: ARG002
+        """Answer decoded inputs of one shape; one pass of the network is too short for newcomers."""
+        for place, scores in enumerate(self._run(prepared)):
+            if len(prepared) > 1 and not _is_finite(scores):  # Another input may have spoilt it.
+                (scores,) = self._run(prepared[place : place + 1])
+            yield self._told(_scored(place, scores, None))
+
+    def finish(self, answer: Answer) -> Answer:
+        """Return the answer as it is."""
+        return answer
+
+    def _told(self, scored: Scored) -> Answer:
+        if scored.scores is None:
+            return Answer(scored.row, None, scored.problem)
+        return Answer(scored.row, self.answer(scored.scores))
 
     def explain(self, inputs: Sequence[bytes]) -> Iterator[Answer]:
         """Tell which parts of each input spoke for the answer, and which against; see `training.occlusion`."""
@@ -269,7 +295,7 @@ class BundleModel:
         problems: dict[int, str] = {}
         for place, row in enumerate(chunk):
             try:
-                tensors[place] = self._modality.decode(read(row), self._preprocessing).tensor
+                tensors[place] = self.prepare(read(row))
             except DecodeError as error:
                 problems[place] = str(error)
         scores = dict(zip(tensors, self._run(tensors.values()), strict=True))
@@ -382,8 +408,12 @@ def _joined(
     yield from others
 
 
+def _is_finite(scores: Mapping[str, Array]) -> bool:
+    return all(np.isfinite(values).all() for values in scores.values())
+
+
 def _scored(row: int, scores: Mapping[str, Array] | None, problem: str | None) -> Scored:
-    if scores is not None and not all(np.isfinite(values).all() for values in scores.values()):
+    if scores is not None and not _is_finite(scores):
         return Scored(row, None, "The network gave no finite score for this input.")
     return Scored(row, scores, problem)
 

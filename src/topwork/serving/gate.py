@@ -53,8 +53,21 @@ class Gate:
                 self.retry_after_s(),
             )
 
-    async def enter(self) -> None:
-        """Wait for a place; each must be given back with `leave`.
+    @property
+    def is_open(self) -> bool:
+        """Whether `enter` lets the next one through without any wait."""
+        return not self._places.locked()
+
+    def widen(self, n_places: int) -> None:
+        """Let as many through at once from now on, where these are more."""
+        for _ in range(n_places - self._max_concurrent):
+            self._places.release()
+        self._max_concurrent = max(n_places, self._max_concurrent)
+
+    async def enter(self, *, noted: bool = True) -> float:
+        """Wait for a place, and return how long that took; each must be given back with `leave`.
+
+        Where it is not ``noted``, the line goes on behind the gate, and the whole wait is noted by who is there.
 
         Raises
         ------
@@ -69,12 +82,15 @@ class Gate:
         finally:
             self.n_waiting -= 1
         self.n_inside += 1
-        self.waited.add(time.perf_counter() - began)
+        waited_s = time.perf_counter() - began
+        if noted:
+            self.waited.add(waited_s)
+        return waited_s
 
-    def leave(self, service_s: float) -> None:
-        """Give a place back after ``service_s`` seconds of work."""
+    def leave(self, service_s: float, *, waited_s: float = 0.0) -> None:
+        """Give a place back after ``service_s`` seconds, of which ``waited_s`` were spent in a line behind the gate."""
         self.n_inside -= 1
-        self.worked.add(service_s)
+        self.worked.add(service_s - waited_s)
         first = self._service_s == 0.0
         self._service_s += (1.0 if first else SMOOTHING) * (service_s - self._service_s)
         self._places.release()

@@ -12,7 +12,7 @@ from typing import Any, cast
 from topwork.bundle.model import open_model
 from topwork.contracts import Servable
 from topwork.serving.chains import Chain, Link
-from topwork.serving.hooks import Hooked, load_hooks
+from topwork.serving.hooks import hooked, load_hooks
 from topwork.serving.hosting import Hosted
 from topwork.serving.limits import Limits
 from topwork.serving.settings import LinkSettings, ModelSettings, NetworkSettings
@@ -63,7 +63,7 @@ class ModelOpener:
         return self._with_app(embedder, chosen.app), embedder.network.engine.n_streams
 
     def _with_app(self, servable: Servable, app: str | None) -> Servable:
-        return servable if app is None else Hooked(servable, load_hooks(app, self._folder))
+        return servable if app is None else hooked(servable, load_hooks(app, self._folder))
 
 
 def _link(servable: Servable, chosen: LinkSettings) -> Link:
