@@ -134,7 +134,10 @@ def test_faster_in_half_of_the_rounds_alone_is_not_faster() -> None:
     fickle = replace(tried("openvino", "bf16", 1.0), pace=Pace(1 / rounds, 100 * rounds))
     steady = replace(REFERENCE, pace=Pace(np.ones(9), np.full(9, 100.0)))
     found = elect((steady, fickle), "throughput")
-    assert (found.place, found.reasons[1]) == (0, "not chosen: 1.40 times as fast, but not in three of four rounds")
+    assert (found.place, found.reasons[1]) == (
+        0,
+        "not chosen: 1.40 times as fast, but not in three of four rounds",
+    )
     assert elect((steady, replace(fickle, pace=Pace(1 / rounds, 300 * rounds))), "throughput").place == 1
 
 
