@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,6 +73,17 @@ def test_both_engines_give_nearly_what_the_network_gave(headed: Graph, quantized
         assert 1e-5 < error < 0.2, name
     alone = np.concatenate([short.run(row[None])["features"] for row in batch])
     np.testing.assert_allclose(alone, short.run(batch)["features"], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_processes_may_share_its_weights(quantized: Graph, engine: str, tmp_path: Path) -> None:
+    batch = np.stack(examples(4, seed=9))
+    choice = EngineChoice(engine, "int8")  # type: ignore[arg-type]
+    own = build(choice, quantized, n_threads=1, n_streams=1).run(batch)
+    for _ in range(2):  # written, and found
+        mapped = build(choice, quantized, n_threads=1, n_streams=1, shelf=tmp_path).run(batch)
+        for name, found in mapped.items():
+            np.testing.assert_allclose(found, own[name], rtol=1e-5, atol=1e-6)
 
 
 def test_heads_can_be_taken_off(quantized: Graph) -> None:

@@ -6,6 +6,7 @@ into an answer. Memory is bounded by the few chunks that are under way, however 
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -320,6 +321,8 @@ def open_model(
     only: Collection[str] = (),
     find: FindTrunk = find_trunk,
     name: str | None = None,
+    n_cores: int | None = None,
+    shelf: Path | None = None,
 ) -> BundleModel:
     """Open a bundle and compile its graph in the engine that suits this machine.
 
@@ -337,6 +340,10 @@ def open_model(
         Finds the trunk that a bundle takes weights from; by default among those known here and beside the bundle.
     name
         Name in the API; by default the stem of the file.
+    n_cores
+        Most cores to keep busy; by default those that this process has.
+    shelf
+        Folder in which networks lie as files that several processes map; by default this process has its own.
 
     Raises
     ------
@@ -349,8 +356,9 @@ def open_model(
     """
     from topwork import inputs
     from topwork.engines import build, choose, survey
+    from topwork.engines.machine import shared
 
-    here = survey()
+    here = shared(survey(), n_cores)
     best = choose(replace(here, has_cuda=False))
     bundle = open_bundle(path, restore, find)
     optimized = bundle.manifest.optimized
@@ -363,12 +371,21 @@ def open_model(
     graph = bundle.graph()
     with naming(path):
         # As many batches at once as there are threads answer the most inputs per second.
-        start = partial(build, graph=graph, n_threads=here.n_cores, n_streams=here.n_cores)
+        n, place = here.n_cores, _place(bundle, shelf)
+        start = partial(build, graph=graph, n_threads=n, n_streams=n, shelf=place)
         built = start(chosen)
     # What was quantised has no fp32 to fall back on.
     is_exact = built.precision in ("fp32", "int8")
     exact = None if is_exact else partial(start, replace(chosen, precision="fp32"))
     return BundleModel(bundle, modality, built, n_workers=here.n_cores, exact=exact, name=name)
+
+
+def _place(bundle: Bundle, shelf: Path | None) -> Path | None:
+    """Return the folder of a bundle's network, or of what is left of it for some targets."""
+    if shelf is None:
+        return None
+    mark = "\n".join((bundle.identity, *bundle.outputs))
+    return shelf / hashlib.sha256(mark.encode()).hexdigest()[:32]
 
 
 def _explanation_schema(target: Target) -> Mapping[str, Json]:

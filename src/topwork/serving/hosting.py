@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -13,6 +14,7 @@ from topwork.serving.crew import Crew
 from topwork.serving.gate import Gate
 from topwork.serving.refusals import Refusal
 from topwork.serving.sizing import batch_limit, service_times, warm_up
+from topwork.serving.staffing import Post, Staffed
 from topwork.serving.work import Workers, in_thread
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ class Hosted:
         Who is let in, and the threads that work for one request each.
     crew
         The threads that work for several together; None where the servable takes no batches.
+    staff
+        The servable once more where it has worker processes; else None.
     """
 
     def __init__(self, servable: Servable, limits: Limits, n_at_once: int = 2) -> None:
@@ -50,11 +54,14 @@ class Hosted:
         self.limits = limits
         self._n_at_once = n_at_once
         n_threads = limits.max_concurrent or n_at_once
-        self.gate = Gate(n_threads, limits.max_waiting)
+        self.staff = servable if isinstance(servable, Staffed) else None
+        n_line = self.staff.n_line if self.staff is not None else None
+        self.gate = Gate(n_threads, limits.max_waiting if n_line is None else n_line)
         self.workers = Workers(n_threads, f"topwork-{servable.name}")
         self.crew = self._crew(servable) if isinstance(servable, Batchable) else None
         self._proof: asyncio.Task[None] | None = None
         self._times: Mapping[int, float] | None = None
+        self._post: Post | None = None
 
     def _crew(self, servable: Batchable) -> Crew:
         n_slots = min(self._n_at_once, self.limits.max_concurrent or self._n_at_once)
@@ -74,6 +81,7 @@ class Hosted:
         self.workers.start()
         if self.crew is not None:
             self.crew.start()
+        self._employ()
         if self._proof is not None:
             self._size()
             return
@@ -146,13 +154,29 @@ class Hosted:
         ended = [self.workers.stop(timeout_s=1.0), self.crew is None or self.crew.stop(timeout_s=1.0)]
         if not all(ended):
             LOG.warning("%s was still computing when it was stopped", self.servable.name)
+        if self.staff is not None:
+            self.staff.dismiss(self._post)
+
+    def _employ(self) -> None:
+        """Let processes of the model work for this place, should it have any, as many requests at once as they can."""
+        if self.staff is None:
+            return
+        loop, gate, n_threads = asyncio.get_running_loop(), self.gate, self.workers.n_threads
+
+        def tell(n: int) -> None:
+            with suppress(RuntimeError):  # the loop is closed: the server is gone
+                loop.call_soon_threadsafe(gate.resize, min(n, n_threads))
+
+        self._post = Post(gate.load, self.limits.deadline_s, tell)
+        gate.on_closed = self.staff.wake
+        self.staff.employ(self._post)
 
     @property
     def state(self) -> State:
         """Whether it may answer."""
         if self._proof is None or not self._proof.done():
             return "starting"
-        return "ready" if self.failure() is None else "failed"
+        return "ready" if self.failure() is None and self.trouble is None else "failed"
 
     def failure(self) -> BaseException | None:
         """Return why the proof failed, if it did."""
@@ -161,6 +185,11 @@ class Hosted:
         if self._proof.cancelled():
             return TopworkError("the server is ending")
         return self._proof.exception()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why a model that has passed its proof cannot answer all the same; None where it can."""
+        return None if self.staff is None else self.staff.trouble
 
     def require_ready(self) -> None:
         """Refuse until the proof has passed.
@@ -182,6 +211,12 @@ class Hosted:
                 "not_ready",
                 f"{self.servable.name} did not pass its proof: {_reason(failure)}",
                 next_step="The operator of this server has to look at its bundle.",
+            )
+        if (trouble := self.trouble) is not None:
+            raise Refusal(
+                "not_ready",
+                f"{self.servable.name} has no worker process, and none can be started: {trouble}",
+                next_step="The server goes on trying; its operator has to look at the log.",
             )
 
     def _log_failure(self, proof: asyncio.Task[None]) -> None:

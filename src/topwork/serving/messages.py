@@ -153,6 +153,8 @@ class Request:
         Address that the connection comes from; empty where it has none.
     surplus
         It came on a connection over the limit, which is closed after the answer.
+    owner
+        Prefix of the key that it was let in with; empty where it has none.
     cleanup
         Is closed when the exchange is over, whatever its end.
     """
@@ -163,6 +165,7 @@ class Request:
     body: Body
     client: str = ""
     surplus: bool = False
+    owner: str = ""
     cleanup: ExitStack = field(default_factory=ExitStack)
 
     @property

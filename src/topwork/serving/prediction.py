@@ -40,6 +40,7 @@ __all__ = [
     "Question",
     "answers",
     "predict",
+    "received",
     "told",
     "wished_s",
 ]
@@ -118,6 +119,20 @@ async def answers(
             next_step="Use POST /predict.",
         )
     return batch.answers
+
+
+async def received(hosted: Hosted, request: Request, budget: ByteBudget) -> tuple[Reader, bytes]:
+    """Return the whole body of a request that is not answered now, and what reads inputs out of it.
+
+    Raises
+    ------
+    Refusal
+        It is of no type that the model takes, too large, or too slow.
+    ClientGone
+        The client left before its end.
+    """
+    reader = _reader(hosted, request)
+    return reader, await _read(hosted, request, reader, budget, math.inf)
 
 
 def wished_s(headers: Mapping[str, str]) -> float:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, TypeAlias, get_args, get_type_hints
 
 from topwork.errors import UsageError
 from topwork.serving.access import Access
+from topwork.serving.autoscaling import Policy
 from topwork.serving.kinds import (
     Choice,
     Count,
@@ -114,6 +115,9 @@ class ModelSettings(NetworkSettings):
     chain: Annotated[
         tuple[LinkSettings, ...], Sections("Several models in place of one, asked one after the other.")
     ] = ()
+    replicas: Annotated[
+        Policy, Section("Worker processes that answer for the model in place of the server.")
+    ] = field(default_factory=Policy)
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -169,6 +173,23 @@ class ServerSettings:
     allow_origin: Annotated[
         tuple[str, ...], Several(Word("Origins whose pages may ask, such as https://example.org.", "ORIGIN"))
     ] = ()
+    jobs: Annotated[
+        Path | None,
+        Place("File of the jobs that are answered later; without it the server takes none.", "FILE"),
+    ] = None
+    batches_below: Annotated[
+        tuple[Path, ...],
+        Several(
+            Place("Folders that files of batches must lie in or below; without any none are taken.", "FOLDER")
+        ),
+    ] = ()
+    allow_webhook: Annotated[
+        tuple[str, ...],
+        Several(Word("Hosts that may be told of the end of a job, such as hooks.example.org.", "HOST")),
+    ] = ()
+    webhook_secret: Annotated[
+        Path | None, Place("File with the secret by which what they are told is signed.", "FILE")
+    ] = None
     limits: Annotated[Limits, Section("How much is taken on before it is refused.")] = field(
         default_factory=Limits
     )

@@ -289,7 +289,9 @@ def open_embedder(
         The bundle is damaged, or its network gives no features.
     """
     if network.endswith(SUFFIX):
-        model = open_model(Path(network).expanduser(), engine=around.engine)
+        model = open_model(
+            Path(network).expanduser(), engine=around.engine, n_cores=around.n_cores, shelf=around.shelf
+        )
         return Embedder(model, _width(model.bundle), normalized=normalized, name=name)
     trunk = resolve(network, plugins.trunks())
     return Embedder(TrunkNetwork(trunk, around), trunk.card.n_features, normalized=normalized, name=name)

@@ -56,7 +56,14 @@ class ModelOpener:
     def _network(self, chosen: NetworkSettings) -> tuple[Servable, int]:
         """Return a model, and how many inputs its engine works on at once."""
         if chosen.bundle is not None:
-            model = open_model(chosen.bundle, engine=chosen.engine, only=chosen.only, name=chosen.name)
+            model = open_model(
+                chosen.bundle,
+                engine=chosen.engine,
+                only=chosen.only,
+                name=chosen.name,
+                n_cores=self._around.n_cores,
+                shelf=self._around.shelf,
+            )
             return self._with_app(model, chosen.app), model.engine.n_streams
         around = replace(self._around, engine=cast("Any", chosen.engine))
         embedder = open_embedder(str(chosen.trunk), around, name=chosen.name, normalized=chosen.normalize)

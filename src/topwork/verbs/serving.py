@@ -15,7 +15,8 @@ from topwork.serving.settings_file import read_settings
 from topwork.serving.settings_flags import with_flags
 from topwork.serving.succession import Changes, Succession
 from topwork.steps.options import Surroundings
-from topwork.verbs.opening import ModelOpener
+from topwork.verbs.replicating import StaffedOpener
+from topwork.verbs.served_batches import run_served
 
 __all__ = ["operate", "reader", "serve"]
 
@@ -116,8 +117,8 @@ def operate(
         As of `serve`, or the settings cannot be served by.
     """
     hangups = Hangups() if on_hangup else None
-    opener = ModelOpener(around or Surroundings(), Path.cwd())
-    succession = Succession(read, opener, on_change=on_change, hangups=hangups)
+    opener = StaffedOpener(around or Surroundings(), Path.cwd())
+    succession = Succession(read, opener, on_change=on_change, hangups=hangups, run_batch=run_served)
     host, port = succession.settings.host, succession.settings.port
     # Not the model itself, which may be left out one day.
     wire = next(iter(succession.app.models.values())).servable.wire
