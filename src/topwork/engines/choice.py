@@ -105,9 +105,7 @@ def build(
     if choice.name == "onnxruntime":
         from topwork.engines.onnxruntime import OnnxRuntimeEngine
 
-        return OnnxRuntimeEngine(
-            graph, precision, n_threads=n_threads, n_streams=n_streams, shelf=shelf
-        )
+        return OnnxRuntimeEngine(graph, precision, n_threads=n_threads, n_streams=n_streams, shelf=shelf)
     raise UsageError(
         f"{choice.name} runs a module, not a graph; expected openvino or onnxruntime.",
         next_step="Give the module to topwork.engines.torch.TorchEngine.",
