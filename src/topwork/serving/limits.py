@@ -58,6 +58,10 @@ class Limits:
     webhook_retry_s: Annotated[
         float, Duration("How long after the end of a job somebody who does not answer is told of it again.")
     ] = 900.0
+    model_memory_bytes: Annotated[
+        int | None,
+        Size("Most memory of all open models together; the one used least recently is closed for another."),
+    ] = None
 
     def __post_init__(self) -> None:
         for bound in fields(self):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import quote, unquote
 
 from topwork.serving.refusals import ClientGone, Refusal
+from topwork.serving.visits import Visit
 
 if TYPE_CHECKING:
     from topwork.contracts import Json
@@ -157,6 +158,8 @@ class Request:
         Prefix of the key that it was let in with; empty where it has none.
     cleanup
         Is closed when the exchange is over, whatever its end.
+    visit
+        What is noted of it on its way.
     """
 
     method: str
@@ -167,6 +170,7 @@ class Request:
     surplus: bool = False
     owner: str = ""
     cleanup: ExitStack = field(default_factory=ExitStack)
+    visit: Visit = field(default_factory=Visit)
 
     @property
     def path(self) -> str:
