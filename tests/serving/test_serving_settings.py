@@ -26,6 +26,7 @@ below: [models, /srv/models]
 keys: keys.json
 no_keys: true
 allow_origin: [https://a.example, http://localhost:3000]
+log_format: json
 models:
   - bundle: models/photos.topwork
     name: no        # a text, whatever YAML 1.1 says
@@ -53,6 +54,7 @@ limits:
   keep_alive: 10s
   drain: 1h
   wrong_keys_per_minute: 5
+  drift_window: 100
 """
 
 
@@ -75,7 +77,7 @@ def test_every_setting_can_stand_in_a_file(tmp_path: Path) -> None:
     )
     others = (ModelSettings(trunk=tmp_path / "tiny", normalize=True), ModelSettings(name="both", chain=links))
     reviews = ModelSettings(Path("/srv/models/reviews.topwork"))
-    limits = Limits(64 * 2**20, 8, 1_000_000, 3, 0, 10, 0.5, 90.0, 2.5, 10.0, 3600.0, 5)
+    limits = Limits(64 * 2**20, 8, 1_000_000, 3, 0, 10, 0.5, 90.0, 2.5, 10.0, 3600.0, 5, drift_window=100)
     expected = ServerSettings(
         (photos, reviews, *others),
         "0.0.0.0",
@@ -84,6 +86,7 @@ def test_every_setting_can_stand_in_a_file(tmp_path: Path) -> None:
         keys=tmp_path / "keys.json",
         no_keys=True,
         allow_origin=("https://a.example", "http://localhost:3000"),
+        log_format="json",
         limits=limits,
     )
     assert read_settings(write(tmp_path, WHOLE)) == expected
@@ -108,7 +111,7 @@ WRONG = [
     (
         "zzz: 1\n",
         1,
-        "it has models, host, port, below, keys, no_keys, allow_origin, limits",
+        "it has models, host, port, below, keys, no_keys, allow_origin, log_format, limits",
         "topwork serve --schema",
     ),
     ("port: 80\nhost: a\nport: 80\n", 3, "port stands here a second time", "line 1"),

@@ -20,6 +20,7 @@ import numpy as np
 from topwork.bundle.archive import naming
 from topwork.bundle.base import FindTrunk, find_trunk
 from topwork.bundle.contents import Bundle, Restore, open_bundle
+from topwork.bundle.familiarity import Familiarity
 from topwork.bundle.goldens import Golden, replay
 from topwork.bundle.structure import to_json
 from topwork.contracts import (
@@ -31,11 +32,13 @@ from topwork.contracts import (
     Link,
     Modality,
     Preprocessing,
+    Reference,
     Target,
     TargetResult,
     Wire,
     by_shape,
 )
+from topwork.engines.grafting import FEATURES
 from topwork.errors import BundleError, DecodeError, ProofError, UsageError
 from topwork.training.occlusion import ahead, warmth
 
@@ -64,7 +67,8 @@ class Scored:
     row
         The number that the caller gave the input.
     scores
-        Target name to its scores, ``float32 [k]``; None where the input could not be used.
+        Target name to its scores, ``float32 [k]``, and under ``features`` what the trunk gives where the bundle knows
+        what that was of its training data; None where the input could not be used.
     problem
         Why it could not, in words for a person; None where it could.
     """
@@ -110,6 +114,8 @@ class BundleModel:
         self._n_workers = max(1, n_workers)
         self._preprocessing = _restore_preprocessing(bundle, modality)
         self._about = _about(bundle, engine)
+        with naming(bundle.path):
+            self._familiarity = Familiarity(bundle.statistics(), bundle.targets, bundle.outputs)
         _check_outputs(bundle)
 
     @property
@@ -150,10 +156,14 @@ class BundleModel:
     @property
     def answer_schema(self) -> Mapping[str, Json]:
         """JSON Schema of the value of an answer."""
-        schemas = {name: target.answer_schema() for name, target in self.targets.items()}
-        if len(schemas) == 1:
-            return next(iter(schemas.values()))
-        return {"type": "object", "properties": schemas, "required": list(schemas)}
+        return self._familiarity.schema(
+            {name: target.answer_schema() for name, target in self.targets.items()}
+        )
+
+    @property
+    def reference(self) -> Reference | None:
+        """What inputs and answers of today are held against; None in a bundle that knows nothing of its own."""
+        return self._familiarity.reference
 
     @property
     def explanation_schema(self) -> Mapping[str, Json] | None:
@@ -198,7 +208,8 @@ class BundleModel:
             if scored.scores is None:
                 yield Answer(scored.row, None, scored.problem)
             else:
-                yield Answer(scored.row, self.answer(scored.scores))
+                value, traits = self._said(scored.scores)
+                yield Answer(scored.row, value, traits=traits)
 
     def explain(self, inputs: Sequence[bytes]) -> Iterator[Answer]:
         """Tell which parts of each input spoke for the answer, and which against; see `training.occlusion`."""
@@ -226,8 +237,11 @@ class BundleModel:
 
     def answer(self, scores: Mapping[str, Array]) -> Mapping[str, Json]:
         """Turn the scores of one input into what a client sees; several targets answer under their names."""
+        return self._said(scores)[0]
+
+    def _said(self, scores: Mapping[str, Array]) -> tuple[Mapping[str, Json], tuple[float, ...]]:
         answers = {name: target.answer(scores[name]) for name, target in self.targets.items()}
-        return next(iter(answers.values())) if len(answers) == 1 else answers
+        return self._familiarity.said(answers, scores)
 
     def scores(self, inputs: Sequence[bytes]) -> Iterator[Scored]:
         """Score encoded inputs in their order."""
@@ -282,11 +296,13 @@ class BundleModel:
     def _run(self, tensors: Iterable[Array]) -> list[Mapping[str, Array]]:
         """Run tensors, those of one shape as one batch, and give each its own scores by target."""
         several = list(tensors)
+        wanted = {name: scores_output(name) for name in self.targets}
+        wanted |= {FEATURES: FEATURES} if self._familiarity.needs_features else {}
         scores: list[Mapping[str, Array]] = [{}] * len(several)
         for places, batch in by_shape(several):
             outputs = self._engine.run(batch)
             for i, place in enumerate(places):
-                scores[place] = {name: outputs[scores_output(name)][i] for name in self.targets}
+                scores[place] = {name: outputs[output][i] for name, output in wanted.items()}
         return scores
 
 

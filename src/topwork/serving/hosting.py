@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from topwork.errors import TopworkError
+from topwork.serving.drift import Watch
 from topwork.serving.gate import Gate
 from topwork.serving.refusals import Refusal
 from topwork.serving.work import Workers, in_thread
@@ -30,6 +31,11 @@ class Hosted:
     ----------
     n_at_once
         Inputs that the servable can well work on at once; how many do where the limits do not say.
+
+    Attributes
+    ----------
+    watch
+        Sees every answer.
     """
 
     def __init__(self, servable: Servable, limits: Limits, n_at_once: int = 2) -> None:
@@ -39,12 +45,15 @@ class Hosted:
         n_threads = limits.max_concurrent or n_at_once
         self.gate = Gate(n_threads, limits.max_waiting)
         self.workers = Workers(n_threads, f"topwork-{servable.name}")
+        self.watch = Watch(getattr(servable, "reference", None), limits.drift_window)
         self._proof: asyncio.Task[None] | None = None
 
     def under(self, limits: Limits) -> Hosted:
         """Return the same servable within other limits, with the proof that it has; it is yet to be started."""
         other = Hosted(self.servable, limits, self._n_at_once)
         other._proof = self._proof
+        if limits.drift_window == self.limits.drift_window:
+            other.watch = self.watch
         return other
 
     def start(self) -> None:

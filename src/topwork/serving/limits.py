@@ -40,6 +40,9 @@ class Limits:
     wrong_keys_per_minute: Annotated[
         int, Count("Wrong API keys from one address that get a 401; the next gets a 429.")
     ] = 30
+    drift_window: Annotated[
+        int, Count("Answers of a model that are looked at together for drift.", least=50, most=100_000)
+    ] = 500
 
     def __post_init__(self) -> None:
         for bound in fields(self):

@@ -28,6 +28,7 @@ __all__ = [
     "Response",
     "Scope",
     "Send",
+    "Times",
     "cancelled_when_gone",
     "dumps",
     "json_response",
@@ -135,6 +136,26 @@ class Body:
             pass
 
 
+@dataclass(slots=True)
+class Times:
+    """How long a request stood in line and was at work, as far as it got; noted by who answers it.
+
+    Attributes
+    ----------
+    model
+        Who was asked; empty where no model was.
+    wait_s, work_s
+        Seconds in line, and of the thread that worked.
+    entered_s
+        Reading of ``time.perf_counter`` when it left the line.
+    """
+
+    model: str = ""
+    wait_s: float | None = None
+    work_s: float | None = None
+    entered_s: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One request.
@@ -151,6 +172,8 @@ class Request:
         It came on a connection over the limit, which is closed after the answer.
     cleanup
         Is closed when the exchange is over, whatever its end.
+    times
+        What is noted of it on the way.
     """
 
     method: str
@@ -160,6 +183,7 @@ class Request:
     client: str = ""
     surplus: bool = False
     cleanup: ExitStack = field(default_factory=ExitStack)
+    times: Times = field(default_factory=Times)
 
     @property
     def path(self) -> str:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import math
 import re
+import time
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 from topwork.errors import TopworkError
 from topwork.serving.answers import answered, error_line, line, predictions
 from topwork.serving.bodies import Reader, reader_for
-from topwork.serving.messages import Request, Response, cancelled_when_gone, json_response
+from topwork.serving.messages import Request, Response, Times, cancelled_when_gone, json_response
 from topwork.serving.refusals import Refusal
 from topwork.serving.work import Batch, Job
 
@@ -157,7 +158,8 @@ async def _read(hosted: Hosted, request: Request, reader: Reader, budget: ByteBu
 
 
 def _produce(hosted: Hosted, question: Question, reader: Reader, content: bytes) -> Iterator[Answer]:
-    return answered(hosted.servable, partial(question.ask, hosted.servable), reader.read(content))
+    found = answered(hosted.servable, partial(question.ask, hosted.servable), reader.read(content))
+    return hosted.watch.seen(found) if question is PREDICTIONS else found
 
 
 async def _asked(
@@ -176,16 +178,26 @@ async def _asked(
 async def _begin(
     hosted: Hosted, request: Request, produce: partial[Iterator[Answer]], *, until: float, eager: bool
 ) -> Job:
+    times = request.times
+    began_s, times.model = time.perf_counter(), hosted.servable.name
     try:
         async with asyncio.timeout_at(until):
             await hosted.gate.enter()
     except TimeoutError:
         raise _late("in line", hosted.gate.retry_after_s()) from None
+    finally:
+        times.entered_s = time.perf_counter()
+        times.wait_s = times.entered_s - began_s
     # From here to `submit` nothing awaits, so the place that was taken cannot be lost.
-    job = Job(produce, eager=eager, on_done=hosted.gate.leave)
+    job = Job(produce, eager=eager, on_done=partial(_left, hosted, times))
     request.cleanup.callback(job.cancel)
     hosted.workers.submit(job)
     return job
+
+
+def _left(hosted: Hosted, times: Times, service_s: float) -> None:
+    times.work_s = service_s
+    hosted.gate.leave(service_s)
 
 
 async def _next(job: Job, until: float) -> Batch:

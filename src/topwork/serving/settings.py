@@ -28,6 +28,7 @@ from topwork.serving.kinds import (
     Word,
 )
 from topwork.serving.limits import Limits
+from topwork.serving.logs import FORMATS
 
 __all__ = [
     "LinkSettings",
@@ -169,6 +170,9 @@ class ServerSettings:
     allow_origin: Annotated[
         tuple[str, ...], Several(Word("Origins whose pages may ask, such as https://example.org.", "ORIGIN"))
     ] = ()
+    log_format: Annotated[
+        str, Choice("How the log is written: json is a line of JSON for each event, and for each request.", FORMATS)
+    ] = "text"
     limits: Annotated[Limits, Section("How much is taken on before it is refused.")] = field(
         default_factory=Limits
     )
