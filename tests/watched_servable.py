@@ -18,7 +18,7 @@ QUANTILES = np.linspace(0, 1, 101)
 def known() -> Reference:
     """Return what answers of equal shares of all labels leave, with two traits between 0 and 1."""
     traits = np.stack([QUANTILES, QUANTILES]).astype(np.float32)
-    return Reference({"": Profile(600, {"label": dict.fromkeys(LABELS, 100)}, {})}, traits, 600, 0.05)
+    return Reference({"": Profile(600, {"label": dict.fromkeys(LABELS, 100)}, {})}, traits, (600, 600), 0.05)
 
 
 @dataclass

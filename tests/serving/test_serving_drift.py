@@ -21,7 +21,7 @@ def reference(n_traits: int = 3) -> Reference:
     traits = np.quantile(rng.normal(size=(600, n_traits)), QUANTILES, axis=0).T
     sure = np.quantile(rng.uniform(0.5, 1, 600), QUANTILES)
     profile = Profile(600, {"label": {"ash": 300, "beech": 200, "cedar": 100}}, {"confidence": sure})
-    return Reference({"": profile}, traits.astype(np.float32), 600, 0.05)
+    return Reference({"": profile}, traits.astype(np.float32), (600,) * n_traits, 0.05)
 
 
 def answers(
@@ -104,7 +104,7 @@ def test_a_model_that_knows_nothing_is_only_counted() -> None:
 
 def test_several_targets_are_watched_each() -> None:
     one = reference().profiles[""]
-    known = Reference({"kind": one, "age": one}, np.zeros((0, 101), np.float32), 0, None)
+    known = Reference({"kind": one, "age": one}, np.zeros((0, 101), np.float32), (), None)
     value = {"kind": {"label": "ash"}, "age": {"label": "beech"}}
     watch = watched(iter([Answer(0, value)] * 60), 60, known)
     assert watch.last is not None

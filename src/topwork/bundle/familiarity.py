@@ -71,8 +71,8 @@ class Familiarity:
         domain = self._domain
         if domain is None:
             none = np.zeros((0, 101), np.float32)
-            return Reference(self._profiles, none, 0, None) if self._profiles else None
-        return Reference(self._profiles, domain.traits, int(domain.n_rows), LEVEL)
+            return Reference(self._profiles, none, (), None) if self._profiles else None
+        return Reference(self._profiles, domain.traits, tuple(domain.n_rows.tolist()), LEVEL)
 
     def schema(self, schemas: Mapping[str, Mapping[str, Json]]) -> Mapping[str, Json]:
         """Return the schema of an answer, of the schemas that the targets' own answers have."""
@@ -138,7 +138,7 @@ def _check(domain: Domain) -> None:
         "parts": (2,),
         "threshold": (),
         "traits": (len(domain.traits), 101),
-        "n_rows": (),
+        "n_rows": (len(domain.traits),),
     }
     for name, shape in expected.items():
         found = getattr(domain, name)

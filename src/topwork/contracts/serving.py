@@ -60,7 +60,7 @@ class Reference:
     traits
         Percentiles of each of `Answer.traits`, ``float32 [t, 101]``.
     n_rows
-        How many rows these were taken over.
+        How many rows each of these was taken over.
     out_of_domain
         Share of inputs like the training data that are called out of domain all the same; None where none are called
         so.
@@ -68,7 +68,7 @@ class Reference:
 
     profiles: Mapping[str, Profile]
     traits: Array
-    n_rows: int
+    n_rows: tuple[int, ...]
     out_of_domain: float | None
 
 

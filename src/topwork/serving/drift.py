@@ -183,8 +183,9 @@ def _shifts(window: Window, reference: Reference) -> Iterator[tuple[str, Shift]]
     traits: Array = np.array(window.traits)
     if len(traits):
         names = trait_names(len(reference.traits))
-        for name, percentiles, column in zip(names, reference.traits, traits.T, strict=True):
-            yield name, shift_of_values(percentiles, reference.n_rows, column)
+        known = zip(names, reference.traits, reference.n_rows, traits.T, strict=True)
+        for name, percentiles, n_then, column in known:
+            yield name, shift_of_values(percentiles, n_then, column)
     for target, profile in reference.profiles.items():
         for word, counts in profile.counts.items():
             if (now := window.labels.get((target, word))) is not None:

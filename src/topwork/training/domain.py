@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from math import ceil
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 
@@ -29,8 +29,12 @@ _FEWEST_AXES: Final = 2
 _MOST_ROWS: Final = 5_000
 """Beyond so many rows an even choice of them is looked at: sums hardly change any more, and a fit waits for them."""
 _N_TRAITS: Final = 8
+_LEAST_SHOWN: Final = 50
+"""Fewer held-out rows of one part do not show how coordinates are spread; then the rows that it was learnt on do."""
 _NOTHING: Final = 1e-4
 """Part of the variance that counts as none."""
+_Space: TypeAlias = tuple[Array, Array, Array, Array, Array]
+"""Mean, scale, axes, whitening and centres."""
 _QUANTILES = np.linspace(0, 1, 101)
 _PREFIX: Final = "features.domain."
 
@@ -59,9 +63,9 @@ class Domain:
     threshold
         The distance beyond which an input is out of the domain; of held-out rows at most `LEVEL` lie beyond it.
     traits
-        Percentiles over training rows of what `look` gives, ``float32 [t, 101]``.
+        Percentiles of what `look` gives of held-out rows, ``float32 [t, 101]``.
     n_rows
-        How many rows these are.
+        Over how many rows each, ``int64 [t]``.
     """
 
     mean: Array
@@ -110,37 +114,29 @@ def learn(features: Array, classes: Array | None, parts: Sequence[Fold]) -> Doma
     classes
         ``int64 [n]``, -1 where it is not known; None where there are no classes.
     parts
-        How rows were held out: `Fold.valid` is judged by what `Fold.train` shows, and the threshold is chosen on all
-        that were judged so. With a single part the domain is that of its training rows, so that the threshold is exact
-        (split conformal prediction); with several it is that of all rows, which lie a little closer to new ones than
-        the parts did.
+        How rows were held out: `Fold.valid` is judged by what `Fold.train` shows. The threshold is chosen on all rows
+        that were judged so, and the domain is that of the first part: one of all rows would lie closer to new rows than
+        the parts did to those that were held out, and neither the threshold nor the percentiles would fit it.
     """
     parts = [Fold(_even(part.train), _even(part.valid)) for part in parts]
     judged = [found for part in parts if (found := _judged(features, classes, part)) is not None]
     if len(judged) < len(parts) or not judged:
         return None
-    inside, outside = (np.concatenate(column) for column in zip(*judged, strict=True))
+    space = judged[0][0]
+    inside, outside = (np.concatenate([one[i] for one in judged]) for i in (1, 2))
     # Where the axes hold all that varies, what is left outside of them is rounding.
     left = outside.mean() if outside.mean() > _NOTHING * features.shape[1] else 0.0
     means = np.array([inside.mean(), left], np.float32)
-    every = np.arange(len(features))
-    rows = parts[0].train if len(parts) == 1 else _even(every)
-    return _finished(features[rows], None if classes is None else classes[rows], means, (inside, outside))
-
-
-def _finished(
-    features: Array, classes: Array | None, means: Array, held_out: tuple[Array, Array]
-) -> Domain | None:
-    space = _space(features, classes)
-    threshold = None if space is None or not means[0] > 0 else _threshold(held_out, means)
-    if space is None or threshold is None:
+    threshold = _threshold((inside, outside), means) if means[0] > 0 else None
+    if threshold is None:
         return None
-    nothing = np.zeros((0, len(_QUANTILES)), np.float32)
-    n_rows = np.array(len(features))
-    bare = Domain(*space, means, np.array(threshold, np.float32), nothing, n_rows)
-    traits = np.concatenate([bare.look(some)[1] for some in _chunks(features)])
+    empty = np.zeros((0, len(_QUANTILES)), np.float32)
+    bare = Domain(*space, means, np.array(threshold, np.float32), empty, empty)
+    shown = parts[0].valid if len(parts[0].valid) >= _LEAST_SHOWN else parts[0].train
+    traits = np.concatenate([bare.look(some)[1] for some in _chunks(features[shown])])
     percentiles = np.quantile(traits, _QUANTILES, axis=0).T.astype(np.float32)
-    percentiles[-1] = np.quantile(_weighed(held_out, means), _QUANTILES)  # of fitted rows it is too small
+    percentiles[-1] = np.quantile(_weighed((inside, outside), means), _QUANTILES)
+    n_rows = np.array([*[len(shown)] * (len(percentiles) - 1), len(inside)], np.int64)
     return Domain(*space, means, bare.threshold, percentiles, n_rows)
 
 
@@ -159,8 +155,8 @@ def _weighed(held_out: tuple[Array, Array], means: Array) -> Array:
     return np.asarray(inside / means[0] + (outside / means[1] if means[1] > 0 else 0))
 
 
-def _judged(features: Array, classes: Array | None, part: Fold) -> tuple[Array, Array] | None:
-    """Return both parts of the distances of held-out rows by what the others show; None where these are too few."""
+def _judged(features: Array, classes: Array | None, part: Fold) -> tuple[_Space, Array, Array] | None:
+    """Return what some rows show, and both parts of the distances of others by it; None where they are too few."""
     space = _space(features[part.train], None if classes is None else classes[part.train])
     if space is None or not len(part.valid):
         return None
@@ -168,7 +164,7 @@ def _judged(features: Array, classes: Array | None, part: Fold) -> tuple[Array, 
     bare = Domain(*space, nothing, nothing, nothing, nothing)
     found = [_parts(bare, some)[:2] for some in _chunks(features[part.valid])]
     inside, outside = (np.concatenate(column) for column in zip(*found, strict=True))
-    return inside, outside
+    return space, inside, outside
 
 
 def _parts(domain: Domain, features: Array) -> tuple[Array, Array, Array]:
@@ -184,7 +180,7 @@ def _parts(domain: Domain, features: Array) -> tuple[Array, Array, Array]:
 # --- what is kept -----------------------------------------------------------------------------------------
 
 
-def _space(features: Array, classes: Array | None) -> tuple[Array, Array, Array, Array, Array] | None:
+def _space(features: Array, classes: Array | None) -> _Space | None:
     """Return mean, scale, axes, whitening and centres of training rows; None where they are too few or all alike."""
     n, d = features.shape
     n_axes = min(_MOST_AXES, d, n // LEAST_ROWS)
