@@ -170,7 +170,10 @@ class BundleModel:
         """JSON Schema of what `explain` tells; None where inputs have no parts that could be taken away."""
         if self._modality.parts(self._bundle.goldens()[0].tensor) is None:
             return None
-        schemas = {name: _explanation_schema(target) for name, target in self.targets.items()}
+        schemas = {
+            name: _explanation_schema(self._familiarity.schema({name: target.answer_schema()}))
+            for name, target in self.targets.items()
+        }
         return next(iter(schemas.values())) if len(schemas) == 1 else _closed(schemas)
 
     @property
@@ -226,14 +229,16 @@ class BundleModel:
         parts = self._modality.parts(tensor)
         assert parts is not None
         output = scores_output(name)
-        scores = self._engine.run(tensor[None])[output]
-        said = int(scores[0].argmax())
+        outputs = self._engine.run(tensor[None])
+        scores = {key: outputs[one][0] for key, one in self._wanted([name]).items()}
+        answer, _ = self._familiarity.said({name: target.answer(scores[name])}, scores)
+        said = int(scores[name].argmax())
         lead = _LEADS.get(target.link, _mean)
         heat = warmth(lambda batch: lead(self._engine.run(batch)[output], said), tensor, parts)
         shown = self._modality.overlay(encoded, heat, self._preprocessing, _WHOLE)
         pieces: list[Json] = [{"text": one.text, "heat": round(one.heat, 4)} for one in shown.pieces]
         towards = _TOWARDS.get(target.link) or target.labels[said]
-        return {"answer": target.answer(scores[0]), "towards": towards, "pieces": pieces}
+        return {"answer": answer, "towards": towards, "pieces": pieces}
 
     def answer(self, scores: Mapping[str, Array]) -> Mapping[str, Json]:
         """Turn the scores of one input into what a client sees; several targets answer under their names."""
@@ -296,14 +301,18 @@ class BundleModel:
     def _run(self, tensors: Iterable[Array]) -> list[Mapping[str, Array]]:
         """Run tensors, those of one shape as one batch, and give each its own scores by target."""
         several = list(tensors)
-        wanted = {name: scores_output(name) for name in self.targets}
-        wanted |= {FEATURES: FEATURES} if self._familiarity.needs_features else {}
+        wanted = self._wanted(self.targets)
         scores: list[Mapping[str, Array]] = [{}] * len(several)
         for places, batch in by_shape(several):
             outputs = self._engine.run(batch)
             for i, place in enumerate(places):
                 scores[place] = {name: outputs[output][i] for name, output in wanted.items()}
         return scores
+
+    def _wanted(self, targets: Iterable[str]) -> dict[str, str]:
+        """Return the outputs of the graph that answers of some targets need, by what they are called in `Scored`."""
+        features = {FEATURES: FEATURES} if self._familiarity.needs_features else {}
+        return {**{name: scores_output(name) for name in targets}, **features}
 
 
 def open_model(
@@ -367,13 +376,13 @@ def _choose(engine: str, best: EngineChoice) -> EngineChoice:
     )
 
 
-def _explanation_schema(target: Target) -> Mapping[str, Json]:
+def _explanation_schema(answer: Mapping[str, Json]) -> Mapping[str, Json]:
     heat: Mapping[str, Json] = {"type": "number", "minimum": -1, "maximum": 1}
     pieces: Mapping[str, Json] = {
         "type": "array",
         "items": _closed({"text": {"type": "string"}, "heat": heat}),
     }
-    return _closed({"answer": target.answer_schema(), "towards": {"type": "string"}, "pieces": pieces})
+    return _closed({"answer": answer, "towards": {"type": "string"}, "pieces": pieces})
 
 
 def _closed(properties: Mapping[str, Json]) -> Mapping[str, Json]:
