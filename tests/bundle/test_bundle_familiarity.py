@@ -1,4 +1,4 @@
-"""What a bundle says beside its answers: in the domain or not, better asked or not; or nothing, where it knows nothing."""
+"""What a bundle says beside its answers: in the domain or not, better asked or not; or nothing."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def model(folder: Path, kept: dict[str, Array], heads: tuple[str, ...] = ("label
 
 
 LIKE = TinyModality().synthetic(200, seed=6)
-STRANGE = (bytes([255, 0, 0] * 16), bytes([255] * 48), bytes([0] * 24 + [255] * 24))
+STRANGE = tuple(bytes(colour * 16) for colour in ([255, 0, 0], [0, 0, 255], [255, 255, 0]))
 
 
 def values(one: BundleModel, inputs: tuple[bytes, ...]) -> list[Any]:
@@ -108,7 +108,9 @@ def test_a_target_that_is_called_like_the_word_keeps_its_name(tmp_path: Path) ->
     assert set(value["in_domain"]) == {"label", "scores"}
 
 
-@pytest.mark.parametrize(("answer_from", "expected"), [(0.0, {False}), (np.inf, {True}), (0.6, {True, False})])
+@pytest.mark.parametrize(
+    ("answer_from", "expected"), [(0.0, {False}), (np.inf, {True}), (0.6, {True, False})]
+)
 def test_it_abstains_below_the_threshold(tmp_path: Path, answer_from: float, expected: set[bool]) -> None:
     one = model(tmp_path, {"label.answer_from": np.array(answer_from)})
     found = values(one, LIKE[:60])

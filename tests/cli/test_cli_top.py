@@ -22,7 +22,11 @@ def test_one_look_as_a_table_and_as_json(topwork: Callable[..., Told]) -> None:
     assert "requests/s" in table.out
     assert "<b>[red]" in table.out
     found = json.loads(told.out)
-    assert (found["schema"], found["models"][0]["name"], found["models"][0]["is_ready"]) == (1, "<b>[red]", True)
+    assert (found["schema"], found["models"][0]["name"], found["models"][0]["is_ready"]) == (
+        1,
+        "<b>[red]",
+        True,
+    )
 
 
 def test_a_server_that_is_not_there_is_told_in_a_line(topwork: Callable[..., Told]) -> None:
@@ -32,12 +36,14 @@ def test_a_server_that_is_not_there_is_told_in_a_line(topwork: Callable[..., Tol
 
 
 def test_it_looks_again_and_again_until_it_is_interrupted(desk: Desk) -> None:
-    with serving(application(WatchedServable())) as url:
-        with desk.start("top", url, "--every", "0.2", "--json") as process:
-            assert process.stdout is not None
-            lines = [json.loads(process.stdout.readline()) for _ in range(3)]
-            process.send_signal(signal.SIGINT)
-            told = end(process)
+    with (
+        serving(application(WatchedServable())) as url,
+        desk.start("top", url, "--every", "0.2", "--json") as process,
+    ):
+        assert process.stdout is not None
+        lines = [json.loads(process.stdout.readline()) for _ in range(3)]
+        process.send_signal(signal.SIGINT)
+        told = end(process)
     assert [line["models"][0]["name"] for line in lines] == ["chess"] * 3
     assert "Traceback" not in told.err
 

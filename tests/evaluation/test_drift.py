@@ -58,7 +58,9 @@ def test_rare_labels_and_new_ones_are_counted_together() -> None:
     names = [f"label {i}" for i in range(200)]
     n_false = 0
     for _ in range(200):
-        then, now = (dict(zip(*np.unique(rng.choice(names, n), return_counts=True), strict=True)) for n in (400, 100))
+        then, now = (
+            dict(zip(*np.unique(rng.choice(names, n), return_counts=True), strict=True)) for n in (400, 100)
+        )
         n_false += shift_of_shares(then, now).p_value < 0.05
     assert n_false / 200 < 0.09
     assert shift_of_shares({"a": 100}, {"new": 100}).p_value < 1e-9

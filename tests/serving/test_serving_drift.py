@@ -30,9 +30,13 @@ def answers(
     rng = np.random.default_rng(seed)
     labels = rng.choice(LABELS, n, p=np.array(shares) / sum(shares))
     for i, label in enumerate(labels):
-        traits = rng.normal(size=3) + [moved, 0, 0]
+        traits = rng.normal(size=3) + np.array([moved, 0, 0])
         sure = rng.uniform(0.5, 1)
-        value = {"label": str(label), "probabilities": {str(label): sure}, "in_domain": bool(rng.random() > strange)}
+        value = {
+            "label": str(label),
+            "probabilities": {str(label): sure},
+            "in_domain": bool(rng.random() > strange),
+        }
         yield Answer(i, value, traits=tuple(traits))
 
 

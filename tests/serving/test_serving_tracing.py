@@ -207,9 +207,7 @@ def test_spans_are_told_of_the_time_in_line_and_at_work() -> None:
         ({"OTEL_SERVICE_NAME": "mine"}, False),
     ],
 )
-def test_traces_are_sent_only_where_the_environment_asks(
-    environment: dict[str, str], expected: bool
-) -> None:
+def test_traces_are_sent_only_where_the_environment_asks(environment: dict[str, str], expected: bool) -> None:
     assert is_wanted(environment) is expected
     if not expected:
         assert telemetry(environment) is None

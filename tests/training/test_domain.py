@@ -24,7 +24,9 @@ def in_folds(n: int, k: int = 5) -> list[Fold]:
     return [Fold(every[every % k != i], every[every % k == i]) for i in range(k)]
 
 
-def learnt(n: int = 400, d: int = 40, *, parts: list[Fold] | None = None, with_classes: bool = True) -> Domain:
+def learnt(
+    n: int = 400, d: int = 40, *, parts: list[Fold] | None = None, with_classes: bool = True
+) -> Domain:
     features, classes = drawn(n, d)
     found = learn(features, classes if with_classes else None, parts or in_folds(n))
     assert found is not None
@@ -60,7 +62,9 @@ def test_strange_rows_are_found_within_the_axes_and_outside_of_them() -> None:
 
 def test_what_lies_between_the_classes_is_strange_only_where_classes_are_known() -> None:
     features, classes = drawn(600, n_classes=2)
-    middle = (features[classes == 0][:100] + features[classes == 1][:100]) / 2
+    centres = [features[classes == number].mean(axis=0) for number in (0, 1)]
+    features[classes == 1] += 2 * (centres[1] - centres[0])  # far apart
+    middle = features[classes == 0][:100] + 1.5 * (centres[1] - centres[0])
     with_classes, without = (learn(features, one, in_folds(600)) for one in (classes, None))
     assert with_classes is not None
     assert without is not None

@@ -32,7 +32,9 @@ def test_photos_of_the_fits_kind_are_in_the_domain_and_others_are_not(fitted: Mo
 
 
 def test_the_record_says_how_many_test_rows_are_called_strange(fitted: Model) -> None:
-    (table,) = [one for one in fitted.record.sections if isinstance(one, Table) and one.title == OUT_OF_DOMAIN]
+    (table,) = [
+        one for one in fitted.record.sections if isinstance(one, Table) and one.title == OUT_OF_DOMAIN
+    ]
     ((what, share, expected),) = table.rows
     assert isinstance(share, Estimate)
     assert (what, expected) == ("test rows called out of domain", f"about {LEVEL:.0%}")
@@ -56,7 +58,9 @@ def test_costs_give_the_threshold_below_which_it_abstains(
         model = fit(photos, tmp_path / "c.topwork", trunk=str(tiny_trunk), around=around, options=options)
         found = model.predict([photo(colour, 7000 + i) for i in range(8) for colour in COLOURS.values()])
         answer_from = float(model.servable.bundle.statistics()["label.answer_from"])
-        assert [one.abstains for one in found] == [max(one.probabilities.values()) < answer_from for one in found]
+        assert [one.abstains for one in found] == [
+            max(one.probabilities.values()) < answer_from for one in found
+        ]
         if expected is not None:
             assert {one.abstains for one in found} == {expected}
 

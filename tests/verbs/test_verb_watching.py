@@ -33,7 +33,13 @@ def test_two_looks_tell_what_went_on_between() -> None:
     assert found.p50_s is not None
     assert model.p50_s is not None
     assert 0.01 < model.p50_s <= found.p50_s < 0.5
-    assert (model.name, model.is_ready, model.n_waiting, model.n_windows, model.n_drifted) == ("chess", True, 0, 1, 1)
+    assert (model.name, model.is_ready, model.n_waiting, model.n_windows, model.n_drifted) == (
+        "chess",
+        True,
+        0,
+        1,
+        1,
+    )
     assert model.out_of_domain == 1
     assert model.most_drifted == ("input: distance", pytest.approx(0.99, abs=0.01))
 
@@ -52,7 +58,9 @@ def test_a_server_that_was_started_anew_is_told_from_its_start() -> None:
 
 
 def test_labels_come_back_as_they_were_and_other_lines_are_left_out() -> None:
-    text = '# HELP a b\na{m="x \\"y\\" \\\\n, {z}",n="2"} 3.5 1700000000\nno metric here\nb NaN\nc +Inf\nd x\n'
+    text = (
+        '# HELP a b\na{m="x \\"y\\" \\\\n, {z}",n="2"} 3.5 1700000000\nno metric here\nb NaN\nc +Inf\nd x\n'
+    )
     found = parse(text)
     assert found["a"] == {frozenset({("m", 'x "y" \\n, {z}'), ("n", "2")}): 3.5}
     assert set(found) == {"a", "b", "c", "d"}

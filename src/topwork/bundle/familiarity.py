@@ -115,7 +115,9 @@ class Familiarity:
 def _profiles(statistics: Mapping[str, Array], targets: Mapping[str, Target]) -> dict[str, Profile]:
     found = {name: profile_of(statistics, name, target.labels) for name, target in targets.items()}
     known = {name: one for name, one in found.items() if one is not None}
-    return {"": one for one in known.values()} if len(targets) == 1 else known
+    if known and len(targets) == 1:
+        return {"": next(iter(known.values()))}
+    return known
 
 
 def _with(schema: Mapping[str, Json], word: str, about: str) -> Mapping[str, Json]:

@@ -357,7 +357,9 @@ def serve(
 def top(
     url: Annotated[str, typer.Argument(metavar="URL", help="Of a server, as serve says it.")],
     every: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, help="Between two looks.")] = 2.0,
-    once: Annotated[bool, typer.Option("--once", help="Look once and end, in place of until Ctrl-C.")] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="Look once and end, in place of until Ctrl-C.")
+    ] = False,
     key: Annotated[
         str | None,
         typer.Option(metavar="KEY", envvar="TOPWORK_KEY", help="API key, where the server asks for one."),

@@ -289,7 +289,10 @@ def _write_text(predictions: Iterable[Prediction], model: Model) -> int:
 
 def _doubts(one: Prediction) -> str:
     """Say what speaks against believing an answer: costs, and that its input is unlike the training data."""
-    told = [*(["better asked"] if one.abstains else []), *(["out of domain"] if one.in_domain is False else [])]
+    told = [
+        *(["better asked"] if one.abstains else []),
+        *(["out of domain"] if one.in_domain is False else []),
+    ]
     return f"   [{', '.join(told)}]" if told else ""
 
 

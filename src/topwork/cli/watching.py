@@ -17,7 +17,18 @@ if TYPE_CHECKING:
 
 __all__ = ["follow", "once", "show_load"]
 
-_HEAD = ("model", "state", "answers/s", "p50", "p99", "wait p99", "working", "in line", "out of domain", "drifted")
+_HEAD = (
+    "model",
+    "state",
+    "answers/s",
+    "p50",
+    "p99",
+    "wait p99",
+    "working",
+    "in line",
+    "out of domain",
+    "drifted",
+)
 
 
 def follow(

@@ -151,8 +151,9 @@ class Watch:
         for target, profile in reference.profiles.items():
             part = value.get(target) if target else value
             if isinstance(part, Mapping):
-                told = (one for word, some in labels_of(part).items() for one in some if one in profile.counts.get(word,
-                ())) self.given.update((target, one) for one in told)
+                for word, labels in labels_of(part).items():
+                    known = profile.counts.get(word, {})
+                    self.given.update((target, one) for one in labels if one in known)
 
     def _finish(self, reference: Reference) -> None:
         full, self._window = self._window, Window()
@@ -196,8 +197,6 @@ def _shifts(window: Window, reference: Reference) -> Iterator[tuple[str, Shift]]
                 yield word_name(target, word), shift
 
 
-def _of_labels(
-    word: str, then: Mapping[str, int], now: Mapping[str, int], n_then: int, n_now: int
-) -> Shift:
+def _of_labels(word: str, then: Mapping[str, int], now: Mapping[str, int], n_then: int, n_now: int) -> Shift:
     """Compare shares of labels, of which an answer has one, or under the word ``labels`` any number."""
     return shift_of_labels(then, n_then, now, n_now) if word == "labels" else shift_of_shares(then, now)

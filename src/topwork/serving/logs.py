@@ -27,7 +27,15 @@ ACCESS: Final = logging.getLogger("topwork.access")
 _FIELDS: Final = "topwork_fields"
 _LEVELS: Final = {"topwork": logging.INFO, "uvicorn": logging.WARNING}
 _QUIET: Final = frozenset(
-    {"/livez", "/readyz", "/ping", "/metrics", "/v2/health/live", "/v2/health/ready", "/v2/models/{name}/ready"}
+    {
+        "/livez",
+        "/readyz",
+        "/ping",
+        "/metrics",
+        "/v2/health/live",
+        "/v2/health/ready",
+        "/v2/models/{name}/ready",
+    }
 )
 """What probes and collectors ask all day long; it is written down where it fails."""
 

@@ -35,8 +35,7 @@ GONE = "gone"
 
 @dataclass(slots=True)
 class Seen:
-    """What is known of a request so far: its route, the status of its response, why it was refused; at its end how long
-    it took.
+    """What is known of a request so far: its route, the status of its response, why it was refused, how long it took.
 
     A client that left before its response has the status ``gone``. What a client made up is never kept, so that it
     cannot fill the memory with names.
@@ -137,7 +136,7 @@ class _State(Collector):
 
 
 def _watched(hosted: Sequence[Hosted]) -> Iterator[Metric]:
-    """What was asked and answered, held against the time of the fit; of models that know it."""
+    """Tell what was asked and answered, held against the time of the fit where a model knows it."""
     counts: tuple[tuple[str, str, Callable[[Watch], int]], ...] = (
         ("topwork_answers", "Answers that were given.", lambda watch: watch.n_answers),
         ("topwork_out_of_domain", "Inputs called out of domain.", lambda watch: watch.n_strange),

@@ -173,7 +173,12 @@ def components() -> Object:
     test = closed({"what": words, "distance": share, "p_value": share, "is_significant": {"type": "boolean"}})
     last = closed({**view, "has_drifted": {"type": "boolean"}, "level": share, "tests": _list(test)})
     counts: Object = dict.fromkeys(("answers", "window", "windows", "drifted"), count)
-    step: Json = {"type": "array", "items": {"anyOf": [number, {"const": None}]}, "minItems": 2, "maxItems": 2}
+    step: Json = {
+        "type": "array",
+        "items": {"anyOf": [number, {"const": None}]},
+        "minItems": 2,
+        "maxItems": 2,
+    }
     load: Json = closed({"waiting": count, "working": count, "work": _list(step)})
     windows: Object = {
         "filling": {"anyOf": [closed(view), {"const": None}]},

@@ -171,7 +171,10 @@ class ServerSettings:
         tuple[str, ...], Several(Word("Origins whose pages may ask, such as https://example.org.", "ORIGIN"))
     ] = ()
     log_format: Annotated[
-        str, Choice("How the log is written: json is a line of JSON for each event, and for each request.", FORMATS)
+        str,
+        Choice(
+            "How the log is written: json is a line of JSON for each event, and for each request.", FORMATS
+        ),
     ] = "text"
     limits: Annotated[Limits, Section("How much is taken on before it is refused.")] = field(
         default_factory=Limits

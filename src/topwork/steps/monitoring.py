@@ -84,7 +84,7 @@ def told_of_domain(domain: Domain | None, rows: Rows) -> tuple[Section, ...]:
     n_false = sum(not domain.holds(one) for one in distances.tolist())
     row = ("test rows called out of domain", wilson(n_false, len(distances)), f"about {LEVEL:.0%}")
     caption = (
-        "An answer says whether its input is like the training data. Test rows are, so these are false alarms; what
-        share " "of strange inputs is found depends on how strange they are."
+        "An answer says whether its input is like the training data. Test rows are, so these are false alarms; "
+        "what share of strange inputs is found depends on how strange they are."
     )
     return (Table(OUT_OF_DOMAIN, ("what", "share", "expected"), (row,), caption),)

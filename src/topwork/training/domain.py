@@ -118,7 +118,14 @@ def learn(features: Array, classes: Array | None, parts: Sequence[Fold]) -> Doma
         that were judged so, and the domain is that of the first part: one of all rows would lie closer to new rows than
         the parts did to those that were held out, and neither the threshold nor the percentiles would fit it.
     """
-    parts = [Fold(_even(part.train), _even(part.valid)) for part in parts]
+    from threadpoolctl import threadpool_limits
+
+    # The products are small; threads that wait for each other where somebody else wants the cores cost a hundredfold.
+    with threadpool_limits(limits=1, user_api="blas"):
+        return _learn(features, classes, [Fold(_even(one.train), _even(one.valid)) for one in parts])
+
+
+def _learn(features: Array, classes: Array | None, parts: Sequence[Fold]) -> Domain | None:
     judged = [found for part in parts if (found := _judged(features, classes, part)) is not None]
     if len(judged) < len(parts) or not judged:
         return None
@@ -173,7 +180,9 @@ def _parts(domain: Domain, features: Array) -> tuple[Array, Array, Array]:
     coordinates = standard @ domain.axes.T
     outside = np.maximum((standard**2).sum(axis=1) - (coordinates**2).sum(axis=1), 0)
     white = coordinates @ domain.whitening.T
-    products = (white**2).sum(axis=1)[:, None] - 2 * white @ domain.centres.T + (domain.centres**2).sum(axis=1)
+    products = (
+        (white**2).sum(axis=1)[:, None] - 2 * white @ domain.centres.T + (domain.centres**2).sum(axis=1)
+    )
     return np.maximum(products.min(axis=1), 0), outside, coordinates
 
 

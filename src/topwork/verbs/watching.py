@@ -109,7 +109,9 @@ class Load:
     models: tuple[ModelLoad, ...]
 
 
-def look(url: str, key: str | None = None, *, clock: Clock = time.perf_counter, timeout_s: float = 5.0) -> Look:
+def look(
+    url: str, key: str | None = None, *, clock: Clock = time.perf_counter, timeout_s: float = 5.0
+) -> Look:
     """Read the metrics of a server.
 
     Parameters
@@ -130,16 +132,23 @@ def look(url: str, key: str | None = None, *, clock: Clock = time.perf_counter, 
         with urlopen(request, timeout=timeout_s) as response:  # noqa: S310
             text = response.read(_LONGEST_BYTES).decode("utf-8", "replace")
     except HTTPError as error:
-        step = "Give a key with --key." if error.code in (401, 403) else "Is this the address of a topwork server?"
+        step = (
+            "Give a key with --key."
+            if error.code in (401, 403)
+            else "Is this the address of a topwork server?"
+        )
         raise UsageError(f"{at} answered with status {error.code}.", next_step=step) from error
     except (URLError, OSError) as error:
         reason = getattr(error, "reason", error)
         raise UsageError(
-            f"{at} cannot be reached: {reason}.", next_step="Start it with `topwork serve`, or check the address."
+            f"{at} cannot be reached: {reason}.",
+            next_step="Start it with `topwork serve`, or check the address.",
         ) from error
     samples = parse(text)
     if "topwork_build_info" not in samples:
-        raise UsageError(f"{at} gives no metrics of topwork.", next_step="Give the address of a topwork server.")
+        raise UsageError(
+            f"{at} gives no metrics of topwork.", next_step="Give the address of a topwork server."
+        )
     return Look(clock(), samples)
 
 
@@ -269,7 +278,11 @@ def _quantile(steps: Sequence[tuple[float, float]], share: float) -> float | Non
     wanted = share * steps[-1][1]
     for (low, n_low), (high, n_high) in _intervals(steps):
         if n_high >= wanted:
-            return low if high == float("inf") else low + (high - low) * (wanted - n_low) / max(n_high - n_low, 1e-9)
+            return (
+                low
+                if high == float("inf")
+                else low + (high - low) * (wanted - n_low) / max(n_high - n_low, 1e-9)
+            )
     return None
 
 
