@@ -63,8 +63,7 @@ def test_labels_come_back_as_they_were_and_other_lines_are_left_out() -> None:
     )
     found = parse(text)
     assert found["a"] == {frozenset({("m", 'x "y" \\n, {z}'), ("n", "2")}): 3.5}
-    assert set(found) == {"a", "b", "c", "d"}
-    assert found["d"] == {}
+    assert set(found) == {"a", "b", "c"}
 
 
 def test_a_percentile_is_within_its_step() -> None:

@@ -132,6 +132,7 @@ def look(
         with urlopen(request, timeout=timeout_s) as response:  # noqa: S310
             text = response.read(_LONGEST_BYTES).decode("utf-8", "replace")
     except HTTPError as error:
+        error.close()
         step = (
             "Give a key with --key."
             if error.code in (401, 403)
