@@ -51,15 +51,19 @@ def test_it_looks_again_and_again_until_it_is_interrupted(desk: Desk) -> None:
 def test_with_a_log_of_json_standard_error_holds_nothing_else(desk: Desk, bundle: Path, photos: Path) -> None:
     with desk.start("serve", str(bundle), "--port", "0", "--log-format", "json") as process:
         assert process.stderr is not None
-        first = json.loads(process.stderr.readline())
-        url = first["message"].removeprefix("ready at ")
-        content = (photos / "green" / "03.jpg").read_bytes()
-        request = urllib.request.Request(f"{url}/predict", content, {"x-request-id": "order-17"})
-        with urllib.request.urlopen(request, timeout=60) as response:
-            answer = json.load(response)
-            assert response.headers["x-request-id"] == "order-17"
-        process.send_signal(signal.SIGTERM)
-        told = end(process)
+        try:
+            first = json.loads(process.stderr.readline())
+            url = first["message"].removeprefix("ready at ")
+            content = (photos / "green" / "03.jpg").read_bytes()
+            headers = {"x-request-id": "order-17", "content-type": "image/jpeg"}
+            request = urllib.request.Request(f"{url}/predict", content, headers)
+            with urllib.request.urlopen(request, timeout=60) as response:
+                answer = json.load(response)
+                assert response.headers["x-request-id"] == "order-17"
+            process.send_signal(signal.SIGTERM)
+            told = end(process)
+        finally:
+            process.kill()
     assert isinstance(answer["predictions"][0]["in_domain"], bool)
     (asked,) = [json.loads(line) for line in told.err.splitlines()]
     assert (asked["request_id"], asked["status"], asked["model"]) == ("order-17", 200, "colours")

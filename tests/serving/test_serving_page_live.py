@@ -34,7 +34,8 @@ def page(browser: Browser) -> Iterator[Page]:
 def ask(url: str, n: int, start: bytes = b"") -> None:
     for number in range(n):
         body = start + b"." * (200 + 100 * number // n)
-        with urllib.request.urlopen(f"{url}/predict", body, timeout=20):
+        sent = urllib.request.Request(f"{url}/predict", body, {"content-type": "application/octet-stream"})
+        with urllib.request.urlopen(sent, timeout=20):
             pass
 
 
@@ -62,8 +63,8 @@ def test_a_model_is_chosen_and_asked_under_its_own_path(page: Page) -> None:
     models = [WatchedServable("first", TEXT), WatchedServable("the second", TEXT)]
     with serving(Application([Hosted(one, LIMITS) for one in models], LIMITS)) as url:
         page.goto(url)
-        expect(page.get_by_label("Model")).to_have_value("first")
-        page.get_by_label("Model").select_option("the second")
+        expect(page.get_by_label("Model", exact=True)).to_have_value("first")
+        page.get_by_label("Model", exact=True).select_option("the second")
         expect(page).to_have_title("the second · topwork")
         expect(page.locator("#snippet")).to_contain_text(f"{url}/v1/models/the%20second/predict")
         page.get_by_role("tab", name="Python").click()

@@ -43,10 +43,12 @@ _PREFIX: Final = "features.domain."
 class Domain:
     """Where the features of training rows lie, and how far away is too far.
 
-    The distance of an input has two parts, each divided by what it is on average on held-out rows: within the space of
-    the principal axes the squared Mahalanobis distance to the nearest class centre, with a covariance that all classes
-    share (Lee et al., 2018, arXiv 1807.03888); and the squared length of what stands outside of that space (as in
-    virtual-logit matching, Wang et al., 2022, arXiv 2203.10807).
+    The distance of an input has two parts: within the space of the principal axes the squared Mahalanobis distance to
+    the nearest class centre, with a covariance that all classes share (Lee et al., 2018, arXiv 1807.03888); and the
+    squared length of what stands outside of that space (as in virtual-logit matching, Wang et al., 2022, arXiv
+    2203.10807). Each is divided by what it is on average on held-out rows, and weighs as many directions as it goes
+    over, as in the likelihood of a Gaussian that is round outside of its axes (Tipping & Bishop, 1999). The average
+    distance of held-out rows is 1.
 
     Attributes
     ----------
@@ -59,7 +61,7 @@ class Domain:
     centres
         Of the classes, whitened, ``float32 [c, r]``; a single one where there are no classes.
     parts
-        What each part of the distance is on average on held-out rows, ``float32 [2]``.
+        By what each part of the distance is divided, ``float32 [2]``; 0 for a part that there is not.
     threshold
         The distance beyond which an input is out of the domain; of held-out rows at most `LEVEL` lie beyond it.
     traits
@@ -133,7 +135,9 @@ def _learn(features: Array, classes: Array | None, parts: Sequence[Fold]) -> Dom
     inside, outside = (np.concatenate([one[i] for one in judged]) for i in (1, 2))
     # Where the axes hold all that varies, what is left outside of them is rounding.
     left = outside.mean() if outside.mean() > _NOTHING * features.shape[1] else 0.0
-    means = np.array([inside.mean(), left], np.float32)
+    n_axes, n_features = len(space[2]), int((space[1] > 0).sum())
+    per_direction = [inside.mean() / n_axes, left / max(1, n_features - n_axes)]
+    means = np.array(per_direction, np.float32) * n_features
     threshold = _threshold((inside, outside), means) if means[0] > 0 else None
     if threshold is None:
         return None
