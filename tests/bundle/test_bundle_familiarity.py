@@ -25,7 +25,7 @@ from topwork.training.domain import LEVEL, learn
 from topwork.training.profile import to_statistics
 
 
-def statistics(heads: tuple[str, ...] = ("label",), **others: Array) -> dict[str, Array]:
+def statistics(heads: tuple[str, ...] = ("label",)) -> dict[str, Array]:
     """Return what a fit on 300 synthetic pictures would keep."""
     engine, modality = NumpyEngine(tiny_graph(heads).weights), TinyModality()
     batch = np.stack([np.frombuffer(one, np.uint8) for one in modality.synthetic(300, seed=5)])
@@ -34,7 +34,7 @@ def statistics(heads: tuple[str, ...] = ("label",), **others: Array) -> dict[str
     parts = [Fold(every[every % 5 != i], every[every % 5 == i]) for i in range(5)]
     domain = learn(outputs["features"], None, parts)
     assert domain is not None
-    found = {**domain.to_statistics(), **others}
+    found = domain.to_statistics()
     for head in heads:
         answers = [TinyTarget().answer(one) for one in outputs[f"scores.{head}"]]
         found |= {f"{head}.{name}": one for name, one in to_statistics(answers, LABELS).items()}
@@ -132,6 +132,6 @@ def test_it_abstains_below_the_threshold(tmp_path: Path, answer_from: float, exp
     ],
 )
 def test_statistics_that_were_edited_are_refused(tmp_path: Path, name: str, wrong: Array) -> None:
-    kept = statistics(**{f"features.domain.{name}": wrong})
+    kept = {**statistics(), f"features.domain.{name}": wrong}
     with pytest.raises(BundleError, match=r"oaks\.topwork.*statistics of the training features"):
         model(tmp_path, kept)

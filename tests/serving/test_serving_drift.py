@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from topwork.contracts import Answer, Profile, Reference
+from topwork.contracts import Answer, Json, Profile, Reference
 from topwork.serving.drift import LEVEL, Watch
 
 QUANTILES = np.linspace(0, 1, 101)
@@ -32,7 +32,7 @@ def answers(
     for i, label in enumerate(labels):
         traits = rng.normal(size=3) + np.array([moved, 0, 0])
         sure = rng.uniform(0.5, 1)
-        value = {
+        value: dict[str, Json] = {
             "label": str(label),
             "probabilities": {str(label): sure},
             "in_domain": bool(rng.random() > strange),
@@ -93,8 +93,9 @@ def test_what_changed_is_named(change: dict[str, float], what: str) -> None:
 
 def test_labels_that_the_model_does_not_know_and_strange_traits_do_not_break_it() -> None:
     watch = Watch(reference(), 2)
-    for value in ({"label": "ash"}, {"labels": ["x"]}, {"label": {"odd": 1}}, {}):
-        watch.add(Answer(0, value, traits=(1.0,)))  # type: ignore[arg-type]
+    values: tuple[dict[str, Json], ...] = ({"label": "ash"}, {"labels": ["x"]}, {"label": {"odd": 1}}, {})
+    for value in values:
+        watch.add(Answer(0, value, traits=(1.0,)))
     assert watch.n_windows == 2
     assert watch.last is not None
     assert [one for one in watch.last.tests if one.what.startswith("input")] == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from browser import chromium, outside_requests
 from fake_servable import TEXT
 from local_server import serving
-from topwork.contracts import Answer
+from topwork.contracts import Answer, Json
 from topwork.serving.app import Application, application
 from topwork.serving.hosting import Hosted
 from topwork.serving.limits import Limits
@@ -87,9 +87,9 @@ class Doubtful(WatchedServable):
     """Answers a number, of which it says what speaks against it."""
 
     def _answers(self, index: int, given: bytes) -> Iterator[Answer]:
-        number = {"value": 3.25, "low": 2.0, "high": 4.5}
-        label = {"label": "ash", "probabilities": {"ash": 0.4, "oak": 0.35}, "abstains": True}
-        told = {
+        number: dict[str, Json] = {"value": 3.25, "low": 2.0, "high": 4.5}
+        label: dict[str, Json] = {"label": "ash", "probabilities": {"ash": 0.4, "oak": 0.35}, "abstains": True}
+        told: dict[bytes, Mapping[str, Json]] = {
             b"like": {**number, "in_domain": True},
             b"unlike": {**number, "in_domain": False},
             b"unsure": {**label, "in_domain": True},

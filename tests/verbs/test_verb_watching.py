@@ -41,7 +41,9 @@ def test_two_looks_tell_what_went_on_between() -> None:
         1,
     )
     assert model.out_of_domain == 1
-    assert model.most_drifted == ("input: distance", pytest.approx(0.99, abs=0.01))
+    assert model.most_drifted is not None
+    assert model.most_drifted[0] == "input: distance"
+    assert model.most_drifted[1] == pytest.approx(0.99, abs=0.01)
 
 
 def test_where_nothing_happened_nothing_is_made_up() -> None:

@@ -67,7 +67,7 @@ def _kolmogorov(distance: float, n: float) -> float:
     size = (sqrt(n) + 0.12 + 0.11 / sqrt(n)) * distance
     if size < 0.2:
         return 1.0
-    terms = (2 * (-1) ** (k - 1) * exp(-2 * k * k * size * size) for k in range(1, 101))
+    terms = ((2.0 if k % 2 else -2.0) * exp(-2 * k * k * size * size) for k in range(1, 101))
     return min(1.0, max(0.0, sum(terms)))
 
 
