@@ -68,6 +68,7 @@ def test_a_window_is_tested_when_it_is_full_and_the_next_begins() -> None:
         "input: feature 1",
         "input: feature 2",
         "input: distance",
+        "input: out of domain",
         "answer: label",
         "answer: confidence",
     ]
@@ -81,7 +82,11 @@ def test_windows_that_did_not_change_are_seldom_told_to_have_drifted() -> None:
 
 @pytest.mark.parametrize(
     ("change", "what"),
-    [({"moved": 0.6}, "input: feature 1"), ({"shares": (1, 2, 3)}, "answer: label")],
+    [
+        ({"moved": 0.6}, "input: feature 1"),
+        ({"shares": (1, 2, 3)}, "answer: label"),
+        ({"strange": 0.2}, "input: out of domain"),
+    ],
 )
 def test_what_changed_is_named(change: dict[str, float], what: str) -> None:
     watch = watched(answers(200, 3, **change))  # type: ignore[arg-type]
@@ -98,7 +103,7 @@ def test_labels_that_the_model_does_not_know_and_strange_traits_do_not_break_it(
         watch.add(Answer(0, value, traits=(1.0,)))
     assert watch.n_windows == 2
     assert watch.last is not None
-    assert [one for one in watch.last.tests if one.what.startswith("input")] == []
+    assert [one.what for one in watch.last.tests if one.what.startswith("input")] == ["input: out of domain"]
 
 
 def test_a_model_that_knows_nothing_is_only_counted() -> None:

@@ -83,7 +83,10 @@ def test_a_full_window_is_tested_and_says_what_moved() -> None:
     same, moved = with_client(WatchedServable(), use, drift_window=WINDOW)
     assert (same["windows"], same["drifted"], same["last"]["has_drifted"]) == (1, 0, False)
     assert (moved["windows"], moved["drifted"]) == (2, 1)
-    assert [one["what"] for one in moved["last"]["tests"] if one["is_significant"]] == ["input: distance"]
+    assert [one["what"] for one in moved["last"]["tests"] if one["is_significant"]] == [
+        "input: distance",
+        "input: out of domain",
+    ]
     assert moved["filling"]["answers"] == 0
 
 

@@ -54,7 +54,9 @@ def test_load_and_drift_are_shown_and_change_while_one_looks(page: Page) -> None
         expect(bars.locator("li")).to_have_count(5)
         expect(bars.locator("li").first).to_contain_text("was 16.7 %")
         ask(url, 60, b"odd")
-        expect(page.locator("#drift .doubt")).to_contain_text("have drifted: input: distance")
+        expect(page.locator("#drift .doubt")).to_contain_text(
+            "have drifted: input: distance, input: out of domain"
+        )
         expect(page.locator("#load")).to_contain_text("Out of domain100.0 %")
     assert (outside, errors) == ([], [])
 
@@ -88,7 +90,11 @@ class Doubtful(WatchedServable):
 
     def _answers(self, index: int, given: bytes) -> Iterator[Answer]:
         number: dict[str, Json] = {"value": 3.25, "low": 2.0, "high": 4.5}
-        label: dict[str, Json] = {"label": "ash", "probabilities": {"ash": 0.4, "oak": 0.35}, "abstains": True}
+        label: dict[str, Json] = {
+            "label": "ash",
+            "probabilities": {"ash": 0.4, "oak": 0.35},
+            "abstains": True,
+        }
         told: dict[bytes, Mapping[str, Json]] = {
             b"like": {**number, "in_domain": True},
             b"unlike": {**number, "in_domain": False},

@@ -187,6 +187,8 @@ def _shifts(window: Window, reference: Reference) -> Iterator[tuple[str, Shift]]
         known = zip(names, reference.traits, reference.n_rows, traits.T, strict=True)
         for name, percentiles, n_then, column in known:
             yield name, shift_of_values(percentiles, n_then, column)
+    if reference.out_of_domain is not None and reference.n_rows:
+        yield "input: out of domain", _of_strange(window, reference.out_of_domain, reference.n_rows[-1])
     for target, profile in reference.profiles.items():
         for word, counts in profile.counts.items():
             if (now := window.labels.get((target, word))) is not None:
@@ -195,6 +197,13 @@ def _shifts(window: Window, reference: Reference) -> Iterator[tuple[str, Shift]]
             if numbers := window.numbers.get((target, word)):
                 shift = shift_of_values(percentiles, profile.n, np.array(numbers))
                 yield word_name(target, word), shift
+
+
+def _of_strange(window: Window, share: float, n_then: int) -> Shift:
+    """Compare the share of inputs out of the domain with that of the rows by which its bound was chosen."""
+    then = round(share * n_then)
+    now = {"strange": window.n_strange, "like": window.n - window.n_strange}
+    return shift_of_shares({"strange": then, "like": n_then - then}, now)
 
 
 def _of_labels(word: str, then: Mapping[str, int], now: Mapping[str, int], n_then: int, n_now: int) -> Shift:
