@@ -55,12 +55,11 @@ def test_shares_are_compared_as_scipy_does() -> None:
 
 def test_rare_labels_and_new_ones_are_counted_together() -> None:
     rng = np.random.default_rng(2)
-    names = [f"label {i}" for i in range(200)]
+    names, often = [f"label {i}" for i in range(300)], 1 / np.arange(1, 301)
     n_false = 0
     for _ in range(200):
-        then, now = (
-            dict(zip(*np.unique(rng.choice(names, n), return_counts=True), strict=True)) for n in (400, 100)
-        )
+        drawn = [rng.choice(names, n, p=often / often.sum()) for n in (600, 50)]
+        then, now = (dict(zip(*np.unique(one, return_counts=True), strict=True)) for one in drawn)
         n_false += shift_of_shares(then, now).p_value < 0.05
     assert n_false / 200 < 0.09
     assert shift_of_shares({"a": 100}, {"new": 100}).p_value < 1e-9

@@ -13,7 +13,7 @@ import jsonschema_rs
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from fake_servable import FakeServable, client, with_client
+from fake_servable import TEXT, FakeServable, client, with_client
 from markdown_blocks import ROOT
 from topwork.serving.app import application
 from topwork.serving.hooks import Hooked, Hooks
@@ -99,6 +99,12 @@ def test_other_protocols_and_streams_are_counted_and_explanations_are_not() -> N
         return await told(one)
 
     assert with_client(WatchedServable(), use)["answers"] == 4
+
+    async def explain(one: httpx.AsyncClient) -> Any:
+        assert (await one.post("/explain", content=b"some words")).status_code == 200
+        return await told(one)
+
+    assert with_client(WatchedServable(wire=TEXT), explain)["answers"] == 0
 
 
 def test_a_model_that_knows_nothing_says_so() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from topwork.contracts import Array, Fold
-from topwork.training.domain import LEAST_ROWS, LEVEL, Domain, learn
+from topwork.training.domain import LEVEL, Domain, learn
 
 
 def drawn(n: int, d: int = 40, *, seed: int = 0, n_classes: int = 3) -> tuple[Array, Array]:
@@ -60,6 +60,18 @@ def test_strange_rows_are_found_within_the_axes_and_outside_of_them() -> None:
     assert share_outside(domain, new + rng.normal(0, 3, new.shape).astype(np.float32)) > 0.95
 
 
+def test_what_stands_outside_of_the_axes_alone_is_found() -> None:
+    features, classes = drawn(400, 300)
+    domain = learn(features, classes, in_folds(400))
+    assert domain is not None
+    assert len(domain.axes) == 64
+    new, _ = drawn(200, 300, seed=5)
+    aside = np.random.default_rng(6).normal(0, 1, new.shape) / domain.scale
+    aside -= (aside * domain.scale) @ domain.axes.T @ domain.axes / domain.scale
+    assert np.abs((aside * domain.scale) @ domain.axes.T).max() < 1e-3
+    assert share_outside(domain, new + aside) > 0.95
+
+
 def test_what_lies_between_the_classes_is_strange_only_where_classes_are_known() -> None:
     features, classes = drawn(600, n_classes=2)
     centres = [features[classes == number].mean(axis=0) for number in (0, 1)]
@@ -84,7 +96,8 @@ def test_the_same_rows_give_the_same_domain_and_it_comes_back_from_its_arrays() 
 def test_what_is_kept_is_small_and_of_no_single_row() -> None:
     features, classes = drawn(400, 1280)
     classes[:] = np.minimum(classes, 1)
-    classes[: LEAST_ROWS - 1] = 7  # too few rows for a centre of their own
+    classes[:4] = 7  # too few rows for a centre of their own
+    classes[10:20] = -1
     domain = learn(features, classes, in_folds(400))
     assert domain is not None
     assert domain.axes.shape == (64, 1280)
