@@ -65,6 +65,7 @@ def domain_of(rows: Rows, fitted: Fitted) -> Domain | None:
     here = np.arange(len(rows.fit_rows)) if rows.fit_known is None else rows.fit_known
     folds = rows.folds[:1] if fitted.weights else rows.folds
     parts = [Fold(np.intersect1d(one.train, here), np.intersect1d(one.valid, here)) for one in folds]
+    parts = [one for one in parts if len(one.valid)]  # a sample may leave a fold nothing to judge
     return learn(rows.fit_features, _classes(rows), parts) if parts else None
 
 
