@@ -42,11 +42,11 @@ def answers(
 
 def watched(found: Iterator[Answer], size: int = 200, known: Reference | None = None) -> Watch:
     watch = Watch(known or reference(), size)
-    list(watch.seen(found))
+    watch.saw(found)
     return watch
 
 
-def test_every_answer_is_handed_on_and_those_that_are_complete_are_counted() -> None:
+def test_answers_that_are_complete_are_counted() -> None:
     watch = Watch(reference(), 50)
     given = [
         Answer(0, None, "bad"),
@@ -54,7 +54,7 @@ def test_every_answer_is_handed_on_and_those_that_are_complete_are_counted() -> 
         Answer(1, {"label": "ash"}),
         Answer(2, {"text": "no label"}),
     ]
-    assert list(watch.seen(iter(given))) == given
+    watch.saw(given)
     assert watch.n_answers == 2
     assert watch.given == {("", "ash"): 1}
 
@@ -108,7 +108,7 @@ def test_labels_that_the_model_does_not_know_and_strange_traits_do_not_break_it(
 
 def test_a_model_that_knows_nothing_is_only_counted() -> None:
     watch = Watch(None, 5)
-    list(watch.seen(answers(20, 4)))
+    watch.saw(answers(20, 4))
     assert (watch.n_answers, watch.n_windows, watch.last) == (20, 0, None)
 
 
@@ -125,5 +125,5 @@ def test_several_targets_are_watched_each() -> None:
 def test_threads_lose_no_answer() -> None:
     watch = Watch(reference(), 100)
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda seed: list(watch.seen(answers(250, seed))), range(8)))
+        list(pool.map(lambda seed: watch.saw(answers(250, seed)), range(8)))
     assert (watch.n_answers, watch.n_windows, watch.current.n) == (2000, 20, 0)

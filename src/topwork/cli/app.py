@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from topwork import __version__
+from topwork.cli.batch import batch
 from topwork.cli.flags import Given, with_flags
 from topwork.cli.keys import keys_app
 from topwork.cli.options import (
@@ -315,6 +316,9 @@ def predict(
     model = verbs.load(bundle, only=only or (), around=around_of(context, engine))
     found = inputs_of(inputs, model.servable.modality)
     raise typer.Exit(show_predictions(model, found, "jsonl" if json else output))
+
+
+app.command(epilog="Example:  topwork batch photos.topwork new/ --out answers.csv")(batch)
 
 
 @app.command(epilog="Example:  topwork serve photos.topwork --port 8080")

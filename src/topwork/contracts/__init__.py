@@ -62,7 +62,7 @@ from topwork.contracts.record import (
 from topwork.contracts.regions import CutsRegions
 from topwork.contracts.sampling import Beginning, Sample, SamplingRecipe
 from topwork.contracts.sections import Chart, Gallery, Matrix, Picture, Piece, Point, Section, Series, Table
-from topwork.contracts.serving import Answer, Profile, Reference, Servable
+from topwork.contracts.serving import Answer, Batchable, Intake, Profile, Reference, Servable
 from topwork.contracts.values import (
     Afterwards,
     Array,
@@ -82,6 +82,7 @@ __all__ = [
     "Afterwards",
     "Answer",
     "Array",
+    "Batchable",
     "Beginning",
     "Budget",
     "Chart",
@@ -105,6 +106,7 @@ __all__ = [
     "Graph",
     "Growth",
     "Inspection",
+    "Intake",
     "Json",
     "LinearHead",
     "Link",

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
 
     from topwork.contracts import Json, Servable
+    from topwork.serving.jobs import Jobs
     from topwork.serving.metrics import Metrics, Seen
     from topwork.serving.tracing import Spans, Trace
 
@@ -63,6 +64,8 @@ class Application:
         Pages of other origins that browsers may let ask; none by default.
     annex
         Further routes.
+    jobs
+        Requests that are answered later; None takes none.
 
     Attributes
     ----------
@@ -78,10 +81,11 @@ class Application:
         door: Door | None = None,
         origins: Sequence[str] = (),
         annex: Annex | None = None,
+        jobs: Jobs | None = None,
     ) -> None:
-        self._annex = annex or Annex()
+        self._annex, self._jobs = annex or Annex(), jobs
         self._budget = ByteBudget(limits.max_buffered_bytes)
-        self._metrics = _metrics(self, self._budget)
+        self._metrics = _metrics(self, self._budget, jobs)
         self._pages = {name: page(name) for name in ("index", "docs")}
         self._turns = Turns()
         self.spans: Spans | None = None
@@ -97,7 +101,8 @@ class Application:
                 next_step="Rename a bundle's file, or give its model a name in the settings.",
             )
         routes = self._all_routes(hosted)
-        described = openapi.document([one.servable for one in hosted], limits, self._annex.paths)
+        offer = self._jobs.offer if self._jobs is not None else None
+        described = openapi.document([one.servable for one in hosted], limits, self._annex.paths, jobs=offer)
         described = with_keys(described, routes) if door.keyring is not None else described
         shared = Origins(origins, ("HEAD", *(route.method for route in routes)))
         # Nothing below can fail, and nothing awaits: either all of it is new, or all as it was.
@@ -123,6 +128,7 @@ class Application:
             *self._metrics.routes(),
             *inference.routes(self, self._budget),
             *sagemaker.routes(self, self._budget),
+            *(self._jobs.routes(self, self._budget) if self._jobs is not None else ()),
             Route("GET", "/openapi.json", self._describe, "open"),
             Route("GET", "/docs", self._docs, "open"),
             Route("GET", "/", self._index, "open"),
@@ -135,6 +141,8 @@ class Application:
         """Start threads and proofs; needs a running event loop."""
         for hosted in self.models.values():
             hosted.start()
+        if self._jobs is not None:
+            self._jobs.start()
 
     async def proven(self) -> None:
         """Wait until every model has passed its proof.
@@ -178,6 +186,8 @@ class Application:
 
     async def stop(self) -> None:
         """End the threads; requests under way have had their time."""
+        if self._jobs is not None:
+            await self._jobs.stop()
         for retiring in self._retiring:
             retiring.cancel()
         await asyncio.gather(*self._retiring, return_exceptions=True)
@@ -244,8 +254,9 @@ class Application:
             seen.method, seen.route = route.method, route.path
             if request.surplus and route.scope != "open":
                 raise self._full()
-            self.door.admit(request, route.scope)
-            return await route.handler(request, *arguments)
+            key = self.door.admit(request, route.scope)
+            known = request if key is None else replace(request, owner=key.prefix)
+            return await route.handler(known, *arguments)
         except ClientGone:
             raise
         except Exception as error:
@@ -336,12 +347,12 @@ def _summary(hosted: Hosted) -> dict[str, Json]:
     return {"name": hosted.servable.name, "state": hosted.state}
 
 
-def _metrics(models: Models, budget: ByteBudget) -> Metrics:
+def _metrics(models: Models, budget: ByteBudget, jobs: Jobs | None) -> Metrics:
     try:
         from topwork.serving.metrics import Metrics
     except ImportError as error:
         raise missing(error) from error
-    return Metrics(models, budget)
+    return Metrics(models, budget, jobs=jobs)
 
 
 def application(

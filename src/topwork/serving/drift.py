@@ -9,7 +9,7 @@ that are independent of each other; the same photo sent a hundred times is a dri
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Final
@@ -127,12 +127,11 @@ class Watch:
         """The window that is filling; it may change while it is read, but for its counts."""
         return self._window
 
-    def seen(self, answers: Iterator[Answer]) -> Iterator[Answer]:
-        """Hand on answers, and count each that is complete."""
+    def saw(self, answers: Iterable[Answer]) -> None:
+        """Count those of some answers that are complete."""
         for answer in answers:
             if answer.last and answer.value is not None:
                 self.add(answer)
-            yield answer
 
     def add(self, answer: Answer) -> None:
         """Count one answer; the one that fills a window has it tested."""

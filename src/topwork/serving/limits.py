@@ -22,7 +22,13 @@ class Limits:
     ] = 256 * 2**20
     max_concurrent: Annotated[
         int | None,
-        Count("Requests at work at once, of each model; by default as many as its engine runs.", most=1024),
+        Count(
+            "Requests at work at once, of each model; by default as many as keep its engine busy.", most=1024
+        ),
+    ] = None
+    max_batch: Annotated[
+        int | None,
+        Count("Most inputs in one batch of a model; by default what is measured at the start.", most=1024),
     ] = None
     max_waiting: Annotated[int, Count("Requests in line for a model; the next one gets a 429.", least=0)] = 64
     max_connections: Annotated[
@@ -40,6 +46,18 @@ class Limits:
     wrong_keys_per_minute: Annotated[
         int, Count("Wrong API keys from one address that get a 401; the next gets a 429.")
     ] = 30
+    max_jobs: Annotated[int, Count("Jobs that are kept, whether over or not; the next one gets a 429.")] = (
+        1000
+    )
+    max_stored_bytes: Annotated[
+        int, Size("Most bytes of all jobs together, inputs and answers; beyond it a 429.")
+    ] = 2**30
+    keep_jobs_s: Annotated[
+        float, Duration("How long a job is kept after its end, and how long one may wait for its turn.")
+    ] = 3600.0
+    webhook_retry_s: Annotated[
+        float, Duration("How long after the end of a job somebody who does not answer is told of it again.")
+    ] = 900.0
     drift_window: Annotated[
         int, Count("Answers of a model that are looked at together for drift.", least=50, most=100_000)
     ] = 500

@@ -22,8 +22,7 @@ from topwork.serving.schemas import Object, closed, operation, ref
 
 if TYPE_CHECKING:
     from topwork.contracts import Array, Estimate, Json, Profile, Reference, Servable
-    from topwork.serving.gate import Gate
-    from topwork.serving.hosting import Models
+    from topwork.serving.hosting import Hosted, Models
 
 __all__ = ["PATH", "components", "paths", "report", "routes"]
 
@@ -45,14 +44,14 @@ class _Monitoring:
 
     async def show(self, _: Request, name: str) -> Response:
         hosted = self.models.named(name)
-        said: dict[str, Json] = {"model": hosted.servable.name, "load": _load(hosted.gate)}
+        said: dict[str, Json] = {"model": hosted.servable.name, "load": _load(hosted)}
         return json_response({**said, **report(hosted.watch)})
 
 
-def _load(gate: Gate) -> dict[str, Json]:
+def _load(hosted: Hosted) -> dict[str, Json]:
     """Return who is in line and at work, and a histogram of work: steps in seconds, each with how often it was less."""
-    work: list[Json] = [[None if step == inf else step, n] for step, n in gate.worked.cumulated()]
-    return {"waiting": gate.n_waiting, "working": gate.n_inside, "work": work}
+    work: list[Json] = [[None if step == inf else step, n] for step, n in hosted.gate.worked.cumulated()]
+    return {"waiting": hosted.n_waiting, "working": hosted.n_working, "work": work}
 
 
 def report(watch: Watch) -> dict[str, Json]:

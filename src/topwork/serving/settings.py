@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, TypeAlias, get_args, get_type_hints
 
 from topwork.errors import UsageError
 from topwork.serving.access import Access
+from topwork.serving.autoscaling import Policy
 from topwork.serving.kinds import (
     Choice,
     Count,
@@ -115,6 +116,9 @@ class ModelSettings(NetworkSettings):
     chain: Annotated[
         tuple[LinkSettings, ...], Sections("Several models in place of one, asked one after the other.")
     ] = ()
+    replicas: Annotated[
+        Policy, Section("Worker processes that answer for the model in place of the server.")
+    ] = field(default_factory=Policy)
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -176,6 +180,23 @@ class ServerSettings:
             "How the log is written: json is a line of JSON for each event, and for each request.", FORMATS
         ),
     ] = "text"
+    jobs: Annotated[
+        Path | None,
+        Place("File of the jobs that are answered later; without it the server takes none.", "FILE"),
+    ] = None
+    batches_below: Annotated[
+        tuple[Path, ...],
+        Several(
+            Place("Folders that files of batches must lie in or below; without any none are taken.", "FOLDER")
+        ),
+    ] = ()
+    allow_webhook: Annotated[
+        tuple[str, ...],
+        Several(Word("Hosts that may be told of the end of a job, such as hooks.example.org.", "HOST")),
+    ] = ()
+    webhook_secret: Annotated[
+        Path | None, Place("File with the secret by which what they are told is signed.", "FILE")
+    ] = None
     limits: Annotated[Limits, Section("How much is taken on before it is refused.")] = field(
         default_factory=Limits
     )

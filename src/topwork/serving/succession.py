@@ -19,6 +19,7 @@ from topwork.serving.access import keys_for, open_door
 from topwork.serving.admin import annex
 from topwork.serving.app import Application
 from topwork.serving.hosting import Hosted
+from topwork.serving.job_opening import open_jobs
 from topwork.serving.limits import Limits
 from topwork.serving.refusals import Refusal
 from topwork.serving.settings import ModelSettings, ServerSettings, checked
@@ -26,13 +27,14 @@ from topwork.serving.work import in_thread
 
 if TYPE_CHECKING:
     from topwork.contracts import Json
+    from topwork.serving.batches import RunBatch
     from topwork.serving.door import Door
     from topwork.serving.hangups import Hangups
 
 __all__ = ["Changes", "Opener", "Succession"]
 
 LOG = logging.getLogger("topwork.serving")
-FIXED = ("host", "port", "log_format")
+FIXED = ("host", "port", "log_format", "jobs", "batches_below", "allow_webhook", "webhook_secret")
 
 Opener: TypeAlias = Callable[[ModelSettings, Limits], Hosted]
 """Opens a model; called in a thread of its own."""
@@ -81,6 +83,8 @@ class Succession:
         Told of every change, on the event loop.
     hangups
         Those of the process, where each asks for another look.
+    run_batch
+        Carries out a batch, where the settings allow some.
 
     Attributes
     ----------
@@ -104,6 +108,7 @@ class Succession:
         *,
         on_change: Callable[[Changes], None] = lambda _: None,
         hangups: Hangups | None = None,
+        run_batch: RunBatch | None = None,
     ) -> None:
         self._read, self._open = read, open_model
         self._on_change, self.hangups = on_change, hangups
@@ -115,6 +120,7 @@ class Succession:
         self.settings = checked(read())
         # Before the models are opened, which takes longer.
         door = open_door(self.settings.access, self.settings.host, self.settings.limits)
+        jobs = open_jobs(self.settings, run_batch)
         self._posts = self._staffed(self.settings, ())
         self.app = Application(
             [post.hosted for post in self._posts],
@@ -122,6 +128,7 @@ class Succession:
             door=door,
             origins=self.settings.allow_origin,
             annex=annex(self.reload),
+            jobs=jobs,
         )
 
     # --- who asks ---------------------------------------------------------------------------------------
@@ -216,15 +223,34 @@ class Succession:
 
     def _staffed(self, settings: ServerSettings, before: Sequence[_Post]) -> tuple[_Post, ...]:
         """Return a post for each model: the one that there is where nothing changed, else a new one."""
-        return tuple(self._post(one, settings.limits, before) for one in settings.models)
+        posts: list[_Post] = []
+        try:
+            for one in settings.models:
+                posts.append(self._post(one, settings.limits, before))  # noqa: PERF401 - some may be ended
+        except BaseException:
+            for post in posts:
+                if post not in before:
+                    post.hosted.stop()
+            raise
+        return tuple(posts)
 
     def _post(self, settings: ModelSettings, limits: Limits, before: Sequence[_Post]) -> _Post:
         # Before the files are opened, so that a change meanwhile is seen the next time.
         mark = tuple(number for path in settings.paths for number in _mark(path))
         same = next((post for post in before if (post.settings, post.mark) == (settings, mark)), None)
         if same is None:
-            return _Post(settings, mark, self._open(settings, limits))
+            opened = self._open(settings, limits)
+            _follow(opened, before)
+            return _Post(settings, mark, opened)
         return same if same.hosted.limits == limits else _Post(settings, mark, same.hosted.under(limits))
+
+
+def _follow(opened: Hosted, before: Sequence[_Post]) -> None:
+    """Let a model begin with as many processes as the one of its name has, so that none is missing at the change."""
+    for post in before:
+        old = post.hosted.staff
+        if old is not None and opened.staff is not None and post.hosted.servable.name == opened.servable.name:
+            opened.staff.follow(old.headcount.wanted)
 
 
 def _ending() -> Refusal:

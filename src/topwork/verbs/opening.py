@@ -12,7 +12,7 @@ from typing import Any, cast
 from topwork.bundle.model import open_model
 from topwork.contracts import Servable
 from topwork.serving.chains import Chain, Link
-from topwork.serving.hooks import Hooked, load_hooks
+from topwork.serving.hooks import hooked, load_hooks
 from topwork.serving.hosting import Hosted
 from topwork.serving.limits import Limits
 from topwork.serving.settings import LinkSettings, ModelSettings, NetworkSettings
@@ -56,14 +56,21 @@ class ModelOpener:
     def _network(self, chosen: NetworkSettings) -> tuple[Servable, int]:
         """Return a model, and how many inputs its engine works on at once."""
         if chosen.bundle is not None:
-            model = open_model(chosen.bundle, engine=chosen.engine, only=chosen.only, name=chosen.name)
+            model = open_model(
+                chosen.bundle,
+                engine=chosen.engine,
+                only=chosen.only,
+                name=chosen.name,
+                n_cores=self._around.n_cores,
+                shelf=self._around.shelf,
+            )
             return self._with_app(model, chosen.app), model.engine.n_streams
         around = replace(self._around, engine=cast("Any", chosen.engine))
         embedder = open_embedder(str(chosen.trunk), around, name=chosen.name, normalized=chosen.normalize)
         return self._with_app(embedder, chosen.app), embedder.network.engine.n_streams
 
     def _with_app(self, servable: Servable, app: str | None) -> Servable:
-        return servable if app is None else Hooked(servable, load_hooks(app, self._folder))
+        return servable if app is None else hooked(servable, load_hooks(app, self._folder))
 
 
 def _link(servable: Servable, chosen: LinkSettings) -> Link:

@@ -21,7 +21,8 @@ from topwork.serving.settings_flags import with_flags
 from topwork.serving.succession import Changes, Succession
 from topwork.serving.telemetry import telemetry
 from topwork.steps.options import Surroundings
-from topwork.verbs.opening import ModelOpener
+from topwork.verbs.replicating import StaffedOpener
+from topwork.verbs.served_batches import run_served
 
 __all__ = ["operate", "reader", "serve"]
 
@@ -126,7 +127,7 @@ def operate(
     """
     collector = telemetry(os.environ)  # whose mistakes are told before models are opened
     hangups = Hangups() if on_hangup else None
-    opener = ModelOpener(around or Surroundings(), Path.cwd())
+    opener = StaffedOpener(around or Surroundings(), Path.cwd())
 
     def changed(changes: Changes) -> None:
         if in_lines:
@@ -134,7 +135,7 @@ def operate(
         else:
             on_change(changes)
 
-    succession = Succession(read, opener, on_change=changed, hangups=hangups)
+    succession = Succession(read, opener, on_change=changed, hangups=hangups, run_batch=run_served)
     settings, succession.app.spans = succession.settings, collector
     in_lines = settings.log_format == "json"
     # Not the model itself, which may be left out one day.
