@@ -14,6 +14,9 @@ The room in reading order:
   many there are to be; `replica` is one of them, `replica_process` what runs in it, `frames` what the two say;
 - `staffing`: what a server knows of all that;
 - `hosting`: one servable with its proof, its gate and its threads; `prediction`: one request from end to end;
+- `visits`: what is noted of a request; `versions`: a model that is several, with `traffic`, `canaries`, `sequences` and
+  `shadows`;
+- `directory`, `marks` and `newcomers`: models of a folder; `shelf`: models within a memory;
 - `routes`, `pages`: which paths there are, and what a person sees;
 - `job_store`, `job_work`, `jobs`, `job_opening`: requests that are answered later; `batches`: of whole files;
 - `webhooks`, `telling`: who is told of their ends;

@@ -37,6 +37,7 @@ from topwork.serving.refusals import ClientGone, Refusal
 from topwork.serving.routes import Annex, Route, match
 from topwork.serving.schemes import with_keys
 from topwork.serving.tracing import REQUEST_ID, current, trace_of
+from topwork.serving.versions import signed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -167,13 +168,21 @@ class Application:
         UsageError
             There is no model, two share a name, or an origin is none; everything is as it was.
         """
-        before, patience_s = tuple(self.models.values()), self.limits.body_timeout_s + self.limits.deadline_s
+        before, patience_s = self._leaves(), self.limits.body_timeout_s + self.limits.deadline_s
         self._take(hosted, limits, door, origins)
-        if not (gone := [one for one in before if one not in hosted]):
+        left = self._leaves()
+        if not (gone := [one for one in before if one not in left]):
             return
         retiring = asyncio.create_task(self._retire(gone, self._turns.next(), patience_s))
         self._retiring.add(retiring)
         retiring.add_done_callback(self._retiring.discard)
+
+    def _leaves(self) -> list[Hosted]:
+        """Return every servable, each version of a model for itself."""
+        return [one for hosted in self.models.values() for _, one in hosted.leaves()]
+
+    def _is_quiet(self) -> bool:
+        return all(hosted.is_quiet() for hosted in self.models.values())
 
     async def _retire(self, gone: Sequence[Hosted], turn: int, patience_s: float) -> None:
         """Stop models once all have left who came before they were left out; after a body and a deadline all have."""
@@ -225,7 +234,10 @@ class Application:
         with self._followed(request) as (trace, seen):
             try:
                 with request.cleanup, self._turns.inside():
-                    response = self._origins.share(request, await self._respond(request, seen))
+                    request.visit.is_quiet = self._is_quiet
+                    answer = signed(await self._respond(request, seen), request.visit)
+                    response = self._origins.share(request, answer)
+                    request.visit.status = response.status
                     named = {**response.headers, REQUEST_ID: trace.request_id}
                     await send(request, replace(response, headers=named), send_message)
                     seen.status = str(response.status)

@@ -281,8 +281,8 @@ class JobWork:
 
 
 def _most_at_once(hosted: Hosted) -> int:
-    """Return how many jobs of a model may be at work; where it has several threads one is left for requests."""
-    return max(1, hosted.workers.n_threads - 1)
+    """Return how many jobs of a model may be at work; where it has several places one is left for requests."""
+    return max(1, min(hosted.workers.n_threads, hosted.gate.max_concurrent) - 1)
 
 
 async def patiently(clerk: Clerk, call: Callable[[JobStore], T], retry_s: float) -> T:

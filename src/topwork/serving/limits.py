@@ -61,6 +61,10 @@ class Limits:
     drift_window: Annotated[
         int, Count("Answers of a model that are looked at together for drift.", least=50, most=100_000)
     ] = 500
+    model_memory_bytes: Annotated[
+        int | None,
+        Size("Most memory of all open models together; the one used least recently is closed for another."),
+    ] = None
 
     def __post_init__(self) -> None:
         for bound in fields(self):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import quote, unquote
 
 from topwork.serving.refusals import ClientGone, Refusal
+from topwork.serving.visits import Visit
 
 if TYPE_CHECKING:
     from topwork.contracts import Json
@@ -180,6 +181,8 @@ class Request:
         Is closed when the exchange is over, whatever its end.
     times
         What is noted of it on the way.
+    visit
+        What is noted of it on its way.
     """
 
     method: str
@@ -191,6 +194,7 @@ class Request:
     owner: str = ""
     cleanup: ExitStack = field(default_factory=ExitStack)
     times: Times = field(default_factory=Times)
+    visit: Visit = field(default_factory=Visit)
 
     @property
     def path(self) -> str:

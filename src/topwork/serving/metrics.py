@@ -1,6 +1,7 @@
 """What a server counts of itself, and ``/metrics``, where Prometheus reads it.
 
-The only module that imports prometheus_client, so import it inside a function. It knows no task and no modality.
+With `traffic_metrics` the only module that imports prometheus_client, so import it inside a function.
+It knows no task and no modality.
 Requests are counted here as they end; what a model's gate counts is read when somebody asks, so that models may come
 and go. Every application has a registry of its own: nothing is global.
 """
@@ -11,8 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -28,12 +28,14 @@ from topwork.serving.gate import ByteBudget
 from topwork.serving.hosting import Hosted, Models
 from topwork.serving.messages import Request, Response
 from topwork.serving.routes import Route
+from topwork.serving.traffic_metrics import memory_families, steps_of, traffic_families
 
 if TYPE_CHECKING:
     from topwork.serving.jobs import Jobs
 
 __all__ = ["Metrics", "Seen"]
 
+Leaves: TypeAlias = Iterable[tuple[str, Hosted]]
 UNKNOWN = "unknown"
 GONE = "gone"
 STEPS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -138,14 +140,17 @@ class _State(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Read every model's gate."""
-        hosted = self._models.every()
+        every = self._models.every()
+        hosted = [leaf for one in every for leaf in one.leaves()]
         yield _gauge("topwork_ready", "Whether a model has passed its proof.", hosted, _is_ready)
         yield _gauge("topwork_waiting_requests", "Requests in line.", hosted, lambda one: one.n_waiting)
         yield _gauge("topwork_working_requests", "Requests at work.", hosted, lambda one: one.n_working)
         yield from _staff(hosted)
         yield _histogram("topwork_wait_seconds", "Time in line.", hosted, lambda one: one.gate.waited)
         yield _histogram("topwork_work_seconds", "Time at work.", hosted, lambda one: one.gate.worked)
-        yield from _batches([(one.servable.name, one.crew) for one in hosted if one.crew is not None])
+        yield from traffic_families(every)
+        yield from memory_families(hosted)
+        yield from _batches([(title, one.crew) for title, one in hosted if one.crew is not None])
         yield GaugeMetricFamily(
             "topwork_buffered_bytes", "Bytes of request bodies in memory.", self._budget.held
         )
@@ -180,7 +185,7 @@ def _counter(name: str, words: str, label: str, counts: Mapping[str, int]) -> Me
     return family
 
 
-def _watched(hosted: Sequence[Hosted]) -> Iterator[Metric]:
+def _watched(hosted: Sequence[tuple[str, Hosted]]) -> Iterator[Metric]:
     """Tell what was asked and answered, held against the time of the fit where a model knows it."""
     counts: tuple[tuple[str, str, Callable[[Watch], int]], ...] = (
         ("topwork_answers", "Answers that were given.", lambda watch: watch.n_answers),
@@ -188,10 +193,10 @@ def _watched(hosted: Sequence[Hosted]) -> Iterator[Metric]:
         ("topwork_drift_windows", "Windows of answers that were tested.", lambda watch: watch.n_windows),
         ("topwork_drifted_windows", "Those that have drifted.", lambda watch: watch.n_drifted),
     )
-    for name, words, read in counts:
-        family = CounterMetricFamily(name, words, labels=("model",))
-        for one in hosted:
-            family.add_metric((one.servable.name,), read(one.watch))
+    for metric, words, read in counts:
+        family = CounterMetricFamily(metric, words, labels=("model",))
+        for name, one in hosted:
+            family.add_metric((name,), read(one.watch))
         yield family
     labels = CounterMetricFamily(
         "topwork_labels", "Answers that gave a label.", labels=("model", "target", "label")
@@ -201,8 +206,8 @@ def _watched(hosted: Sequence[Hosted]) -> Iterator[Metric]:
         "How far the last full window is from the time of the fit, 0 to 1.",
         labels=("model", "what"),
     )
-    for one in hosted:
-        name, watch = one.servable.name, one.watch
+    for name, one in hosted:
+        watch = one.watch
         for (target, label), n in tuple(watch.given.items()):
             labels.add_metric((name, target, label), n)
         for test in () if watch.last is None else watch.last.tests:
@@ -215,16 +220,16 @@ def _is_ready(hosted: Hosted) -> int:
     return int(hosted.state == "ready")
 
 
-def _gauge(name: str, words: str, hosted: Iterable[Hosted], read: Callable[[Hosted], float]) -> Metric:
+def _gauge(name: str, words: str, hosted: Leaves, read: Callable[[Hosted], float]) -> Metric:
     family = GaugeMetricFamily(name, words, labels=("model",))
-    for one in hosted:
-        family.add_metric((one.servable.name,), read(one))
+    for title, one in hosted:
+        family.add_metric((title,), read(one))
     return family
 
 
-def _staff(hosted: Iterable[Hosted]) -> Iterator[Metric]:
+def _staff(hosted: Leaves) -> Iterator[Metric]:
     """Yield what is known of worker processes, of models that have some."""
-    heads = {one.servable.name: one.staff.headcount for one in hosted if one.staff is not None}
+    heads = {title: one.staff.headcount for title, one in hosted if one.staff is not None}
     now = GaugeMetricFamily(
         "topwork_replicas", "Worker processes, by what they do.", labels=("model", "state")
     )
@@ -250,14 +255,11 @@ def _staff(hosted: Iterable[Hosted]) -> Iterator[Metric]:
     yield from (now, wanted, ended, requests) if heads else ()
 
 
-def _histogram(
-    name: str, words: str, hosted: Iterable[Hosted], read: Callable[[Hosted], Durations]
-) -> Metric:
+def _histogram(name: str, words: str, hosted: Leaves, read: Callable[[Hosted], Durations]) -> Metric:
     family = HistogramMetricFamily(name, words, labels=("model",))
-    for one in hosted:
+    for title, one in hosted:
         durations = read(one)
-        steps = [("+Inf" if step == inf else str(step), n) for step, n in durations.cumulated()]
-        family.add_metric((one.servable.name,), steps, durations.total_s)
+        family.add_metric((title,), steps_of(durations), durations.total_s)
     return family
 
 

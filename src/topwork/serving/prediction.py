@@ -76,6 +76,7 @@ async def predict(
     ClientGone
         Nobody waits for the answer any more.
     """
+    hosted = hosted.chosen(request)
     hosted.require_ready()
     hosted.gate.check()
     streams = STREAM_TYPE in request.headers.get("accept", "")
@@ -84,6 +85,7 @@ async def predict(
         hosted, request, budget=budget, reader=reader, question=question, eager=streams
     )
     first = await _next(hosted, work, until, question)
+    _note(request, first, whole=not streams and first.finished)
     if first.error is not None and not first.answers:
         raise told(first.error)
     if streams or not first.finished:
@@ -105,12 +107,14 @@ async def answers(
     ClientGone
         Nobody waits for the answer any more.
     """
+    hosted = hosted.chosen(request)
     hosted.require_ready()
     hosted.gate.check()
     work, until = await _asked(
         hosted, request, budget=budget, reader=reader, question=PREDICTIONS, eager=False
     )
     batch = await _next(hosted, work, until)
+    _note(request, batch, whole=batch.finished)
     if batch.error is not None:
         raise told(batch.error)
     if not batch.finished:
@@ -193,6 +197,8 @@ async def _asked(
     content = await _read(hosted, request, reader, budget, wished)
     request.cleanup.enter_context(cancelled_when_gone(request.body))
     until = min(wished, clock() + hosted.limits.deadline_s)
+    request.visit.began_s = clock()
+    request.visit.read = partial(reader.read, content) if question is PREDICTIONS else None
     if hosted.crew is not None and question is PREDICTIONS:
         return await _join(hosted, request, partial(reader.read, content), until=until, eager=eager), until
     produce = partial(_produce, hosted, question, reader, content)
@@ -242,6 +248,11 @@ async def _begin(
 def _left(hosted: Hosted, times: Times, service_s: float) -> None:
     times.work_s = service_s
     hosted.gate.leave(service_s)
+
+
+def _note(request: Request, batch: Batch, *, whole: bool) -> None:
+    """Note that a request is answered, and with what where nothing more comes."""
+    request.visit.answered(asyncio.get_running_loop().time(), batch.answers if whole else ())
 
 
 async def _next(hosted: Hosted, work: Work, until: float, question: Question = PREDICTIONS) -> Batch:
