@@ -26,6 +26,7 @@ below: [models, /srv/models]
 keys: keys.json
 no_keys: true
 allow_origin: [https://a.example, http://localhost:3000]
+allow_host: [models.example.org]
 models:
   - bundle: models/photos.topwork
     name: no        # a text, whatever YAML 1.1 says
@@ -47,6 +48,7 @@ limits:
   max_concurrent: 3
   max_waiting: 0
   max_connections: 10
+  max_connections_per_address: 4
   header_timeout: 500ms
   body_timeout: 1m30s
   deadline: 2.5
@@ -75,7 +77,7 @@ def test_every_setting_can_stand_in_a_file(tmp_path: Path) -> None:
     )
     others = (ModelSettings(trunk=tmp_path / "tiny", normalize=True), ModelSettings(name="both", chain=links))
     reviews = ModelSettings(Path("/srv/models/reviews.topwork"))
-    limits = Limits(64 * 2**20, 8, 1_000_000, 3, 0, 10, 0.5, 90.0, 2.5, 10.0, 3600.0, 5)
+    limits = Limits(64 * 2**20, 8, 1_000_000, 3, 0, 10, 4, 0.5, 90.0, 2.5, 10.0, 3600.0, 5)
     expected = ServerSettings(
         (photos, reviews, *others),
         "0.0.0.0",
@@ -84,6 +86,7 @@ def test_every_setting_can_stand_in_a_file(tmp_path: Path) -> None:
         keys=tmp_path / "keys.json",
         no_keys=True,
         allow_origin=("https://a.example", "http://localhost:3000"),
+        allow_host=("models.example.org",),
         limits=limits,
     )
     assert read_settings(write(tmp_path, WHOLE)) == expected
@@ -108,7 +111,7 @@ WRONG = [
     (
         "zzz: 1\n",
         1,
-        "it has models, host, port, below, keys, no_keys, allow_origin, limits",
+        "it has models, host, port, below, keys, no_keys, allow_origin, allow_host, limits",
         "topwork serve --schema",
     ),
     ("port: 80\nhost: a\nport: 80\n", 3, "port stands here a second time", "line 1"),

@@ -28,6 +28,13 @@ class Limits:
     max_connections: Annotated[
         int, Count("Open connections; on one more a request gets a 429, save for health checks and pages.")
     ] = 2048
+    max_connections_per_address: Annotated[
+        int | None,
+        Count(
+            "Of these, open connections from one address, of IPv6 from one /64; by default 512 from another machine, "
+            "and any number from this one."
+        ),
+    ] = None
     header_timeout_s: Annotated[float, Duration("Until a request's headers must have arrived.")] = 10.0
     body_timeout_s: Annotated[float, Duration("From then on, until its body must have arrived.")] = 60.0
     deadline_s: Annotated[

@@ -169,6 +169,12 @@ class ServerSettings:
     allow_origin: Annotated[
         tuple[str, ...], Several(Word("Origins whose pages may ask, such as https://example.org.", "ORIGIN"))
     ] = ()
+    allow_host: Annotated[
+        tuple[str, ...],
+        Several(
+            Word("Names under which the server may be asked, besides those of this machine for itself.", "NAME")
+        ),
+    ] = ()
     limits: Annotated[Limits, Section("How much is taken on before it is refused.")] = field(
         default_factory=Limits
     )
@@ -176,7 +182,7 @@ class ServerSettings:
     @property
     def access(self) -> Access:
         """Who may ask."""
-        return Access(self.keys, self.no_keys, self.allow_origin)
+        return Access(self.keys, self.no_keys, self.allow_origin, self.allow_host)
 
 
 AnyKind: TypeAlias = Kind | Several | Section | Sections | Part

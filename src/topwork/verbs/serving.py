@@ -70,6 +70,7 @@ def serve(
         keys=chosen.keys,
         no_keys=chosen.no_keys,
         allow_origin=chosen.origins,
+        allow_host=chosen.hosts,
         limits=limits or Limits(),
     )
     operate(lambda: settings, on_ready=lambda url, wire, _: on_ready(url, wire), around=around)
