@@ -45,6 +45,8 @@ limits:
   max_body: 64MiB
   max_inputs: 8
   max_buffered: 1000000
+  max_decoded: 100MB
+  max_decoding: 1000MB
   max_concurrent: 3
   max_waiting: 0
   max_connections: 10
@@ -77,7 +79,7 @@ def test_every_setting_can_stand_in_a_file(tmp_path: Path) -> None:
     )
     others = (ModelSettings(trunk=tmp_path / "tiny", normalize=True), ModelSettings(name="both", chain=links))
     reviews = ModelSettings(Path("/srv/models/reviews.topwork"))
-    limits = Limits(64 * 2**20, 8, 1_000_000, 3, 0, 10, 4, 0.5, 90.0, 2.5, 10.0, 3600.0, 5)
+    limits = Limits(64 * 2**20, 8, 1_000_000, 10**8, 10**9, 3, 0, 10, 4, 0.5, 90.0, 2.5, 10.0, 3600.0, 5)
     expected = ServerSettings(
         (photos, reviews, *others),
         "0.0.0.0",

@@ -36,6 +36,7 @@ class Operator:
     key: str = ""
     made: dict[str, FakeServable] = field(default_factory=dict)
     opened: list[str] = field(default_factory=list)
+    beside: dict[str, Path] = field(default_factory=dict)
     told: list[Changes] = field(default_factory=list)
 
     def wants(self, *names: str, **others: Any) -> None:
@@ -55,7 +56,8 @@ class Operator:
         if not all(path.exists() for path in settings.paths):
             raise BundleError(f"There is no {name}.", next_step="Fit it.")
         self.opened.append(name)
-        return Hosted(self.made.get(name) or FakeServable(name=name), limits, 3)
+        beside = [self.beside[name]] if name in self.beside else []
+        return Hosted(self.made.get(name) or FakeServable(name=name), limits, 3, made_of=beside)
 
     def begin(self) -> Succession:
         return Succession(self.read, self.open, on_change=self.told.append)
@@ -137,6 +139,25 @@ def test_another_file_of_a_chain_opens_it_anew(operator: Operator) -> None:
 
     used(operator, use)
     assert operator.opened == ["both", "both"]
+
+
+def test_another_file_that_a_model_needs_besides_opens_it_anew(operator: Operator) -> None:
+    base = operator.folder / "base"
+    base.mkdir()
+    (base / "weights").write_text("1")
+    operator.beside["a"] = base
+    operator.wants("a", "b")
+
+    async def use(succession: Succession, one: httpx.AsyncClient) -> None:
+        assert (await one.post(RELOAD)).json()["kept"] == ["a", "b"]
+        operator.wants("a", "b", limits=Limits(max_inputs=3))
+        assert (await one.post(RELOAD)).json()["kept"] == ["a", "b"]
+        (base / "weights").write_text("12")
+        told = (await one.post(RELOAD)).json()
+        assert (told["opened"], told["kept"]) == (["a"], ["b"])
+
+    used(operator, use)
+    assert operator.opened == ["a", "b", "a"]
 
 
 def test_other_limits_open_nothing_and_prove_nothing(operator: Operator) -> None:

@@ -6,11 +6,12 @@ into an answer. Memory is bounded by the few chunks that are under way, however 
 
 from __future__ import annotations
 
+import copy
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -23,6 +24,7 @@ from topwork.bundle.contents import Bundle, Restore, open_bundle
 from topwork.bundle.goldens import Golden, replay
 from topwork.bundle.structure import to_json
 from topwork.contracts import (
+    Allowance,
     Answer,
     Array,
     Engine,
@@ -35,6 +37,7 @@ from topwork.contracts import (
     TargetResult,
     Wire,
     by_shape,
+    decoding_within,
 )
 from topwork.errors import BundleError, DecodeError, ProofError, UsageError
 from topwork.training.occlusion import ahead, warmth
@@ -105,6 +108,8 @@ class BundleModel:
     ) -> None:
         self._bundle = bundle
         self._name = name or bundle.path.stem
+        self._like: BundleModel | None = None
+        """What it was made from by `called`; it lives as long as this does, for whoever looks it up to share it."""
         self._modality = modality
         self._engine, self._exact = engine, exact
         self._n_workers = max(1, n_workers)
@@ -116,6 +121,16 @@ class BundleModel:
     def name(self) -> str:
         """Name in the API."""
         return self._name
+
+    def called(self, name: str | None) -> BundleModel:
+        """Return the same model under another name, or that of its file; both have the one network."""
+        other = copy.copy(self)
+        other._name, other._like = name or self._bundle.path.stem, self
+        return other
+
+    def decode_within(self, allowance: Allowance) -> None:
+        """Ask for memory before an input is decoded, from now on."""
+        self._modality = decoding_within(self._modality, allowance)
 
     @property
     def bundle(self) -> Bundle:
@@ -336,7 +351,8 @@ def open_model(
         # As many batches at once as there are threads answer the most inputs per second.
         start = partial(build, graph=graph, n_threads=here.n_cores, n_streams=here.n_cores)
         built = start(chosen)
-    exact = None if chosen.precision == "fp32" else partial(start, replace(chosen, precision="fp32"))
+    # Models that share this network share its exact form as well, should they need it.
+    exact = None if chosen.precision == "fp32" else cache(partial(start, replace(chosen, precision="fp32")))
     return BundleModel(bundle, modality, built, n_workers=here.n_cores, exact=exact, name=name)
 
 

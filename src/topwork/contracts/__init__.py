@@ -11,6 +11,7 @@ and nothing else. Read it once and the signatures of the whole house make sense:
 Everything that names results is keyed by target.
 """
 
+from topwork.contracts.allowances import Allowance, BoundedDecoding, decoding_within
 from topwork.contracts.batches import by_shape, padded
 from topwork.contracts.data import Dataset, Fold, Inspection, Rejected, Side, Split
 from topwork.contracts.fitting import (
@@ -80,9 +81,11 @@ from topwork.contracts.values import (
 
 __all__ = [
     "Afterwards",
+    "Allowance",
     "Answer",
     "Array",
     "Beginning",
+    "BoundedDecoding",
     "Budget",
     "Chart",
     "Clock",
@@ -152,6 +155,7 @@ __all__ = [
     "Workplace",
     "WritingTarget",
     "by_shape",
+    "decoding_within",
     "has_classes",
     "has_one_label",
     "joint_strata",

@@ -12,6 +12,7 @@ The room in reading order:
 - `hooks`: a user's own code around a servable, its answers held by `conformity` against its schema;
 - `chains`: several servables as one, each asked where its `conditions` hold;
 - `hosting`: one servable with its proof, its gate and its threads; `prediction`: one request from end to end;
+- `succession`: other models in the place of those that answer, for files that `marks` tells to be others;
 - `routes`, `pages`: which paths there are, and what a person sees;
 - `inference` with `tensors` and `outputs`, `sagemaker`: the protocols of others; `metrics`: what is counted;
 - `openapi` with `tensor_schemas`, `schemes`, `schemas` and `places`: the description of all paths and of keys;

@@ -13,6 +13,7 @@ from topwork.serving.work import Workers, in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from topwork.contracts import Servable
     from topwork.serving.limits import Limits
@@ -30,11 +31,16 @@ class Hosted:
     ----------
     n_at_once
         Inputs that the servable can well work on at once; how many do where the limits do not say.
+    made_of
+        Files and folders besides those of its settings that it was made of.
     """
 
-    def __init__(self, servable: Servable, limits: Limits, n_at_once: int = 2) -> None:
+    def __init__(
+        self, servable: Servable, limits: Limits, n_at_once: int = 2, *, made_of: Sequence[Path] = ()
+    ) -> None:
         self.servable = servable
         self.limits = limits
+        self.made_of = tuple(made_of)
         self._n_at_once = n_at_once
         n_threads = limits.max_concurrent or n_at_once
         self.gate = Gate(n_threads, limits.max_waiting)
@@ -43,7 +49,7 @@ class Hosted:
 
     def under(self, limits: Limits) -> Hosted:
         """Return the same servable within other limits, with the proof that it has; it is yet to be started."""
-        other = Hosted(self.servable, limits, self._n_at_once)
+        other = Hosted(self.servable, limits, self._n_at_once, made_of=self.made_of)
         other._proof = self._proof
         return other
 

@@ -20,6 +20,12 @@ class Limits:
     max_buffered_bytes: Annotated[
         int, Size("Most bytes of all bodies together that are held in memory; beyond it a 429.")
     ] = 256 * 2**20
+    max_decoded_bytes: Annotated[
+        int, Size("Most memory that decoding one input may take, such as a picture's pixels; more is a 422.")
+    ] = 512 * 2**20
+    max_decoding_bytes: Annotated[
+        int, Size("The same of all inputs that are being decoded at once; beyond it the next one waits.")
+    ] = 2**30
     max_concurrent: Annotated[
         int | None,
         Count("Requests at work at once, of each model; by default as many as its engine runs.", most=1024),

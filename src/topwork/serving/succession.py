@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from topwork.errors import TopworkError, UsageError
@@ -20,6 +19,7 @@ from topwork.serving.admin import annex
 from topwork.serving.app import Application
 from topwork.serving.hosting import Hosted
 from topwork.serving.limits import Limits
+from topwork.serving.marks import Mark, mark_of
 from topwork.serving.refusals import Refusal
 from topwork.serving.settings import ModelSettings, ServerSettings, checked
 from topwork.serving.work import in_thread
@@ -36,8 +36,6 @@ FIXED = ("host", "port")
 
 Opener: TypeAlias = Callable[[ModelSettings, Limits], Hosted]
 """Opens a model; called in a thread of its own."""
-
-Mark: TypeAlias = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +59,17 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class _Post:
-    """A model with what it was opened from: its settings, and which file it was."""
+    """A model with what it was opened from: its settings, and which files those were, and those that it needed besides."""
 
     settings: ModelSettings
     mark: Mark
+    mark_of_others: Mark
     hosted: Hosted
+
+    def holds(self, settings: ModelSettings, mark: Mark) -> bool:
+        """Tell whether it would be opened from the same settings and files today."""
+        as_opened = (self.settings, self.mark, self.mark_of_others)
+        return as_opened == (settings, mark, mark_of(self.hosted.made_of))
 
 
 class Succession:
@@ -220,24 +224,16 @@ class Succession:
 
     def _post(self, settings: ModelSettings, limits: Limits, before: Sequence[_Post]) -> _Post:
         # Before the files are opened, so that a change meanwhile is seen the next time.
-        mark = tuple(number for path in settings.paths for number in _mark(path))
-        same = next((post for post in before if (post.settings, post.mark) == (settings, mark)), None)
+        mark = mark_of(settings.paths)
+        same = next((post for post in before if post.holds(settings, mark)), None)
         if same is None:
-            return _Post(settings, mark, self._open(settings, limits))
-        return same if same.hosted.limits == limits else _Post(settings, mark, same.hosted.under(limits))
+            hosted = self._open(settings, limits)
+            return _Post(settings, mark, mark_of(hosted.made_of), hosted)
+        return same if same.hosted.limits == limits else replace(same, hosted=same.hosted.under(limits))
 
 
 def _ending() -> Refusal:
     return Refusal("unavailable", "The server is ending; the settings were not applied.")
-
-
-def _mark(path: Path) -> Mark:
-    """Return what tells a file from the one that stood there before; nothing for a file that is not there."""
-    try:
-        found = path.stat()
-    except OSError:  # whoever opens it will say so
-        return ()
-    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 def _require_fixed(before: ServerSettings, after: ServerSettings) -> None:

@@ -118,7 +118,13 @@ def operate(
     """
     hangups = Hangups() if on_hangup else None
     opener = ModelOpener(around or Surroundings(), Path.cwd())
-    succession = Succession(read, opener, on_change=on_change, hangups=hangups)
+
+    def changed(changes: Changes) -> None:
+        opener.take(succession.settings.limits)
+        on_change(changes)
+
+    succession = Succession(read, opener, on_change=changed, hangups=hangups)
+    opener.take(succession.settings.limits)
     host, port = succession.settings.host, succession.settings.port
     # Not the model itself, which may be left out one day.
     wire = next(iter(succession.app.models.values())).servable.wire
