@@ -102,7 +102,9 @@ class _Switchboard:
             line.close()
 
 
-async def arrive(port: int, request: bytes, arrivals_s: Sequence[float], *, patience_s: float = 60.0) -> list[Asked]:
+async def arrive(
+    port: int, request: bytes, arrivals_s: Sequence[float], *, patience_s: float = 60.0
+) -> list[Asked]:
     """Send a request at each of some times from now on, and return what came of each.
 
     A time of an answer counts from when its request was to be sent, so that a client that is late hides nothing.

@@ -17,7 +17,7 @@ _ASKED: dict[str, Any] = json.loads(os.environ["TOPWORK_BENCHMARK_ASKED"])
 _SETTINGS = Serving(**_ASKED["settings"])
 
 
-@bentoml.service(workers=_SETTINGS.n_workers, traffic={"timeout": 60})  # type: ignore[untyped-decorator]
+@bentoml.service(workers=_SETTINGS.n_workers, traffic={"timeout": 60})
 class Photos:
     """What BentoML serves."""
 

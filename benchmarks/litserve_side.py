@@ -1,6 +1,6 @@
 """LitServe serving a network, as its guide to faster serving has it: photos as base64 in JSON, batches on.
 
-``python -m benchmarks.litserve_side JSON --port N`` serves until it is told to stop; it runs in an environment of its own.
+``python -m benchmarks.litserve_side JSON --port N`` serves until it is told to stop, in an environment of its own.
 """
 
 from __future__ import annotations

@@ -38,7 +38,9 @@ async def _measured(asked: Mapping[str, Any]) -> dict[str, Any]:
     began_s = time.perf_counter()
     patient = await ask_on(server.port, request, n_clients=_N_PATIENT, n_each=asked["n_each"])
     per_s = len(patient) / (time.perf_counter() - began_s)
-    arrivals_s = poisson(asked["times"] * per_s, round(asked["times"] * per_s * asked["seconds"]), random.Random(0))
+    arrivals_s = poisson(
+        asked["times"] * per_s, round(asked["times"] * per_s * asked["seconds"]), random.Random(0)
+    )
     resident_mb: list[float] = []
     watching = asyncio.create_task(_watch(server, resident_mb))
     came = await arrive(server.port, request, arrivals_s)

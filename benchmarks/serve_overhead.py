@@ -55,7 +55,8 @@ def measure(place: Place) -> Section:
         bytes_to = Post(f"{small.url}/predict", byte, "application/octet-stream")
         photos_to = Post(f"{whole.url}/predict", photo, "image/jpeg")
         rounds = [
-            _round(place, bundle, bytes_to, photos_to) for _ in place.rounds(_N_ROUNDS, "requests, one client")
+            _round(place, bundle, bytes_to, photos_to)
+            for _ in place.rounds(_N_ROUNDS, "requests, one client")
         ]
     return _section(rounds, len(photo.read_bytes()))
 
@@ -94,7 +95,14 @@ def _section(rounds: list[_Round], n_bytes: int) -> Section:
         return Spread(tuple(getattr(one, name) for one in rounds))
 
     of_trivial_ms, of_bundle_ms = spread("trivial_added_ms"), spread("bundle_added_ms")
-    head = ("model", "alone, ms", "behind the server, ms", "added, ms", "99 % within, ms", f"{_N_CLIENTS} clients, per s")
+    head = (
+        "model",
+        "alone, ms",
+        "behind the server, ms",
+        "added, ms",
+        "99 % within, ms",
+        f"{_N_CLIENTS} clients, per s",
+    )
     rows = [
         (
             "trivial",
@@ -104,21 +112,43 @@ def _section(rounds: list[_Round], n_bytes: int) -> Section:
             spread("trivial_p99_ms").shown(3),
             spread("trivial_per_s").shown(0),
         ),
-        ("chess photos", spread("bundle_bare_ms").shown(2), spread("bundle_ms").shown(2), of_bundle_ms.shown(2), "", ""),
+        (
+            "chess photos",
+            spread("bundle_bare_ms").shown(2),
+            spread("bundle_ms").shown(2),
+            of_bundle_ms.shown(2),
+            "",
+            "",
+        ),
     ]
     return Section(
         name="serve_overhead",
         title="What a server adds",
         goals=(
-            Goal("to a trivial model the server adds at the median", of_trivial_ms, "at most", _MOST_ADDED_MS, "ms", 3),
+            Goal(
+                "to a trivial model the server adds at the median",
+                of_trivial_ms,
+                "at most",
+                _MOST_ADDED_MS,
+                "ms",
+                3,
+            ),
             Goal("to a model of photos", of_bundle_ms, "at most", _MOST_ADDED_MS, "ms"),
-            Goal("one core answers", spread("trivial_per_s"), "at least", _LEAST_PER_S, "trivial requests per s", 0),
+            Goal(
+                "one core answers",
+                spread("trivial_per_s"),
+                "at least",
+                _LEAST_PER_S,
+                "trivial requests per s",
+                0,
+            ),
         ),
         tables=(Table(head, rows),),
         notes=(
-            "Load by wrk, connections kept alive, one byte as the body of `POST /predict`. The server of the trivial model "
-            "has one worker and is pinned to one core, wrk to another.",
+            "Load by wrk, connections kept alive, one byte as the body of `POST /predict`. The server of the trivial "
+            "model has one worker and is pinned to one core, wrk to another.",
             f"The photo is a JPEG of {n_bytes / 1000:.0f} kB; its server and wrk run on all cores. “Alone” is decoding "
-            "and the bundle's network in a loop, in a process of its own. Differences are those of medians, round by round.",
+            "and the bundle's network in a loop, in a process of its own. Differences are those of medians, round by "
+            "round.",
         ),
     )

@@ -35,13 +35,13 @@ class _Overload:
     @property
     def n_other(self) -> int:
         """Answers that were neither 200 nor 429, and requests without any."""
-        return sum(n for status, n in self.found["statuses"].items() if status not in ("200", "429"))
+        return int(sum(n for status, n in self.found["statuses"].items() if status not in ("200", "429")))
 
     @property
     def in_time(self) -> float:
         """Per cent of what was accepted that met the deadline."""
         accepted = self.found["accepted_s"]
-        return 100 * sum(took_s <= _DEADLINE_S for took_s in accepted) / len(accepted)
+        return float(100 * sum(took_s <= _DEADLINE_S for took_s in accepted) / len(accepted))
 
     @property
     def growth(self) -> float:
@@ -53,7 +53,7 @@ class _Overload:
     @property
     def later(self) -> float:
         """The median of one client afterwards over that before."""
-        return statistics.median(self.found["after_s"]) / statistics.median(self.found["before_s"])
+        return float(statistics.median(self.found["after_s"]) / statistics.median(self.found["before_s"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,13 @@ def _section(overload: _Overload, crowds: list[_Crowd], seconds: int) -> Section
             Goal("answers that were neither 200 nor 429:", once(overload.n_other), "at most", 0, "", 0),
             Goal("of what was accepted met its deadline", once(overload.in_time), "at least", 100, "%", 1),
             Goal("memory in the overload grew to", once(overload.growth), "at most", _MOST_GROWTH, "times"),
-            Goal("one client afterwards waits", once(overload.later), "at most", _MOST_LATER, "times as long as before"),
+            Goal(
+                "one client afterwards waits",
+                once(overload.later),
+                "at most",
+                _MOST_LATER,
+                "times as long as before",
+            ),
             *(
                 Goal(f"connections without an end, {one.kind}:", once(_without_end(one)), "at most", 0, "", 0)
                 for one in crowds
@@ -125,12 +131,12 @@ def _section(overload: _Overload, crowds: list[_Crowd], seconds: int) -> Section
         ],
         tables=(_table(overload), _crowds(crowds)),
         notes=(
-            f"The chess bundle, {_TIMES} times as many requests as it answers to 16 clients that ask again at once, as they "
-            f"like (Poisson), for {seconds} s; a deadline of {_DEADLINE_S:g} s, all else as it comes. The server has all cores "
-            "but one, the client the last one. Times count from when a request was to be sent.",
-            "Then connections to a trivial model, all open at once, of which each asks once when all are there. “Closed” is a "
-            "connection that the server ended without an answer, as it says it does far beyond its limit. The limit of open "
-            f"files was {resource.getrlimit(resource.RLIMIT_NOFILE)[1]:,} for each process.",
+            f"The chess bundle, {_TIMES} times as many requests as it answers to 16 clients that ask again at once, as "
+            f"they like (Poisson), for {seconds} s; a deadline of {_DEADLINE_S:g} s, all else as it comes. The "
+            "server has all cores but one, the client the last one. Times count from when a request was to be sent.",
+            "Then connections to a trivial model, all open at once, of which each asks once when all are there. "
+            "“Closed” is a connection that the server ended without an answer, as it says it does far beyond its "
+            f"limit. The limit of open files was {resource.getrlimit(resource.RLIMIT_NOFILE)[1]:,} for each process.",
         ),
     )
 
@@ -145,8 +151,8 @@ def _table(overload: _Overload) -> Table:
     found = overload.found
     statuses = ", ".join(f"{n:,} × {status}" for status, n in sorted(found["statuses"].items()))
     head = (
-        "can do, per s", "answers", "accepted, median ms", "slowest ms", "refused, median ms", "MB before", "MB at most",
-        "alone before, ms", "alone after, ms",
+        "can do, per s", "answers", "accepted, median ms", "slowest ms", "refused, median ms", "MB before",
+        "MB at most", "alone before, ms", "alone after, ms",
     )  # fmt: skip
     row = (
         f"{found['per_s']:.0f}",

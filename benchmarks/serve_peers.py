@@ -24,7 +24,13 @@ from benchmarks.servers import client_cores, of_bundle, server_cores, serving
 from benchmarks.serving_sides import Serving
 from benchmarks.wrk import Load, Post, load
 
-REQUIREMENTS = ("litserve==0.2.16", "bentoml==1.4.39", "onnxruntime==1.23.2", "openvino==2025.4.0", "pillow==12.0.0")
+REQUIREMENTS = (
+    "litserve==0.2.16",
+    "bentoml==1.4.39",
+    "onnxruntime==1.23.2",
+    "openvino==2025.4.0",
+    "pillow==12.0.0",
+)
 
 _N_CLIENTS = 16
 _N_ROUNDS = 3
@@ -63,7 +69,9 @@ def measure(place: Place) -> Section:
     photo.write_bytes(typical(place.photos()))
     network = {"bundle": str(bundle), "network": str(place.temporary / "network.onnx")}
     told = run_side("network_side", network, place.env()).last_json()
-    ours = _Peer("topwork", lambda _: (of_bundle(bundle), place.env()), "/readyz", "/predict", photo, "image/jpeg")
+    ours = _Peer(
+        "topwork", lambda _: (of_bundle(bundle), place.env()), "/readyz", "/predict", photo, "image/jpeg"
+    )
     peers = _peers(place, photo, told)
     expected = _label(ours, _AS_IT_COMES)
     tries = {peer.name: _tries(place, peer, expected) for peer in peers}
@@ -99,7 +107,9 @@ def _peers(place: Place, photo: Path, told: Mapping[str, Any]) -> tuple[_Peer, .
 
     return (
         _Peer("LitServe", litserve, "/health", "/predict", as_json, "application/json"),
-        _Peer("BentoML", bentoml, "/readyz", "/predict", as_form, f"multipart/form-data; boundary={_BOUNDARY}"),
+        _Peer(
+            "BentoML", bentoml, "/readyz", "/predict", as_form, f"multipart/form-data; boundary={_BOUNDARY}"
+        ),
     )
 
 
@@ -114,7 +124,7 @@ def settings_to_try(n_cores: int) -> Iterator[Serving]:
 
 
 def _tries(place: Place, peer: _Peer, expected: str) -> dict[Serving, Load]:
-    found = {}
+    found: dict[Serving, Load] = {}
     for settings in settings_to_try(len(server_cores())):
         if place.is_quick and len(found) == 2:
             break
@@ -140,10 +150,9 @@ def _label_at(post: Post) -> str:
     request = urllib.request.Request(post.url, post.body.read_bytes(), {"Content-Type": post.media_type})
     with urllib.request.urlopen(request, timeout=60) as response:
         told: Any = json.load(response)
-    for key in ("predictions", 0):  # topwork says which model answered, BentoML gives a list, LitServe one answer
-        if (isinstance(told, dict) and key in told) or (isinstance(told, list) and key == 0):
-            told = told[key]
-    return str(told["label"])
+    # topwork says which model answered, BentoML gives a list, LitServe one answer.
+    answers = told.get("predictions", [told]) if isinstance(told, dict) else told
+    return str(answers[0]["label"])
 
 
 def _round(
@@ -172,25 +181,37 @@ def _section(
 
     ours = spread(sides[0])
     goals = [
-        Goal(f"answers per second, over {name}:", ratios(ours, spread(name)), "at least", _LEAST_TIMES, "times", 1)
+        Goal(
+            f"answers per second, over {name}:",
+            ratios(ours, spread(name)),
+            "at least",
+            _LEAST_TIMES,
+            "times",
+            1,
+        )
         for name in sides[1:]
     ]
-    of_bare = Goal("answers per second, of the bare loop's:", ratios(ours, spread(_BARE)), "at least", _LEAST_OF_BARE, "")
+    of_bare = Goal(
+        "answers per second, of the bare loop's:", ratios(ours, spread(_BARE)), "at least", _LEAST_OF_BARE, ""
+    )
     rows = [(name, *(spread(name, place).shown(1) for place in range(3))) for name in sides]
     return Section(
         name="serve_peers",
         title="Serving, beside others",
         goals=[*goals, of_bare],
         tables=(
-            Table(("side", "answers per s", "median, ms", "99 % within, ms"), [*rows, (_BARE, spread(_BARE).shown(1), "", "")]),
+            Table(
+                ("side", "answers per s", "median, ms", "99 % within, ms"),
+                [*rows, (_BARE, spread(_BARE).shown(1), "", "")],
+            ),
         ),
         notes=(
-            f"{_N_CLIENTS} clients of wrk on the last core, servers on the others, {len(server_cores())} here. One JPEG of "
-            f"{photo.stat().st_size / 1000:.0f} kB: as the body (topwork), in base64 in JSON (LitServe), in a form (BentoML), as "
-            "their tutorials have it.",
-            f"The peers run the bundle's own graph, in an environment with {', '.join(REQUIREMENTS)}; as they come in ONNX Runtime, "
-            "and with the best of the settings that were tried before the rounds: engines, batches, waits, workers, JPEGs that are "
-            "reduced early. topwork runs as it comes.",
+            f"{_N_CLIENTS} clients of wrk on the last core, servers on the others, {len(server_cores())} here. One "
+            f"JPEG of {photo.stat().st_size / 1000:.0f} kB: as the body (topwork), in base64 in JSON (LitServe), in "
+            "a form (BentoML), as their tutorials have it.",
+            f"The peers run the bundle's own graph, in an environment with {', '.join(REQUIREMENTS)}; as they come in "
+            "ONNX Runtime, and with the best of the settings that were tried before the rounds: engines, batches, "
+            "waits, workers, JPEGs that are reduced early. topwork runs as it comes.",
             "“In process” decodes and runs the bundle's network in a loop of as many threads, on the servers' cores.",
         ),
     )

@@ -45,9 +45,13 @@ def measure(place: Place) -> Section:
     photo.write_bytes(typical(place.photos()))
     byte.write_bytes(b"x")
     sleeping = of_trivial(
-        service="exponential", mean_s=_MEAN_SERVICE_S, limits={"max_concurrent": _N_PLACES, "max_waiting": 1000}
+        service="exponential",
+        mean_s=_MEAN_SERVICE_S,
+        limits={"max_concurrent": _N_PLACES, "max_waiting": 1000},
     )
-    of_photos = of_bundle(place.bundle(), "--max-concurrent", str(len(server_cores())), "--max-waiting", "1000")
+    of_photos = of_bundle(
+        place.bundle(), "--max-concurrent", str(len(server_cores())), "--max-waiting", "1000"
+    )
     kinds = {
         "sleeps, exponential": _rounds(place, sleeping, byte, "application/octet-stream", _N_PLACES),
         "chess photos": _rounds(place, of_photos, photo, "image/jpeg", len(server_cores())),
@@ -75,7 +79,9 @@ def _round(asked: dict[str, object], n_places: int) -> _Round:
     found = run_side("arriving_side", asked, cores=client_cores()).last_json()
     statuses = {status for _, status, _ in (*found["served"], *found["came"])}
     if statuses != {200}:
-        raise RuntimeError(f"The statuses were {sorted(statuses)}; at half load every request is to be answered.")
+        raise RuntimeError(
+            f"The statuses were {sorted(statuses)}; at half load every request is to be answered."
+        )
     services_s = [took_s for _, _, took_s in found["served"]]
     arrivals_s, took_s = zip(*((at_s, took_s) for at_s, _, took_s in found["came"]), strict=True)
     draw = random.Random(asked["seed"])  # type: ignore[arg-type]  # it is a number
@@ -95,23 +101,26 @@ def _round(asked: dict[str, object], n_places: int) -> _Round:
 
 def _section(kinds: dict[str, list[_Round]]) -> Section:
     head = (
-        "model", "answers per s at most", "ideal median, ms", "median, ms", "ideal 99 %, ms", "99 %, ms", "99 % over ideal",
+        "model", "answers per s at most", "ideal median, ms", "median, ms", "ideal 99 %, ms", "99 %, ms",
+        "99 % over ideal",
     )  # fmt: skip
     return Section(
         name="serve_queue",
         title="Waiting behind others",
         goals=[
-            Goal(f"{kind}: 99 % wait within", _times(rounds), "at most", _MOST_TIMES, "times the ideal queue's")
+            Goal(
+                f"{kind}: 99 % wait within", _times(rounds), "at most", _MOST_TIMES, "times the ideal queue's"
+            )
             for kind, rounds in kinds.items()
         ],
         tables=(Table(head, [_row(kind, rounds) for kind, rounds in kinds.items()]),),
         notes=(
-            "Requests of a Poisson process at half of the rate at which as many clients as there are places were answered, "
-            "each asking again at once; their times are the service times. Times count from when a request was to be sent. "
-            f"The ideal queue gets the same arrivals {_N_SIMULATED} times over, with service times drawn from these: one line, "
-            "the first place that is free takes the first in line, and nothing costs anything.",
-            f"The model that sleeps has {_N_PLACES} places and a mean of {1000 * _MEAN_SERVICE_S:.0f} ms. The server has all "
-            f"cores but one, {len(server_cores())} here, and the client the last one.",
+            "Requests of a Poisson process at half of the rate at which as many clients as there are places were "
+            "answered, each asking again at once; their times are the service times. Times count from when a request "
+            f"was to be sent. The ideal queue gets the same arrivals {_N_SIMULATED} times over, with service times "
+            "drawn from these: one line, the first place that is free takes the first in line, and nothing costs anything.",
+            f"The model that sleeps has {_N_PLACES} places and a mean of {1000 * _MEAN_SERVICE_S:.0f} ms. The server has "
+            f"all cores but one, {len(server_cores())} here, and the client the last one.",
         ),
     )
 

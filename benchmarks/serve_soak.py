@@ -44,7 +44,14 @@ def _section(found: Mapping[str, Any], seconds: int) -> Section:
     (first_mb, first_files), (last_mb, last_files) = (_middle(part) for part in _quarters(found["seen"]))
     statuses = ", ".join(f"{n:,} × {status}" for status, n in sorted(found["statuses"].items()))
     n_other = sum(n for status, n in found["statuses"].items() if status not in ("200", "422"))
-    row = (f"{found['per_s']:.0f}", statuses, f"{first_mb:.1f}", f"{last_mb:.1f}", f"{first_files:.0f}", f"{last_files:.0f}")
+    row = (
+        f"{found['per_s']:.0f}",
+        statuses,
+        f"{first_mb:.1f}",
+        f"{last_mb:.1f}",
+        f"{first_files:.0f}",
+        f"{last_files:.0f}",
+    )
     return Section(
         name="serve_soak",
         title="A server after a while",
@@ -53,16 +60,20 @@ def _section(found: Mapping[str, Any], seconds: int) -> Section:
             Goal("further open files:", Spread((last_files - first_files,)), "at most", _MOST_FILES, "", 0),
             Goal("answers that were neither 200 nor 422:", Spread((n_other,)), "at most", 0, "", 0),
         ),
-        tables=(Table(("asked, per s", "answers", "MB early", "MB late", "files early", "files late"), [row]),),
+        tables=(
+            Table(("asked, per s", "answers", "MB early", "MB late", "files early", "files late"), [row]),
+        ),
         notes=(
-            f"The chess bundle for {seconds} s at {100 * _LOAD:.0f} % of what it answers to clients that ask again at once, with "
-            "a quarter of the time given to photos that break off, and clients that leave in the middle of a request. Early is "
-            "the median of the second quarter of the time, late that of the last.",
+            f"The chess bundle for {seconds} s at {100 * _LOAD:.0f} % of what it answers to clients that ask again at "
+            "once, with a quarter of the time given to photos that break off, and clients that leave in the middle of a "
+            "request. Early is the median of the second quarter of the time, late that of the last.",
         ),
     )
 
 
-def _quarters(seen: Sequence[tuple[float, int]]) -> tuple[Sequence[tuple[float, int]], Sequence[tuple[float, int]]]:
+def _quarters(
+    seen: Sequence[tuple[float, int]],
+) -> tuple[Sequence[tuple[float, int]], Sequence[tuple[float, int]]]:
     quarter = len(seen) // 4
     return seen[quarter : 2 * quarter], seen[-quarter:]
 

@@ -70,7 +70,9 @@ class Network:
 
     def __init__(self, path: str, output: str, settings: Serving) -> None:
         self._output = output
-        self._run = _onnxruntime(path, settings) if settings.engine == "onnxruntime" else _openvino(path, settings)
+        self._run = (
+            _onnxruntime(path, settings) if settings.engine == "onnxruntime" else _openvino(path, settings)
+        )
 
     def labels(self, tensors: Sequence[np.ndarray[Any, Any]], labels: Sequence[str]) -> list[str]:
         """Return the likeliest label of each."""

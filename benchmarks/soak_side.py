@@ -45,7 +45,9 @@ async def _measured(asked: Mapping[str, Any]) -> dict[str, Any]:
         arrivals_s = poisson(per_s, round(per_s * asked["slice_s"]), draw)
         request = bad if number % 4 == 3 else good
         statuses.update(str(one.status) for one in await arrive(server.port, request, arrivals_s))
-        await asyncio.gather(*(_leave(server.port, good[: draw.randrange(len(good))]) for _ in range(_N_RUDE)))
+        await asyncio.gather(
+            *(_leave(server.port, good[: draw.randrange(len(good))]) for _ in range(_N_RUDE))
+        )
         await asyncio.sleep(_REST_S)
         seen.append((server.resident_mb, server.n_files))
     return {"statuses": statuses, "seen": seen, "per_s": per_s}

@@ -31,8 +31,8 @@ class Trivial:
     Parameters
     ----------
     service
-        Whether it takes no time, the mean each time, or times of an exponential distribution. It sleeps, and so takes no
-        processor.
+        Whether it takes no time, the mean each time, or times of an exponential distribution. It sleeps, and so takes
+        no processor.
     mean_s
         Mean time of an input.
     """

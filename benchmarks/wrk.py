@@ -78,7 +78,17 @@ def load(post: Post, *, n_clients: int, seconds: int, cores: Sequence[int] = ())
         raise RuntimeError("There is no wrk; on Debian and Ubuntu `apt-get install wrk` brings it.")
     script = post.body.with_name(f"{post.body.name}.lua")
     script.write_text(_SCRIPT.format(body=post.body, media_type=post.media_type), encoding="utf-8")
-    command = ["wrk", "-t1", f"-c{n_clients}", f"-d{seconds}s", "--timeout", "10s", "-s", str(script), post.url]
+    command = [
+        "wrk",
+        "-t1",
+        f"-c{n_clients}",
+        f"-d{seconds}s",
+        "--timeout",
+        "10s",
+        "-s",
+        str(script),
+        post.url,
+    ]
     seen = Load(**run(pinned(command, cores)).last_json())
     if seen.n_failed:
         raise RuntimeError(f"{seen.n_failed} of {seen.n} requests to {post.url} failed.")

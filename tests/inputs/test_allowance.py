@@ -60,8 +60,10 @@ def test_many_threads_never_hold_more_than_all_may() -> None:
     allowance, most, lock = SharedAllowance(60, 100), [0], threading.Lock()
 
     def hold(n_bytes: int) -> None:
-        with allowance.held(n_bytes), lock:
-            most[0] = max(most[0], allowance.n_held)
+        with allowance.held(n_bytes):
+            with lock:
+                most[0] = max(most[0], allowance.n_held)
+            time.sleep(0.0005)
 
     draw = random.Random(4)
     with ThreadPoolExecutor(8) as pool:

@@ -52,7 +52,9 @@ def test_an_address_is_no_name_that_somebody_could_have_lead_elsewhere() -> None
     assert not hosts.knows("evil.example")
 
 
-@pytest.mark.parametrize("name", ["http://a.example", "a.example:80", "", "a b", "a/b", "*.a.example", "ä.example"])
+@pytest.mark.parametrize(
+    "name", ["http://a.example", "a.example:80", "", "a b", "a/b", "*.a.example", "ä.example"]
+)
 def test_what_is_no_name_is_refused_at_the_start(name: str) -> None:
     with pytest.raises(UsageError, match="is no name of a host") as caught:
         Hosts([name])
@@ -109,7 +111,9 @@ def test_elsewhere_any_name_is_good_until_the_operator_names_some() -> None:
     anybody = open_door(Access(no_keys=True), EVERYWHERE, Limits())
     assert asked(anybody, "evil.example").status_code == 200
     named = open_door(Access(no_keys=True, hosts=("a.example",)), EVERYWHERE, Limits())
-    statuses = [asked(named, host).status_code for host in ("a.example", "192.0.2.7", "localhost", "evil.example")]
+    statuses = [
+        asked(named, host).status_code for host in ("a.example", "192.0.2.7", "localhost", "evil.example")
+    ]
     assert statuses == [200, 200, 200, 421]
 
 

@@ -32,7 +32,9 @@ def expanded(value: Any) -> Any:
     return value
 
 
-numbers = st.lists(st.one_of(st.integers(-(10**30), 10**30), st.floats(allow_nan=False, allow_infinity=False)), max_size=40)
+numbers = st.lists(
+    st.one_of(st.integers(-(10**30), 10**30), st.floats(allow_nan=False, allow_infinity=False)), max_size=40
+)
 strings = st.one_of(st.text(max_size=80), st.sampled_from(['"', "\\", '\\"', "[1, 2, 3]" * 20, "]", "["]))
 values = st.recursive(
     st.one_of(numbers, strings, st.none(), st.booleans()),
@@ -70,9 +72,9 @@ def test_a_large_text_says_what_it_would_say_at_once(value: Any, indent: int | N
 def test_what_is_no_json_is_none_wherever_it_stands(n_bytes: int, damage: Callable[[bytes], bytes]) -> None:
     good = b"[" + b"1," * (n_bytes // 2) + b"1]"
     assert len(expanded(Run(good))) == n_bytes // 2 + 1
-    with pytest.raises(ValueError, match=""):
+    with pytest.raises(json.JSONDecodeError):
         json.loads(damage(good))
-    with pytest.raises(ValueError, match=""):
+    with pytest.raises(ValueError):  # noqa: PT011 - whatever is wrong, it is no JSON
         Run(damage(good)).require_numbers()
 
 
@@ -98,7 +100,8 @@ def test_hostile_texts_end_soon(text: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b"[" + b"[1]," * 2**19 + b"[1]]", b'{"input": "' + b"x" * 2**21 + b'"}', b"[" + b"{}," * 2**19 + b"{}]"]
+    "text",
+    [b"[" + b"[1]," * 2**19 + b"[1]]", b'{"input": "' + b"x" * 2**21 + b'"}', b"[" + b"{}," * 2**19 + b"{}]"],
 )
 def test_what_is_large_for_the_sake_of_something_else_is_refused(text: bytes) -> None:
     assert len(text) > MOST_ELSE
@@ -141,20 +144,27 @@ def test_long_vectors_are_inputs_as_they_were_sent() -> None:
     ("text", "status", "told"),
     [
         (f'{{"inputs": {ROW}}}', 422, "Input 0 must be a list of numbers, got a number."),
-        (f'{{"inputs": [{ROW}, [1, true]]}}', 422, "Input 1 must be a list of numbers; at place 1 it holds true"),
+        (
+            f'{{"inputs": [{ROW}, [1, true]]}}',
+            422,
+            "Input 1 must be a list of numbers; at place 1 it holds true",
+        ),
         (f'{{"inputs": [[1], {ROW[:-1]},]]}}', 400, "The request body is not JSON"),
         (f'{{"input": {ROW}, "other": 1}}', 422, "Expected an object"),
         (f'{{"input": [{ROW}]}}', 422, "Input 0 must be a list of numbers; at place 0 it holds a list."),
     ],
 )
-def test_what_is_wrong_with_long_vectors_is_told_as_with_short_ones(text: str, status: int, told: str) -> None:
+def test_what_is_wrong_with_long_vectors_is_told_as_with_short_ones(
+    text: str, status: int, told: str
+) -> None:
     with pytest.raises(Refusal) as caught:
         read(text.encode())
     assert (caught.value.status, told in caught.value.problem) == (status, True), caught.value.problem
 
 
 @pytest.mark.parametrize(
-    "content", [tensor([1, 2**17], ROW), tensor([1, 2**17], f"[{ROW}]"), tensor([2, 2**17], f"[{ROW}, {ROW}]")]
+    "content",
+    [tensor([1, 2**17], ROW), tensor([1, 2**17], f"[{ROW}]"), tensor([2, 2**17], f"[{ROW}, {ROW}]")],
 )
 def test_a_long_tensor_has_its_numbers_nested_or_not(content: bytes) -> None:
     values = infer(content)

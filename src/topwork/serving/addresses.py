@@ -14,7 +14,7 @@ Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def address_of(text: str) -> Address | None:
-    """Read an address; IPv4 in the dress of IPv6, as a socket for both shows it, is IPv4. None where it is no address."""
+    """Read an address; IPv4 in the dress of IPv6, as a socket for both shows it, is IPv4. None for no address."""
     try:
         found = ipaddress.ip_address(text)
     except ValueError:

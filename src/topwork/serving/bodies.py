@@ -129,7 +129,9 @@ def _parse(content: bytes, wire: Wire, max_inputs: int) -> object:
     try:
         return parsed(content, max_inputs) if wire.in_json == "numbers" else json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise _no_json("it is nested too deeply" if isinstance(error, RecursionError) else str(error)) from None
+        raise _no_json(
+            "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        ) from None
 
 
 def _no_json(reason: str) -> Refusal:
@@ -173,7 +175,14 @@ def _check_numbers(values: list[Any], what: str, step: str) -> None:
 
 def kind_of(value: object) -> str:
     """Return what a JSON value is, in words."""
-    names = {dict: "an object", list: "a list", Run: "a list", str: "a string", bool: "true or false", type(None): "null"}
+    names = {
+        dict: "an object",
+        list: "a list",
+        Run: "a list",
+        str: "a string",
+        bool: "true or false",
+        type(None): "null",
+    }
     return names.get(type(value), "a number")
 
 

@@ -28,7 +28,16 @@ if TYPE_CHECKING:
     from topwork.serving.app import Application
     from topwork.serving.limits import Limits
 
-__all__ = ["MAX_HEADER_BYTES", "SURPLUS_CONNECTIONS", "SURPLUS_PER_CLIENT", "Guard", "Server", "guarded", "room_for", "server"]
+__all__ = [
+    "MAX_HEADER_BYTES",
+    "SURPLUS_CONNECTIONS",
+    "SURPLUS_PER_CLIENT",
+    "Guard",
+    "Server",
+    "guarded",
+    "room_for",
+    "server",
+]
 
 MAX_HEADER_BYTES = 64 * 1024
 SLOW = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
@@ -248,9 +257,7 @@ def server(app: Application) -> Server:
 
 def _protocol(limits: Limits, crowd: Crowd) -> type[asyncio.Protocol]:
     n_connections = room_for(limits.max_connections)
-    return guarded(
-        _fastest_protocol(), limits.header_timeout_s, max_connections=n_connections, crowd=crowd
-    )
+    return guarded(_fastest_protocol(), limits.header_timeout_s, max_connections=n_connections, crowd=crowd)
 
 
 def _fastest_protocol() -> type[Any]:

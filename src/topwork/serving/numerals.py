@@ -1,8 +1,8 @@
 """Long lists of numbers in a JSON text, read without a Python object for each number.
 
 A float in a list takes 32 bytes, and what a client sends of it may take two: a body of 32 MiB would become half a
-gigabyte. So lists that hold nothing but numbers are cut out of the text before it is parsed, and are parsed a piece at a
-time. It knows no model and no protocol.
+gigabyte. So lists that hold nothing but numbers are cut out of the text before it is parsed, and are parsed a piece at
+a time. It knows no model and no protocol.
 """
 
 from __future__ import annotations

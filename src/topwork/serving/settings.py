@@ -172,7 +172,9 @@ class ServerSettings:
     allow_host: Annotated[
         tuple[str, ...],
         Several(
-            Word("Names under which the server may be asked, besides those of this machine for itself.", "NAME")
+            Word(
+                "Names under which the server may be asked, besides those of this machine for itself.", "NAME"
+            )
         ),
     ] = ()
     limits: Annotated[Limits, Section("How much is taken on before it is refused.")] = field(

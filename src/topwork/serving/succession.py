@@ -59,7 +59,7 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class _Post:
-    """A model with what it was opened from: its settings, and which files those were, and those that it needed besides."""
+    """A model with what it was opened from: its settings, which files those were, and those that it needed besides."""
 
     settings: ModelSettings
     mark: Mark

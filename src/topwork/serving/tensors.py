@@ -160,7 +160,9 @@ def _parsed(content: bytes, most_numeric_inputs: int | None) -> object:
     try:
         return json.loads(content) if most_numeric_inputs is None else parsed(content, most_numeric_inputs)
     except (ValueError, RecursionError) as error:
-        raise _no_json("it is nested too deeply" if isinstance(error, RecursionError) else str(error)) from None
+        raise _no_json(
+            "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        ) from None
 
 
 def _no_json(reason: str) -> Refusal:
@@ -414,7 +416,7 @@ def write_inference(
 def _told(tensor: Tensor, packed: bytes | None) -> dict[str, Json]:
     one: dict[str, Json] = {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape}
     if packed is None:
-        return {**one, "data": tensor.values}
+        return {**one, "data": list(tensor.values)}
     return {**one, "parameters": {"binary_data_size": len(packed)}}
 
 
