@@ -118,9 +118,10 @@ def _section(kinds: dict[str, list[_Round]]) -> Section:
             "Requests of a Poisson process at half of the rate at which as many clients as there are places were "
             "answered, each asking again at once; their times are the service times. Times count from when a request "
             f"was to be sent. The ideal queue gets the same arrivals {_N_SIMULATED} times over, with service times "
-            "drawn from these: one line, the first place that is free takes the first in line, and nothing costs anything.",
-            f"The model that sleeps has {_N_PLACES} places and a mean of {1000 * _MEAN_SERVICE_S:.0f} ms. The server has "
-            f"all cores but one, {len(server_cores())} here, and the client the last one.",
+            "drawn from these: one line, the first place that is free takes the first in line, "
+            "and nothing costs anything.",
+            f"The model that sleeps has {_N_PLACES} places and a mean of {1000 * _MEAN_SERVICE_S:.0f} ms. The server "
+            f"has all cores but one, {len(server_cores())} here, and the client the last one.",
         ),
     )
 

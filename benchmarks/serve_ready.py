@@ -57,8 +57,8 @@ def measure(place: Place) -> Section:
         tables=(Table(head, rows),),
         notes=(
             "Ready means that `/readyz` answers 200: the golden examples were replayed. Clock from the start of "
-            f"the process, {len(ready.values)} starts. After each, one client asks: the first answer, {_N_BEFORE} that do "
-            f"not count, and the median of {_N_STEADY}.",
+            f"the process, {len(ready.values)} starts. After each, one client asks: the first answer, {_N_BEFORE} "
+            f"that do not count, and the median of {_N_STEADY}.",
             f"{n} requests per cell and round, one JPEG of {len(photo) / 1000:.0f} kB as the body of "
             f"`POST /predict`, connections kept alive. The {_N_CLIENTS} clients are threads of a Python process "
             "on the same cores. “In process” decodes and runs the bundle's network, without HTTP.",

@@ -65,8 +65,8 @@ def _section(found: Mapping[str, Any], seconds: int) -> Section:
         ),
         notes=(
             f"The chess bundle for {seconds} s at {100 * _LOAD:.0f} % of what it answers to clients that ask again at "
-            "once, with a quarter of the time given to photos that break off, and clients that leave in the middle of a "
-            "request. Early is the median of the second quarter of the time, late that of the last.",
+            "once, with a quarter of the time given to photos that break off, and clients that leave in the middle "
+            "of a request. Early is the median of the second quarter of the time, late that of the last.",
         ),
     )
 
