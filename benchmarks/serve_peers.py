@@ -25,11 +25,11 @@ from benchmarks.serving_sides import Serving
 from benchmarks.wrk import Load, Post, load
 
 REQUIREMENTS = (
-    "litserve==0.2.16",
-    "bentoml==1.4.39",
-    "onnxruntime==1.23.2",
-    "openvino==2025.4.0",
-    "pillow==12.0.0",
+    "litserve==0.2.19",
+    "bentoml==1.4.40",
+    "onnxruntime==1.31.1",
+    "openvino==2026.4.1",
+    "pillow==13.0.0",
 )
 
 _N_CLIENTS = 16
