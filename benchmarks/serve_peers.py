@@ -26,7 +26,7 @@ from benchmarks.wrk import Load, Post, load
 
 REQUIREMENTS = (
     "litserve==0.2.19",
-    "bentoml==1.4.40",
+    "bentoml==1.4.39",
     "onnxruntime==1.31.1",
     "openvino==2026.4.1",
     "pillow==13.0.0",
