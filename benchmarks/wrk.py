@@ -92,4 +92,6 @@ def load(post: Post, *, n_clients: int, seconds: int, cores: Sequence[int] = ())
     seen = Load(**run(pinned(command, cores)).last_json())
     if seen.n_failed:
         raise RuntimeError(f"{seen.n_failed} of {seen.n} requests to {post.url} failed.")
+    if not seen.n:
+        raise RuntimeError(f"No request to {post.url} was answered within {seconds} s.")
     return seen
