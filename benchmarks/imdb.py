@@ -1,8 +1,8 @@
-"""20,000 film reviews within an hour: the ladder beside TF-IDF, and over time beside Hugging Face's ``Trainer``.
+"""20,000 film reviews in minutes: the ladder beside TF-IDF, and over time beside Hugging Face's ``Trainer``.
 
-All sides have the same network, weights, precision, rows and length of a window. The split is fixed: 5,000 reviews are
-the test, 4,000 of the others validate. ``Trainer`` runs as it comes, and with the best of a few settings, found by its
-own validation on fewer rows.
+All sides have the same network, weights, precision, rows, length of a window and time. The split is fixed: 5,000
+reviews are the test, 4,000 of the others validate. ``Trainer`` runs as it comes, and with the best of a few settings,
+found by its own validation on fewer rows; its number of epochs is then such that its schedule ends with its time.
 """
 
 from __future__ import annotations
@@ -30,12 +30,14 @@ from topwork.steps.material import resources_of
 _PICTURE = "reviews_over_time.svg"
 _SIDES, _QUICK_SIDES = (5000, 4000, 16_000), (60, 60, 200)
 """Texts that test, validate and are trained on."""
-_BUDGET, _QUICK_BUDGET = "55m", "40s"
-_LIMIT_S, _QUICK_LIMIT_S = 3600.0, 60.0
-_TRY_ROWS, _QUICK_TRY_ROWS = 2000, 100
+_BUDGET, _QUICK_BUDGET = "22m", "40s"
+_LIMIT_S, _QUICK_LIMIT_S = 1320.0, 60.0
+_PROMISED_MIN = 60
+_TRY_ROWS, _QUICK_TRY_ROWS = 1000, 100
 _N_LOOKED = 1000
 _LOOK_EVERY, _QUICK_LOOK_EVERY = 1600, 64
 """Texts that ``Trainer`` is trained on between two looks at validation."""
+_MOST_EPOCHS = 3.0
 _TUNED = tuple(
     TrainerSettings(rate=rate, batch=32, n_epochs=2, is_grouped=True, warmup=0.06)
     for rate in (5e-5, 1e-4, 2e-4)
@@ -68,7 +70,7 @@ def measure(place: Place) -> Section:
     theirs = {name: peer.fit(split, one) for name, one in settings.items()}
     return Section(
         name="imdb",
-        title="20,000 film reviews within an hour",
+        title="20,000 film reviews in minutes",
         goals=_goals(ours, theirs),
         tables=(_table(ours, theirs, settings),),
         notes=_notes(peer),
@@ -111,10 +113,20 @@ class Trainer:
         n_rows = _QUICK_TRY_ROWS if self.place.is_quick else _TRY_ROWS
         few = replace(split, name="few", train=split.train[:n_rows], test=split.test[:1])
         tries = _TUNED[:1] if self.place.is_quick else _TUNED
-        found = {settings: self.fit(few, settings).best.accuracy for settings in tries}
-        for settings, accuracy in found.items():
-            print(f"  Trainer, {settings.shown()}, on {n_rows}: validation {accuracy:.1%}", flush=True)
-        return max(found, key=lambda settings: found[settings])
+        found = {settings: self.fit(few, settings) for settings in tries}
+        best = max(found, key=lambda settings: found[settings].best.accuracy)
+        return replace(
+            best, n_epochs=self._epochs_in_time(found[best], n_rows * best.n_epochs, len(split.train))
+        )
+
+    def _epochs_in_time(self, tried: Learned, n_tried: float, n_train: int) -> float:
+        """Return as many epochs as there is time for, at the pace at which a try was trained on so many texts."""
+        per_text_s = (tried.moments[-1].seconds - tried.before_s) / n_tried
+        return round(min(_MOST_EPOCHS, (self._limit_s - tried.before_s) / (per_text_s * n_train)), 2)
+
+    @property
+    def _limit_s(self) -> float:
+        return _QUICK_LIMIT_S if self.place.is_quick else _LIMIT_S
 
     def fit(self, split: TextSplit, settings: TrainerSettings) -> Learned:
         """Fit once, malloc tuned."""
@@ -128,7 +140,7 @@ class Trainer:
             "is_bf16": resources_of(survey()).has_fast_bf16,
             "n_looked": _N_LOOKED,
             "look_every": _QUICK_LOOK_EVERY if quick else _LOOK_EVERY,
-            "limit_s": _QUICK_LIMIT_S if quick else _LIMIT_S,
+            "limit_s": self._limit_s,
             "began_s": time.time(),
         }
         found = run_side("trainer_side", asked, {"PYTHONPATH": str(ROOT / "src"), **MALLOC_TUNED}).last_json()
@@ -148,7 +160,7 @@ def _goals(ours: Fit, theirs: Mapping[str, Learned]) -> list[Goal]:
             "the whole command, the proof with TF-IDF included,",
             Spread((ours.wall_s / 60,)),
             "at most",
-            60,
+            _PROMISED_MIN,
             "min",
         ),
         Goal(
@@ -211,9 +223,10 @@ def _notes(peer: Trainer) -> tuple[str, ...]:
         f"{_N_LOOKED:,} validation rows on every side.",
         f"A window has {peer.window} tokens on every side. `Trainer` cuts a longer review off there, ours takes the "
         "mean over all of its windows.",
-        "`Trainer` computes in the same precision and ends after an hour; the weights are its last ones. Its tuned "
-        f"settings are those of {len(_TUNED)} that validate best when trained on {_TRY_ROWS:,} reviews; that time is "
-        "not counted.",
+        f"Ours has a budget of {_BUDGET}. `Trainer` computes in the same precision and ends after as long; the weights "
+        f"are its last ones. Its tuned settings are those of {len(_TUNED)} that validate best when trained on "
+        f"{_TRY_ROWS:,} reviews, with as many epochs as its time allows, so that its rate has gone down to zero at the "
+        "end; the tries are not counted.",
         "The classical baseline is TF-IDF of words and pairs of words with logistic regression, its strength chosen on "
         "validation rows. Intervals are paired, review by review.",
     )

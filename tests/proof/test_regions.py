@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ from topwork import FitOptions, Model, Surroundings
 from topwork.contracts import Array, Gallery, LinearHead
 from topwork.progress import Quiet
 from topwork.proof.looking import Looker
-from topwork.proof.regions import TITLE, regions_of
+from topwork.proof.regions import TITLE, regions_of, wanted
 from topwork.steps.order import Rows
 from toy_photos import photo
 
@@ -145,6 +145,7 @@ def test_the_strongest_parts_come_first_and_only_a_few_are_looked_for() -> None:
         truth={"label": np.arange(n) % 2},
         targets={"label": SimpleNamespace(labels=("yes", "no"))},
         split=SimpleNamespace(valid=nothing, test=np.arange(n)),
+        fit_known=None,
         fit_rows=nothing,
         fit_features=features[:0],
         test_features=features,
@@ -180,3 +181,16 @@ def test_of_many_classes_the_most_frequent_are_shown(
     assert "The 12 most frequent of 13 classes." in found.caption
     assert len(found.pictures) <= 48
     assert sum(len(one.jpeg_base64) for one in found.pictures) < 300_000
+
+
+def test_of_a_sample_only_rows_with_features_are_looked_at() -> None:
+    """Rows 0 to 3 are fitted on, of which 1 and 3 validate and 3 alone has features; rows 4 and 5 are the test's."""
+    rows: Any = SimpleNamespace(
+        fit_rows=np.arange(4),
+        fit_features=np.array([[0.0], [9.0], [0.0], [2.0]]),
+        test_features=np.array([[3.0], [1.0]]),
+        split=SimpleNamespace(valid=np.array([3, 1]), test=np.array([4, 5])),
+        fit_known=np.array([0, 3]),
+    )
+    head = LinearHead(np.array([[1.0], [-1.0]]), np.zeros(2))
+    assert wanted(rows, head, [0], 3) == {4: [0], 3: [0], 5: [0]}

@@ -18,6 +18,7 @@ from topwork.errors import ProofError, UsageError
 from topwork.serving.app import Application, application
 from topwork.serving.hosting import Hosted
 from topwork.serving.limits import Limits
+from topwork.serving.messages import UNWATCHED_S, Body, cancelled_when_gone
 from topwork.serving.refusals import STATUSES
 
 if TYPE_CHECKING:
@@ -260,6 +261,13 @@ def test_an_unknown_path_lists_the_known_ones() -> None:
     assert error["code"] == "not_found"
     assert all(path in error["next_step"] for path in ("/predict", "/v1/models/{name}", "/docs"))
     assert "chess" in error_of(get("/v1/models/chss"))["next_step"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1%2Fmodels", "/v1/models%2Fchess", "/v1/%7Bname%7D", "//v1/models", "/v1//models"]
+)
+def test_a_slash_within_a_segment_is_no_other_path(path: str) -> None:
+    assert error_of(get(path))["code"] == "not_found"
 
 
 def test_a_wrong_method_is_told_the_right_ones() -> None:
@@ -552,6 +560,27 @@ def test_a_client_that_left_costs_no_more_work() -> None:
                 while hosted.gate.n_inside:
                     await asyncio.sleep(0.01)
             assert len(servable.seen) == 1, "two inputs were computed for nobody"
+
+    asyncio.run(main())
+
+
+def test_whether_a_client_has_gone_is_looked_for_only_where_an_answer_takes_its_time() -> None:
+    async def main() -> None:
+        looked: list[None] = []
+
+        async def receive() -> Any:
+            looked.append(None)
+            await asyncio.sleep(20)
+
+        body = Body(receive, declared=0, expected=False)
+        with cancelled_when_gone(body):
+            await asyncio.sleep(0)
+        await asyncio.sleep(4 * UNWATCHED_S)
+        assert not looked
+        with cancelled_when_gone(body):
+            async with asyncio.timeout(20):
+                while not looked:
+                    await asyncio.sleep(UNWATCHED_S)
 
     asyncio.run(main())
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from topwork.errors import UsageError
-from topwork.serving.gate import ByteBudget, Gate, Turns
+from topwork.serving.gate import ByteBudget, Gate, Load, Turns
 from topwork.serving.limits import Limits
 from topwork.serving.refusals import Refusal
 
@@ -132,3 +132,99 @@ def test_a_budget_can_take_another_bound() -> None:
         budget.take(1)
     budget.give_back(8)
     budget.take(5)
+
+
+def test_a_gate_can_be_widened_and_is_never_narrowed() -> None:
+    async def main() -> None:
+        gate = Gate(max_concurrent=1, max_waiting=0)
+        gate.widen(3)
+        gate.widen(2)
+        for _ in range(3):
+            await gate.enter()
+        with pytest.raises(Refusal):
+            await gate.enter()
+        gate.leave(6.0)
+        gate.leave(6.0)
+        assert gate.retry_after_s() == 2, "three at once share what takes six seconds"
+
+    asyncio.run(main())
+
+
+def test_what_is_spent_in_line_behind_the_gate_is_no_work() -> None:
+    async def main() -> None:
+        gate = Gate(max_concurrent=1, max_waiting=0)
+        assert await gate.enter(noted=False) < 1.0
+        assert gate.waited.cumulated()[-1][1] == 0
+        gate.leave(6.0, waited_s=4.5)
+        assert gate.worked.total_s == 1.5
+        assert gate.retry_after_s() == 6, "a place was taken for all of it"
+
+    asyncio.run(main())
+
+
+def test_a_gate_can_be_made_wider_and_narrower_and_be_closed() -> None:
+    async def main() -> None:
+        gate = Gate(max_concurrent=0, max_waiting=10)
+        calls: list[None] = []
+        gate.on_closed = lambda: calls.append(None)
+        waiting = [asyncio.create_task(gate.enter()) for _ in range(4)]
+        await asyncio.sleep(0.01)
+        assert (gate.n_inside, gate.n_waiting, len(calls)) == (0, 4, 4)
+        gate.resize(2)
+        await asyncio.sleep(0.01)
+        assert (gate.n_inside, gate.n_waiting) == (2, 2)
+        gate.resize(1)
+        gate.leave(0.1)
+        await asyncio.sleep(0.01)
+        assert (gate.n_inside, gate.n_waiting) == (1, 2), "the place that came free is one that is gone"
+        gate.leave(0.1)
+        await asyncio.sleep(0.01)
+        assert (gate.n_inside, gate.n_waiting) == (1, 1)
+        gate.resize(5)
+        async with asyncio.timeout(5):
+            await asyncio.gather(*waiting)
+        assert (gate.n_inside, gate.n_waiting, gate.retry_after_s()) == (2, 0, 1)
+
+    asyncio.run(main())
+
+
+def test_who_is_cancelled_as_a_place_comes_free_hands_it_on() -> None:
+    async def main() -> None:
+        gate = Gate(max_concurrent=1, max_waiting=10)
+        await gate.enter()
+        first, second = (asyncio.create_task(gate.enter()) for _ in range(2))
+        await asyncio.sleep(0)
+        gate.leave(0.1)
+        first.cancel()
+        async with asyncio.timeout(5):
+            await second
+        assert (gate.n_inside, gate.n_waiting, gate.load.n_now) == (1, 0, 1)
+
+    asyncio.run(main())
+
+
+def test_a_load_is_the_seconds_of_all_that_were_there() -> None:
+    now_s = 0.0
+    load = Load(lambda: now_s)
+    for at_s, by in ((1.0, 1), (3.0, 1), (4.0, -1), (10.0, -1)):
+        now_s = at_s
+        load.change(by)
+    now_s = 20.0
+    # One from 1 to 10, and one from 3 to 4.
+    assert (load.seconds(), load.n_now) == (10.0, 0)
+
+
+def test_a_gate_counts_who_waits_and_who_works() -> None:
+    async def main() -> None:
+        gate = Gate(max_concurrent=1, max_waiting=10)
+        await gate.enter()
+        waiting = asyncio.create_task(gate.enter())
+        await asyncio.sleep(0)
+        assert gate.load.n_now == 2
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert gate.load.n_now == 1
+        gate.leave(0.1)
+        assert gate.load.n_now == 0
+
+    asyncio.run(main())

@@ -7,10 +7,11 @@ import math
 import pytest
 
 from topwork.errors import UsageError
-from topwork.serving.kinds import Choice, Count, Duration, Kind, Place, Scalar, Size, Word
+from topwork.serving.kinds import Choice, Count, Duration, Kind, Number, Place, Scalar, Size, Word
 from topwork.steps.options import duration_s
 
 SIZE, DURATION, PORT = Size("…"), Duration("…"), Count("…", least=0, most=65535)
+SHARE, FACTOR = Number("…", least=0, most=1), Number("…", least=1)
 READ: list[tuple[Kind, Scalar, object]] = [
     (SIZE, 1000, 1000),
     (SIZE, "1000", 1000),
@@ -27,6 +28,10 @@ READ: list[tuple[Kind, Scalar, object]] = [
     (DURATION, "24h", 86_400.0),
     (PORT, 0, 0),
     (PORT, 65535, 65535),
+    (SHARE, 0, 0.0),
+    (SHARE, 0.25, 0.25),
+    (SHARE, 1, 1.0),
+    (FACTOR, 1e6, 1e6),
     (Word("…"), "a word", "a word"),
     (Choice("…", ("a", "b")), "b", "b"),
 ]
@@ -41,6 +46,8 @@ REFUSED: list[tuple[Kind, Scalar]] = [
     ),
     *((DURATION, given) for given in (math.inf, math.nan, 86_401, "1e3", "30s\n", "none")),
     *((PORT, given) for given in (-1, 65536, True, 80.0, "80", None)),
+    *((SHARE, given) for given in (-0.1, 1.1, True, None, "1", math.nan, math.inf)),
+    *((FACTOR, given) for given in (0.9, math.inf)),
     *((Word("…"), given) for given in ("", "  ", "two\nlines", 3, True, None)),
     *((Place("…"), given) for given in ("", 3, "a\0b")),
     *((Choice("…", ("a", "b")), given) for given in ("c", "", None, 1)),
@@ -67,6 +74,7 @@ def test_a_size_is_shown_as_it_can_be_read(value: int) -> None:
 
 def test_a_word_of_a_command_line_is_a_number_where_one_is_wanted() -> None:
     assert PORT.read_word("8000") == 8000
+    assert SHARE.read_word("0.5") == 0.5
     with pytest.raises(ValueError, match="invalid literal"):
         PORT.read_word("eighty")
 

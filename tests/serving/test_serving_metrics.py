@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from math import inf
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
@@ -15,10 +16,12 @@ from topwork import __version__
 from topwork.serving.app import application
 from topwork.serving.durations import STEPS_S, Durations
 from topwork.serving.limits import Limits
+from unruly import staffed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+STATES = ("starting", "ready", "leaving")
 Samples = dict[str, dict[frozenset[tuple[str, str]], float]]
 
 
@@ -178,3 +181,20 @@ def test_durations_fall_into_the_first_step_that_holds_them() -> None:
     assert (cumulated[0.001], cumulated[0.0025], cumulated[60.0], cumulated[inf]) == (2, 3, 3, 4)
     assert durations.total_s == 61.0021
     assert list(cumulated) == [*STEPS_S, inf]
+
+
+def test_worker_processes_are_counted(tmp_path: Path) -> None:
+    async def use(one: httpx.AsyncClient) -> Samples:
+        await one.post("/predict", content=b"once:%s" % bytes(tmp_path / "a"))
+        assert (await one.post("/predict", content=b"die")).status_code == 503
+        return await settled(one)
+
+    with staffed(max_replicas=2, min_replicas=2) as model:
+        found = with_client(model, use)
+    states = {state: value(found, "topwork_replicas", model="chess", state=state) for state in STATES}
+    assert sum(states.values()) <= 2
+    assert value(found, "topwork_replicas_wanted", model="chess") == 2
+    assert value(found, "topwork_replica_restarts_total", model="chess", reason="died") >= 2
+    assert value(found, "topwork_lost_requests_total", model="chess", then="retried") == 2
+    assert value(found, "topwork_lost_requests_total", model="chess", then="given_up") == 1
+    assert "topwork_replicas" not in with_client(FakeServable(), scraped)

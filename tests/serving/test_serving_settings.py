@@ -13,6 +13,7 @@ import yaml
 
 from markdown_blocks import ROOT, blocks_of
 from topwork.errors import StorageError, UsageError
+from topwork.serving.autoscaling import Policy
 from topwork.serving.limits import Limits
 from topwork.serving.settings import LinkSettings, ModelSettings, ServerSettings, checked, settings_of
 from topwork.serving.settings_file import read_settings
@@ -33,6 +34,20 @@ models:
     only: [species, age]
     engine: onnxruntime
     app: own_code:photos
+    replicas:
+      min_replicas: 0
+      max_replicas: 4
+      init_replicas: 2
+      target_in_flight: 1.5
+      max_concurrency: 2
+      max_queue_length: 10
+      window: 30s
+      upscale_stabilization_period: 500ms
+      downscale_stabilization_period: 10m
+      max_upscale_factor: 2
+      max_downscale_factor: 0.5
+      upscale_tolerance: 0.1
+      downscale_tolerance: 0
   - bundle: /srv/models/reviews.topwork
   - trunk: ./tiny
     normalize: true
@@ -48,6 +63,7 @@ limits:
   max_decoded: 100MB
   max_decoding: 1000MB
   max_concurrent: 3
+  max_batch: 6
   max_waiting: 0
   max_connections: 10
   max_connections_per_address: 4
@@ -71,7 +87,12 @@ def write(folder: Path, content: str | bytes) -> Path:
 
 def test_every_setting_can_stand_in_a_file(tmp_path: Path) -> None:
     photos = ModelSettings(
-        tmp_path / "models/photos.topwork", "no", ("species", "age"), "onnxruntime", app="own_code:photos"
+        tmp_path / "models/photos.topwork",
+        "no",
+        ("species", "age"),
+        "onnxruntime",
+        app="own_code:photos",
+        replicas=Policy(0, 4, 2, 1.5, 2, 10, 30.0, 0.5, 600.0, 2.0, 0.5, 0.1, 0.0),
     )
     links = (
         LinkSettings(tmp_path / "a.topwork"),
@@ -79,7 +100,7 @@ def test_every_setting_can_stand_in_a_file(tmp_path: Path) -> None:
     )
     others = (ModelSettings(trunk=tmp_path / "tiny", normalize=True), ModelSettings(name="both", chain=links))
     reviews = ModelSettings(Path("/srv/models/reviews.topwork"))
-    limits = Limits(64 * 2**20, 8, 1_000_000, 10**8, 10**9, 3, 0, 10, 4, 0.5, 90.0, 2.5, 10.0, 3600.0, 5)
+    limits = Limits(64 * 2**20, 8, 1_000_000, 10**8, 10**9, 3, 6, 0, 10, 4, 0.5, 90.0, 2.5, 10.0, 3600.0, 5)
     expected = ServerSettings(
         (photos, reviews, *others),
         "0.0.0.0",
@@ -97,6 +118,7 @@ def test_every_setting_can_stand_in_a_file(tmp_path: Path) -> None:
         (ServerSettings, given),
         (ModelSettings, {key: value for model in given["models"] for key, value in model.items()}),
         (Limits, given["limits"]),
+        (Policy, given["models"][0]["replicas"]),
     ):
         assert set(one) == {setting.key for setting in settings_of(group)}, "this file leaves something out"
 
@@ -227,10 +249,10 @@ def test_every_setting_is_described() -> None:
 
 
 def test_every_setting_is_a_flag_but_the_bundle_and_groups() -> None:
-    settings = [one.key for group in (ServerSettings, ModelSettings, Limits) for one in settings_of(group)]
+    settings = [one.key for group in GROUPS for one in settings_of(group)]
     named = [flag.name for flag in flags()]
-    assert sorted([*named, "models", "bundle", "chain", "limits"]) == sorted(settings)
-    assert len(set(named)) == len(named) >= 17
+    assert sorted([*named, "models", "bundle", "chain", "replicas", "limits"]) == sorted(settings)
+    assert len(set(named)) == len(named) >= 30
 
 
 def test_flags_beat_the_file() -> None:
@@ -244,14 +266,23 @@ def test_flags_beat_the_file() -> None:
     assert with_flags(settings) == settings
 
 
+GROUPS = (ServerSettings, ModelSettings, Policy, Limits)
+
+
+def parts(settings: ServerSettings) -> dict[type, object]:
+    model = settings.models[0]
+    return dict(zip(GROUPS, (settings, model, model.replicas, settings.limits), strict=True))
+
+
 def test_every_flag_sets_its_own_field() -> None:
-    bundle, trunk = ModelSettings(Path("a")), ModelSettings(trunk="a")
+    staff = Policy(max_replicas=100)
+    bundle, trunk = ModelSettings(Path("a"), replicas=staff), ModelSettings(trunk="a")
     for flag in flags():
         settings = ServerSettings((trunk if flag.name in ("trunk", "normalize") else bundle,))
-        changed = with_flags(settings, (), {flag.name: 77})
-        groups = {ServerSettings: changed, ModelSettings: changed.models[0], Limits: changed.limits}
-        assert getattr(groups[flag.group], flag.setting.field) == 77
-        before = {ServerSettings: settings, ModelSettings: settings.models[0], Limits: settings.limits}
+        changed = with_flags(settings, (), {flag.name: 40})
+        groups = parts(changed)
+        assert getattr(groups[flag.group], flag.setting.field) == 40
+        before = parts(settings)
         others = [
             f.name for f in fields(flag.group) if f.name not in (flag.setting.field, "models", "limits")
         ]
@@ -298,3 +329,46 @@ def test_the_example_in_the_docs_is_one(tmp_path: Path) -> None:
     for example in examples:
         assert read_settings(write(tmp_path, example.text)).models
         assert takes(example.text)
+
+
+# --- worker processes -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("replicas", "told"),
+    [
+        ("{min_replicas: 2}", "min_replicas is given, and max_replicas is not"),
+        ("{max_replicas: 0}", "max_replicas is 0; expected a whole number from 1 to 128"),
+        ("{max_replicas: 2, max_downscale_factor: 1.5}", "expected a number from 0 to 1"),
+        ("{max_replicas: 2, max_upscale_factor: 0.5}", "expected a number of at least 1"),
+        ("{max_replicas: 2, target_in_flight: 0}", "expected a number of at least 0.01"),
+        ("{max_replicas: 2, target_in_flight: '1'}", "expected a number of at least 0.01"),
+        ("{max_replicas: 2, window: 0s}", "window is 0s; expected a duration"),
+        ("{max_replicas: 2, replicas: 2}", "replicas has no setting replicas"),
+        ("{max_replicas: 2, init_replicas: 3}", "init_replicas 3 and max_replicas 2"),
+    ],
+)
+def test_wrong_numbers_of_processes_name_their_line(replicas: str, told: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        read_settings(write(tmp_path, f"port: 0\nmodels:\n- bundle: a\n  replicas: {replicas}\n"))
+    assert "topwork.yaml, line 4: " in caught.value.problem
+    assert told in caught.value.problem
+
+
+def test_flags_give_every_model_its_processes() -> None:
+    staffed = ModelSettings(Path("b"), replicas=Policy(max_replicas=3, window_s=5.0))
+    settings = ServerSettings((ModelSettings(Path("a")), staffed))
+    first, second = with_flags(settings, (), {"max_replicas": 2, "min_replicas": 2}).models
+    assert first.replicas == Policy(min_replicas=2, max_replicas=2)
+    assert second.replicas == Policy(min_replicas=2, max_replicas=2, window_s=5.0)
+    with pytest.raises(UsageError, match="max_replicas is not"):
+        with_flags(settings, (), {"min_replicas": 2})
+
+
+def test_the_schema_knows_the_processes() -> None:
+    described: Any = schema()["properties"]
+    replicas = described["models"]["items"]["properties"]["replicas"]
+    assert replicas["additionalProperties"] is False
+    defaults = {one["default"] for one in replicas["properties"].values() if "default" in one}
+    assert defaults >= {1, 1.5, 0.75, "60s", "300s"}
+    assert all(one["description"].endswith(".") for one in replicas["properties"].values())

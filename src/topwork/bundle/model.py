@@ -7,6 +7,7 @@ into an answer. Memory is bounded by the few chunks that are under way, however 
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,6 +30,7 @@ from topwork.contracts import (
     Array,
     Engine,
     FitRecord,
+    Intake,
     Json,
     Link,
     Modality,
@@ -210,10 +212,35 @@ class BundleModel:
     def submit(self, inputs: Sequence[bytes]) -> Iterator[Answer]:
         """Answer encoded inputs in their order; a bad one gets a problem, the others their answer."""
         for scored in self.scores(inputs):
-            if scored.scores is None:
-                yield Answer(scored.row, None, scored.problem)
-            else:
-                yield Answer(scored.row, self.answer(scored.scores))
+            yield self._told(scored)
+
+    def samples(self) -> Sequence[Array]:
+        """Return the tensors of the golden examples."""
+        return [golden.tensor for golden in self._bundle.goldens()]
+
+    def prepare(self, encoded: bytes) -> Array:
+        """Decode one input; see `topwork.contracts.Batchable`."""
+        return self._modality.decode(encoded, self._preprocessing).tensor
+
+    def key(self, prepared: Array) -> tuple[int, ...]:
+        """Return the shape: inputs of one shape are run as one batch."""
+        return prepared.shape
+
+    def compute(self, prepared: Sequence[Array], intake: Intake) -> Iterator[Answer]:  # noqa: ARG002
+        """Answer decoded inputs of one shape; one pass of the network is too short for newcomers."""
+        for place, scores in enumerate(self._run(prepared)):
+            if len(prepared) > 1 and not _is_finite(scores):  # Another input may have spoilt it.
+                (scores,) = self._run(prepared[place : place + 1])
+            yield self._told(_scored(place, scores, None))
+
+    def finish(self, answer: Answer) -> Answer:
+        """Return the answer as it is."""
+        return answer
+
+    def _told(self, scored: Scored) -> Answer:
+        if scored.scores is None:
+            return Answer(scored.row, None, scored.problem)
+        return Answer(scored.row, self.answer(scored.scores))
 
     def explain(self, inputs: Sequence[bytes]) -> Iterator[Answer]:
         """Tell which parts of each input spoke for the answer, and which against; see `training.occlusion`."""
@@ -288,7 +315,7 @@ class BundleModel:
         problems: dict[int, str] = {}
         for place, row in enumerate(chunk):
             try:
-                tensors[place] = self._modality.decode(read(row), self._preprocessing).tensor
+                tensors[place] = self.prepare(read(row))
             except DecodeError as error:
                 problems[place] = str(error)
         scores = dict(zip(tensors, self._run(tensors.values()), strict=True))
@@ -313,6 +340,8 @@ def open_model(
     only: Collection[str] = (),
     find: FindTrunk = find_trunk,
     name: str | None = None,
+    n_cores: int | None = None,
+    shelf: Path | None = None,
 ) -> BundleModel:
     """Open a bundle and compile its graph in the engine that suits this machine.
 
@@ -330,6 +359,10 @@ def open_model(
         Finds the trunk that a bundle takes weights from; by default among those known here and beside the bundle.
     name
         Name in the API; by default the stem of the file.
+    n_cores
+        Most cores to keep busy; by default those that this process has.
+    shelf
+        Folder in which networks lie as files that several processes map; by default this process has its own.
 
     Raises
     ------
@@ -340,8 +373,9 @@ def open_model(
     """
     from topwork import inputs
     from topwork.engines import build, choose, survey
+    from topwork.engines.machine import shared
 
-    here = survey()
+    here = shared(survey(), n_cores)
     chosen = _choose(engine, choose(replace(here, has_cuda=False)))
     bundle = open_bundle(path, restore, find)
     bundle = bundle.only(only) if only else bundle
@@ -349,11 +383,20 @@ def open_model(
     graph = bundle.graph()
     with naming(path):
         # As many batches at once as there are threads answer the most inputs per second.
-        start = partial(build, graph=graph, n_threads=here.n_cores, n_streams=here.n_cores)
+        n, place = here.n_cores, _place(bundle, shelf)
+        start = partial(build, graph=graph, n_threads=n, n_streams=n, shelf=place)
         built = start(chosen)
     # Models that share this network share its exact form as well, should they need it.
     exact = None if chosen.precision == "fp32" else cache(partial(start, replace(chosen, precision="fp32")))
     return BundleModel(bundle, modality, built, n_workers=here.n_cores, exact=exact, name=name)
+
+
+def _place(bundle: Bundle, shelf: Path | None) -> Path | None:
+    """Return the folder of a bundle's network, or of what is left of it for some targets."""
+    if shelf is None:
+        return None
+    mark = "\n".join((bundle.identity, *bundle.outputs))
+    return shelf / hashlib.sha256(mark.encode()).hexdigest()[:32]
 
 
 def _choose(engine: str, best: EngineChoice) -> EngineChoice:
@@ -404,8 +447,12 @@ def _joined(
     yield from others
 
 
+def _is_finite(scores: Mapping[str, Array]) -> bool:
+    return all(np.isfinite(values).all() for values in scores.values())
+
+
 def _scored(row: int, scores: Mapping[str, Array] | None, problem: str | None) -> Scored:
-    if scores is not None and not all(np.isfinite(values).all() for values in scores.values()):
+    if scores is not None and not _is_finite(scores):
         return Scored(row, None, "The network gave no finite score for this input.")
     return Scored(row, scores, problem)
 

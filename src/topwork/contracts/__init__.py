@@ -63,7 +63,7 @@ from topwork.contracts.record import (
 from topwork.contracts.regions import CutsRegions
 from topwork.contracts.sampling import Beginning, Sample, SamplingRecipe
 from topwork.contracts.sections import Chart, Gallery, Matrix, Picture, Piece, Point, Section, Series, Table
-from topwork.contracts.serving import Answer, Servable
+from topwork.contracts.serving import Answer, Batchable, Intake, Servable
 from topwork.contracts.values import (
     Afterwards,
     Array,
@@ -84,6 +84,7 @@ __all__ = [
     "Allowance",
     "Answer",
     "Array",
+    "Batchable",
     "Beginning",
     "BoundedDecoding",
     "Budget",
@@ -108,6 +109,7 @@ __all__ = [
     "Graph",
     "Growth",
     "Inspection",
+    "Intake",
     "Json",
     "LinearHead",
     "Link",

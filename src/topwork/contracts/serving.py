@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from topwork.contracts.inputs import Wire
 from topwork.contracts.values import Json
 
-__all__ = ["Answer", "Servable"]
+__all__ = ["Answer", "Batchable", "Intake", "Servable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,4 +70,57 @@ class Servable(Protocol):
 
     def explain(self, inputs: Sequence[bytes]) -> Iterator[Answer]:
         """Tell what of each encoded input drove the answer; asked only where there is an `explanation_schema`."""
+        ...
+
+
+class Intake(Protocol):
+    """Whom a batch that is being computed may ask who else has come, and who has gone."""
+
+    def admit(self) -> Sequence[Any]:
+        """Take in prepared inputs that have come meanwhile, as many as there is room for, and return them.
+
+        They have the same key, and take the next numbers. What was answered before goes out to the clients.
+        """
+        ...
+
+    def gone(self) -> Collection[int]:
+        """Return the numbers of inputs that nobody waits for any more; these need no further answer."""
+        ...
+
+
+@runtime_checkable
+class Batchable(Protocol):
+    """What a `Servable` offers besides `submit`, where inputs of several requests can be computed together.
+
+    Its answers are those of `submit`. All of it is safe from several threads.
+    """
+
+    def samples(self) -> Sequence[Any]:
+        """Return prepared inputs that stand for those to come, at least one: batches are timed with them."""
+        ...
+
+    def prepare(self, encoded: bytes) -> Any:
+        """Decode one input, beside what is being computed.
+
+        Raises
+        ------
+        DecodeError
+            It cannot be read; the text is the answer's ``problem``.
+        """
+        ...
+
+    def key(self, prepared: Any) -> Hashable:
+        """Return what prepared inputs have in common that can be computed together, such as their shape."""
+        ...
+
+    def compute(self, prepared: Sequence[Any], intake: Intake) -> Iterator[Answer]:
+        """Answer inputs of one key together; the ``index`` of an answer is the number of its input, in their order.
+
+        What takes many steps may ask the intake after each, and so take newcomers into a batch that runs. Where it
+        raises, inputs without an answer are tried again in smaller batches; one that fails alone has failed.
+        """
+        ...
+
+    def finish(self, answer: Answer) -> Answer:
+        """Return an answer as the client is to get it; what takes long of an answer, once the engine is free again."""
         ...

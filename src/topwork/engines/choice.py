@@ -7,6 +7,7 @@ starts the engine. It knows nothing of networks.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from topwork.contracts import Engine, Graph, Precision
@@ -68,10 +69,17 @@ def reference() -> EngineChoice:
     raise _no_engine()
 
 
-def build(choice: EngineChoice, graph: Graph, *, n_threads: int, n_streams: int) -> Engine:
+def build(
+    choice: EngineChoice, graph: Graph, *, n_threads: int, n_streams: int, shelf: Path | None = None
+) -> Engine:
     """Start an engine on a graph; torch does not run graphs, see `topwork.engines.torch.TorchEngine`.
 
     A graph of linear layers on its input alone is run by NumPy, whatever the choice.
+
+    Parameters
+    ----------
+    shelf
+        Folder of this graph, in which engines of several processes find its weights, so that they are in memory once.
 
     Raises
     ------
@@ -85,11 +93,13 @@ def build(choice: EngineChoice, graph: Graph, *, n_threads: int, n_streams: int)
     if choice.name == "openvino":
         from topwork.engines.openvino import OpenVinoEngine
 
-        return OpenVinoEngine(graph, choice.precision, n_threads=n_threads, n_streams=n_streams)
+        return OpenVinoEngine(graph, choice.precision, n_threads=n_threads, n_streams=n_streams, shelf=shelf)
     if choice.name == "onnxruntime":
         from topwork.engines.onnxruntime import OnnxRuntimeEngine
 
-        return OnnxRuntimeEngine(graph, choice.precision, n_threads=n_threads, n_streams=n_streams)
+        return OnnxRuntimeEngine(
+            graph, choice.precision, n_threads=n_threads, n_streams=n_streams, shelf=shelf
+        )
     raise UsageError(
         f"{choice.name} runs a module, not a graph; expected openvino or onnxruntime.",
         next_step="Give the module to topwork.engines.torch.TorchEngine.",

@@ -6,6 +6,7 @@ type and shape are there, its numbers are not. It knows ONNX's format and nothin
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from topwork.contracts import Array, Graph
 from topwork.errors import BundleError
 
-__all__ = ["WEIGHTS_LOCATION", "assemble", "detach", "parse", "split"]
+__all__ = ["WEIGHTS_LOCATION", "assemble", "attach", "detach", "parse", "split", "weight_of"]
 
 WEIGHTS_LOCATION = "weights.safetensors"
 
@@ -45,7 +46,7 @@ def assemble(graph: Graph) -> bytes:
     proto = parse(graph.topology)
     for initializer in proto.graph.initializer:
         if initializer.data_location == initializer.EXTERNAL:
-            _attach(initializer, graph.weights)
+            attach(initializer, weight_of(initializer, graph.weights))
     content: bytes = proto.SerializeToString()
     return content
 
@@ -96,7 +97,14 @@ def _unshare(graph: Any, weight_names: frozenset[str]) -> None:
         graph.node.remove(node)
 
 
-def _attach(initializer: Any, weights: Any) -> None:
+def weight_of(initializer: Any, weights: Mapping[str, Array]) -> Array:
+    """Return the numbers of an initialiser that has none, contiguous and little-endian as ONNX has them.
+
+    Raises
+    ------
+    BundleError
+        They are missing, or of another shape or type than the topology says.
+    """
     from onnx import helper
 
     weight = weights.get(initializer.name)
@@ -108,7 +116,11 @@ def _attach(initializer: Any, weights: Any) -> None:
             f"The weight {initializer.name} {found}; the graph expects {dtype} {list(shape)}.",
             next_step="Get the file again from where it comes.",
         )
+    return np.ascontiguousarray(weight.astype(dtype.newbyteorder("<"), copy=False))
+
+
+def attach(initializer: Any, weight: Array) -> None:
+    """Put the numbers that `weight_of` gave into an initialiser."""
     initializer.ClearField("data_location")
     del initializer.external_data[:]
-    little_endian = weight.astype(dtype.newbyteorder("<"), copy=False)
-    initializer.raw_data = np.ascontiguousarray(little_endian).tobytes()
+    initializer.raw_data = weight.tobytes()

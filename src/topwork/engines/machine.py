@@ -6,8 +6,10 @@ are respected where the system has them.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
+import platform
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,7 +19,16 @@ from typing import Literal
 
 from topwork.errors import UsageError
 
-__all__ = ["DeviceName", "Machine", "installed", "limited_to", "require_share", "survey"]
+__all__ = [
+    "DeviceName",
+    "Machine",
+    "installed",
+    "limited_to",
+    "processor_mark",
+    "require_share",
+    "shared",
+    "survey",
+]
 
 DeviceName = Literal["auto", "cpu", "cuda"]
 """Where to compute; ``auto`` leaves it to topwork."""
@@ -90,6 +101,17 @@ def limited_to(machine: Machine, device: DeviceName) -> Machine:
             next_step="Leave the device to topwork, or install a torch that is built for this GPU's driver.",
         )
     return replace(machine, has_cuda=False, has_cuda_bf16=False) if device == "cpu" else machine
+
+
+def processor_mark(root: Path = Path("/")) -> str:
+    """Return a short text that differs where processors do, by their instruction sets."""
+    flags = " ".join((platform.machine(), *sorted(_cpu_flags(root))))
+    return hashlib.sha256(flags.encode()).hexdigest()[:12]
+
+
+def shared(machine: Machine, n_cores: int | None) -> Machine:
+    """Return the machine as one sees it who may keep so many of its cores busy; None for all of them."""
+    return machine if n_cores is None else replace(machine, n_cores=max(1, min(machine.n_cores, n_cores)))
 
 
 def require_share(n_threads: int, n_streams: int) -> None:

@@ -11,7 +11,7 @@ import ctypes
 import os
 import sys
 
-__all__ = ["keep_memory", "rest_while_waiting", "sum_in_order"]
+__all__ = ["give_back", "keep_memory", "rest_while_waiting", "sum_in_order"]
 
 _M_TRIM_THRESHOLD = -1
 _SPINS = 20_000
@@ -32,6 +32,14 @@ def keep_memory() -> bool:
         return False
     settings = ((_M_MMAP_THRESHOLD, _LARGEST), (_M_TRIM_THRESHOLD, _LARGEST))
     return all(libc.mallopt(option, value) == 1 for option, value in settings)
+
+
+def give_back() -> bool:
+    """Return to the system what glibc's malloc holds and nobody uses, such as what a start took; tell if it did."""
+    if not sys.platform.startswith("linux"):
+        return False
+    libc = ctypes.CDLL(None)
+    return hasattr(libc, "gnu_get_libc_version") and libc.malloc_trim(0) == 1
 
 
 def rest_while_waiting() -> None:

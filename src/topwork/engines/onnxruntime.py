@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from topwork.contracts import Array, Graph, Precision
 from topwork.engines.graphs import assemble
-from topwork.engines.machine import require_share
+from topwork.engines.machine import processor_mark, require_share
+from topwork.engines.mapped import MODEL, WEIGHTS, made
 from topwork.errors import MissingExtraError, TopworkError, UsageError
 
 __all__ = ["OnnxRuntimeEngine"]
@@ -25,6 +28,8 @@ class OnnxRuntimeEngine:
         Threads of all streams together.
     n_streams
         Calls that make progress at once, each by ``n_threads / n_streams`` threads.
+    shelf
+        Folder of this network, for processes that map its weights; None keeps them in this one.
 
     Raises
     ------
@@ -39,7 +44,13 @@ class OnnxRuntimeEngine:
     name = "onnxruntime"
 
     def __init__(
-        self, graph: Graph, precision: Precision = "fp32", *, n_threads: int, n_streams: int = 1
+        self,
+        graph: Graph,
+        precision: Precision = "fp32",
+        *,
+        n_threads: int,
+        n_streams: int = 1,
+        shelf: Path | None = None,
     ) -> None:
         require_share(n_threads, n_streams)
         if precision != "fp32":
@@ -52,7 +63,10 @@ class OnnxRuntimeEngine:
         self.output_names = graph.output_names
         runtime = _onnxruntime()
         self.version = str(runtime.__version__)
-        self._session = _session(runtime, assemble(graph), max(1, n_threads // n_streams))
+        # How it packs weights is a matter of its version and of the processor.
+        own = f"onnxruntime-{self.version}-{processor_mark()}"
+        source = assemble(graph) if shelf is None else made(shelf / own, partial(_pack, runtime, graph))
+        self._session = _session(runtime, source, max(1, n_threads // n_streams))
 
     def run(self, batch: Array) -> dict[str, Array]:
         """Run a raw batch ``[n, ...]``."""
@@ -77,10 +91,24 @@ def _onnxruntime() -> Any:
     return onnxruntime
 
 
-def _session(runtime: Any, model: bytes, n_threads: int) -> Any:
+def _pack(runtime: Any, graph: Graph, folder: Path) -> None:
+    """Write the network as ONNX Runtime has it once it is optimised, with its weights as they are computed with."""
     options = runtime.SessionOptions()
+    options.optimized_model_filepath = str(folder / MODEL)
+    for key, value in (
+        ("optimized_model_external_initializers_file_name", WEIGHTS),
+        ("optimized_model_external_initializers_min_size_in_bytes", "1024"),
+        ("save_external_prepacked_constant_initializers", "1"),
+    ):
+        options.add_session_config_entry(f"session.{key}", value)
+    _session(runtime, assemble(graph), 1, options)
+
+
+def _session(runtime: Any, source: bytes | Path, n_threads: int, options: Any = None) -> Any:
+    options = options or runtime.SessionOptions()
     options.intra_op_num_threads = n_threads
     options.log_severity_level = 3
+    model = source if isinstance(source, bytes) else str(source)
     try:
         return runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors have no common root but Exception

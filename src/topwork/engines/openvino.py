@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from topwork.contracts import Array, Graph, Precision
 from topwork.engines.graphs import assemble
 from topwork.engines.machine import require_share
+from topwork.engines.mapped import laid_out
 from topwork.errors import MissingExtraError, TopworkError, UsageError
 
 __all__ = ["OpenVinoEngine"]
@@ -34,6 +36,8 @@ class OpenVinoEngine:
     n_streams
         Calls that make progress at once. With 1, all threads work on one call (lowest latency); with as
         many as threads, each works on a call of its own (highest throughput).
+    shelf
+        Folder of this network, for processes that map its weights; None keeps them in this one.
 
     Raises
     ------
@@ -48,14 +52,21 @@ class OpenVinoEngine:
     name = "openvino"
 
     def __init__(
-        self, graph: Graph, precision: Precision = "fp32", *, n_threads: int, n_streams: int = 1
+        self,
+        graph: Graph,
+        precision: Precision = "fp32",
+        *,
+        n_threads: int,
+        n_streams: int = 1,
+        shelf: Path | None = None,
     ) -> None:
         require_share(n_threads, n_streams)
         self.precision: Precision = _supported(precision)
         self.n_streams = n_streams
         self.output_names = graph.output_names
         self.version = str(_openvino().__version__).split("-")[0]
-        compiled = _compile(assemble(graph), _settings(precision, n_threads, n_streams))
+        source = assemble(graph) if shelf is None else laid_out(graph, shelf / "openvino")
+        compiled = _compile(source, _settings(precision, n_threads, n_streams))
         self._idle: SimpleQueue[Any] = SimpleQueue()
         for _ in range(n_streams):
             self._idle.put(compiled.create_infer_request())
@@ -129,10 +140,12 @@ def _core() -> Any:
     return _openvino().Core()
 
 
-def _compile(model: bytes, settings: dict[str, Any]) -> Any:
+def _compile(source: bytes | Path, settings: dict[str, Any]) -> Any:
     try:
         core = _core()
-        return core.compile_model(core.read_model(model, b""), "CPU", settings)
+        # What lies in files is mapped, and stays so.
+        model = core.read_model(source, b"") if isinstance(source, bytes) else core.read_model(str(source))
+        return core.compile_model(model, "CPU", settings)
     except RuntimeError as error:
         raise TopworkError(
             f"OpenVINO cannot compile the network: {error}",

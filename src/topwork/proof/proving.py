@@ -66,6 +66,8 @@ class Case:
         What the training took; the rival from scratch gets as much.
     labels
         Where labels that look wrong are going to be listed.
+    reading_s
+        What reading the rows took that the fit itself had no features of.
     """
 
     order: Order
@@ -77,6 +79,7 @@ class Case:
     graph: Graph
     training_s: float
     labels: Path
+    reading_s: float = 0.0
 
     @property
     def classed(self) -> tuple[str, ...]:
@@ -130,7 +133,7 @@ def prove(case: Case, results: Mapping[str, TargetResult]) -> Proof:
     results
         What is known of each target already; comes back with more.
     """
-    parts = _Parts(dict(results))
+    parts = _Parts(dict(results), seconds={"reading": case.reading_s} if case.reading_s else {})
     clock = case.order.around.clock
     for name, step in _steps(case):
         if case.order.around.should_stop():

@@ -82,10 +82,11 @@ def most_frequent(truth: Array, n: int) -> list[int]:
 
 
 def _held_out(rows: Rows, head: LinearHead) -> tuple[list[int], Array]:
-    """Return the rows of validation and test, and their scores ``[n, k]``."""
-    valid = np.sort(rows.split.valid)
-    features = np.concatenate([rows.fit_features[np.searchsorted(rows.fit_rows, valid)], rows.test_features])
-    return [*valid.tolist(), *rows.split.test.tolist()], head.scores(features)
+    """Return the rows of validation that have features, those of the test, and their scores ``[n, k]``."""
+    places = np.searchsorted(rows.fit_rows, np.sort(rows.split.valid))
+    places = places if rows.fit_known is None else np.intersect1d(places, rows.fit_known)
+    features = np.concatenate([rows.fit_features[places], rows.test_features])
+    return [*rows.fit_rows[places].tolist(), *rows.split.test.tolist()], head.scores(features)
 
 
 def wanted(rows: Rows, head: LinearHead, labels: list[int], n: int) -> dict[int, list[int]]:

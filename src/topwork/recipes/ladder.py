@@ -297,18 +297,16 @@ class _Climber:
         trainee = self._trainee(rung.n_below)
         if rung.recompute:
             _recompute(self.stages[rung.n_below :])
-        with self.job.progress.track(f"Training {rung.name}", self._n_units(rung), "examples") as advance:
-            feed: Any = self._feed(rung, advance)
-            if feed is None:  # told to stop, perhaps in a run that has trained before
-                return self.unfinished.best_so_far(number, len(self.fold.valid))
+        feed: Any = self._feed(rung)
+        if feed is None:  # told to stop, perhaps in a run that has trained before
+            return self.unfinished.best_so_far(number, len(self.fold.valid))
+        n_examples = rung.n_steps * rung.batch
+        with self.job.progress.track(f"Training {rung.name}", n_examples, "examples") as advance:
             control = self._control(number, rung, lambda n: advance(n * rung.batch))
             goals = (of_rows(self.job.goals, self.fold.train), of_rows(self.job.goals, self.fold.valid))
             return train(rung, trainee, feed, goals, control, seed=(self.job.seed, number))
 
-    def _n_units(self, rung: RungPlan) -> int:
-        return rung.n_steps * rung.batch + rung.n_variants * int(self.feed.n_train)
-
-    def _feed(self, rung: RungPlan, advance: Callable[[int], None]) -> Any:
+    def _feed(self, rung: RungPlan) -> Any:
         """Return the pictures, or the activations at the cut, computed now and kept."""
         if not rung.n_below:
             return self.feed
@@ -317,7 +315,9 @@ class _Climber:
 
         assert self.parts is not None
         below = partial(at_cut, self.parts[0], bf16=self.bf16)
-        return fill(self.feed, below, rung.n_variants, advance, self._should_stop)
+        n_examples = rung.n_variants * int(self.feed.n_train)
+        with self.job.progress.track(f"Reading for {rung.name}", n_examples, "examples") as advance:
+            return fill(self.feed, below, rung.n_variants, advance, self._should_stop)
 
     def _trainee(self, n_below: int) -> Trainee:
         from topwork.training.trained import trained_stages

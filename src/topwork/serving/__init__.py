@@ -11,6 +11,9 @@ The room in reading order:
 - `gate`: who may work now; `work`: the threads that do it; `durations`: how long both took;
 - `hooks`: a user's own code around a servable, its answers held by `conformity` against its schema;
 - `chains`: several servables as one, each asked where its `conditions` hold;
+- `replicas`: a servable in worker processes; `fleet` keeps them, `vigilance` says which are broken, `autoscaling` how
+  many there are to be; `replica` is one of them, `replica_process` what runs in it, `frames` what the two say;
+- `staffing`: what a server knows of all that;
 - `hosting`: one servable with its proof, its gate and its threads; `prediction`: one request from end to end;
 - `succession`: other models in the place of those that answer, for files that `marks` tells to be others;
 - `routes`, `pages`: which paths there are, and what a person sees;

@@ -16,7 +16,7 @@ from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from topwork.contracts import Answer, Json, Servable, Wire
+from topwork.contracts import Answer, Batchable, Intake, Json, Servable, Wire
 from topwork.errors import DecodeError, UsageError
 from topwork.serving.answers import pieces
 from topwork.serving.bodies import Input, Unreadable
@@ -24,11 +24,11 @@ from topwork.serving.conformity import misfit
 from topwork.serving.messages import dumps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 
     from topwork.serving.answers import Ask
 
-__all__ = ["Hooked", "Hooks", "load_hooks"]
+__all__ = ["Hooked", "HookedBatches", "Hooks", "hooked", "load_hooks"]
 
 LOG = logging.getLogger("topwork.serving")
 OPEN_SCHEMA: Mapping[str, Json] = {
@@ -147,6 +147,47 @@ class Hooked:
             f"The server's own code {where} the model failed on this input.\n"
             "Tell the operator of this server; what happened is in its log."
         )
+
+
+class HookedBatches(Hooked):
+    """The same around a model that takes batches; see `topwork.contracts.Batchable`.
+
+    ``before`` is asked while an input is prepared, ``after`` when its answer is finished: neither holds up the engine.
+    """
+
+    def __init__(self, servable: Servable, hooks: Hooks) -> None:
+        super().__init__(servable, hooks)
+        assert isinstance(servable, Batchable)
+        self._batches: Batchable = servable
+
+    def samples(self) -> Sequence[Any]:
+        """Return the model's: the code around it is not measured."""
+        return self._batches.samples()
+
+    def prepare(self, encoded: bytes) -> Any:
+        """Ask ``before``, and decode what it gives."""
+        found = self._prepared(encoded)
+        if isinstance(found, Unreadable):
+            problem, _, step = found.problem.partition("\n")
+            raise DecodeError(problem, next_step=step)
+        return self._batches.prepare(found)
+
+    def key(self, prepared: Any) -> Hashable:
+        """Return the model's."""
+        return self._batches.key(prepared)
+
+    def compute(self, prepared: Sequence[Any], intake: Intake) -> Iterator[Answer]:
+        """Have the model compute."""
+        return self._batches.compute(prepared, intake)
+
+    def finish(self, answer: Answer) -> Answer:
+        """Ask ``after``."""
+        return self._finished(self._batches.finish(answer))
+
+
+def hooked(servable: Servable, hooks: Hooks) -> Hooked:
+    """Put a user's code around a servable, which takes batches then where it did before."""
+    return HookedBatches(servable, hooks) if isinstance(servable, Batchable) else Hooked(servable, hooks)
 
 
 def load_hooks(source: str, folder: Path) -> Hooks:

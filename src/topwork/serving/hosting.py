@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from topwork.contracts import Batchable
 from topwork.errors import TopworkError
+from topwork.serving.crew import Crew
 from topwork.serving.gate import Gate
 from topwork.serving.refusals import Refusal
+from topwork.serving.sizing import batch_limit, service_times, warm_up
+from topwork.serving.staffing import Post, Staffed
 from topwork.serving.work import Workers, in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from topwork.contracts import Servable
+    from topwork.serving.bodies import Input
     from topwork.serving.limits import Limits
+    from topwork.serving.share import Share, Spent
 
 __all__ = ["Hosted", "Models", "State"]
 
@@ -30,9 +38,18 @@ class Hosted:
     Parameters
     ----------
     n_at_once
-        Inputs that the servable can well work on at once; how many do where the limits do not say.
+        Inputs, or batches of them, that the servable can well work on at once; how many do where the limits do not say.
     made_of
         Files and folders besides those of its settings that it was made of.
+
+    Attributes
+    ----------
+    gate, workers
+        Who is let in, and the threads that work for one request each.
+    crew
+        The threads that work for several together; None where the servable takes no batches.
+    staff
+        The servable once more where it has worker processes; else None.
     """
 
     def __init__(
@@ -43,25 +60,93 @@ class Hosted:
         self.made_of = tuple(made_of)
         self._n_at_once = n_at_once
         n_threads = limits.max_concurrent or n_at_once
-        self.gate = Gate(n_threads, limits.max_waiting)
+        self.staff = servable if isinstance(servable, Staffed) else None
+        n_line = self.staff.n_line if self.staff is not None else None
+        self.gate = Gate(n_threads, limits.max_waiting if n_line is None else n_line)
         self.workers = Workers(n_threads, f"topwork-{servable.name}")
+        self.crew = self._crew(servable) if isinstance(servable, Batchable) else None
         self._proof: asyncio.Task[None] | None = None
+        self._times: Mapping[int, float] | None = None
+        self._post: Post | None = None
+
+    def _crew(self, servable: Batchable) -> Crew:
+        n_slots = min(self._n_at_once, self.limits.max_concurrent or self._n_at_once)
+        n_preparing = max(n_slots, self.limits.max_concurrent or 0)
+        return Crew(servable, n_slots, n_preparing, name=f"topwork-{self.servable.name}-crew")
 
     def under(self, limits: Limits) -> Hosted:
         """Return the same servable within other limits, with the proof that it has; it is yet to be started."""
         other = Hosted(self.servable, limits, self._n_at_once, made_of=self.made_of)
-        other._proof = self._proof
+        other._times = self._times
+        if self._times is not None or not other._is_measured:
+            other._proof = self._proof
         return other
 
     def start(self) -> None:
         """Start the threads, and the proof in the background where there is none yet."""
         self.workers.start()
+        if self.crew is not None:
+            self.crew.start()
+        self._employ()
         if self._proof is not None:
+            self._size()
             return
-        self._proof = asyncio.create_task(
-            in_thread(self.servable.prove, f"topwork-proof-{self.servable.name}")
-        )
+        self._proof = asyncio.create_task(self._prove())
         self._proof.add_done_callback(self._log_failure)
+
+    async def _prove(self) -> None:
+        """Have the servable prove itself, and find out how large its batches may be."""
+        await in_thread(self.servable.prove, f"topwork-proof-{self.servable.name}")
+        if isinstance(self.servable, Batchable) and self._is_measured:
+            measure = partial(self._measured, self.servable)
+            self._times = await in_thread(measure, f"topwork-times-{self.servable.name}")
+        self._size()
+
+    def _measured(self, servable: Batchable) -> Mapping[int, float]:
+        times = service_times(servable, self.limits.deadline_s)
+        largest = batch_limit(times, self.limits.deadline_s)
+        warm_up(servable, (n for n in range(1, largest) if n not in times), self._n_at_once)
+        return times
+
+    @property
+    def _is_measured(self) -> bool:
+        return self.crew is not None and self.limits.max_batch is None
+
+    def _size(self) -> None:
+        """Let batches be as large as they may, and in as many requests as are worked on and made ready meanwhile."""
+        if self.crew is None:
+            return
+        largest = self.limits.max_batch or batch_limit(self._times or {}, self.limits.deadline_s)
+        self.crew.take_up_to(largest)
+        if self.limits.max_concurrent is None:
+            self.gate.widen(2 * self.crew.n_slots * largest)
+
+    def share(
+        self, read: Callable[[], Sequence[Input]], *, eager: bool, for_s: float, waited_s: float
+    ) -> Share:
+        """Put a request in line behind the gate, where it has a place after ``waited_s``; see `Crew.begin`."""
+        assert self.crew is not None
+        return self.crew.begin(read, eager=eager, for_s=for_s, on_done=partial(self._leave, waited_s))
+
+    def withdraw(self, share: Share) -> None:
+        """Note that nobody waits for a request any more; see `Crew.withdraw`."""
+        assert self.crew is not None
+        self.crew.withdraw(share)
+
+    def _leave(self, waited_s: float, spent: Spent) -> None:
+        if spent.is_through:
+            self.gate.waited.add(waited_s + spent.waited_s)
+        self.gate.leave(spent.total_s, waited_s=spent.waited_s)
+
+    @property
+    def n_waiting(self) -> int:
+        """How many requests stand in line, before the gate or behind it."""
+        return self.gate.n_waiting + (self.crew.n_waiting if self.crew is not None else 0)
+
+    @property
+    def n_working(self) -> int:
+        """How many requests are worked on."""
+        return max(0, self.gate.n_inside + self.gate.n_waiting - self.n_waiting)
 
     async def proven(self) -> None:
         """Wait for the proof, and raise what it raised."""
@@ -72,15 +157,32 @@ class Hosted:
         """Let the threads end; what hangs is left behind."""
         if self._proof is not None:
             self._proof.cancel()
-        if not self.workers.stop(timeout_s=1.0):
+        ended = [self.workers.stop(timeout_s=1.0), self.crew is None or self.crew.stop(timeout_s=1.0)]
+        if not all(ended):
             LOG.warning("%s was still computing when it was stopped", self.servable.name)
+        if self.staff is not None:
+            self.staff.dismiss(self._post)
+
+    def _employ(self) -> None:
+        """Let processes of the model work for this place, should it have any, as many requests at once as they can."""
+        if self.staff is None:
+            return
+        loop, gate, n_threads = asyncio.get_running_loop(), self.gate, self.workers.n_threads
+
+        def tell(n: int) -> None:
+            with suppress(RuntimeError):  # the loop is closed: the server is gone
+                loop.call_soon_threadsafe(gate.resize, min(n, n_threads))
+
+        self._post = Post(gate.load, self.limits.deadline_s, tell)
+        gate.on_closed = self.staff.wake
+        self.staff.employ(self._post)
 
     @property
     def state(self) -> State:
         """Whether it may answer."""
         if self._proof is None or not self._proof.done():
             return "starting"
-        return "ready" if self.failure() is None else "failed"
+        return "ready" if self.failure() is None and self.trouble is None else "failed"
 
     def failure(self) -> BaseException | None:
         """Return why the proof failed, if it did."""
@@ -89,6 +191,11 @@ class Hosted:
         if self._proof.cancelled():
             return TopworkError("the server is ending")
         return self._proof.exception()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why a model that has passed its proof cannot answer all the same; None where it can."""
+        return None if self.staff is None else self.staff.trouble
 
     def require_ready(self) -> None:
         """Refuse until the proof has passed.
@@ -110,6 +217,12 @@ class Hosted:
                 "not_ready",
                 f"{self.servable.name} did not pass its proof: {_reason(failure)}",
                 next_step="The operator of this server has to look at its bundle.",
+            )
+        if (trouble := self.trouble) is not None:
+            raise Refusal(
+                "not_ready",
+                f"{self.servable.name} has no worker process, and none can be started: {trouble}",
+                next_step="The server goes on trying; its operator has to look at the log.",
             )
 
     def _log_failure(self, proof: asyncio.Task[None]) -> None:

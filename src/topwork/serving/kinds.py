@@ -1,4 +1,4 @@
-"""Kinds of settings: a size, a duration, a count, a word, a path, and lists and groups of these.
+"""Kinds of settings: a size, a duration, a count, a number, a word, a path, and lists and groups of these.
 
 A kind reads a value as a file has it, or a word as a command line has it, says what it expects, and describes itself
 in JSON Schema. It knows no setting by name, no file and no command.
@@ -20,6 +20,7 @@ __all__ = [
     "Count",
     "Duration",
     "Kind",
+    "Number",
     "Origin",
     "Part",
     "Place",
@@ -145,6 +146,47 @@ class Count:
         """Return the schema of an integer."""
         upper: Object = {} if self.most is None else {"maximum": self.most}
         return {"type": "integer", "minimum": self.least, **upper}
+
+
+@dataclass(frozen=True, slots=True)
+class Number(_Written):
+    """A number between two bounds, both included, with or without a fraction."""
+
+    about: str
+    least: float
+    most: float | None = None
+    metavar: str = "NUMBER"
+
+    @property
+    def expected(self) -> str:
+        """What it must be."""
+        upwards = (
+            f"of at least {self.least:g}" if self.most is None else f"from {self.least:g} to {self.most:g}"
+        )
+        return f"a number {upwards}"
+
+    def read(self, given: Scalar) -> float:
+        """Return the number."""
+        if isinstance(given, bool) or not isinstance(given, int | float):
+            raise ValueError(given)  # noqa: TRY004 - as of every kind
+        number = float(given)
+        if not self.least <= number <= (math.inf if self.most is None else self.most) or math.isinf(number):
+            raise ValueError(given)
+        return number
+
+    def read_word(self, word: str) -> float:
+        """Return the number that is written in digits."""
+        return self.read(float(word))
+
+    def show(self, value: object) -> str:
+        """Return it as short as it can be."""
+        assert isinstance(value, int | float)
+        return f"{value:g}"
+
+    def schema(self) -> Object:
+        """Return the schema of a number."""
+        upper: Object = {} if self.most is None else {"maximum": self.most}
+        return {"type": "number", "minimum": self.least, **upper}
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,13 @@ class Limits:
     ] = 2**30
     max_concurrent: Annotated[
         int | None,
-        Count("Requests at work at once, of each model; by default as many as its engine runs.", most=1024),
+        Count(
+            "Requests at work at once, of each model; by default as many as keep its engine busy.", most=1024
+        ),
+    ] = None
+    max_batch: Annotated[
+        int | None,
+        Count("Most inputs in one batch of a model; by default what is measured at the start.", most=1024),
     ] = None
     max_waiting: Annotated[int, Count("Requests in line for a model; the next one gets a 429.", least=0)] = 64
     max_connections: Annotated[

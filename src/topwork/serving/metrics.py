@@ -8,18 +8,19 @@ and go. Every application has a registry of its own: nothing is global.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
-from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from topwork import __version__
 from topwork.contracts import Clock
+from topwork.serving.crew import Crew
 from topwork.serving.durations import STEPS_S, Durations
 from topwork.serving.gate import ByteBudget
 from topwork.serving.hosting import Hosted, Models
@@ -30,6 +31,8 @@ __all__ = ["Metrics", "Seen"]
 
 UNKNOWN = "unknown"
 GONE = "gone"
+STEPS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+"""Of a batch, in inputs."""
 
 
 @dataclass(slots=True)
@@ -135,10 +138,12 @@ class _State(Collector):
         """Read every model's gate."""
         hosted = self._models.every()
         yield _gauge("topwork_ready", "Whether a model has passed its proof.", hosted, _is_ready)
-        yield _gauge("topwork_waiting_requests", "Requests in line.", hosted, lambda one: one.gate.n_waiting)
-        yield _gauge("topwork_working_requests", "Requests at work.", hosted, lambda one: one.gate.n_inside)
+        yield _gauge("topwork_waiting_requests", "Requests in line.", hosted, lambda one: one.n_waiting)
+        yield _gauge("topwork_working_requests", "Requests at work.", hosted, lambda one: one.n_working)
+        yield from _staff(hosted)
         yield _histogram("topwork_wait_seconds", "Time in line.", hosted, lambda one: one.gate.waited)
         yield _histogram("topwork_work_seconds", "Time at work.", hosted, lambda one: one.gate.worked)
+        yield from _batches([(one.servable.name, one.crew) for one in hosted if one.crew is not None])
         yield GaugeMetricFamily(
             "topwork_buffered_bytes", "Bytes of request bodies in memory.", self._budget.held
         )
@@ -158,6 +163,34 @@ def _gauge(name: str, words: str, hosted: Iterable[Hosted], read: Callable[[Host
     return family
 
 
+def _staff(hosted: Iterable[Hosted]) -> Iterator[Metric]:
+    """Yield what is known of worker processes, of models that have some."""
+    heads = {one.servable.name: one.staff.headcount for one in hosted if one.staff is not None}
+    now = GaugeMetricFamily(
+        "topwork_replicas", "Worker processes, by what they do.", labels=("model", "state")
+    )
+    wanted = GaugeMetricFamily(
+        "topwork_replicas_wanted", "Worker processes that there are to be.", labels=("model",)
+    )
+    ended = CounterMetricFamily(
+        "topwork_replica_restarts", "Worker processes that ended unasked, by why.", labels=("model", "reason")
+    )
+    requests = CounterMetricFamily(
+        "topwork_lost_requests",
+        "Requests whose worker process ended, by what became of them.",
+        labels=("model", "then"),
+    )
+    for name, head in heads.items():
+        for state, n in head.states.items():
+            now.add_metric((name, state), n)
+        wanted.add_metric((name,), head.wanted)
+        for why, n in head.ended.items():
+            ended.add_metric((name, why), n)
+        requests.add_metric((name, "retried"), head.retried)
+        requests.add_metric((name, "given_up"), head.given_up)
+    yield from (now, wanted, ended, requests) if heads else ()
+
+
 def _histogram(
     name: str, words: str, hosted: Iterable[Hosted], read: Callable[[Hosted], Durations]
 ) -> Metric:
@@ -167,3 +200,18 @@ def _histogram(
         steps = [("+Inf" if step == inf else str(step), n) for step, n in durations.cumulated()]
         family.add_metric((one.servable.name,), steps, durations.total_s)
     return family
+
+
+def _batches(crews: Sequence[tuple[str, Crew]]) -> Iterator[Metric]:
+    limit = GaugeMetricFamily("topwork_batch_limit", "Most inputs that a batch may have.", labels=("model",))
+    sizes = HistogramMetricFamily("topwork_batch_size", "Inputs computed together.", labels=("model",))
+    for name, crew in crews:
+        limit.add_metric((name,), crew.largest)
+        counted = crew.sizes
+        up_to = [(step, sum(n for size, n in counted.items() if size <= step)) for step in STEPS]
+        total = sum(size * n for size, n in counted.items())
+        sizes.add_metric(
+            (name,), [*((str(float(step)), n) for step, n in up_to), ("+Inf", counted.total())], total
+        )
+    yield limit
+    yield sizes

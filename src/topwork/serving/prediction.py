@@ -12,21 +12,25 @@ import math
 import re
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from topwork.errors import TopworkError
 from topwork.serving.answers import answered, error_line, line, predictions
 from topwork.serving.bodies import Reader, reader_for
 from topwork.serving.messages import Request, Response, cancelled_when_gone, json_response
 from topwork.serving.refusals import Refusal
+from topwork.serving.share import Late, Share
 from topwork.serving.work import Batch, Job
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 
     from topwork.contracts import Answer, Servable
+    from topwork.serving.bodies import Input
     from topwork.serving.gate import ByteBudget
     from topwork.serving.hosting import Hosted
+
+    Work: TypeAlias = Job | Share
 
 __all__ = [
     "EXPLANATIONS",
@@ -74,12 +78,14 @@ async def predict(
     hosted.gate.check()
     streams = STREAM_TYPE in request.headers.get("accept", "")
     reader = _reader(hosted, request)
-    job, until = await _asked(hosted, request, budget=budget, reader=reader, question=question, eager=streams)
-    first = await _next(job, until)
+    work, until = await _asked(
+        hosted, request, budget=budget, reader=reader, question=question, eager=streams
+    )
+    first = await _next(hosted, work, until)
     if first.error is not None and not first.answers:
         raise told(first.error)
     if streams or not first.finished:
-        return Response(200, STREAM_TYPE, _lines(job, first, until))
+        return Response(200, STREAM_TYPE, _lines(hosted, work, first, until))
     if first.error is not None:
         raise told(first.error)
     return json_response({"model": hosted.servable.name, question.answers: predictions(first.answers)})
@@ -99,10 +105,10 @@ async def answers(
     """
     hosted.require_ready()
     hosted.gate.check()
-    job, until = await _asked(
+    work, until = await _asked(
         hosted, request, budget=budget, reader=reader, question=PREDICTIONS, eager=False
     )
-    batch = await _next(job, until)
+    batch = await _next(hosted, work, until)
     if batch.error is not None:
         raise told(batch.error)
     if not batch.finished:
@@ -148,10 +154,12 @@ async def _read(hosted: Hosted, request: Request, reader: Reader, budget: ByteBu
         budget.take(n_bytes, hosted.gate.retry_after_s())
         request.cleanup.callback(budget.give_back, n_bytes)
 
-    bound_s = hosted.limits.body_timeout_s
+    arriving = request.body.read(reader.max_bytes, timeout_s=hosted.limits.body_timeout_s, reserve=reserve)
+    if wished == math.inf:
+        return await arriving
     try:
-        async with asyncio.timeout_at(wished if wished < math.inf else None):
-            return await request.body.read(reader.max_bytes, timeout_s=bound_s, reserve=reserve)
+        async with asyncio.timeout_at(wished):
+            return await arriving
     except TimeoutError:
         raise _late("on its way") from None
 
@@ -162,25 +170,45 @@ def _produce(hosted: Hosted, question: Question, reader: Reader, content: bytes)
 
 async def _asked(
     hosted: Hosted, request: Request, *, budget: ByteBudget, reader: Reader, question: Question, eager: bool
-) -> tuple[Job, float]:
+) -> tuple[Work, float]:
     """Read the body, and put the work in line; return it with its deadline."""
     clock = asyncio.get_running_loop().time
     wished = clock() + wished_s(request.headers)
     content = await _read(hosted, request, reader, budget, wished)
     request.cleanup.enter_context(cancelled_when_gone(request.body))
     until = min(wished, clock() + hosted.limits.deadline_s)
+    if hosted.crew is not None and question is PREDICTIONS:
+        return await _join(hosted, request, partial(reader.read, content), until=until, eager=eager), until
     produce = partial(_produce, hosted, question, reader, content)
     return await _begin(hosted, request, produce, until=until, eager=eager), until
+
+
+async def _entered(hosted: Hosted, until: float, *, noted: bool = True) -> float:
+    if hosted.gate.is_open:  # A timer that cannot run out costs as much as one that can.
+        return await hosted.gate.enter(noted=noted)
+    try:
+        async with asyncio.timeout_at(until):
+            return await hosted.gate.enter(noted=noted)
+    except TimeoutError:
+        raise _late("in line", hosted.gate.retry_after_s()) from None
+
+
+async def _join(
+    hosted: Hosted, request: Request, read: Callable[[], Sequence[Input]], *, until: float, eager: bool
+) -> Share:
+    """Put a request among those whose inputs are computed together."""
+    waited_s = await _entered(hosted, until, noted=False)
+    # From here to `share` nothing awaits, so the place that was taken cannot be lost.
+    for_s = until - asyncio.get_running_loop().time()
+    share = hosted.share(read, eager=eager, for_s=for_s, waited_s=waited_s)
+    request.cleanup.callback(hosted.withdraw, share)
+    return share
 
 
 async def _begin(
     hosted: Hosted, request: Request, produce: partial[Iterator[Answer]], *, until: float, eager: bool
 ) -> Job:
-    try:
-        async with asyncio.timeout_at(until):
-            await hosted.gate.enter()
-    except TimeoutError:
-        raise _late("in line", hosted.gate.retry_after_s()) from None
+    await _entered(hosted, until)
     # From here to `submit` nothing awaits, so the place that was taken cannot be lost.
     job = Job(produce, eager=eager, on_done=hosted.gate.leave)
     request.cleanup.callback(job.cancel)
@@ -188,15 +216,18 @@ async def _begin(
     return job
 
 
-async def _next(job: Job, until: float) -> Batch:
+async def _next(hosted: Hosted, work: Work, until: float) -> Batch:
     try:
         async with asyncio.timeout_at(until):
-            return await job.next()
+            batch = await work.next()
     except TimeoutError:
-        raise _late("at work") from None
+        batch = Batch((), finished=True, error=Late())
+    if isinstance(batch.error, Late):  # which a thread may see before the loop does
+        raise _late("at work" if work.is_begun else "in line", hosted.gate.retry_after_s()) from None
+    return batch
 
 
-async def _lines(job: Job, batch: Batch, until: float) -> AsyncIterator[bytes]:
+async def _lines(hosted: Hosted, work: Work, batch: Batch, until: float) -> AsyncIterator[bytes]:
     while True:
         for answer in batch.answers:
             try:
@@ -210,7 +241,7 @@ async def _lines(job: Job, batch: Batch, until: float) -> AsyncIterator[bytes]:
         if batch.finished:
             return
         try:
-            batch = await _next(job, until)
+            batch = await _next(hosted, work, until)
         except Refusal as late:
             yield error_line(late)
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from topwork.serving.messages import Request, Response
@@ -34,13 +35,22 @@ class Route:
 
     def arguments(self, segments: Sequence[str]) -> tuple[str, ...] | None:
         """Return what stands for the braces, or None where the path is another one."""
-        pattern = self.path.split("/")[1:]
+        pattern = _pattern(self.path)
         if len(pattern) != len(segments):
             return None
-        pairs = list(zip(pattern, segments, strict=True))
-        if any(want != got and not (want.startswith("{") and got) for want, got in pairs):
-            return None
-        return tuple(got for want, got in pairs if want.startswith("{"))
+        found: list[str] = []
+        for want, got in zip(pattern, segments, strict=True):
+            if got and want.startswith("{"):
+                found.append(got)
+            elif want != got:
+                return None
+        return tuple(found)
+
+
+@cache
+def _pattern(path: str) -> tuple[str, ...]:
+    """Split the path of a route; every request is held against every route, so this is done once."""
+    return tuple(path.split("/")[1:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +72,10 @@ def match(routes: Sequence[Route], request: Request) -> tuple[Route, tuple[str, 
     segments = (
         request.segments[:-1] if len(request.segments) > 1 and not request.segments[-1] else request.segments
     )
-    here = [(route, found) for route in routes if (found := route.arguments(segments)) is not None]
     method = "GET" if request.method == "HEAD" else request.method
+    if (route := _plain(routes, method, segments)) is not None:
+        return route, ()
+    here = [(route, found) for route in routes if (found := route.arguments(segments)) is not None]
     for route, found in here:
         if route.method == method:
             return route, found
@@ -73,6 +85,14 @@ def match(routes: Sequence[Route], request: Request) -> tuple[Route, tuple[str, 
     raise Refusal(
         "not_found", f"There is nothing at {request.path[:200]!r}.", next_step=f"Known paths: {known}."
     )
+
+
+def _plain(routes: Sequence[Route], method: str, segments: Sequence[str]) -> Route | None:
+    """Return the route whose path is just this, without any braces: most requests, and far quicker than all others."""
+    path = "/" + "/".join(segments)
+    if "{" in path or path.count("/") != len(segments):  # A segment may hold an encoded slash.
+        return None
+    return next((one for one in routes if one.path == path and one.method == method), None)
 
 
 def _not_allowed(request: Request, methods: set[str]) -> Refusal:

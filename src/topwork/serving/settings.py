@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, TypeAlias, get_args, get_type_hints
 
 from topwork.errors import UsageError
 from topwork.serving.access import Access
+from topwork.serving.autoscaling import Policy
 from topwork.serving.kinds import (
     Choice,
     Count,
@@ -114,6 +115,9 @@ class ModelSettings(NetworkSettings):
     chain: Annotated[
         tuple[LinkSettings, ...], Sections("Several models in place of one, asked one after the other.")
     ] = ()
+    replicas: Annotated[
+        Policy, Section("Worker processes that answer for the model in place of the server.")
+    ] = field(default_factory=Policy)
 
     @property
     def paths(self) -> tuple[Path, ...]:

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from topwork.serving.autoscaling import Policy
 from topwork.serving.kinds import Kind, Part, Section, Sections, Several
 from topwork.serving.limits import Limits
 from topwork.serving.settings import ModelSettings, ServerSettings, Setting, settings_of
@@ -52,8 +53,8 @@ class Flag:
 
 @cache
 def flags() -> tuple[Flag, ...]:
-    """Return the flags of all settings: the server's, each model's, the limits."""
-    groups = (ServerSettings, ModelSettings, Limits)
+    """Return the flags of all settings: the server's, each model's, its worker processes, the limits."""
+    groups = (ServerSettings, ModelSettings, Policy, Limits)
     return tuple(
         _flag(group, one)
         for group in groups
@@ -86,7 +87,7 @@ def with_flags(
     UsageError
         A limit is none.
     """
-    chosen: dict[type, dict[str, Any]] = {ServerSettings: {}, ModelSettings: {}, Limits: {}}
+    chosen: dict[type, dict[str, Any]] = {ServerSettings: {}, ModelSettings: {}, Policy: {}, Limits: {}}
     for flag in flags():
         if given and flag.name in given:
             chosen[flag.group][flag.setting.field] = given[flag.name]
@@ -95,10 +96,15 @@ def with_flags(
     models = tuple(ModelSettings(bundle) for bundle in bundles) or alone or settings.models
     return replace(
         settings,
-        models=tuple(_changed(one, chosen[ModelSettings]) for one in models),
+        models=tuple(_staffed(_changed(one, chosen[ModelSettings]), chosen[Policy]) for one in models),
         limits=replace(settings.limits, **chosen[Limits]),
         **chosen[ServerSettings],
     )
+
+
+def _staffed(model: ModelSettings, given: Mapping[str, Any]) -> ModelSettings:
+    """Put what was given of every model's worker processes in place."""
+    return replace(model, replicas=replace(model.replicas, **given)) if given else model
 
 
 def _changed(model: ModelSettings, given: Mapping[str, Any]) -> ModelSettings:

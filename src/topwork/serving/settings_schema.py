@@ -81,5 +81,5 @@ def _has_unit(setting: Setting) -> bool:
 
 
 def _plain(setting: Setting) -> Json:
-    assert isinstance(setting.default, str | int)
+    assert isinstance(setting.default, str | int | float)
     return setting.default

@@ -220,7 +220,16 @@ class Succession:
 
     def _staffed(self, settings: ServerSettings, before: Sequence[_Post]) -> tuple[_Post, ...]:
         """Return a post for each model: the one that there is where nothing changed, else a new one."""
-        return tuple(self._post(one, settings.limits, before) for one in settings.models)
+        posts: list[_Post] = []
+        try:
+            for one in settings.models:
+                posts.append(self._post(one, settings.limits, before))  # noqa: PERF401 - some may be ended
+        except BaseException:
+            for post in posts:
+                if post not in before:
+                    post.hosted.stop()
+            raise
+        return tuple(posts)
 
     def _post(self, settings: ModelSettings, limits: Limits, before: Sequence[_Post]) -> _Post:
         # Before the files are opened, so that a change meanwhile is seen the next time.
@@ -228,8 +237,17 @@ class Succession:
         same = next((post for post in before if post.holds(settings, mark)), None)
         if same is None:
             hosted = self._open(settings, limits)
+            _follow(hosted, before)
             return _Post(settings, mark, mark_of(hosted.made_of), hosted)
         return same if same.hosted.limits == limits else replace(same, hosted=same.hosted.under(limits))
+
+
+def _follow(opened: Hosted, before: Sequence[_Post]) -> None:
+    """Let a model begin with as many processes as the one of its name has, so that none is missing at the change."""
+    for post in before:
+        old = post.hosted.staff
+        if old is not None and opened.staff is not None and post.hosted.servable.name == opened.servable.name:
+            opened.staff.follow(old.headcount.wanted)
 
 
 def _ending() -> Refusal:

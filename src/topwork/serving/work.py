@@ -48,6 +48,11 @@ class Job:
         Hand on each answer as it comes. Otherwise they come together, save where an answer has pieces.
     on_done
         Called on the event loop with the seconds the thread was busy, also after a `cancel`.
+
+    Attributes
+    ----------
+    is_begun
+        A thread has taken it.
     """
 
     def __init__(
@@ -60,10 +65,11 @@ class Job:
         self._batches: asyncio.Queue[Batch] = asyncio.Queue()
         self._room = threading.Semaphore(MAX_UNREAD)
         self._cancelled = threading.Event()
+        self.is_begun = False
 
     def run(self) -> None:
         """Work until the end, an error, or `cancel`; the thread's side."""
-        began = time.perf_counter()
+        began, self.is_begun = time.perf_counter(), True
         pending: list[Answer] = []
         error: Exception | None = None
         try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -22,6 +23,7 @@ from topwork.contracts import (
     Answer,
     Array,
     Engine,
+    Intake,
     Json,
     Modality,
     Preprocessing,
@@ -250,12 +252,33 @@ class Embedder:
         """Explain nothing; it is not asked to, see `explanation_schema`."""
         raise UsageError(f"{self.name!r} gives features, which have no explanation.")
 
+    def samples(self) -> Sequence[Array]:
+        """Return synthetic inputs, decoded."""
+        made = self._network.modality.synthetic(N_PROVEN, 0, self._network.preprocessing)
+        return [self.prepare(one) for one in made]
+
+    def prepare(self, encoded: bytes) -> Array:
+        """Decode one input; see `topwork.contracts.Batchable`."""
+        return self._network.modality.decode(encoded, self._network.preprocessing).tensor
+
+    def key(self, prepared: Array) -> tuple[int, ...]:
+        """Return the shape: inputs of one shape are run as one batch."""
+        return prepared.shape
+
+    def compute(self, prepared: Sequence[Array], intake: Intake) -> Iterator[Answer]:  # noqa: ARG002
+        """Answer decoded inputs of one shape."""
+        yield from map(_answer, count(), self._vectors(np.stack(prepared)))
+
+    def finish(self, answer: Answer) -> Answer:
+        """Return the answer as it is."""
+        return answer
+
     def _answers(self, start: int, inputs: Sequence[bytes]) -> Iterator[Answer]:
         tensors: dict[int, Array] = {}
         answers: dict[int, Answer] = {}
         for index, encoded in enumerate(inputs, start):
             try:
-                tensors[index] = self._network.modality.decode(encoded, self._network.preprocessing).tensor
+                tensors[index] = self.prepare(encoded)
             except DecodeError as error:
                 answers[index] = Answer(index, None, str(error))
         several = list(tensors)
@@ -289,7 +312,9 @@ def open_embedder(
         The bundle is damaged, or its network gives no features.
     """
     if network.endswith(SUFFIX):
-        model = open_model(Path(network).expanduser(), engine=around.engine)
+        model = open_model(
+            Path(network).expanduser(), engine=around.engine, n_cores=around.n_cores, shelf=around.shelf
+        )
         return Embedder(model, _width(model.bundle), normalized=normalized, name=name)
     trunk = resolve(network, plugins.trunks())
     return Embedder(TrunkNetwork(trunk, around), trunk.card.n_features, normalized=normalized, name=name)

@@ -141,6 +141,10 @@ class Surroundings:
         ``cuda`` trains on it as well, which needs ``CUBLAS_WORKSPACE_CONFIG=:4096:8`` in the environment.
     should_stop
         Asked between two steps whether the user wants the best so far.
+    n_cores
+        Most cores to keep busy; by default those that this process has.
+    shelf
+        Folder in which networks lie as files that several processes map; by default each process has its own.
     """
 
     cache_dir: Path = field(default_factory=cache_folder)
@@ -153,6 +157,8 @@ class Surroundings:
     engine: Literal["auto", "openvino", "onnxruntime", "torch"] = "auto"
     device: DeviceName = "auto"
     should_stop: Callable[[], bool] = _never
+    n_cores: int | None = None
+    shelf: Path | None = None
 
 
 def duration_s(text: str | float | None) -> float:

@@ -23,7 +23,7 @@ from topwork.contracts import Array, Dataset, Engine, Exportable, Graph, Modalit
 from topwork.engines.choice import EngineChoice, build, choose, reference
 from topwork.engines.export import export
 from topwork.engines.linear import LinearEngine
-from topwork.engines.machine import Machine, limited_to, survey
+from topwork.engines.machine import Machine, limited_to, shared, survey
 from topwork.errors import StorageError, UsageError
 from topwork.steps.options import Surroundings
 from topwork.steps.order import Order
@@ -144,11 +144,16 @@ def _write_graph(path: Path, graph: Graph) -> None:
 
 
 def start_engine(
-    graph: Graph, choice: EngineChoice, machine: Machine, module: Callable[[], Exportable]
+    graph: Graph,
+    choice: EngineChoice,
+    *,
+    machine: Machine,
+    module: Callable[[], Exportable],
+    shelf: Path | None = None,
 ) -> Engine:
     """Compile a graph, or give the module itself to torch, which runs no graphs."""
     if choice.name != "torch" or LinearEngine.of(graph) is not None:
-        return build(choice, graph, n_threads=machine.n_cores, n_streams=machine.n_cores)
+        return build(choice, graph, n_threads=machine.n_cores, n_streams=machine.n_cores, shelf=shelf)
     from topwork.engines.torch import TorchEngine
 
     return TorchEngine(module(), "cuda" if machine.has_cuda else "cpu", choice.precision)
@@ -164,7 +169,7 @@ class Preparation:
     """Makes a trunk ready in a thread of its own, while the caller reads data."""
 
     def __init__(self, trunk: Trunk, modality: Modality, around: Surroundings) -> None:
-        self.machine = limited_to(survey(), around.device)
+        self.machine = shared(limited_to(survey(), around.device), around.n_cores)
         self.choice = choice_for(self.machine, around.engine)
         self._trunk, self._modality, self._around = trunk, modality, around
         thread = ThreadPoolExecutor(1, "prepare")
@@ -181,13 +186,19 @@ class Preparation:
         """Return the engine on the trunk, started when it is first asked for: a fit may find all features cached."""
         with self._starting:
             if self._engine is None:
-                self._engine = start_engine(self.graph(), self.choice, self.machine, self._module)
+                self._engine = start_engine(
+                    self.graph(), self.choice, machine=self.machine, module=self._module, shelf=self._shelf()
+                )
             return self._engine
 
     def engine_on(self, graph: Graph) -> Engine:
         """Start an engine on another graph, such as the trunk after training; torch, which runs none, is replaced."""
         choice = self.choice if self.choice.name != "torch" else reference()
         return build(choice, graph, n_threads=self.machine.n_cores, n_streams=self.machine.n_cores)
+
+    def _shelf(self) -> Path | None:
+        shelf = self._around.shelf
+        return None if shelf is None else shelf / graph_identity(self._trunk)[:32]
 
     def _module(self) -> Exportable:
         weights = self._trunk.fetch(self._around.cache_dir, self._around.progress)

@@ -15,7 +15,7 @@ from topwork.steps.reading import require_still_there
 from topwork.steps.sampling import rows_after
 from topwork.steps.transfer import Preparation, read_part
 
-__all__ = ["completed_on", "tuned_rows"]
+__all__ = ["tuned_rows"]
 
 _GO_ON = "Put them back, and run the same command with --resume: nothing that was trained is lost."
 
@@ -36,21 +36,6 @@ def tuned_rows(order: Order, rows: Rows, preparation: Preparation, graph: Graph)
     features = np.zeros((len(rows.fit_rows), again.shape[1]), again.dtype)
     features[rows.fit_known] = fitted
     return replace(rows, fit_features=features, test_features=test, test_known=np.arange(n_test))
-
-
-def completed_on(order: Order, rows: Rows, preparation: Preparation, graph: Graph) -> Rows:
-    """Return what `tuned_rows` gave with the features of all rows.
-
-    Raises
-    ------
-    DataError
-        Inputs vanished meanwhile.
-    """
-    if rows.fit_known is None:
-        return rows
-    left = np.setdiff1d(np.arange(len(rows.fit_rows)), rows.fit_known)
-    rows.fit_features[left] = _read(order, rows.fit_rows[left], preparation, graph)
-    return replace(rows, fit_known=None, test_known=None)
 
 
 def _read(order: Order, wanted: Array, preparation: Preparation, graph: Graph) -> Array:

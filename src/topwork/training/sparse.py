@@ -79,7 +79,8 @@ def _of_classes(features: Any, truth: Array, strength: float, n_outputs: int) ->
     scores_of = partial(_spread, classes=classes, n_outputs=n_outputs)
     if len(classes) < 2:
         return lambda other: scores_of(np.zeros((other.shape[0], len(classes))))
-    model = linear_model.LogisticRegression(C=strength, max_iter=300, tol=1e-3)
+    # No looser: what is held against `tol` is a mean over the rows, and of many rows it is small from the start.
+    model = linear_model.LogisticRegression(C=strength, max_iter=300, tol=1e-4)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the last digits had not settled after so many steps
         model.fit(features, truth)

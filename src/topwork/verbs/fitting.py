@@ -74,7 +74,7 @@ from topwork.steps.recording import (
 from topwork.steps.sampling import begin, completed, rows_after, sample_of, settled_on
 from topwork.steps.speeds import DELIVERY_S
 from topwork.steps.transfer import Preparation, packages
-from topwork.steps.tuning import completed_on, tuned_rows
+from topwork.steps.tuning import tuned_rows
 from topwork.storage import sweep, write_atomically
 from topwork.training.judging import loss_name, skill
 from topwork.training.statistics import describe
@@ -194,17 +194,19 @@ def fit(
     model = _deliver(place, contents)
     if order.options.proof == "none":
         return model
+    reads_s = around.clock()
     before = completed(order, rows, preparation)
     case = Case(
         order,
         before,
-        completed_on(order, tuned, preparation, trunk_graph) if fitted.weights else before,
+        tuned if fitted.weights else before,
         preparation,
         job if job.sample is None else job_of(order, before, preparation, workplace, deadline),
         climbed.fitted,
         trunk_graph,
         climbed.training_s,
         free_name(place.suspects),
+        reading_s=0.0 if job.sample is None else around.clock() - reads_s,
     )
     proven, labels = _proven(case, record)
     model = _deliver(place, replace(contents, record=proven))

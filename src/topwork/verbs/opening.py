@@ -14,7 +14,7 @@ from topwork.bundle.model import BundleModel, open_model
 from topwork.contracts import Servable
 from topwork.inputs.allowance import SharedAllowance
 from topwork.serving.chains import Chain, Link
-from topwork.serving.hooks import Hooked, load_hooks
+from topwork.serving.hooks import hooked, load_hooks
 from topwork.serving.hosting import Hosted
 from topwork.serving.limits import Limits
 from topwork.serving.marks import Mark, mark_of
@@ -96,12 +96,19 @@ class ModelOpener:
 
     def _fresh(self, chosen: NetworkSettings) -> Network:
         if chosen.bundle is not None:
-            return open_model(chosen.bundle, engine=chosen.engine, only=chosen.only, name=chosen.name)
+            return open_model(
+                chosen.bundle,
+                engine=chosen.engine,
+                only=chosen.only,
+                name=chosen.name,
+                n_cores=self._around.n_cores,
+                shelf=self._around.shelf,
+            )
         around = replace(self._around, engine=cast("Any", chosen.engine))
         return open_embedder(str(chosen.trunk), around, name=chosen.name, normalized=chosen.normalize)
 
     def _with_app(self, servable: Servable, app: str | None) -> Servable:
-        return servable if app is None else Hooked(servable, load_hooks(app, self._folder))
+        return servable if app is None else hooked(servable, load_hooks(app, self._folder))
 
 
 def _without_names(chosen: NetworkSettings) -> NetworkSettings:

@@ -15,7 +15,7 @@ from topwork.serving.settings_file import read_settings
 from topwork.serving.settings_flags import with_flags
 from topwork.serving.succession import Changes, Succession
 from topwork.steps.options import Surroundings
-from topwork.verbs.opening import ModelOpener
+from topwork.verbs.replicating import StaffedOpener
 
 __all__ = ["operate", "reader", "serve"]
 
@@ -117,7 +117,7 @@ def operate(
         As of `serve`, or the settings cannot be served by.
     """
     hangups = Hangups() if on_hangup else None
-    opener = ModelOpener(around or Surroundings(), Path.cwd())
+    opener = StaffedOpener(around or Surroundings(), Path.cwd())
 
     def changed(changes: Changes) -> None:
         opener.take(succession.settings.limits)

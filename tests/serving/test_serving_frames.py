@@ -1,0 +1,195 @@
+"""What a server and a worker process say to each other comes through as it was said, and nothing else does."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fake_servable import PICTURE, TEXT, FakeServable
+from topwork.contracts import Answer
+from topwork.errors import BundleError, DecodeError, ProofError, TopworkError, UsageError
+from topwork.serving.frames import (
+    HEADER,
+    MOST_BYTES,
+    Channel,
+    Description,
+    Fault,
+    Garbled,
+    Gone,
+    Kind,
+    Order,
+    decode_answer,
+    decode_ask,
+    decode_error,
+    encode_answer,
+    encode_ask,
+    encode_error,
+)
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[Channel, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    channel = Channel(ours)
+    with closing(theirs), closing(channel):
+        yield channel, theirs
+
+
+def test_frames_come_as_they_were_sent_however_large(ends: tuple[Channel, socket.socket]) -> None:
+    channel, other = ends
+    large = bytes(range(256)) * 20_000
+    sender = threading.Thread(target=lambda: Channel(other).send(Kind.ANSWER, 7, [b"", large, b"x"]))
+    sender.start()
+    found = channel.receive()
+    sender.join()
+    assert found is not None
+    assert (found.kind, found.number, found.content) == (Kind.ANSWER, 7, large + b"x")
+    Channel(other).send(Kind.BEAT)
+    found = channel.receive()
+    assert found is not None
+    assert (found.kind, found.number, found.content) == (Kind.BEAT, 0, b"")
+
+
+def test_frames_of_several_threads_do_not_mix(ends: tuple[Channel, socket.socket]) -> None:
+    channel, other = ends
+    sending = Channel(other)
+
+    def send(number: int) -> None:
+        for _ in range(50):
+            sending.send(Kind.ANSWER, number, [bytes([number]) * 5000, bytes([number]) * 5000])
+
+    threads = [threading.Thread(target=send, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    frames = [channel.receive() for _ in range(200)]
+    for thread in threads:
+        thread.join()
+    assert all(one is not None and one.content == bytes([one.number]) * 10_000 for one in frames)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"nonsense" * 100,
+        HEADER.pack(b"tw", 99, 0, 0),
+        HEADER.pack(b"TW", Kind.BEAT, 0, 0),
+        HEADER.pack(b"tw", Kind.ANSWER, 1, MOST_BYTES + 1),
+    ],
+)
+def test_what_is_no_frame_is_told(ends: tuple[Channel, socket.socket], sent: bytes) -> None:
+    channel, other = ends
+    other.sendall(sent)
+    with pytest.raises(Garbled):
+        channel.receive()
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", HEADER.pack(b"tw", Kind.ANSWER, 1, 10)[:5], HEADER.pack(b"tw", Kind.ANSWER, 1, 10) + b"12"]
+)
+def test_an_end_is_an_end_also_in_the_middle_of_a_frame(
+    ends: tuple[Channel, socket.socket], sent: bytes
+) -> None:
+    channel, other = ends
+    other.sendall(sent)
+    other.close()
+    assert channel.receive() is None
+
+
+def test_nobody_listens_any_more(ends: tuple[Channel, socket.socket]) -> None:
+    channel, other = ends
+    other.close()
+    with pytest.raises(Gone):
+        for _ in range(3):
+            channel.send(Kind.ASK, 1, [b"x" * 100_000])
+
+
+def test_hanging_up_frees_who_waits_for_a_frame(ends: tuple[Channel, socket.socket]) -> None:
+    channel, _ = ends
+    found: list[object] = []
+    reader = threading.Thread(target=lambda: found.append(channel.receive()))
+    reader.start()
+    channel.hang_up()
+    reader.join(10)
+    assert found == [None]
+
+
+def test_who_has_finished_still_hears(ends: tuple[Channel, socket.socket]) -> None:
+    channel, other = ends
+    channel.finish()
+    assert other.recv(1) == b""
+    Channel(other).send(Kind.BEAT)
+    assert channel.receive() is not None
+
+
+# --- contents -------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.binary(max_size=200), max_size=10), st.booleans())
+def test_a_question_comes_through(inputs: list[bytes], explains: bool) -> None:
+    assert decode_ask(b"".join(encode_ask(inputs, explains=explains))) == (inputs, explains)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(3, {"label": "ä", "n": [1, 2.5, None]}),
+        Answer(0, None, "It is no photo.\nSend a photo."),
+        Answer(1, {"text": "a"}, last=False),
+    ],
+)
+def test_an_answer_comes_through(answer: Answer) -> None:
+    assert decode_answer(encode_answer(answer)[0]) == answer
+
+
+def test_an_answer_that_is_no_json_is_the_models_mistake() -> None:
+    with pytest.raises(ValueError, match="JSON compliant"):
+        encode_answer(Answer(0, {"value": float("nan")}))
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"index": "0"}', b"[" * 100_000])
+@pytest.mark.parametrize("decode", [decode_answer, Description.decode])
+def test_what_is_no_answer_and_no_description_is_told(
+    decode: Callable[[bytes], object], content: bytes
+) -> None:
+    with pytest.raises(Garbled):
+        decode(content)
+
+
+@pytest.mark.parametrize("kind", [BundleError, ProofError, UsageError, DecodeError, TopworkError])
+def test_our_errors_come_through_as_they_are(kind: type[TopworkError]) -> None:
+    found = decode_error(encode_error(kind("It is broken.", next_step="Mend it."))[0])
+    assert type(found) is kind
+    assert str(found) == "It is broken.\nMend it."
+
+
+def test_other_errors_come_with_where_they_arose() -> None:
+    try:
+        raise ValueError("secret")
+    except ValueError as error:
+        found = decode_error(encode_error(error)[0])
+    assert type(found) is Fault
+    assert "test_serving_frames.py" in str(found)
+    assert "ValueError: secret" in str(found)
+
+
+def test_no_error_makes_something_of_another_kind() -> None:
+    found = decode_error(b'{"kind": "annotations", "problem": "x", "next_step": ""}')
+    assert type(found) is TopworkError
+
+
+@pytest.mark.parametrize("wire", [PICTURE, TEXT])
+def test_a_description_comes_through(wire: object) -> None:
+    described = Description.of(FakeServable(wire=wire), 3)  # type: ignore[arg-type]
+    assert Description.decode(described.encode()[0]) == described
+    assert (described.name, described.wire, described.n_at_once) == ("chess", wire, 3)
+
+
+def test_an_order_comes_through() -> None:
+    order = Order("a:b", b"\x00anything\xff", ("/x", "y"), 3, 0.5)
+    assert Order.decode(b"".join(order.encode())) == order

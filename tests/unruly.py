@@ -1,0 +1,143 @@
+"""A model for worker processes that can be told to misbehave, and what a test needs to keep some of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fake_servable import PICTURE, TEXT, FakeServable
+from topwork.contracts import Answer, Servable
+from topwork.errors import BundleError, ProofError
+from topwork.serving.autoscaling import Policy
+from topwork.serving.fleet import Recipe
+from topwork.serving.gate import Load
+from topwork.serving.replicas import Replicas
+from topwork.serving.staffing import Post
+from topwork.serving.vigilance import Vigilance
+
+__all__ = ["QUICK", "Unruly", "eventually", "recipe", "staffed", "unruly"]
+
+QUICK = Vigilance(beat_s=0.1, silent_s=3.0, overdue_s=0.3, backoff_s=0.1, longest_backoff_s=0.4)
+
+
+@dataclass
+class Unruly(FakeServable):
+    """Does what an input says, which is a word and perhaps something behind a colon."""
+
+    def _answers(self, index: int, given: bytes) -> Iterator[Answer]:
+        word, _, rest = given.decode("latin-1").partition(":")
+        if word in ACTS:
+            ACTS[word](rest)
+        if word == "begin-and-die":
+            yield Answer(index, {"label": "a"}, last=False)
+            time.sleep(0.2)
+            _signal("SIGKILL")
+        elif word == "many":
+            for number in range(int(rest)):
+                yield Answer(index, {"label": str(number)}, last=False)
+        if word == "pid":
+            yield Answer(index, {"label": str(os.getpid())})
+        else:
+            yield from super()._answers(index, given)
+
+
+def _signal(name: str) -> None:
+    os.kill(os.getpid(), getattr(signal, name))
+
+
+def _stop() -> None:
+    _signal("SIGSTOP")
+    time.sleep(0.5)  # it reaches one thread after the other
+
+
+def _spin(seconds: str) -> None:
+    until = time.monotonic() + float(seconds)
+    while time.monotonic() < until:
+        pass
+
+
+def _garble(_: str) -> None:
+    os.write(int(sys.argv[1]), b"nonsense" * 1000)
+    time.sleep(20)
+
+
+ACTS: dict[str, Callable[[str], object]] = {
+    "once": lambda path: _signal("SIGKILL") if _first_time(path) else None,
+    "hang-once": lambda path: _stop() if _first_time(path) else None,
+    "die": lambda _: _signal("SIGKILL"),
+    "exit": lambda status: os._exit(int(status)),
+    "garble": _garble,
+    "sleep": lambda seconds: time.sleep(float(seconds)),
+    "spin": _spin,
+}
+"""What an input may have the process do before it is answered."""
+
+
+def _first_time(path: str) -> bool:
+    try:
+        Path(path).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+def unruly(arguments: bytes) -> tuple[Servable, int]:
+    """Make the model in a worker process; what is asked of its start stands in the arguments."""
+    wanted: dict[str, Any] = json.loads(arguments)
+    if (path := wanted.get("crash_while")) and Path(path).exists():
+        os._exit(3)
+    if (problem := wanted.get("refuse")) is not None:
+        raise BundleError(problem, next_step="Fit it again.")
+    if wanted.get("bug"):
+        raise ValueError("secret detail of the start")
+    if (name_file := wanted.get("name_file")) is not None:
+        wanted["name"] = Path(name_file).read_text(encoding="utf-8")
+    time.sleep(wanted.get("start_s", 0))
+
+    def prove() -> None:
+        if wanted.get("unproven"):
+            raise ProofError("Output 3 differs by 0.2.", next_step="Fit it anew.")
+
+    wire = TEXT if wanted.get("texts") else PICTURE
+    return Unruly(wanted.get("name", "chess"), wire, prove), wanted.get("n_at_once", 2)
+
+
+def recipe(**wanted: Any) -> Recipe:
+    """Return how a worker process gets the model."""
+    return Recipe("unruly:unruly", json.dumps(wanted).encode())
+
+
+@contextmanager
+def staffed(
+    wanted: dict[str, Any] | None = None,
+    *,
+    vigilance: Vigilance = QUICK,
+    deadline_s: float = 30.0,
+    rooms: list[int] | None = None,
+    **policy: Any,
+) -> Iterator[Replicas]:
+    """Keep a proven model in worker processes, which are gone afterwards."""
+    model = Replicas(recipe(**(wanted or {})), Policy(**{"max_replicas": 1, **policy}), vigilance=vigilance)
+    post = Post(Load(), deadline_s, (rooms if rooms is not None else []).append)
+    model.employ(post)
+    try:
+        model.prove()
+        yield model
+    finally:
+        model.dismiss(post)
+
+
+def eventually(is_so: Callable[[], object], timeout_s: float = 30.0) -> None:
+    """Wait until something is so."""
+    until = time.monotonic() + timeout_s
+    while not is_so():
+        assert time.monotonic() < until, "it never came to be so"
+        time.sleep(0.01)
