@@ -32,10 +32,12 @@ FACE = {
     "embed",
     "estimate",
     "evaluate",
+    "export",
     "find_rate",
     "fit",
     "keep",
     "load",
+    "optimize",
     "predict",
     "serve",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import urllib.error
 from pathlib import Path
@@ -86,6 +87,53 @@ def test_a_chain_of_a_file_is_served(desk: Desk, bundle: Path, tiny_trunk: Path,
         assert found["green"]["first"] == found["green"]["second"]
         schema = ask(f"{url}/v1/models/both")["answer_schema"]
         assert schema["required"] == ["first", "tiny"]
+
+
+def version_of(url: str, name: str, body: bytes) -> str:
+    request = urllib.request.Request(
+        f"{url}/v1/models/{name}/predict", data=body, headers={"Content-Type": "image/jpeg"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as response:
+        assert json.load(response)["predictions"][0]["label"] == "green"
+        return str(response.headers["X-Topwork-Version"])
+
+
+def test_a_folder_of_bundles_is_followed_within_a_memory(desk: Desk, bundle: Path, photos: Path) -> None:
+    folder, photo = desk.folder / "models" / "colours", (photos / "green" / "03.jpg").read_bytes()
+    folder.mkdir(parents=True)
+    shutil.copy(bundle, folder / "1.topwork")
+    words = ("--models-dir", "models", "--models-poll", "100ms", "--model-memory", "4GiB")
+    with serving(desk, *words) as (process, url):
+        assert version_of(url, "colours", photo) == "1"
+        (folder / "2.topwork").write_bytes(bundle.read_bytes()[:-100])
+        assert process.stderr is not None
+        while "2.topwork is not served" not in (line := process.stderr.readline().decode()):
+            assert line, "it has ended"
+        assert version_of(url, "colours", photo) == "1"
+        shutil.copy(bundle, folder / "3.topwork")
+        while not process.stderr.readline().decode().startswith("Settings applied: opened colours"):
+            pass
+        assert version_of(url, "colours", photo) == "3"
+        process.send_signal(signal.SIGTERM)
+        assert end(process).status == 0
+
+
+VERSIONS = """
+port: 0
+models:
+  - name: colours
+    versions:
+      - {{name: v1, bundle: {bundle}}}
+      - {{name: v2, bundle: {bundle}, canary: 0.5}}
+      - {{name: v3, bundle: {bundle}, shadow: true}}
+"""
+
+
+def test_versions_of_a_file_are_served(desk: Desk, bundle: Path, photos: Path) -> None:
+    (desk.folder / "topwork.yaml").write_text(VERSIONS.format(bundle=bundle), encoding="utf-8")
+    photo = (photos / "green" / "03.jpg").read_bytes()
+    with serving(desk, "-c", "topwork.yaml") as (_, url):
+        assert {version_of(url, "colours", photo) for _ in range(30)} == {"v1", "v2"}
 
 
 def test_a_condition_that_never_holds_is_an_error_at_the_start(

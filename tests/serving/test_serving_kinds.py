@@ -11,7 +11,8 @@ from topwork.serving.kinds import Choice, Count, Duration, Kind, Number, Place, 
 from topwork.steps.options import duration_s
 
 SIZE, DURATION, PORT = Size("…"), Duration("…"), Count("…", least=0, most=65535)
-SHARE, FACTOR = Number("…", least=0, most=1), Number("…", least=1)
+PORTION, FACTOR = Number("…", least=0, most=1), Number("…", least=1)
+SHARE, WEIGHT = Number("…", 0.001, 1.0), Number("…", 0.0)
 READ: list[tuple[Kind, Scalar, object]] = [
     (SIZE, 1000, 1000),
     (SIZE, "1000", 1000),
@@ -28,10 +29,13 @@ READ: list[tuple[Kind, Scalar, object]] = [
     (DURATION, "24h", 86_400.0),
     (PORT, 0, 0),
     (PORT, 65535, 65535),
-    (SHARE, 0, 0.0),
-    (SHARE, 0.25, 0.25),
-    (SHARE, 1, 1.0),
+    (PORTION, 0, 0.0),
+    (PORTION, 0.25, 0.25),
+    (PORTION, 1, 1.0),
     (FACTOR, 1e6, 1e6),
+    (SHARE, 1, 1.0),
+    (SHARE, 0.05, 0.05),
+    (WEIGHT, 0, 0.0),
     (Word("…"), "a word", "a word"),
     (Choice("…", ("a", "b")), "b", "b"),
 ]
@@ -46,8 +50,10 @@ REFUSED: list[tuple[Kind, Scalar]] = [
     ),
     *((DURATION, given) for given in (math.inf, math.nan, 86_401, "1e3", "30s\n", "none")),
     *((PORT, given) for given in (-1, 65536, True, 80.0, "80", None)),
-    *((SHARE, given) for given in (-0.1, 1.1, True, None, "1", math.nan, math.inf)),
+    *((PORTION, given) for given in (-0.1, 1.1, True, None, "1", math.nan, math.inf)),
     *((FACTOR, given) for given in (0.9, math.inf)),
+    *((SHARE, given) for given in (0, 1.01, -0.1, True, "0.5", None, math.nan, math.inf)),
+    *((WEIGHT, given) for given in (-1, math.inf)),
     *((Word("…"), given) for given in ("", "  ", "two\nlines", 3, True, None)),
     *((Place("…"), given) for given in ("", 3, "a\0b")),
     *((Choice("…", ("a", "b")), given) for given in ("c", "", None, 1)),

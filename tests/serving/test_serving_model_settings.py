@@ -66,8 +66,11 @@ def test_a_trunk_is_a_name_or_a_path_from_the_files_folder(word: str, expected: 
 @pytest.mark.parametrize(
     ("model", "told"),
     [
-        ("{name: x}", "The model has no bundle and no trunk and no chain; expected one of"),
-        ("{bundle: a, trunk: b}", "The model has bundle and trunk; expected one of bundle, trunk, chain"),
+        ("{name: x}", "The model has no bundle and no trunk and no chain and no versions; expected one of"),
+        (
+            "{bundle: a, trunk: b}",
+            "The model has bundle and trunk; expected one of bundle, trunk, chain, versions",
+        ),
         ("{trunk: a, only: [x]}", "only chooses targets of a bundle"),
         ("{bundle: a, normalize: true}", "normalize is for the features of a trunk"),
         ("{chain: [{bundle: a}]}", "The chain has no name"),
@@ -81,6 +84,30 @@ def test_a_trunk_is_a_name_or_a_path_from_the_files_folder(word: str, expected: 
         ("{name: c, chain: [{bundle: a, when: !odd {x: 1}}]}", "the tag !odd is not taken"),
         ("{name: c, chain: [{bundle: a, when: &x {y: *x}}]}", "nested too deeply"),
         ("{name: c, chain: [{bundle: a, when: {y: &x [*x]}}]}", "nested too deeply"),
+        ("{versions: [{bundle: a}]}", "The model with versions has no name"),
+        (
+            "{name: m, versions: [{bundle: x/a}, {bundle: y/a}]}",
+            "The versions are called a, a; expected names that",
+        ),
+        (
+            "{name: m, versions: [{bundle: a, shadow: true}, {bundle: b, weight: 0}]}",
+            "expected one that answers",
+        ),
+        ("{name: m, versions: [{bundle: a, canary: 0.5}]}", "expected one that answers"),
+        (
+            "{name: m, versions: [{bundle: a}, {bundle: b, canary: 0.1}, {bundle: c, canary: 0.1}]}",
+            "The versions b and c are canaries; expected one at most",
+        ),
+        (
+            "{name: m, versions: [{bundle: a, shadow: true, canary: 0.1}]}",
+            "The version is a shadow and a canary",
+        ),
+        ("{name: m, versions: [{bundle: a, canary: 0}]}", "canary is 0; expected a number from 0.001 to 1"),
+        ("{name: m, versions: [{bundle: a, weight: -1}]}", "weight is -1; expected a number of at least 0"),
+        (
+            "{name: m, versions: [{name: v}]}",
+            "The model has no bundle and no trunk; expected one of bundle, trunk.",
+        ),
         ("{trunk: a, normalize: yes}", "normalize is yes; expected true or false"),
     ],
 )
@@ -109,6 +136,25 @@ def test_flags_for_every_model_reach_those_of_a_chain(tmp_path: Path) -> None:
         ("onnxruntime", None, None),
         ("onnxruntime", "words", None),
     ]
+
+
+def test_flags_for_every_model_reach_the_versions_of_one(tmp_path: Path) -> None:
+    settings = read(tmp_path, "models: [{name: m, versions: [{bundle: a, name: v1}, {bundle: b}]}]")
+    [model] = with_flags(settings, (), {"engine": "onnxruntime", "name": "other"}).models
+    assert (model.name, model.engine) == ("other", "auto")
+    assert [(one.engine, one.title) for one in model.versions] == [
+        ("onnxruntime", "v1"),
+        ("onnxruntime", "b"),
+    ]
+    assert model.paths == (tmp_path / "a", tmp_path / "b")
+    assert model.versions[0].as_model("m") == ModelSettings(tmp_path / "a", "m", engine="onnxruntime")
+
+
+def test_flags_for_models_need_models(tmp_path: Path) -> None:
+    settings = ServerSettings(models_dir=tmp_path)
+    assert with_flags(settings, (), {"max_inputs": 3}).models_dir == tmp_path
+    with pytest.raises(UsageError, match="engine is for models that are named"):
+        with_flags(settings, (), {"engine": "onnxruntime"})
 
 
 def test_every_file_of_a_chain_lies_where_files_may_lie(tmp_path: Path) -> None:

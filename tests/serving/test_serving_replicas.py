@@ -475,8 +475,12 @@ def test_a_stopped_server_finds_its_processes_as_they_were() -> None:
     )
     fleet.proven()
     pids = fleet.pids
+    os.kill(pids[0], signal.SIGSTOP)  # so that it is not heard at the very moment
+    time.sleep(0.3)
     later[0] = 100.0
-    time.sleep(1.0)
+    time.sleep(0.7)
+    os.kill(pids[0], signal.SIGCONT)
+    time.sleep(0.5)
     assert fleet.pids == pids
     assert fleet.headcount.ended == {}
     fleet.end()

@@ -29,32 +29,38 @@ from doors import keyed_door
 from fake_servable import PICTURE, TEXT, FakeServable
 from topwork.contracts import Wire
 from topwork.serving.app import Application
+from topwork.serving.batches import Batches
 from topwork.serving.hosting import Hosted
+from topwork.serving.jobs import Jobs
 from topwork.serving.limits import Limits
 from topwork.serving.server import run
+from topwork.verbs.served_batches import run_served
 wires = {
     "picture": PICTURE,
     "text": replace(TEXT, max_bytes=1 << 20),
     "numbers": Wire("numbers", ("text/csv",), "textarea", 1 << 20, "vector"),
 }
-limits = Limits(max_inputs=int(sys.argv[1]), max_waiting=1000)
+limits = Limits(max_inputs=int(sys.argv[1]), max_waiting=1000, max_jobs=1_000_000)
 hosted = [Hosted(FakeServable(name, wires[name]), limits) for name in sys.argv[2:]]
 keys = os.environ.get("KEYS")
 door = keyed_door(Path(keys)) if keys else None
-run(Application(hosted, limits, door=door), port=0, on_ready=lambda url: print(url, flush=True))
+folder = os.environ.get("JOBS")
+batches = Batches([Path(folder)], run_served) if folder else None
+jobs = Jobs(Path(folder) / "jobs.sqlite", batches=batches) if folder else None
+run(Application(hosted, limits, door=door, jobs=jobs), port=0, on_ready=lambda url: print(url, flush=True))
 """
 MAX_INPUTS = 64
 """As by default. Where forms have more parts than that the server refuses, which no schema can say of them all."""
 
 
 @contextmanager
-def serving(*names: str, keys: Path | None = None) -> Iterator[str]:
+def serving(*names: str, keys: Path | None = None, jobs: Path | None = None) -> Iterator[str]:
     paths = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
     process = subprocess.Popen(
         [sys.executable, "-c", SERVER, str(MAX_INPUTS), *names],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": paths, "KEYS": str(keys or "")},
+        env={**os.environ, "PYTHONPATH": paths, "KEYS": str(keys or ""), "JOBS": str(jobs or "")},
         text=True,
     )
     try:
@@ -115,6 +121,15 @@ def test_it_finds_nothing_behind_keys(tmp_path: Path) -> None:
         done = schemathesis(url, tmp_path, *options, "-H", f"X-API-Key: {key}")
     assert done.returncode == 0, done.stdout
     assert "Tested: 21\n" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["picture", "text", "numbers"])
+def test_it_finds_nothing_in_jobs(name: str, tmp_path: Path) -> None:
+    with serving(name, jobs=tmp_path) as url:
+        done = schemathesis(url, tmp_path, "--max-examples", "30", "--include-path-regex", "jobs|batches")
+    assert done.returncode == 0, done.stdout
+    assert "Tested: 4\n" in done.stdout
 
 
 def test_it_would_find_something(tmp_path: Path) -> None:

@@ -15,7 +15,14 @@ from markdown_blocks import ROOT, blocks_of
 from topwork.errors import StorageError, UsageError
 from topwork.serving.autoscaling import Policy
 from topwork.serving.limits import Limits
-from topwork.serving.settings import LinkSettings, ModelSettings, ServerSettings, checked, settings_of
+from topwork.serving.settings import (
+    LinkSettings,
+    ModelSettings,
+    ServerSettings,
+    VersionSettings,
+    checked,
+    settings_of,
+)
 from topwork.serving.settings_file import read_settings
 from topwork.serving.settings_flags import flags, with_flags
 from topwork.serving.settings_schema import schema, text
@@ -28,6 +35,12 @@ keys: keys.json
 no_keys: true
 allow_origin: [https://a.example, http://localhost:3000]
 allow_host: [models.example.org]
+jobs: jobs.sqlite
+batches_below: [batches]
+allow_webhook: [hooks.example.org]
+webhook_secret: secret
+models_dir: more
+models_poll: 500ms
 models:
   - bundle: models/photos.topwork
     name: no        # a text, whatever YAML 1.1 says
@@ -56,6 +69,17 @@ models:
       - bundle: a.topwork
       - trunk: identity/2
         when: {a: {label: x}}
+  - name: split
+    versions:
+      - {bundle: a.topwork, weight: 3}
+      - bundle: b.topwork
+        name: new
+        canary: 0.05
+        promote_after: 200
+        watch: 10m
+        most_errors: 0.02
+        most_slower: 0.5
+      - {bundle: c.topwork, shadow: true, agrees_within: 0.1}
 limits:
   max_body: 64MiB
   max_inputs: 8
@@ -73,6 +97,11 @@ limits:
   keep_alive: 10s
   drain: 1h
   wrong_keys_per_minute: 5
+  max_jobs: 7
+  max_stored: 1GiB
+  keep_jobs: 2h
+  webhook_retry: 1m
+  model_memory: 4GiB
 """
 
 
@@ -98,9 +127,27 @@ def test_every_setting_can_stand_in_a_file(tmp_path: Path) -> None:
         LinkSettings(tmp_path / "a.topwork"),
         LinkSettings(trunk="identity/2", when={"a": {"label": "x"}}),
     )
-    others = (ModelSettings(trunk=tmp_path / "tiny", normalize=True), ModelSettings(name="both", chain=links))
+    versions = (
+        VersionSettings(tmp_path / "a.topwork", weight=3.0),
+        VersionSettings(
+            tmp_path / "b.topwork",
+            "new",
+            canary=0.05,
+            promote_after=200,
+            watch_s=600.0,
+            most_errors=0.02,
+            most_slower=0.5,
+        ),
+        VersionSettings(tmp_path / "c.topwork", shadow=True, agrees_within=0.1),
+    )
+    others = (
+        ModelSettings(trunk=tmp_path / "tiny", normalize=True),
+        ModelSettings(name="both", chain=links),
+        ModelSettings(name="split", versions=versions),
+    )
     reviews = ModelSettings(Path("/srv/models/reviews.topwork"))
-    limits = Limits(64 * 2**20, 8, 1_000_000, 10**8, 10**9, 3, 6, 0, 10, 4, 0.5, 90.0, 2.5, 10.0, 3600.0, 5)
+    first = (64 * 2**20, 8, 1_000_000, 10**8, 10**9, 3, 6, 0, 10, 4, 0.5, 90.0, 2.5, 10.0, 3600.0, 5)
+    limits = Limits(*first, 7, 2**30, 7200.0, 60.0, model_memory_bytes=2**32)
     expected = ServerSettings(
         (photos, reviews, *others),
         "0.0.0.0",
@@ -110,6 +157,12 @@ def test_every_setting_can_stand_in_a_file(tmp_path: Path) -> None:
         no_keys=True,
         allow_origin=("https://a.example", "http://localhost:3000"),
         allow_host=("models.example.org",),
+        jobs=tmp_path / "jobs.sqlite",
+        batches_below=(tmp_path / "batches",),
+        allow_webhook=("hooks.example.org",),
+        webhook_secret=tmp_path / "secret",
+        models_dir=tmp_path / "more",
+        models_poll_s=0.5,
         limits=limits,
     )
     assert read_settings(write(tmp_path, WHOLE)) == expected
@@ -118,9 +171,19 @@ def test_every_setting_can_stand_in_a_file(tmp_path: Path) -> None:
         (ServerSettings, given),
         (ModelSettings, {key: value for model in given["models"] for key, value in model.items()}),
         (Limits, given["limits"]),
+        (VersionSettings, {**version_keys(given), **FROM_NETWORKS}),
         (Policy, given["models"][0]["replicas"]),
     ):
         assert set(one) == {setting.key for setting in settings_of(group)}, "this file leaves something out"
+
+
+FROM_NETWORKS = dict.fromkeys(("only", "engine", "trunk", "normalize", "app", "replicas"))
+"""Settings that a version has like any model."""
+
+
+def version_keys(given: Any) -> dict[str, Any]:
+    versions = next(model["versions"] for model in given["models"] if "versions" in model)
+    return {key: value for version in versions for key, value in version.items()}
 
 
 @pytest.mark.parametrize("content", ["", "# nothing\n", "limits:\n", "{}", "\ufeffhost: 127.0.0.1\n"])
@@ -135,7 +198,7 @@ WRONG = [
     (
         "zzz: 1\n",
         1,
-        "it has models, host, port, below, keys, no_keys, allow_origin, allow_host, limits",
+        "it has models, host, port, below, keys, no_keys, allow_origin, allow_host, jobs, batches_below, ",
         "topwork serve --schema",
     ),
     ("port: 80\nhost: a\nport: 80\n", 3, "port stands here a second time", "line 1"),
@@ -251,7 +314,7 @@ def test_every_setting_is_described() -> None:
 def test_every_setting_is_a_flag_but_the_bundle_and_groups() -> None:
     settings = [one.key for group in GROUPS for one in settings_of(group)]
     named = [flag.name for flag in flags()]
-    assert sorted([*named, "models", "bundle", "chain", "replicas", "limits"]) == sorted(settings)
+    assert sorted([*named, "models", "bundle", "chain", "versions", "replicas", "limits"]) == sorted(settings)
     assert len(set(named)) == len(named) >= 30
 
 

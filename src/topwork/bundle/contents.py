@@ -6,7 +6,7 @@ function that it is given, so it knows no task; it opens no engine.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias, cast, get_args
@@ -18,14 +18,15 @@ from topwork.bundle.goldens import GOLDENS, Golden, decode_goldens, encode_golde
 from topwork.bundle.jsontext import decode_object, encode_json
 from topwork.bundle.manifest import (
     ADAPTER,
-    FORMAT,
-    WHOLE,
+    EXAMPLES,
     Base,
     Manifest,
+    Optimized,
     StoredTarget,
     decode_manifest,
     describe_parts,
     encode_manifest,
+    format_of,
     golden_part,
 )
 from topwork.bundle.record import RECORD, record_from_json, record_to_json
@@ -60,6 +61,10 @@ class Contents:
         At least two.
     omitted
         What is not written, because a trunk has it; None to write every weight.
+    examples
+        Tensors of training inputs as the network takes them, for who calibrates it later; there may be none.
+    optimized
+        What it runs with, where it was made for a machine.
     """
 
     name: str
@@ -72,6 +77,8 @@ class Contents:
     record: FitRecord
     goldens: tuple[Golden, ...]
     omitted: Omission | None = None
+    examples: tuple[Array, ...] = ()
+    optimized: Optimized | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,6 +169,14 @@ class Bundle:
             record = record_from_json(decode_object(self.archive.read(RECORD), RECORD))
         return record if self._is_whole else _record_of(record, self.targets)
 
+    def examples(self) -> tuple[Array, ...]:
+        """Return the tensors of training inputs that it keeps; none where it keeps none."""
+        if EXAMPLES not in self.manifest.parts:
+            return ()
+        with naming(self.path):
+            stored = decode_arrays(self.archive.read(EXAMPLES), EXAMPLES)
+        return tuple(stored[name] for name in sorted(stored))
+
     def statistics(self) -> Mapping[str, Array]:
         """Return what is known of the training data."""
         with naming(self.path):
@@ -246,14 +261,20 @@ def _parts(contents: Contents) -> dict[str, bytes]:
         GOLDENS: encode_goldens(contents.goldens),
         CARD: card.encode("utf-8", errors="backslashreplace"),
         **({} if omitted is None else {ADAPTER: encode_arrays(omitted.adapter())}),
+        **(_examples_part(contents.examples) if contents.examples else {}),
         **{golden_part(number): golden.encoded for number, golden in enumerate(contents.goldens)},
     }
 
 
+def _examples_part(examples: Sequence[Array]) -> dict[str, bytes]:
+    return {EXAMPLES: encode_arrays({f"{number:05d}": one for number, one in enumerate(examples)})}
+
+
 def _manifest(contents: Contents, parts: Mapping[str, bytes]) -> Manifest:
     targets = {name: StoredTarget(target.task, target.state()) for name, target in contents.targets.items()}
+    is_new = bool(contents.examples) or contents.optimized is not None
     return Manifest(
-        format=WHOLE if contents.omitted is None else FORMAT,
+        format=format_of(has_base=contents.omitted is not None, is_new=is_new),
         topwork=contents.record.topwork,
         name=contents.name,
         created=contents.record.created,
@@ -265,6 +286,7 @@ def _manifest(contents: Contents, parts: Mapping[str, bytes]) -> Manifest:
         goldens=tuple(golden.key for golden in contents.goldens),
         parts=describe_parts(parts),
         base=None if contents.omitted is None else contents.omitted.base(contents.graph),
+        optimized=contents.optimized,
     )
 
 

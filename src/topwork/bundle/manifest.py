@@ -8,38 +8,48 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from topwork import __version__
 from topwork.bundle.jsontext import decode_object, encode_json
 from topwork.bundle.structure import from_json, to_json
-from topwork.contracts import TrunkCard
+from topwork.contracts import Precision, TrunkCard
 from topwork.errors import BundleError
 
 __all__ = [
     "ADAPTER",
+    "EXAMPLES",
     "FORMAT",
     "MANIFEST",
     "WHOLE",
+    "WITHOUT_BASE",
     "Base",
     "Manifest",
+    "Optimized",
     "Part",
     "StoredTarget",
     "decode_manifest",
     "describe_parts",
     "encode_manifest",
+    "format_of",
     "golden_part",
     "part_names",
 ]
 
-FORMAT: Final = 2
-"""The newest bundle format that this version reads: one that leaves its base out. Others are still in `WHOLE`."""
+FORMAT: Final = 3
+"""The newest bundle format that this version reads: one that keeps examples, or was optimised for a machine."""
+
+WITHOUT_BASE: Final = 2
+"""The format of a bundle that leaves its base out, and has nothing that only the newest may have."""
 
 WHOLE: Final = 1
-"""The format of a bundle that holds all of its weights."""
+"""The format of a bundle that holds all of its weights, and has nothing that only newer ones may have."""
 
 ADAPTER: Final = "adapter.safetensors"
 """The part that a bundle without its base has besides the others."""
+
+EXAMPLES: Final = "examples.safetensors"
+"""The part that a bundle has besides the others which keeps examples of its training data."""
 
 MANIFEST: Final = "manifest.json"
 
@@ -90,6 +100,25 @@ class Base:
 
 
 @dataclass(frozen=True, slots=True)
+class Optimized:
+    """What a bundle runs with that was made for a machine, and what it was made from.
+
+    Attributes
+    ----------
+    original
+        Identity of the bundle that it was made from.
+    engine
+        Name of the engine that runs it unless another one is asked for.
+    precision
+        Number format of the arithmetic.
+    """
+
+    original: str
+    engine: Literal["openvino", "onnxruntime"]
+    precision: Precision
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """What a bundle says of itself.
 
@@ -109,6 +138,8 @@ class Manifest:
         Keys of the golden examples, in their order.
     base
         Where the weights come from that the bundle does not hold; None where it holds all.
+    optimized
+        What it runs with; None where whoever opens it chooses.
     """
 
     format: int
@@ -123,6 +154,22 @@ class Manifest:
     goldens: tuple[str, ...]
     parts: Mapping[str, Part]
     base: Base | None = None
+    optimized: Optimized | None = None
+
+
+def format_of(*, has_base: bool, is_new: bool) -> int:
+    """Return the oldest format that has room for a bundle.
+
+    Parameters
+    ----------
+    has_base
+        Whether it takes weights from a base.
+    is_new
+        Whether it keeps examples, or was optimised.
+    """
+    if is_new:
+        return FORMAT
+    return WITHOUT_BASE if has_base else WHOLE
 
 
 def golden_part(number: int) -> str:
@@ -130,9 +177,10 @@ def golden_part(number: int) -> str:
     return f"goldens/{number:03d}.bin"
 
 
-def part_names(n_goldens: int, *, adapter: bool = False) -> tuple[str, ...]:
+def part_names(n_goldens: int, *, adapter: bool = False, examples: bool = False) -> tuple[str, ...]:
     """Return the names of the parts of a bundle, the manifest apart, in the order in which they are written."""
-    return (*_ALWAYS, *((ADAPTER,) if adapter else ()), *map(golden_part, range(n_goldens)))
+    further = (*((ADAPTER,) if adapter else ()), *((EXAMPLES,) if examples else ()))
+    return (*_ALWAYS, *further, *map(golden_part, range(n_goldens)))
 
 
 def describe_parts(parts: Mapping[str, bytes]) -> dict[str, Part]:
@@ -143,8 +191,9 @@ def describe_parts(parts: Mapping[str, bytes]) -> dict[str, Part]:
 def encode_manifest(manifest: Manifest) -> bytes:
     """Write the manifest; the same manifest gives the same bytes."""
     value = to_json(manifest)
-    if manifest.base is None:
-        del value["base"]  # a reader of the first format refuses a key that it does not know
+    for key in ("base", "optimized"):
+        if value[key] is None:
+            del value[key]  # a reader of an older format refuses a key that it does not know
     return encode_json(value)
 
 
@@ -160,7 +209,9 @@ def decode_manifest(data: bytes) -> Manifest:
     _check_format(value)
     manifest = from_json(value, Manifest, MANIFEST)
     _check_base(manifest)
-    _check_names(manifest, part_names(len(manifest.goldens), adapter=manifest.base is not None))
+    examples = manifest.format == FORMAT and EXAMPLES in manifest.parts
+    adapter = manifest.base is not None
+    _check_names(manifest, part_names(len(manifest.goldens), adapter=adapter, examples=examples))
     return manifest
 
 
@@ -179,10 +230,17 @@ def _check_format(value: Mapping[str, Any]) -> None:
 
 
 def _check_base(manifest: Manifest) -> None:
+    """Check that a manifest says nothing for which its format has no room."""
+    if manifest.format == FORMAT:
+        return
     if (manifest.base is None) != (manifest.format == WHOLE):
         names = "names no base" if manifest.base is None else "names a base"
         raise BundleError(
-            f"{MANIFEST} {names} in format {manifest.format}; bundles of format {FORMAT} have one."
+            f"{MANIFEST} {names} in format {manifest.format}; bundles of format {WITHOUT_BASE} have one."
+        )
+    if manifest.optimized is not None:
+        raise BundleError(
+            f"{MANIFEST} names an engine in format {manifest.format}; those of format {FORMAT} may."
         )
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from topwork.bundle.archive import naming
 from topwork.bundle.base import FindTrunk, find_trunk
 from topwork.bundle.contents import Bundle, Restore, open_bundle
 from topwork.bundle.goldens import Golden, replay
+from topwork.bundle.preference import as_optimized, as_wanted
 from topwork.bundle.structure import to_json
 from topwork.contracts import (
     Allowance,
@@ -41,18 +42,13 @@ from topwork.contracts import (
     by_shape,
     decoding_within,
 )
-from topwork.errors import BundleError, DecodeError, ProofError, UsageError
+from topwork.errors import BundleError, DecodeError, ProofError
 from topwork.training.occlusion import ahead, warmth
-
-if TYPE_CHECKING:
-    from topwork.engines.choice import EngineChoice, EngineName
 
 __all__ = ["BundleModel", "Scored", "open_model", "scores_output"]
 
 CHUNK: Final = 16
 """Inputs that are decoded and run together: enough to keep an engine busy, few enough to answer soon."""
-
-_GRAPH_ENGINES: Final[Mapping[str, EngineName]] = {"openvino": "openvino", "onnxruntime": "onnxruntime"}
 
 _WHOLE: Final = 1_000_000
 """For `Modality.overlay`: whoever asks for an explanation gets all of it."""
@@ -350,7 +346,7 @@ def open_model(
     path
         The bundle's file.
     engine
-        ``openvino`` or ``onnxruntime``; ``auto`` takes the faster one here.
+        ``openvino`` or ``onnxruntime``; ``auto`` takes what the bundle was optimised for, else the faster one here.
     restore
         Makes the targets; by default the installed tasks do.
     only
@@ -370,14 +366,21 @@ def open_model(
         The bundle is damaged, tampered with or too new.
     UsageError
         There is no such file, no such engine, or no such target.
+    MissingExtraError
+        The engine that the bundle was optimised for is not installed.
     """
     from topwork import inputs
     from topwork.engines import build, choose, survey
     from topwork.engines.machine import shared
 
     here = shared(survey(), n_cores)
-    chosen = _choose(engine, choose(replace(here, has_cuda=False)))
+    best = choose(replace(here, has_cuda=False))
     bundle = open_bundle(path, restore, find)
+    optimized = bundle.manifest.optimized
+    if engine == "auto" and optimized is not None:
+        chosen = as_optimized(optimized, best, installed=here.engines, path=path)
+    else:
+        chosen = as_wanted(engine, best)
     bundle = bundle.only(only) if only else bundle
     modality = inputs.modality(bundle.manifest.modality)
     graph = bundle.graph()
@@ -386,8 +389,9 @@ def open_model(
         n, place = here.n_cores, _place(bundle, shelf)
         start = partial(build, graph=graph, n_threads=n, n_streams=n, shelf=place)
         built = start(chosen)
-    # Models that share this network share its exact form as well, should they need it.
-    exact = None if chosen.precision == "fp32" else cache(partial(start, replace(chosen, precision="fp32")))
+    # What was quantised has no fp32 to fall back on; models that share this network share its exact form as well.
+    is_exact = built.precision in ("fp32", "int8")
+    exact = None if is_exact else cache(partial(start, replace(chosen, precision="fp32")))
     return BundleModel(bundle, modality, built, n_workers=here.n_cores, exact=exact, name=name)
 
 
@@ -397,17 +401,6 @@ def _place(bundle: Bundle, shelf: Path | None) -> Path | None:
         return None
     mark = "\n".join((bundle.identity, *bundle.outputs))
     return shelf / hashlib.sha256(mark.encode()).hexdigest()[:32]
-
-
-def _choose(engine: str, best: EngineChoice) -> EngineChoice:
-    """Return what was asked for; a machine with CUDA runs graphs on its CPU, for torch runs modules only."""
-    if engine in ("auto", best.name):
-        return best
-    if engine in _GRAPH_ENGINES:
-        return replace(best, name=_GRAPH_ENGINES[engine], precision="fp32")
-    raise UsageError(
-        f"There is no engine {engine!r} for bundles.", next_step="Use auto, openvino or onnxruntime."
-    )
 
 
 def _explanation_schema(target: Target) -> Mapping[str, Json]:
@@ -519,6 +512,7 @@ def _about(bundle: Bundle, engine: Engine) -> Mapping[str, Json]:
         "n_train": record.split.n_train,
         "n_test": record.split.n_test,
         "engine": {"name": engine.name, "precision": engine.precision, "version": engine.version},
+        **({} if manifest.optimized is None else {"optimized_from": manifest.optimized.original}),
     }
 
 

@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from topwork import __version__
+from topwork.cli.batch import batch
 from topwork.cli.flags import Given, with_flags
 from topwork.cli.keys import keys_app
+from topwork.cli.machines import bundle_export, bundle_optimize
 from topwork.cli.options import (
     STYLE,
     BudgetOption,
@@ -111,6 +113,13 @@ def fit(
             "--no-training-data", help="Keep pictures of the training set out of bundle and report."
         ),
     ] = False,
+    no_examples: Annotated[
+        bool,
+        typer.Option(
+            "--no-examples",
+            help="Keep no training inputs in the bundle to calibrate on, for `bundle optimize`.",
+        ),
+    ] = False,
     golden: Annotated[
         Path | None,
         typer.Option(
@@ -168,7 +177,7 @@ def fit(
     options = options_of(input, target, group, time, layout, keep=not no_training_data, golden=golden)
     options = replace(options, task=tasks_of(task), steps=steps, resume=resume, proof=proof, event=event)
     options = replace(options, slices=tuple(slice or ()), labels=labels, error_cost=error_cost, onward=onward)
-    options = replace(options, adapter_only=adapter_only)
+    options = replace(options, adapter_only=adapter_only, keep_examples=not no_examples)
     options = replace(
         options,
         recipe_settings=settings_of([*(set or ()), *([] if hidden is None else [f"hidden={hidden}"])]),
@@ -317,6 +326,9 @@ def predict(
     raise typer.Exit(show_predictions(model, found, "jsonl" if json else output))
 
 
+app.command(epilog="Example:  topwork batch photos.topwork new/ --out answers.csv")(batch)
+
+
 @app.command(epilog="Example:  topwork serve photos.topwork --port 8080")
 @with_flags
 def serve(
@@ -340,9 +352,15 @@ def serve(
     if schema:
         put_schema()
         return
-    if not bundles and config is None and not (given or {}).get("trunk"):
+    if (
+        not bundles
+        and config is None
+        and not any((given or {}).get(name) for name in ("trunk", "models_dir"))
+    ):
         raise typer.BadParameter(
-            "it is missing; give one, or --config, or --trunk.", ctx=context, param_hint="'BUNDLE'"
+            "it is missing; give one, or --config, --trunk or --models-dir.",
+            ctx=context,
+            param_hint="'BUNDLE'",
         )
     operate(
         reader(config, bundles or (), given or {}),
@@ -455,6 +473,14 @@ def bundle_compare(
     options = options_of(input, target, None, None, layout, event=event)
     found = verbs.compare(a, b, data, options=options, around=around_of(context, engine, quiet=quiet))
     show_comparison(found, as_json=json)
+
+
+bundle_app.command(
+    "optimize", epilog="Example:  topwork bundle optimize a.topwork fast.topwork --data photos/"
+)(bundle_optimize)
+bundle_app.command("export", epilog="Example:  topwork bundle export photos.topwork photos.onnx")(
+    bundle_export
+)
 
 
 @cache_app.command("info")

@@ -149,6 +149,8 @@ def show_bundle(model: Model, *, as_json: bool) -> None:
     put(f"Bundle  {model.path}  {model.servable.bundle.identity[:16]}")
     put(f"Fitted  {record.created} by topwork {record.topwork}: {record.command}")
     put(f"Trunk   {trunk.name} ({trunk.licence}), recipe {record.recipe}")
+    if (made := model.servable.bundle.manifest.optimized) is not None:
+        put(f"Made    from {made.original[:16]}. Runs with {made.engine} in {made.precision}.")
     put(f"Data    {record.data.layout}")
     put_results(record)
     put("Its golden examples were replayed: it answers as it did when it was fitted.")

@@ -18,14 +18,15 @@ from typing import Any, Literal
 from topwork.contracts import Rejected
 from topwork.errors import DataError, MissingExtraError
 
-__all__ = ["TABLE_SUFFIXES", "Table", "parse_table", "table_of", "unique_names"]
+__all__ = ["MAX_CELL", "TABLE_SUFFIXES", "Table", "delimiter_of", "parse_table", "table_of", "unique_names"]
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet"})
 """Suffixes of tables, lower case."""
 
 _DELIMITERS = ",;\t|"
 _N_SNIFFED_ROWS = 50
-_MAX_CELL = 16 * 1024 * 1024  # characters of one value
+MAX_CELL = 16 * 1024 * 1024
+"""Most characters of one value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ def parse_table(name: str, content: bytes) -> Table:
 def _separated(name: str, content: bytes, delimiter: str | None) -> Table:
     text, notes = _decoded(name, content)
     try:
-        lines = _lines(name, text, delimiter or _delimiter_of(text))
+        lines = _lines(name, text, delimiter or delimiter_of(text))
     except DataError:
         if delimiter != "\t":
             raise
@@ -111,7 +112,7 @@ def _lines(
 ) -> list[tuple[int, list[str]]]:
     """Return the number and the cells of each line that is not empty."""
     # The limit is the process's, and 131,072 characters by default: less than some texts have.
-    csv.field_size_limit(max(csv.field_size_limit(), _MAX_CELL))
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_CELL))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, quoting=quoting)
     try:
         return [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
@@ -153,7 +154,7 @@ def _decoded(name: str, content: bytes) -> tuple[str, list[str]]:
     raise DataError(f"{name} is no text in a known encoding.", next_step="Save it as UTF-8.")
 
 
-def _delimiter_of(text: str) -> str:
+def delimiter_of(text: str) -> str:
     """Return the delimiter that cuts most lines into the same number of pieces, more than one."""
 
     def agreement(delimiter: str) -> tuple[int, int]:

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Literal
 
 from topwork.contracts import Engine, Graph, Precision
+from topwork.engines.graphs import is_quantized
 from topwork.engines.linear import LinearEngine
 from topwork.engines.machine import Machine, installed
 from topwork.errors import MissingExtraError, UsageError
 
-__all__ = ["EngineChoice", "EngineName", "build", "choose", "reference"]
+__all__ = ["EngineChoice", "EngineName", "build", "choose", "has_fast_bf16", "reference"]
 
 EngineName = Literal["openvino", "onnxruntime", "torch"]
 
@@ -45,12 +46,17 @@ def choose(machine: Machine) -> EngineChoice:
     if machine.has_cuda and "torch" in machine.engines:
         return EngineChoice("torch", "bf16" if machine.has_cuda_bf16 else "fp16")
     if "openvino" in machine.engines:
-        return EngineChoice("openvino", "bf16" if _FAST_BF16 & machine.cpu_flags else "fp32")
+        return EngineChoice("openvino", "bf16" if has_fast_bf16(machine) else "fp32")
     if "onnxruntime" in machine.engines:
         return EngineChoice("onnxruntime", "fp32")
     if "torch" in machine.engines:
         return EngineChoice("torch", "fp32")
     raise _no_engine()
+
+
+def has_fast_bf16(machine: Machine) -> bool:
+    """Tell whether the processor computes in bf16 rather than emulating it."""
+    return bool(_FAST_BF16 & machine.cpu_flags)
 
 
 def reference() -> EngineChoice:
@@ -74,7 +80,8 @@ def build(
 ) -> Engine:
     """Start an engine on a graph; torch does not run graphs, see `topwork.engines.torch.TorchEngine`.
 
-    A graph of linear layers on its input alone is run by NumPy, whatever the choice.
+    A graph of linear layers on its input alone is run by NumPy, whatever the choice. A graph that was quantised is run
+    in int8, whatever the precision of the choice: it has no other numbers.
 
     Parameters
     ----------
@@ -90,16 +97,15 @@ def build(
     """
     if (linear := LinearEngine.of(graph, n_streams=n_streams)) is not None:
         return linear
+    precision: Precision = "int8" if is_quantized(graph) else choice.precision
     if choice.name == "openvino":
         from topwork.engines.openvino import OpenVinoEngine
 
-        return OpenVinoEngine(graph, choice.precision, n_threads=n_threads, n_streams=n_streams, shelf=shelf)
+        return OpenVinoEngine(graph, precision, n_threads=n_threads, n_streams=n_streams, shelf=shelf)
     if choice.name == "onnxruntime":
         from topwork.engines.onnxruntime import OnnxRuntimeEngine
 
-        return OnnxRuntimeEngine(
-            graph, choice.precision, n_threads=n_threads, n_streams=n_streams, shelf=shelf
-        )
+        return OnnxRuntimeEngine(graph, precision, n_threads=n_threads, n_streams=n_streams, shelf=shelf)
     raise UsageError(
         f"{choice.name} runs a module, not a graph; expected openvino or onnxruntime.",
         next_step="Give the module to topwork.engines.torch.TorchEngine.",

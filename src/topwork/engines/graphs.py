@@ -14,7 +14,7 @@ import numpy as np
 from topwork.contracts import Array, Graph
 from topwork.errors import BundleError
 
-__all__ = ["WEIGHTS_LOCATION", "assemble", "attach", "detach", "parse", "split", "weight_of"]
+__all__ = ["WEIGHTS_LOCATION", "assemble", "attach", "detach", "is_quantized", "parse", "split", "weight_of"]
 
 WEIGHTS_LOCATION = "weights.safetensors"
 
@@ -67,6 +67,17 @@ def parse(topology: bytes) -> Any:
         raise BundleError(
             "The network's graph is not an ONNX model.", next_step="Get the file again from where it comes."
         ) from error
+
+
+def is_quantized(graph: Graph) -> bool:
+    """Tell whether a graph says itself where its numbers are eight bits, by operators of ONNX that quantise.
+
+    Raises
+    ------
+    BundleError
+        The topology is no ONNX model.
+    """
+    return any(node.op_type == "DequantizeLinear" for node in parse(graph.topology).graph.node)
 
 
 def detach(initializer: Any) -> None:

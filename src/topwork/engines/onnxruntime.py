@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from topwork.contracts import Array, Graph, Precision
-from topwork.engines.graphs import assemble
+from topwork.engines.graphs import assemble, is_quantized
 from topwork.engines.machine import processor_mark, require_share
 from topwork.engines.mapped import MODEL, WEIGHTS, made
 from topwork.errors import MissingExtraError, TopworkError, UsageError
@@ -23,7 +23,7 @@ class OnnxRuntimeEngine:
     graph
         What to run.
     precision
-        Only ``fp32``: another format would need another graph.
+        That of the graph: ``fp32``, or ``int8`` of one that was quantised.
     n_threads
         Threads of all streams together.
     n_streams
@@ -36,7 +36,7 @@ class OnnxRuntimeEngine:
     MissingExtraError
         ONNX Runtime is not installed.
     UsageError
-        ``precision`` is not ``fp32``, or there is no thread or stream.
+        ``precision`` is not that of the graph, or there is no thread or stream.
     TopworkError
         ONNX Runtime cannot read the graph.
     """
@@ -53,10 +53,10 @@ class OnnxRuntimeEngine:
         shelf: Path | None = None,
     ) -> None:
         require_share(n_threads, n_streams)
-        if precision != "fp32":
+        if precision != (has := "int8" if is_quantized(graph) else "fp32"):
             raise UsageError(
-                f"ONNX Runtime runs a graph as it is, in fp32, not in {precision}.",
-                next_step="Choose fp32, or the engine openvino.",
+                f"ONNX Runtime runs a graph as it is, in {has}, not in {precision}.",
+                next_step=f"Choose {has}, or the engine openvino.",
             )
         self.precision: Precision = precision
         self.n_streams = n_streams

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from topwork.contracts import Array, Graph, Precision
-from topwork.engines.graphs import assemble
+from topwork.engines.graphs import assemble, is_quantized
 from topwork.engines.machine import require_share
 from topwork.engines.mapped import laid_out
 from topwork.errors import MissingExtraError, TopworkError, UsageError
@@ -30,7 +30,8 @@ class OpenVinoEngine:
     graph
         What to run.
     precision
-        ``fp32``, ``bf16`` or ``fp16``; outputs are ``float32`` in any case.
+        ``fp32``, ``bf16`` or ``fp16``, or ``int8`` of a graph that was quantised, where what is not quantised is
+        computed as OpenVINO finds best here; outputs are ``float32`` in any case.
     n_threads
         Threads of all streams together.
     n_streams
@@ -42,7 +43,7 @@ class OpenVinoEngine:
     Raises
     ------
     UsageError
-        The precision is ``int8``, or there is no thread or stream.
+        The precision is ``int8`` and the graph is not quantised, or there is no thread or stream.
     MissingExtraError
         OpenVINO is not installed.
     TopworkError
@@ -61,7 +62,7 @@ class OpenVinoEngine:
         shelf: Path | None = None,
     ) -> None:
         require_share(n_threads, n_streams)
-        self.precision: Precision = _supported(precision)
+        self.precision: Precision = _supported(precision, graph)
         self.n_streams = n_streams
         self.output_names = graph.output_names
         self.version = str(_openvino().__version__).split("-")[0]
@@ -95,8 +96,8 @@ class OpenVinoEngine:
             self._idle.put(request)
 
 
-def _supported(precision: Precision) -> Precision:
-    if precision not in _TYPES:
+def _supported(precision: Precision, graph: Graph) -> Precision:
+    if precision not in _TYPES and not (precision == "int8" and is_quantized(graph)):
         raise UsageError(
             f"OpenVINO does not run an fp32 graph in {precision}; expected one of {', '.join(_TYPES)}.",
             next_step="Choose another precision.",
@@ -115,12 +116,12 @@ def _openvino() -> Any:
 
 
 def _settings(precision: Precision, n_threads: int, n_streams: int) -> dict[str, Any]:
-    return {
+    found: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY" if n_streams == 1 else "THROUGHPUT",
         "NUM_STREAMS": n_streams,
         "INFERENCE_NUM_THREADS": n_threads,
-        "INFERENCE_PRECISION_HINT": _TYPES[precision],
     }
+    return found if precision == "int8" else {**found, "INFERENCE_PRECISION_HINT": _TYPES[precision]}
 
 
 def _smallest(port: Any) -> Array:

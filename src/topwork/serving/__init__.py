@@ -15,10 +15,14 @@ The room in reading order:
   many there are to be; `replica` is one of them, `replica_process` what runs in it, `frames` what the two say;
 - `staffing`: what a server knows of all that;
 - `hosting`: one servable with its proof, its gate and its threads; `prediction`: one request from end to end;
-- `succession`: other models in the place of those that answer, for files that `marks` tells to be others;
+- `visits`: what is noted of a request; `versions`: a model that is several, with `traffic`, `canaries`, `sequences` and
+  `shadows`;
+- `directory`, `marks` and `newcomers`: models of a folder; `shelf`: models within a memory;
 - `routes`, `pages`: which paths there are, and what a person sees;
+- `job_store`, `job_work`, `jobs`, `job_opening`: requests that are answered later; `batches`: of whole files;
+- `webhooks`, `telling`: who is told of their ends;
 - `inference` with `tensors` and `outputs`, `sagemaker`: the protocols of others; `metrics`: what is counted;
-- `openapi` with `tensor_schemas`, `schemes`, `schemas` and `places`: the description of all paths and of keys;
+- `openapi` with `tensor_schemas`, `job_schemas`, `schemes`, `schemas` and `places`: the description of paths and keys;
 - `app`: the ASGI application that joins them; `http11` and `server`: the process around it.
 
 It knows no task and no modality: it sees `topwork.contracts.Servable` and nothing behind it.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import unicodedata
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from topwork.errors import UsageError
@@ -34,11 +35,13 @@ from topwork.serving.prediction import EXPLANATIONS, predict, told
 from topwork.serving.refusals import ClientGone, Refusal
 from topwork.serving.routes import Annex, Route, match
 from topwork.serving.schemes import with_keys
+from topwork.serving.versions import signed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from topwork.contracts import Json, Servable
+    from topwork.serving.jobs import Jobs
     from topwork.serving.metrics import Metrics, Seen
 
 __all__ = ["Application", "application"]
@@ -59,6 +62,8 @@ class Application:
         Pages of other origins that browsers may let ask; none by default.
     annex
         Further routes.
+    jobs
+        Requests that are answered later; None takes none.
     """
 
     def __init__(
@@ -69,10 +74,11 @@ class Application:
         door: Door | None = None,
         origins: Sequence[str] = (),
         annex: Annex | None = None,
+        jobs: Jobs | None = None,
     ) -> None:
-        self._annex = annex or Annex()
+        self._annex, self._jobs = annex or Annex(), jobs
         self._budget = ByteBudget(limits.max_buffered_bytes)
-        self._metrics = _metrics(self, self._budget)
+        self._metrics = _metrics(self, self._budget, jobs)
         self._pages = {name: page(name) for name in ("index", "docs")}
         self._turns = Turns()
         self._retiring: set[asyncio.Task[None]] = set()
@@ -87,7 +93,8 @@ class Application:
                 next_step="Rename a bundle's file, or give its model a name in the settings.",
             )
         routes = self._all_routes(hosted)
-        described = openapi.document([one.servable for one in hosted], limits, self._annex.paths)
+        offer = self._jobs.offer if self._jobs is not None else None
+        described = openapi.document([one.servable for one in hosted], limits, self._annex.paths, jobs=offer)
         described = with_keys(described, routes) if door.keyring is not None else described
         shared = Origins(origins, ("HEAD", *(route.method for route in routes)))
         # Nothing below can fail, and nothing awaits: either all of it is new, or all as it was.
@@ -112,6 +119,7 @@ class Application:
             *self._metrics.routes(),
             *inference.routes(self, self._budget),
             *sagemaker.routes(self, self._budget),
+            *(self._jobs.routes(self, self._budget) if self._jobs is not None else ()),
             Route("GET", "/openapi.json", self._describe, "open"),
             Route("GET", "/docs", self._docs, "open"),
             Route("GET", "/", self._index, "open"),
@@ -124,6 +132,8 @@ class Application:
         """Start threads and proofs; needs a running event loop."""
         for hosted in self.models.values():
             hosted.start()
+        if self._jobs is not None:
+            self._jobs.start()
 
     async def proven(self) -> None:
         """Wait until every model has passed its proof.
@@ -148,13 +158,21 @@ class Application:
         UsageError
             There is no model, two share a name, or an origin is none; everything is as it was.
         """
-        before, patience_s = tuple(self.models.values()), self.limits.body_timeout_s + self.limits.deadline_s
+        before, patience_s = self._leaves(), self.limits.body_timeout_s + self.limits.deadline_s
         self._take(hosted, limits, door, origins)
-        if not (gone := [one for one in before if one not in hosted]):
+        left = self._leaves()
+        if not (gone := [one for one in before if one not in left]):
             return
         retiring = asyncio.create_task(self._retire(gone, self._turns.next(), patience_s))
         self._retiring.add(retiring)
         retiring.add_done_callback(self._retiring.discard)
+
+    def _leaves(self) -> list[Hosted]:
+        """Return every servable, each version of a model for itself."""
+        return [one for hosted in self.models.values() for _, one in hosted.leaves()]
+
+    def _is_quiet(self) -> bool:
+        return all(hosted.is_quiet() for hosted in self.models.values())
 
     async def _retire(self, gone: Sequence[Hosted], turn: int, patience_s: float) -> None:
         """Stop models once all have left who came before they were left out; after a body and a deadline all have."""
@@ -167,6 +185,8 @@ class Application:
 
     async def stop(self) -> None:
         """End the threads; requests under way have had their time."""
+        if self._jobs is not None:
+            await self._jobs.stop()
         for retiring in self._retiring:
             retiring.cancel()
         await asyncio.gather(*self._retiring, return_exceptions=True)
@@ -204,7 +224,10 @@ class Application:
         with self._metrics.watching() as seen:
             try:
                 with request.cleanup, self._turns.inside():
-                    response = self._origins.share(request, await self._respond(request, seen))
+                    request.visit.is_quiet = self._is_quiet
+                    answer = signed(await self._respond(request, seen), request.visit)
+                    response = self._origins.share(request, answer)
+                    request.visit.status = response.status
                     await send(request, response, send_message)
                     seen.status = str(response.status)
             except ClientGone:
@@ -219,8 +242,9 @@ class Application:
             seen.method, seen.route = route.method, route.path
             if request.surplus and route.scope != "open":
                 raise self._full(request.surplus)
-            self.door.admit(request, route.scope)
-            return await route.handler(request, *arguments)
+            key = self.door.admit(request, route.scope)
+            known = request if key is None else replace(request, owner=key.prefix)
+            return await route.handler(known, *arguments)
         except ClientGone:
             raise
         except Exception as error:
@@ -310,12 +334,12 @@ def _summary(hosted: Hosted) -> dict[str, Json]:
     return {"name": hosted.servable.name, "state": hosted.state}
 
 
-def _metrics(models: Models, budget: ByteBudget) -> Metrics:
+def _metrics(models: Models, budget: ByteBudget, jobs: Jobs | None) -> Metrics:
     try:
         from topwork.serving.metrics import Metrics
     except ImportError as error:
         raise missing(error) from error
-    return Metrics(models, budget)
+    return Metrics(models, budget, jobs=jobs)
 
 
 def application(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from topwork.contracts import Servable
     from topwork.serving.bodies import Input
     from topwork.serving.limits import Limits
+    from topwork.serving.messages import Request
     from topwork.serving.share import Share, Spent
 
 __all__ = ["Hosted", "Models", "State"]
@@ -50,6 +51,8 @@ class Hosted:
         The threads that work for several together; None where the servable takes no batches.
     staff
         The servable once more where it has worker processes; else None.
+    version
+        What a response says of who answered; empty where there is nothing to say.
     """
 
     def __init__(
@@ -58,6 +61,8 @@ class Hosted:
         self.servable = servable
         self.limits = limits
         self.made_of = tuple(made_of)
+        self.version = ""
+        self._was_proven = False
         self._n_at_once = n_at_once
         n_threads = limits.max_concurrent or n_at_once
         self.staff = servable if isinstance(servable, Staffed) else None
@@ -77,10 +82,43 @@ class Hosted:
     def under(self, limits: Limits) -> Hosted:
         """Return the same servable within other limits, with the proof that it has; it is yet to be started."""
         other = Hosted(self.servable, limits, self._n_at_once, made_of=self.made_of)
-        other._times = self._times
+        other._times, other._was_proven, other.version = self._times, self._was_proven, self.version
         if self._times is not None or not other._is_measured:
             other._proof = self._proof
         return other
+
+    @property
+    def n_at_once(self) -> int:
+        """Inputs that the servable can well work on at once."""
+        return self._n_at_once
+
+    def leaves(self) -> tuple[tuple[str, Hosted], ...]:
+        """Return each single servable that this stands for, with a name of its own: itself."""
+        return ((self.servable.name, self),)
+
+    def chosen(self, request: Request) -> Hosted:
+        """Return who answers a request: it does."""
+        request.visit.version = self.version
+        return self
+
+    def is_quiet(self) -> bool:
+        """Tell whether no request is in line or at work."""
+        return self.n_waiting == 0 and self.n_working == 0
+
+    def prove(self) -> None:
+        """Prove the servable in this thread, so that `start` need not.
+
+        Raises
+        ------
+        ProofError
+            It does not pass.
+        """
+        self.servable.prove()
+        self._was_proven = True
+
+    def _replay(self) -> None:
+        if not self._was_proven:
+            self.servable.prove()
 
     def start(self) -> None:
         """Start the threads, and the proof in the background where there is none yet."""
@@ -96,7 +134,7 @@ class Hosted:
 
     async def _prove(self) -> None:
         """Have the servable prove itself, and find out how large its batches may be."""
-        await in_thread(self.servable.prove, f"topwork-proof-{self.servable.name}")
+        await in_thread(self._replay, f"topwork-proof-{self.servable.name}")
         if isinstance(self.servable, Batchable) and self._is_measured:
             measure = partial(self._measured, self.servable)
             self._times = await in_thread(measure, f"topwork-times-{self.servable.name}")

@@ -59,6 +59,22 @@ class Limits:
     wrong_keys_per_minute: Annotated[
         int, Count("Wrong API keys from one address that get a 401; the next gets a 429.")
     ] = 30
+    max_jobs: Annotated[int, Count("Jobs that are kept, whether over or not; the next one gets a 429.")] = (
+        1000
+    )
+    max_stored_bytes: Annotated[
+        int, Size("Most bytes of all jobs together, inputs and answers; beyond it a 429.")
+    ] = 2**30
+    keep_jobs_s: Annotated[
+        float, Duration("How long a job is kept after its end, and how long one may wait for its turn.")
+    ] = 3600.0
+    webhook_retry_s: Annotated[
+        float, Duration("How long after the end of a job somebody who does not answer is told of it again.")
+    ] = 900.0
+    model_memory_bytes: Annotated[
+        int | None,
+        Size("Most memory of all open models together; the one used least recently is closed for another."),
+    ] = None
 
     def __post_init__(self) -> None:
         for bound in fields(self):

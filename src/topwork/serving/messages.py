@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import quote, unquote
 
 from topwork.serving.refusals import ClientGone, Refusal
+from topwork.serving.visits import Visit
 
 if TYPE_CHECKING:
     from topwork.contracts import Json
@@ -153,8 +154,12 @@ class Request:
         Address that the connection comes from; empty where it has none.
     surplus
         Why its connection is one too many, in a sentence; empty where it is none. It is closed after the answer.
+    owner
+        Prefix of the key that it was let in with; empty where it has none.
     cleanup
         Is closed when the exchange is over, whatever its end.
+    visit
+        What is noted of it on its way.
     """
 
     method: str
@@ -163,7 +168,9 @@ class Request:
     body: Body
     client: str = ""
     surplus: str = ""
+    owner: str = ""
     cleanup: ExitStack = field(default_factory=ExitStack)
+    visit: Visit = field(default_factory=Visit)
 
     @property
     def path(self) -> str:

@@ -1,6 +1,7 @@
 """What a server counts of itself, and ``/metrics``, where Prometheus reads it.
 
-The only module that imports prometheus_client, so import it inside a function. It knows no task and no modality.
+With `traffic_metrics` the only module that imports prometheus_client, so import it inside a function.
+It knows no task and no modality.
 Requests are counted here as they end; what a model's gate counts is read when somebody asks, so that models may come
 and go. Every application has a registry of its own: nothing is global.
 """
@@ -8,10 +9,10 @@ and go. Every application has a registry of its own: nothing is global.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import inf
+from typing import TYPE_CHECKING, TypeAlias
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -26,9 +27,14 @@ from topwork.serving.gate import ByteBudget
 from topwork.serving.hosting import Hosted, Models
 from topwork.serving.messages import Request, Response
 from topwork.serving.routes import Route
+from topwork.serving.traffic_metrics import memory_families, steps_of, traffic_families
+
+if TYPE_CHECKING:
+    from topwork.serving.jobs import Jobs
 
 __all__ = ["Metrics", "Seen"]
 
+Leaves: TypeAlias = Iterable[tuple[str, Hosted]]
 UNKNOWN = "unknown"
 GONE = "gone"
 STEPS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -58,9 +64,18 @@ class Metrics:
         What is looked at whenever somebody asks.
     clock
         Seconds.
+    jobs
+        Where there are some, what is looked at as well.
     """
 
-    def __init__(self, models: Models, budget: ByteBudget, clock: Clock = time.perf_counter) -> None:
+    def __init__(
+        self,
+        models: Models,
+        budget: ByteBudget,
+        clock: Clock = time.perf_counter,
+        *,
+        jobs: Jobs | None = None,
+    ) -> None:
         registry = CollectorRegistry()
         self._shown = _WithoutBirths(registry)
         self._clock = clock
@@ -85,6 +100,8 @@ class Metrics:
         )
         self._in_flight = Gauge("topwork_requests_in_flight", "Requests under way.", registry=registry)
         registry.register(_State(models, budget))
+        if jobs is not None:
+            registry.register(_OfJobs(jobs))
         ProcessCollector(registry=registry)
 
     @contextmanager
@@ -136,14 +153,17 @@ class _State(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Read every model's gate."""
-        hosted = self._models.every()
+        every = self._models.every()
+        hosted = [leaf for one in every for leaf in one.leaves()]
         yield _gauge("topwork_ready", "Whether a model has passed its proof.", hosted, _is_ready)
         yield _gauge("topwork_waiting_requests", "Requests in line.", hosted, lambda one: one.n_waiting)
         yield _gauge("topwork_working_requests", "Requests at work.", hosted, lambda one: one.n_working)
         yield from _staff(hosted)
         yield _histogram("topwork_wait_seconds", "Time in line.", hosted, lambda one: one.gate.waited)
         yield _histogram("topwork_work_seconds", "Time at work.", hosted, lambda one: one.gate.worked)
-        yield from _batches([(one.servable.name, one.crew) for one in hosted if one.crew is not None])
+        yield from traffic_families(every)
+        yield from memory_families(hosted)
+        yield from _batches([(title, one.crew) for title, one in hosted if one.crew is not None])
         yield GaugeMetricFamily(
             "topwork_buffered_bytes", "Bytes of request bodies in memory.", self._budget.held
         )
@@ -152,20 +172,45 @@ class _State(Collector):
         yield info
 
 
+class _OfJobs(Collector):
+    """What is true of jobs at the moment in which somebody asks."""
+
+    def __init__(self, jobs: Jobs) -> None:
+        self._jobs = jobs
+
+    def collect(self) -> Iterator[Metric]:
+        """Read what is kept, and what has been counted."""
+        kept = GaugeMetricFamily("topwork_jobs", "Jobs that are kept, by status.", labels=("status",))
+        for status in ("queued", "running", "done", "failed"):
+            kept.add_metric((status,), self._jobs.by_status.get(status, 0))
+        yield kept
+        yield GaugeMetricFamily("topwork_job_bytes", "Bytes of jobs' inputs and answers.", self._jobs.n_bytes)
+        counts = self._jobs.counts
+        yield _counter("topwork_ended_jobs", "Jobs that have ended.", "status", counts.ended)
+        yield _counter("topwork_webhooks", "Tries to tell of an end, by outcome.", "outcome", counts.told)
+
+
+def _counter(name: str, words: str, label: str, counts: Mapping[str, int]) -> Metric:
+    family = CounterMetricFamily(name, words, labels=(label,))
+    for value, n in counts.items():
+        family.add_metric((value,), n)
+    return family
+
+
 def _is_ready(hosted: Hosted) -> int:
     return int(hosted.state == "ready")
 
 
-def _gauge(name: str, words: str, hosted: Iterable[Hosted], read: Callable[[Hosted], float]) -> Metric:
+def _gauge(name: str, words: str, hosted: Leaves, read: Callable[[Hosted], float]) -> Metric:
     family = GaugeMetricFamily(name, words, labels=("model",))
-    for one in hosted:
-        family.add_metric((one.servable.name,), read(one))
+    for title, one in hosted:
+        family.add_metric((title,), read(one))
     return family
 
 
-def _staff(hosted: Iterable[Hosted]) -> Iterator[Metric]:
+def _staff(hosted: Leaves) -> Iterator[Metric]:
     """Yield what is known of worker processes, of models that have some."""
-    heads = {one.servable.name: one.staff.headcount for one in hosted if one.staff is not None}
+    heads = {title: one.staff.headcount for title, one in hosted if one.staff is not None}
     now = GaugeMetricFamily(
         "topwork_replicas", "Worker processes, by what they do.", labels=("model", "state")
     )
@@ -191,14 +236,11 @@ def _staff(hosted: Iterable[Hosted]) -> Iterator[Metric]:
     yield from (now, wanted, ended, requests) if heads else ()
 
 
-def _histogram(
-    name: str, words: str, hosted: Iterable[Hosted], read: Callable[[Hosted], Durations]
-) -> Metric:
+def _histogram(name: str, words: str, hosted: Leaves, read: Callable[[Hosted], Durations]) -> Metric:
     family = HistogramMetricFamily(name, words, labels=("model",))
-    for one in hosted:
+    for title, one in hosted:
         durations = read(one)
-        steps = [("+Inf" if step == inf else str(step), n) for step, n in durations.cumulated()]
-        family.add_metric((one.servable.name,), steps, durations.total_s)
+        family.add_metric((title,), steps_of(durations), durations.total_s)
     return family
 
 

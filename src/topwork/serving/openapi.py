@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from topwork import __version__
 from topwork.contracts import Json, Servable, Wire
-from topwork.serving import tensor_schemas
+from topwork.serving import job_schemas, tensor_schemas
 from topwork.serving.places import name_parameter, places
 from topwork.serving.refusals import STATUSES
 from topwork.serving.schemas import (
@@ -79,11 +79,19 @@ def wire_json(wire: Wire, limits: Limits) -> Object:
 
 
 def document(
-    servables: Sequence[Servable], limits: Limits, further: Mapping[str, Json] | None = None
+    servables: Sequence[Servable],
+    limits: Limits,
+    further: Mapping[str, Json] | None = None,
+    *,
+    jobs: job_schemas.Offer | None = None,
 ) -> Object:
     """Return the whole document; the first servable is the one of ``/predict``, ``further`` are paths of others."""
     names = [servable.name for servable in servables]
     parts = {_part(servable.name, index): servable for index, servable in enumerate(servables)}
+    paths, schemas = {**_paths(parts, limits), **(further or {})}, _schemas(parts, limits)
+    if jobs is not None:
+        paths |= job_schemas.paths(parts, lambda servables: _contents(servables, limits), jobs)
+        schemas |= job_schemas.components(parts, jobs)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -92,8 +100,8 @@ def document(
             "summary": "Models behind HTTP.",
         },
         "servers": [{"url": "./"}],
-        "paths": {**_paths(parts, limits), **(further or {})},
-        "components": {"schemas": _schemas(parts, limits)},
+        "paths": paths,
+        "components": {"schemas": schemas},
     }
 
 

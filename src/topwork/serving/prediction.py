@@ -40,6 +40,7 @@ __all__ = [
     "Question",
     "answers",
     "predict",
+    "received",
     "told",
     "wished_s",
 ]
@@ -74,6 +75,7 @@ async def predict(
     ClientGone
         Nobody waits for the answer any more.
     """
+    hosted = hosted.chosen(request)
     hosted.require_ready()
     hosted.gate.check()
     streams = STREAM_TYPE in request.headers.get("accept", "")
@@ -82,6 +84,7 @@ async def predict(
         hosted, request, budget=budget, reader=reader, question=question, eager=streams
     )
     first = await _next(hosted, work, until)
+    _note(request, first, whole=not streams and first.finished)
     if first.error is not None and not first.answers:
         raise told(first.error)
     if streams or not first.finished:
@@ -103,12 +106,14 @@ async def answers(
     ClientGone
         Nobody waits for the answer any more.
     """
+    hosted = hosted.chosen(request)
     hosted.require_ready()
     hosted.gate.check()
     work, until = await _asked(
         hosted, request, budget=budget, reader=reader, question=PREDICTIONS, eager=False
     )
     batch = await _next(hosted, work, until)
+    _note(request, batch, whole=batch.finished)
     if batch.error is not None:
         raise told(batch.error)
     if not batch.finished:
@@ -118,6 +123,20 @@ async def answers(
             next_step="Use POST /predict.",
         )
     return batch.answers
+
+
+async def received(hosted: Hosted, request: Request, budget: ByteBudget) -> tuple[Reader, bytes]:
+    """Return the whole body of a request that is not answered now, and what reads inputs out of it.
+
+    Raises
+    ------
+    Refusal
+        It is of no type that the model takes, too large, or too slow.
+    ClientGone
+        The client left before its end.
+    """
+    reader = _reader(hosted, request)
+    return reader, await _read(hosted, request, reader, budget, math.inf)
 
 
 def wished_s(headers: Mapping[str, str]) -> float:
@@ -177,6 +196,8 @@ async def _asked(
     content = await _read(hosted, request, reader, budget, wished)
     request.cleanup.enter_context(cancelled_when_gone(request.body))
     until = min(wished, clock() + hosted.limits.deadline_s)
+    request.visit.began_s = clock()
+    request.visit.read = partial(reader.read, content) if question is PREDICTIONS else None
     if hosted.crew is not None and question is PREDICTIONS:
         return await _join(hosted, request, partial(reader.read, content), until=until, eager=eager), until
     produce = partial(_produce, hosted, question, reader, content)
@@ -214,6 +235,11 @@ async def _begin(
     request.cleanup.callback(job.cancel)
     hosted.workers.submit(job)
     return job
+
+
+def _note(request: Request, batch: Batch, *, whole: bool) -> None:
+    """Note that a request is answered, and with what where nothing more comes."""
+    request.visit.answered(asyncio.get_running_loop().time(), batch.answers if whole else ())
 
 
 async def _next(hosted: Hosted, work: Work, until: float) -> Batch:

@@ -60,6 +60,10 @@ class Annex:
     routes: tuple[Route, ...] = ()
     paths: Mapping[str, Json] = field(default_factory=dict)
 
+    def joined(self, other: Annex) -> Annex:
+        """Return these and others."""
+        return Annex((*self.routes, *other.routes), {**self.paths, **other.paths})
+
 
 def match(routes: Sequence[Route], request: Request) -> tuple[Route, tuple[str, ...]]:
     """Return the route of a request and its arguments; HEAD goes where GET goes.

@@ -78,6 +78,7 @@ def run(
 def _attended(succession: Succession, server: Server) -> Iterator[None]:
     """Let settings be applied again to a server that has started, until it drains."""
     succession.on_limits, server.on_drain = server.take, succession.end
+    succession.watch()
     hangups = succession.hangups
     with hangups.told_to(succession.ask) if hangups is not None else nullcontext():
         try:

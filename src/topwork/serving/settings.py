@@ -18,7 +18,9 @@ from topwork.serving.autoscaling import Policy
 from topwork.serving.kinds import (
     Choice,
     Count,
+    Duration,
     Kind,
+    Number,
     Origin,
     Part,
     Place,
@@ -36,7 +38,9 @@ __all__ = [
     "NetworkSettings",
     "ServerSettings",
     "Setting",
+    "VersionSettings",
     "checked",
+    "require_below",
     "settings_of",
 ]
 
@@ -107,13 +111,77 @@ class LinkSettings(NetworkSettings):
 
 
 @dataclass(frozen=True, slots=True)
+class VersionSettings(NetworkSettings):
+    """One version of a model."""
+
+    name: Annotated[
+        str | None,
+        Word("Name of the version; by default its file's without the suffix, or its trunk's.", "NAME"),
+    ] = None
+    weight: Annotated[
+        float, Number("What it gets of the requests beside the other versions' weights.", 0.0)
+    ] = 1.0
+    canary: Annotated[
+        float | None,
+        Number("Share of all requests that it has on trial; then it has all of them or none.", 0.001, 1.0),
+    ] = None
+    promote_after: Annotated[int, Count("Fewest requests that a canary answers before it is promoted.")] = (
+        1000
+    )
+    watch_s: Annotated[
+        float | None, Duration("Shortest time before a canary is promoted; by default none.")
+    ] = None
+    most_errors: Annotated[
+        float, Number("By how much a canary's share of failed requests may exceed the others'.", 0.0, 1.0)
+    ] = 0.01
+    most_slower: Annotated[
+        float, Number("By which share of the others' time a canary's may exceed it.", 0.0)
+    ] = 0.25
+    shadow: Annotated[
+        bool, Switch("It is asked beside the others, while there is time, and its answers are only compared.")
+    ] = False
+    replicas: Annotated[
+        Policy, Section("Worker processes that answer for the version in place of the server.")
+    ] = field(default_factory=Policy)
+    agrees_within: Annotated[
+        float, Number("By how much a shadow's numbers may differ, or by that share of those above 1.", 0.0)
+    ] = 0.05
+
+    def __post_init__(self) -> None:
+        _require_one(self)
+        if self.shadow and self.canary is not None:
+            raise UsageError(
+                "The version is a shadow and a canary; expected one of them.",
+                next_step="Look at the shadow's comparisons first, then make it a canary.",
+            )
+
+    @property
+    def title(self) -> str:
+        """Name of the version."""
+        source = self.bundle or self.trunk
+        return self.name or (source.stem if isinstance(source, Path) else str(source))
+
+    def as_model(self, name: str) -> ModelSettings:
+        """Return it as a model by itself."""
+        same = {
+            one: getattr(self, one)
+            for one in ("bundle", "only", "engine", "trunk", "normalize", "app", "replicas")
+        }
+        return ModelSettings(**same, name=name)
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSettings(NetworkSettings):
     """One model of a server."""
 
-    sources: ClassVar[tuple[str, ...]] = ("bundle", "trunk", "chain")
+    sources: ClassVar[tuple[str, ...]] = ("bundle", "trunk", "chain", "versions")
 
     chain: Annotated[
         tuple[LinkSettings, ...], Sections("Several models in place of one, asked one after the other.")
+    ] = ()
+    versions: Annotated[
+        tuple[VersionSettings, ...],
+        Sections("Several models in place of one, of which each request gets one."),
     ] = ()
     replicas: Annotated[
         Policy, Section("Worker processes that answer for the model in place of the server.")
@@ -121,14 +189,39 @@ class ModelSettings(NetworkSettings):
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """Files and folders that it, or its chain, is made of."""
+        """Files and folders that it, or its chain or versions, are made of."""
         own = tuple(one for one in (self.bundle, self.trunk) if isinstance(one, Path))
-        return own + tuple(path for link in self.chain for path in link.paths)
+        return own + tuple(path for part in (*self.chain, *self.versions) for path in part.paths)
 
     def __post_init__(self) -> None:
         _require_one(self)
         if self.chain and self.name is None:
             raise UsageError("The chain has no name.", next_step="Add name: Name of the chain in the API.")
+        if self.versions:
+            _require_versions(self.name, self.versions)
+        if self.versions and self.replicas != Policy():
+            raise UsageError(
+                "The model with versions has replicas of its own.", next_step="Give them to its versions."
+            )
+
+
+def _require_versions(name: str | None, versions: tuple[VersionSettings, ...]) -> None:
+    """Refuse versions that are no model together."""
+    titles = [one.title for one in versions]
+    canaries = [one.title for one in versions if one.canary is not None]
+    problem = ""
+    if name is None:
+        problem = "The model with versions has no name."
+    elif len(set(titles)) < len(titles):
+        problem = f"The versions are called {', '.join(titles)}; expected names that differ."
+    elif len(canaries) > 1:
+        problem = f"The versions {' and '.join(canaries)} are canaries; expected one at most."
+    elif not any(one.weight > 0 and not one.shadow and one.canary is None for one in versions):
+        problem = "Every version is a shadow, a canary or without weight; expected one that answers."
+    if problem:
+        raise UsageError(
+            problem, next_step="Write each version like {name: v1, bundle: a.topwork, weight: 1}."
+        )
 
 
 def _require_one(settings: NetworkSettings) -> None:
@@ -181,6 +274,30 @@ class ServerSettings:
             )
         ),
     ] = ()
+    jobs: Annotated[
+        Path | None,
+        Place("File of the jobs that are answered later; without it the server takes none.", "FILE"),
+    ] = None
+    batches_below: Annotated[
+        tuple[Path, ...],
+        Several(
+            Place("Folders that files of batches must lie in or below; without any none are taken.", "FOLDER")
+        ),
+    ] = ()
+    allow_webhook: Annotated[
+        tuple[str, ...],
+        Several(Word("Hosts that may be told of the end of a job, such as hooks.example.org.", "HOST")),
+    ] = ()
+    webhook_secret: Annotated[
+        Path | None, Place("File with the secret by which what they are told is signed.", "FILE")
+    ] = None
+    models_dir: Annotated[
+        Path | None,
+        Place("Folder of further models: every bundle in or below it, also those that come later.", "FOLDER"),
+    ] = None
+    models_poll_s: Annotated[
+        float, Duration("How often that folder is looked at, and how long a file in it must be at rest.")
+    ] = 2.0
     limits: Annotated[Limits, Section("How much is taken on before it is refused.")] = field(
         default_factory=Limits
     )
@@ -242,17 +359,24 @@ def checked(settings: ServerSettings) -> ServerSettings:
     UsageError
         There is no model, or a bundle lies outside the folders; links count as what they lead to.
     """
-    if not settings.models:
+    if not settings.models and settings.models_dir is None:
         raise UsageError(
             "There is no model to serve.", next_step="Give a bundle, or a settings file that lists models."
         )
     for one in settings.models:
         for path in one.paths:
-            _require_below(path, settings.below)
+            require_below(path, settings.below)
     return settings
 
 
-def _require_below(path: Path, folders: tuple[Path, ...]) -> None:
+def require_below(path: Path, folders: tuple[Path, ...]) -> None:
+    """Refuse a file that does not lie below one of some folders, where there are any.
+
+    Raises
+    ------
+    UsageError
+        It does not; links count as what they lead to.
+    """
     real = path.resolve()
     if folders and not any(real.is_relative_to(folder.resolve()) for folder in folders):
         to = "" if real == path.absolute() else f", which leads to {real},"

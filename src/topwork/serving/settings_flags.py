@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from topwork.errors import UsageError
 from topwork.serving.autoscaling import Policy
 from topwork.serving.kinds import Kind, Part, Section, Sections, Several
 from topwork.serving.limits import Limits
@@ -85,7 +86,7 @@ def with_flags(
     Raises
     ------
     UsageError
-        A limit is none.
+        A limit is none, or a model's setting is given where no model is.
     """
     chosen: dict[type, dict[str, Any]] = {ServerSettings: {}, ModelSettings: {}, Policy: {}, Limits: {}}
     for flag in flags():
@@ -94,6 +95,11 @@ def with_flags(
     trunk = chosen[ModelSettings].get("trunk")
     alone = () if bundles or trunk is None else (ModelSettings(trunk=trunk),)
     models = tuple(ModelSettings(bundle) for bundle in bundles) or alone or settings.models
+    if not models and (of_models := [*chosen[ModelSettings], *chosen[Policy]]):
+        raise UsageError(
+            f"{', '.join(of_models)} is for models that are named; those of a folder are as they are.",
+            next_step="Name the bundle, or write it into a settings file.",
+        )
     return replace(
         settings,
         models=tuple(_staffed(_changed(one, chosen[ModelSettings]), chosen[Policy]) for one in models),
@@ -104,11 +110,18 @@ def with_flags(
 
 def _staffed(model: ModelSettings, given: Mapping[str, Any]) -> ModelSettings:
     """Put what was given of every model's worker processes in place."""
+    if model.versions and given:
+        staffed = tuple(replace(one, replicas=replace(one.replicas, **given)) for one in model.versions)
+        return replace(model, versions=staffed)
     return replace(model, replicas=replace(model.replicas, **given)) if given else model
 
 
 def _changed(model: ModelSettings, given: Mapping[str, Any]) -> ModelSettings:
     """Put what was given for every model in place; of a chain, in its models, but for the name and its own code."""
+    if model.versions:
+        own = {name: given[name] for name in given if name == "name"}
+        rest = {name: given[name] for name in given if name not in own}
+        return replace(model, **own, versions=tuple(replace(one, **rest) for one in model.versions))
     if not model.chain:
         return replace(model, **given)
     own = {name: given[name] for name in given if name in ("name", "app")}

@@ -25,7 +25,7 @@ DEADLINE_SHARE: Final = 0.25
 """Of the deadline, the longest that a batch may take: one may be under way when a request comes, the next is its own,
 and as much again is left for the way there and back."""
 
-_FEWEST_RUNS, _MOST_RUNS = 2, 4
+_FEWEST_RUNS, _MOST_RUNS = 2, 6
 _ENOUGH_S = 0.1
 """For one size; the fastest of its runs counts, because what slows one down is something else on the machine."""
 _ALL_S = 1.0

@@ -8,34 +8,40 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from topwork.errors import TopworkError, UsageError
 from topwork.serving.access import keys_for, open_door
 from topwork.serving.admin import annex
 from topwork.serving.app import Application
-from topwork.serving.hosting import Hosted
+from topwork.serving.directory import Candidate
+from topwork.serving.job_opening import open_jobs
 from topwork.serving.limits import Limits
-from topwork.serving.marks import Mark, mark_of
+from topwork.serving.newcomers import Newcomers
+from topwork.serving.posts import Opener, Post, fresh_of, leaves_of, staffed
 from topwork.serving.refusals import Refusal
-from topwork.serving.settings import ModelSettings, ServerSettings, checked
+from topwork.serving.settings import ServerSettings, checked
+from topwork.serving.shelf import Shelf
+from topwork.serving.traffic_admin import traffic_annex
+from topwork.serving.versions import Versions
 from topwork.serving.work import in_thread
 
 if TYPE_CHECKING:
     from topwork.contracts import Json
+    from topwork.serving.batches import RunBatch
     from topwork.serving.door import Door
     from topwork.serving.hangups import Hangups
 
 __all__ = ["Changes", "Opener", "Succession"]
 
 LOG = logging.getLogger("topwork.serving")
-FIXED = ("host", "port")
-
-Opener: TypeAlias = Callable[[ModelSettings, Limits], Hosted]
-"""Opens a model; called in a thread of its own."""
+FIXED = ("host", "port", "jobs", "batches_below", "allow_webhook", "webhook_secret")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +63,6 @@ class Changes:
         return {**names, "limits_changed": self.limits}
 
 
-@dataclass(frozen=True, slots=True)
-class _Post:
-    """A model with what it was opened from: its settings, which files those were, and those that it needed besides."""
-
-    settings: ModelSettings
-    mark: Mark
-    mark_of_others: Mark
-    hosted: Hosted
-
-    def holds(self, settings: ModelSettings, mark: Mark) -> bool:
-        """Tell whether it would be opened from the same settings and files today."""
-        as_opened = (self.settings, self.mark, self.mark_of_others)
-        return as_opened == (settings, mark, mark_of(self.hosted.made_of))
-
-
 class Succession:
     """Keeps an application to its settings.
 
@@ -85,6 +76,8 @@ class Succession:
         Told of every change, on the event loop.
     hangups
         Those of the process, where each asks for another look.
+    run_batch
+        Carries out a batch, where the settings allow some.
 
     Attributes
     ----------
@@ -108,24 +101,31 @@ class Succession:
         *,
         on_change: Callable[[Changes], None] = lambda _: None,
         hangups: Hangups | None = None,
+        run_batch: RunBatch | None = None,
     ) -> None:
-        self._read, self._open = read, open_model
+        self._shelf = Shelf()
+        self._read, self._open = read, self._shelf.shelving(open_model)
         self._on_change, self.hangups = on_change, hangups
         self.on_limits: Callable[[Limits], None] = lambda _: None
         self._lock = asyncio.Lock()
         self._queued: asyncio.Task[Changes] | None = None
-        self._tasks: set[asyncio.Task[Changes]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._ended = False
         self.settings = checked(read())
         # Before the models are opened, which takes longer.
         door = open_door(self.settings.access, self.settings.host, self.settings.limits)
+        jobs = open_jobs(self.settings, run_batch)
+        self._newcomers = Newcomers(self._open)
         self._posts = self._staffed(self.settings, ())
+        self._posts += self._newcomers.opened(self.settings, _names(self._posts))
+        _require_some(self.settings, self._posts)
         self.app = Application(
             [post.hosted for post in self._posts],
             self.settings.limits,
             door=door,
             origins=self.settings.allow_origin,
-            annex=annex(self.reload),
+            annex=annex(self.reload).joined(traffic_annex(self)),
+            jobs=jobs,
         )
 
     # --- who asks ---------------------------------------------------------------------------------------
@@ -153,14 +153,113 @@ class Succession:
         """
         if (look := self.ask()) is None:
             raise _ending()
-        try:
-            return (await asyncio.shield(look)).to_json()
-        except asyncio.CancelledError:
-            if look.cancelled():
-                raise _ending() from None
-            raise
-        except TopworkError as error:
-            raise Refusal("conflict", error.problem, next_step=error.next_step) from error
+        with _told():
+            return (await _outcome(look)).to_json()
+
+    def traffic(self, name: str) -> dict[str, Json]:
+        """Return which versions a model has, who gets how much, and what came of it.
+
+        Raises
+        ------
+        Refusal
+            404: there is no such model.
+        """
+        hosted = self.app.named(name)
+        if isinstance(hosted, Versions):
+            return hosted.to_json()
+        whole: dict[str, Json] = {"version": hosted.version or name, "share": 1.0}
+        return {"model": name, "versions": [whole], "canary": None, "shadows": []}
+
+    async def promote(self, name: str) -> dict[str, Json]:
+        """Give a model's canary all of the traffic, and return how it is shared now.
+
+        Raises
+        ------
+        Refusal
+            As of `traffic`; 409: it has no canary.
+        """
+        hosted = self.app.named(name)
+        if not isinstance(hosted, Versions):
+            raise _conflict(f"The model {name!r} has one version.", "Give it versions in the settings.")
+        with _told():
+            hosted.settle("promoted")
+        return self.traffic(name)
+
+    async def rollback(self, name: str) -> dict[str, Json]:
+        """Take all of the traffic from a model's canary, or serve the version before it out of a folder.
+
+        Raises
+        ------
+        Refusal
+            As of `traffic`; 409: there is nothing to go back to; 503: the server ends.
+        """
+        hosted = self.app.named(name)
+        if isinstance(hosted, Versions):
+            with _told():
+                hosted.settle("rolled back")
+        elif self._ended:
+            raise _ending()
+        else:
+            back = asyncio.create_task(self._go_back(name))
+            self._tasks.add(back)
+            back.add_done_callback(self._tasks.discard)
+            with _told():
+                await _outcome(back)
+        return self.traffic(name)
+
+    async def _go_back(self, name: str) -> None:
+        async with self._lock:
+            answering = self._found(name)
+            if answering is None:
+                raise _conflict(
+                    f"The model {name!r} has no version before it.",
+                    "Versions lie in a folder: NAME/1.topwork.",
+                )
+            directory = self._newcomers.directory
+            directory.set_aside(answering.key)
+            try:
+                await self._apply(self.settings, only_found=True)
+                if self._found(name) == answering:
+                    raise _conflict(
+                        f"There is no other version of {name!r} that can be served.",
+                        "Lay the one before it into its folder, under a number of its own.",
+                    )
+            except BaseException:
+                directory.take_back(answering.key)
+                raise
+            LOG.warning("%s: %s is set aside, as an operator wants it.", name, answering.path)
+
+    def _found(self, name: str) -> Candidate | None:
+        """Return the file of a folder that answers for a model."""
+        return next((one.found for one in self._posts if one.found and one.found.name == name), None)
+
+    def watch(self) -> None:
+        """Look at the folder of models again and again, until the end of the server."""
+        task = asyncio.create_task(self._watched())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _watched(self) -> None:
+        told = ""
+        while True:
+            await asyncio.sleep(self.settings.models_poll_s)
+            try:
+                async with self._lock:
+                    await self._follow()
+                told = ""
+            except Exception as error:  # whatever it is, what answers goes on, and the next look may do
+                if str(error) != told:
+                    _log("The folder of models was not followed.", error)
+                told = str(error)
+
+    async def _follow(self) -> None:
+        """Serve what the folder holds now, where that is something else."""
+        if self.settings.models_dir is None:
+            return
+        wanted = await in_thread(partial(self._newcomers.wanted, self.settings), "topwork-folder")
+        if self._newcomers.differs(wanted, self._posts):
+            await self.app.proven()
+            await self._apply(self.settings, only_found=True)
 
     def end(self) -> None:
         """Give up a look that is under way, and begin no other."""
@@ -173,8 +272,7 @@ class Succession:
         if look.cancelled():
             return
         if (error := look.exception()) is not None:
-            unexpected = None if isinstance(error, TopworkError) else error
-            LOG.error("The settings were not applied; all is as it was. %s", error, exc_info=unexpected)
+            _log("The settings were not applied; all is as it was.", error)
 
     # --- what is done -----------------------------------------------------------------------------------
 
@@ -185,18 +283,24 @@ class Succession:
             return await self._apply(await in_thread(self._look, "topwork-settings"))
 
     def _look(self) -> ServerSettings:
+        self._newcomers.directory.forgive()
         settings = checked(self._read())
         _require_fixed(self.settings, settings)
         return settings
 
-    async def _apply(self, settings: ServerSettings) -> Changes:
+    async def _apply(self, settings: ServerSettings, *, only_found: bool = False) -> Changes:
         before, door = self._posts, self._door(settings)
-        posts = await in_thread(partial(self._staffed, settings, before), "topwork-opening")
-        fresh = [post.hosted for post in posts if post not in before]
+        posts = tuple(post for post in before if post.found is None)
+        if not only_found:
+            posts = await in_thread(partial(self._staffed, settings, before), "topwork-opening")
+        fresh = fresh_of(posts, before)
         try:
             for one in fresh:
                 one.start()
             await asyncio.gather(*(one.proven() for one in fresh))
+            posts += await self._newcomers.renewed(settings, before, _names(posts))
+            fresh = fresh_of(posts, before)
+            _require_some(settings, posts)
             hosted = [post.hosted for post in posts]
             self.app.adopt(hosted, settings.limits, door=door, origins=settings.allow_origin)
         except BaseException:
@@ -205,6 +309,7 @@ class Succession:
             raise
         changes = _changes(before, posts, self.settings.limits != settings.limits)
         self.settings, self._posts = settings, posts
+        self._shelf.resize(settings.limits.model_memory_bytes)
         self.on_limits(settings.limits)
         self._on_change(changes)
         return changes
@@ -218,36 +323,50 @@ class Succession:
         same = given == held
         return self.app.door if same else open_door(settings.access, settings.host, settings.limits)
 
-    def _staffed(self, settings: ServerSettings, before: Sequence[_Post]) -> tuple[_Post, ...]:
+    def _staffed(self, settings: ServerSettings, before: Sequence[Post]) -> tuple[Post, ...]:
         """Return a post for each model: the one that there is where nothing changed, else a new one."""
-        posts: list[_Post] = []
-        try:
-            for one in settings.models:
-                posts.append(self._post(one, settings.limits, before))  # noqa: PERF401 - some may be ended
-        except BaseException:
-            for post in posts:
-                if post not in before:
-                    post.hosted.stop()
-            raise
-        return tuple(posts)
-
-    def _post(self, settings: ModelSettings, limits: Limits, before: Sequence[_Post]) -> _Post:
-        # Before the files are opened, so that a change meanwhile is seen the next time.
-        mark = mark_of(settings.paths)
-        same = next((post for post in before if post.holds(settings, mark)), None)
-        if same is None:
-            hosted = self._open(settings, limits)
-            _follow(hosted, before)
-            return _Post(settings, mark, mark_of(hosted.made_of), hosted)
-        return same if same.hosted.limits == limits else replace(same, hosted=same.hosted.under(limits))
+        return staffed(settings.models, settings.limits, before, self._open)
 
 
-def _follow(opened: Hosted, before: Sequence[_Post]) -> None:
-    """Let a model begin with as many processes as the one of its name has, so that none is missing at the change."""
-    for post in before:
-        old = post.hosted.staff
-        if old is not None and opened.staff is not None and post.hosted.servable.name == opened.servable.name:
-            opened.staff.follow(old.headcount.wanted)
+def _log(said: str, error: BaseException) -> None:
+    LOG.error("%s %s", said, error, exc_info=None if isinstance(error, TopworkError) else error)
+
+
+def _names(posts: Sequence[Post]) -> set[str]:
+    return {unicodedata.normalize("NFC", post.hosted.servable.name) for post in posts}
+
+
+def _require_some(settings: ServerSettings, posts: Sequence[Post]) -> None:
+    if not posts:
+        raise UsageError(
+            f"There is no model to serve: {settings.models_dir} holds none that can be.",
+            next_step="Put a bundle there, such as photos.topwork or photos/1.topwork; the log says what was refused.",
+        )
+
+
+def _conflict(problem: str, next_step: str) -> Refusal:
+    return Refusal("conflict", problem, next_step=next_step)
+
+
+async def _outcome(task: asyncio.Task[T]) -> T:
+    """Wait for what goes on without its caller; the end of the server may end it."""
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        if task.cancelled():
+            raise _ending() from None
+        raise
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Tell who called why something cannot be done."""
+    try:
+        yield
+    except Refusal:
+        raise
+    except TopworkError as error:
+        raise _conflict(error.problem, error.next_step) from error
 
 
 def _ending() -> Refusal:
@@ -264,13 +383,13 @@ def _require_fixed(before: ServerSettings, after: ServerSettings) -> None:
             )
 
 
-def _changes(before: Sequence[_Post], after: Sequence[_Post], limits: bool) -> Changes:
-    old = {id(post.hosted.servable) for post in before}
-    named = [(post.hosted.servable.name, id(post.hosted.servable) in old) for post in after]
+def _changes(before: Sequence[Post], after: Sequence[Post], limits: bool) -> Changes:
+    old = {id(one.servable): name for name, one in leaves_of(before)}
+    named = [(name, id(one.servable) in old) for name, one in leaves_of(after)]
     there = {name for name, _ in named}
     return Changes(
         opened=tuple(name for name, was_there in named if not was_there),
         kept=tuple(name for name, was_there in named if was_there),
-        removed=tuple(n for post in before if (n := post.hosted.servable.name) not in there),
+        removed=tuple(name for name in old.values() if name not in there),
         limits=limits,
     )

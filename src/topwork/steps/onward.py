@@ -119,9 +119,10 @@ def trunk_of(path: Path, trunk: str | None) -> BundleTrunk:
     BundleError
         The file is no bundle, or damaged.
     UsageError
-        The trunk that it was made from is not known here, or another one is given.
+        The trunk that it was made from is not known here, or another one is given; or its weights are of eight bits.
     """
     bundle = open_bundle(path)
+    _require_trainable(bundle)
     made_from = bundle.record().trunk
     base = resolve(trunk or made_from.name, plugins.trunks())
     if base.card.weights_sha256 != made_from.weights_sha256:
@@ -130,6 +131,15 @@ def trunk_of(path: Path, trunk: str | None) -> BundleTrunk:
             next_step="Give the same trunk with --trunk, or leave it out.",
         )
     return BundleTrunk(base, bundle)
+
+
+def _require_trainable(bundle: Bundle) -> None:
+    made = bundle.manifest.optimized
+    if made is not None and made.precision == "int8":
+        raise UsageError(
+            f"{bundle.path} was optimised to eight bits; its weights cannot be trained.",
+            next_step=f"Go on from the bundle that it was made from, whose identity is {made.original}.",
+        )
 
 
 def keep_sides(split: Split, seen: Sequence[Inspection], bundle: Bundle) -> Split:

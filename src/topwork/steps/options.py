@@ -80,6 +80,9 @@ class FitOptions:
         Column that says whether the event happened at the time of its row, where the target is a column of times.
     adapter_only
         Leave out of the bundle what the trunk has: it names the trunk, and takes the weights from it when it opens.
+    keep_examples
+        Whether the bundle keeps some training inputs as the network takes them, for `topwork bundle optimize`; never
+        without ``keep_training_data``, nor with ``adapter_only``.
     """
 
     input: str | None = None
@@ -102,6 +105,7 @@ class FitOptions:
     recipe_settings: Mapping[str, Value] = field(default_factory=dict)
     event: str | None = None
     adapter_only: bool = False
+    keep_examples: bool = True
 
     def reading(self) -> ReadOptions:
         """Return the part that readers of data need."""

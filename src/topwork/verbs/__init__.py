@@ -10,10 +10,12 @@ from topwork.verbs.comparing import BundleComparison, compare
 from topwork.verbs.embedding import Embeddings, embed
 from topwork.verbs.estimating import FitEstimate, estimate
 from topwork.verbs.evaluating import evaluate
+from topwork.verbs.exporting import Export, export
 from topwork.verbs.finding import RateSearch, find_rate
 from topwork.verbs.fitting import fit
 from topwork.verbs.keeping import keep
 from topwork.verbs.model import Model, Prediction
+from topwork.verbs.optimizing import Optimization, optimize
 from topwork.verbs.predicting import load, predict
 from topwork.verbs.serving import serve
 
@@ -21,9 +23,11 @@ __all__ = [
     "BundleComparison",
     "DataCheck",
     "Embeddings",
+    "Export",
     "FitEstimate",
     "FitOptions",
     "Model",
+    "Optimization",
     "Prediction",
     "RateSearch",
     "Surroundings",
@@ -32,10 +36,12 @@ __all__ = [
     "embed",
     "estimate",
     "evaluate",
+    "export",
     "find_rate",
     "fit",
     "keep",
     "load",
+    "optimize",
     "predict",
     "serve",
 ]

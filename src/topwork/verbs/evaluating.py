@@ -40,7 +40,7 @@ from topwork.training.reading import Reading
 from topwork.training.statistics import seen_truth
 from topwork.verbs.model import Model
 from topwork.verbs.predicting import load
-from topwork.verbs.scoring import fitted_on, require_modality, score
+from topwork.verbs.scoring import fitted_on, named_as, score
 
 __all__ = ["evaluate"]
 
@@ -157,7 +157,7 @@ def _renderer(report: Path) -> Callable[[FitRecord], str]:
 def _score(model: Model, data: str | Path | Columns, options: FitOptions, around: Surroundings) -> _Judgeable:
     """Read the data, score every row, and leave out what the model was fitted on."""
     dataset = with_events_again(read(data, options.reading()), options.event, [model.servable])
-    dataset = _named_as(model, dataset)
+    dataset = named_as(model, dataset)
     for line in (dataset.layout, *dataset.understood):
         around.progress.say(line)
     scored = score(model, dataset, around)
@@ -170,21 +170,6 @@ def _score(model: Model, data: str | Path | Columns, options: FitOptions, around
     rows, notes = _unseen(model, reading, findings.usable)
     notes = (*notes, *_unknown(model, dataset, rows))
     return _Judgeable(dataset, findings, scored.scores, rows, notes)
-
-
-def _named_as(model: Model, dataset: Dataset) -> Dataset:
-    """Take the bundle's targets; the data set's only column of labels is its only target under whatever name."""
-    require_modality(model, dataset)
-    ours, theirs = list(model.servable.targets), list(dataset.targets)
-    if len(ours) == len(theirs) == 1:
-        return replace(dataset, targets={ours[0]: dataset.targets[theirs[0]]})
-    if missing := set(ours) - set(theirs):
-        raise DataError(
-            f"The data have labels for {', '.join(theirs)}; the bundle predicts {', '.join(sorted(missing))} too.",
-            next_step=f"Name the columns: {' '.join(f'--target {name}' for name in ours)}; "
-            "or measure some with --only.",
-        )
-    return replace(dataset, targets={name: dataset.targets[name] for name in ours})
 
 
 def _unseen(model: Model, reading: Reading, usable: Array) -> tuple[Array, tuple[str, ...]]:

@@ -45,6 +45,7 @@ from topwork.report.html import render_html
 from topwork.steps.asking import look_up
 from topwork.steps.choosing import settle, told_of
 from topwork.steps.events import EVENT_SETTING
+from topwork.steps.examples import examples_of
 from topwork.steps.goldens import golden_inputs
 from topwork.steps.languages import foreign
 from topwork.steps.material import TrunkMaterial, apart, resources_of, unlabelled
@@ -408,6 +409,7 @@ def _contents(order: Order, rows: Rows, fitted: Fitted, graph: Graph, record: Fi
         statistics=describe(rows.known_features(), rows.goals(), fitted.held_out),
         record=record,
         goldens=make_goldens(inputs, order.modality, order.trunk.preprocessing, engine),
+        examples=examples_of(order, rows.split.train),
     )
 
 

@@ -74,6 +74,8 @@ def _contents(model: Model, name: str) -> Contents:
         },
         record=replace(record, name=name, notes=(*record.notes, told)),
         goldens=bundle.goldens(),
+        examples=bundle.examples(),
+        optimized=bundle.manifest.optimized,
     )
 
 

@@ -5,20 +5,21 @@ It judges nothing: what the scores are worth is for the verbs that call it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
 from topwork.bundle.model import scores_output
-from topwork.contracts import Array, Dataset
-from topwork.errors import UsageError
+from topwork.contracts import Array, Dataset, Engine
+from topwork.engines.chorus import Chorus, part_name
+from topwork.errors import DataError, UsageError
 from topwork.steps.options import Surroundings
 from topwork.training.reading import Reading, Runner, read_features
 from topwork.verbs.model import Model
 
-__all__ = ["Scored", "fitted_on", "require_modality", "score"]
+__all__ = ["Scored", "fitted_on", "named_as", "require_modality", "score", "score_by_all"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,16 +47,50 @@ def require_modality(model: Model, dataset: Dataset) -> None:
         )
 
 
+def named_as(model: Model, dataset: Dataset) -> Dataset:
+    """Take the bundle's targets; the data set's only column of labels is its only target under whatever name.
+
+    Raises
+    ------
+    UsageError
+        The data hold another kind of input.
+    DataError
+        The data have no labels for a target.
+    """
+    require_modality(model, dataset)
+    ours, theirs = list(model.servable.targets), list(dataset.targets)
+    if len(ours) == len(theirs) == 1:
+        return replace(dataset, targets={ours[0]: dataset.targets[theirs[0]]})
+    if missing := set(ours) - set(theirs):
+        raise DataError(
+            f"The data have labels for {', '.join(theirs)}; the bundle predicts {', '.join(sorted(missing))} too.",
+            next_step=f"Name the columns: {' '.join(f'--target {name}' for name in ours)}; "
+            "or measure some with --only.",
+        )
+    return replace(dataset, targets={name: dataset.targets[name] for name in ours})
+
+
 def score(model: Model, dataset: Dataset, around: Surroundings) -> Scored:
     """Read every row as the bundle reads its inputs, and run it."""
+    return score_by_all(model, [model.servable.engine], dataset, around)[0]
+
+
+def score_by_all(
+    model: Model, engines: Sequence[Engine], dataset: Dataset, around: Surroundings
+) -> tuple[Scored, ...]:
+    """Read every row once as the bundle reads its inputs, and run it by several engines on the bundle's network."""
     servable = model.servable
-    widths = {scores_output(name): one.n_outputs for name, one in servable.targets.items()}
-    runner = Runner(lambda: servable.engine, widths)
+    widths = {
+        part_name(place, scores_output(name)): target.n_outputs
+        for place in range(len(engines))
+        for name, target in servable.targets.items()
+    }
+    together = Chorus(engines)
     decode = partial(servable.modality.decode, preprocessing=servable.preprocessing)
+    runner = Runner(lambda: together, widths)
     reading = read_features(dataset, decode, runner, n_threads=2, progress=around.progress)
-    edges = np.cumsum(list(widths.values()))[:-1]
-    parts = np.split(reading.features, edges, axis=1)
-    return Scored(reading, dict(zip(servable.targets, parts, strict=True)))
+    parts = iter(np.split(reading.features, np.cumsum(list(widths.values()))[:-1], axis=1))
+    return tuple(Scored(reading, {name: next(parts) for name in servable.targets}) for _ in engines)
 
 
 def fitted_on(model: Model, reading: Reading) -> Array:

@@ -16,6 +16,7 @@ from topwork.serving.settings_flags import with_flags
 from topwork.serving.succession import Changes, Succession
 from topwork.steps.options import Surroundings
 from topwork.verbs.replicating import StaffedOpener
+from topwork.verbs.served_batches import run_served
 
 __all__ = ["operate", "reader", "serve"]
 
@@ -123,7 +124,7 @@ def operate(
         opener.take(succession.settings.limits)
         on_change(changes)
 
-    succession = Succession(read, opener, on_change=changed, hangups=hangups)
+    succession = Succession(read, opener, on_change=changed, hangups=hangups, run_batch=run_served)
     opener.take(succession.settings.limits)
     host, port = succession.settings.host, succession.settings.port
     # Not the model itself, which may be left out one day.

@@ -1,0 +1,214 @@
+"""Batches over HTTP: paths only where the operator said, rows once also after a restart, behind live requests."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import pytest
+
+from fake_servable import TEXT, FakeServable, Gated, client
+from topwork.errors import UsageError
+from topwork.serving.app import Application
+from topwork.serving.batches import Batches
+from topwork.serving.hosting import Hosted
+from topwork.serving.job_opening import open_jobs
+from topwork.serving.jobs import Jobs, Tempo
+from topwork.serving.limits import Limits
+from topwork.serving.settings import ModelSettings, ServerSettings
+from topwork.verbs.served_batches import run_served
+
+T = TypeVar("T")
+PATH = "/v1/models/chess/batches"
+
+
+def with_batches(
+    folder: Path, use: Callable[[httpx.AsyncClient], Awaitable[T]], servable: FakeServable | None = None
+) -> T:
+    """Run ``use`` with a client of an application that takes batches of files below ``in`` and ``out``."""
+
+    async def main() -> T:
+        batches = Batches([folder / "in", folder / "out"], run_served)
+        jobs = Jobs(folder / "jobs.sqlite", batches=batches, tempo=Tempo(0.05, 0.05))
+        app = Application([Hosted(servable or FakeServable(wire=TEXT), Limits())], Limits(), jobs=jobs)
+        async with app.running(), client(app) as one:
+            await app.proven()
+            return await use(one)
+
+    return asyncio.run(main())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("in", "out", "secret"):
+        (tmp_path / name).mkdir()
+    lines = [{"text": "bad" if i == 7 else f"text number {i} of some"} for i in range(100)]
+    (tmp_path / "in" / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (tmp_path / "secret" / "a.jsonl").write_text('{"text": "secret"}\n')
+    return tmp_path
+
+
+async def ended(one: httpx.AsyncClient, response: httpx.Response) -> Any:
+    assert response.status_code == 202, response.text
+    for _ in range(1000):
+        job = (await one.get(response.headers["location"])).json()
+        if job["status"] in ("done", "failed"):
+            return job
+        await asyncio.sleep(0.01)
+    raise AssertionError(job)
+
+
+def test_a_file_is_answered_into_another(folder: Path) -> None:
+    async def use(one: httpx.AsyncClient) -> Any:
+        order = {"input": "a.jsonl", "output": str(folder / "out" / "b.jsonl")}
+        return await ended(one, await one.post(PATH, json=order))
+
+    job = with_batches(folder, use)
+    assert (job["status"], job["error"], job["n_inputs"]) == ("done", None, 0)
+    assert job["result"] == {
+        "output": str(folder / "out" / "b.jsonl"),
+        "failed": str(folder / "out" / "b.failed.jsonl"),
+        "n_rows": 100,
+        "n_failed": 1,
+    }
+    rows = [json.loads(line) for line in (folder / "out" / "b.jsonl").read_text().splitlines()]
+    assert [row["row"] for row in rows] == [n for n in range(1, 101) if n != 8]
+    assert rows[0]["answer"]["n_bytes"] == len("text number 0 of some")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need a right on Windows")
+@pytest.mark.parametrize(
+    ("given", "out", "status"),
+    [
+        ("../secret/a.jsonl", "x.csv", 403),
+        ("{}/secret/a.jsonl", "x.csv", 403),
+        ("/etc/passwd", "x.csv", 403),
+        ("link.jsonl", "x.csv", 403),
+        ("linked/a.jsonl", "x.csv", 403),
+        ("loop", "x.csv", 403),
+        ("a\0.jsonl", "x.csv", 403),
+        ("a.jsonl", "{}/secret/x.csv", 403),
+        ("a.jsonl", "../secret/x.csv", 403),
+        ("a.jsonl", "linked/x.csv", 403),
+        ("a.jsonl", "none/x.csv", 403),
+        ("a.jsonl", "x.txt", 403),
+        ("gone.jsonl", "x.csv", 404),
+        ("a.jsonl", "a.jsonl", 409),
+        ("x" * 5000, "x.csv", 404),
+    ],
+)
+def test_paths_elsewhere_are_refused(folder: Path, given: str, out: str, status: int) -> None:
+    (folder / "in" / "link.jsonl").symlink_to(folder / "secret" / "a.jsonl")
+    (folder / "in" / "linked").symlink_to(folder / "secret")
+    (folder / "in" / "loop").symlink_to(folder / "in" / "loop")
+    order = {"input": given.format(folder), "output": out.format(folder)}
+    before = sorted(folder.rglob("*"))
+
+    async def use(one: httpx.AsyncClient) -> int:
+        return (await one.post(PATH, json=order)).status_code
+
+    assert with_batches(folder, use) == status
+    after = [path for path in sorted(folder.rglob("*")) if not path.name.startswith("jobs.sqlite")]
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"content": b"{", "headers": {"content-type": "application/json"}}, 400),
+        ({"content": b"{}", "headers": {"content-type": "text/plain"}}, 415),
+        ({"json": {"input": "a.jsonl"}}, 422),
+        ({"json": {"input": "a.jsonl", "output": 3}}, 422),
+        ({"json": {"input": "", "output": "x.csv"}}, 422),
+        ({"json": {"input": "a.jsonl", "output": "x.csv", "more": "x"}}, 422),
+        ({"json": ["a.jsonl"]}, 422),
+        ({"json": {"input": "a" * 20_000, "output": "x.csv"}}, 413),
+    ],
+)
+def test_what_is_no_order_is_refused(folder: Path, body: dict[str, Any], status: int) -> None:
+    async def use(one: httpx.AsyncClient) -> int:
+        return (await one.post(PATH, **body)).status_code
+
+    assert with_batches(folder, use) == status
+
+
+def test_files_that_a_table_names_lie_there_too(folder: Path) -> None:
+    (folder / "in" / "x.jpg").write_bytes(b"XXX")
+    (folder / "secret" / "y.jpg").write_bytes(b"YYY")
+    names = ["x.jpg", "../secret/y.jpg", "/etc/passwd", "x.jpg"]
+    (folder / "in" / "photos.txt").write_text("\n".join(names))
+    servable = FakeServable()
+
+    async def use(one: httpx.AsyncClient) -> Any:
+        return await ended(one, await one.post(PATH, json={"input": "photos.txt", "output": "x.jsonl"}))
+
+    job = with_batches(folder, use, servable)
+    assert (job["result"]["n_rows"], job["result"]["n_failed"]) == (4, 2)
+    assert servable.seen == [b"XXX", b"XXX"]
+    assert "does not lie below" in (folder / "in" / "x.failed.jsonl").read_text()
+
+
+def test_what_cannot_be_read_fails_the_job(folder: Path) -> None:
+    (folder / "in" / "b.csv").write_text("x,y\n1,2\n")
+
+    async def use(one: httpx.AsyncClient) -> Any:
+        return await ended(one, await one.post(PATH, json={"input": "b.csv", "output": "x.csv"}))
+
+    job = with_batches(folder, use)
+    assert (job["status"], job["error"]["code"]) == ("failed", "bad_input")
+    assert "not clear which column" in job["error"]["message"]
+
+
+def test_a_batch_outlives_the_server_and_answers_no_row_twice(folder: Path) -> None:
+    order = {"input": "a.jsonl", "output": "x.jsonl"}
+    slow, fast = FakeServable(wire=TEXT, delay_s=0.02), FakeServable(wire=TEXT)
+
+    async def leave(one: httpx.AsyncClient) -> str:
+        response = await one.post(PATH, json=order)
+        while len(slow.seen) < 40:
+            await asyncio.sleep(0.01)
+        return str(response.headers["location"])
+
+    async def take_up(one: httpx.AsyncClient) -> Any:
+        for _ in range(1000):
+            if (job := (await one.get(location)).json())["status"] == "done":
+                return job
+            await asyncio.sleep(0.01)
+        raise AssertionError(job)
+
+    location = with_batches(folder, leave, slow)
+    assert (folder / "in" / "x.jsonl.journal").exists()
+    job = with_batches(folder, take_up, fast)
+    assert (job["result"]["n_rows"], job["result"]["n_failed"]) == (100, 1)
+    rows = [json.loads(line)["row"] for line in (folder / "in" / "x.jsonl").read_text().splitlines()]
+    assert rows == [n for n in range(1, 101) if n != 8]
+    assert len(fast.seen) < 100, "what was kept is not asked again"
+
+
+def test_a_batch_that_is_deleted_stops(folder: Path) -> None:
+    servable = Gated(wire=TEXT)
+
+    async def use(one: httpx.AsyncClient) -> None:
+        response = await one.post(PATH, json={"input": "a.jsonl", "output": "x.jsonl"})
+        assert await asyncio.to_thread(servable.entered.acquire, timeout=20)
+        assert (await one.delete(response.headers["location"])).json()["status"] == "cancelled"
+        servable.opened.set()
+        again = await ended(one, await one.post(PATH, json={"input": "a.jsonl", "output": "x.jsonl"}))
+        assert again["status"] == "done"
+
+    with_batches(folder, use, servable)
+
+
+def test_settings_of_batches(tmp_path: Path) -> None:
+    models = (ModelSettings(Path("a")),)
+    with pytest.raises(UsageError, match="batches_below is for jobs"):
+        open_jobs(ServerSettings(models, batches_below=(tmp_path,)), run_served)
+    with pytest.raises(UsageError, match="is no folder"):
+        open_jobs(
+            ServerSettings(models, jobs=tmp_path / "jobs", batches_below=(tmp_path / "none",)), run_served
+        )
