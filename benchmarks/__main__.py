@@ -14,6 +14,11 @@ NAMES = (
     "starting",
     "chess",
     "serve_ready",
+    "serve_overhead",
+    "serve_queue",
+    "serve_overload",
+    "serve_soak",
+    "serve_peers",
     "extraction",
     "memory",
     "reviews",
@@ -47,11 +52,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cache", help="folder for photos and weights; by default the user's own")
     parser.add_argument("--hotdog", metavar="FILE", type=Path, help="archive of the hot-dog photos")
     parser.add_argument("--seeds", metavar="N", type=int, default=5, help="splits of the training benchmarks")
+    parser.add_argument("--soak-s", metavar="N", type=float, default=120, help="seconds of serve_soak")
     return parser
 
 
 def _place(cache: Path, temporary: Path, chosen: argparse.Namespace) -> Place:
-    return Place(cache, temporary, chosen.quick, chosen.hotdog, chosen.seeds)
+    return Place(cache, temporary, chosen.quick, chosen.hotdog, chosen.seeds, chosen.soak_s)
 
 
 def _name(word: str) -> str:

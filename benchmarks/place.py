@@ -33,6 +33,8 @@ class Place:
         The archive of the hot-dog photos, where there is one.
     n_seeds
         How many splits the training benchmarks go through.
+    soak_s
+        How long a server is asked whose memory is to stay what it is.
     """
 
     cache: Path
@@ -40,6 +42,7 @@ class Place:
     is_quick: bool = False
     hotdog: Path | None = None
     n_seeds: int = 5
+    soak_s: float = 120.0
 
     def rounds(self, wanted: int, what: str) -> Iterator[int]:
         """Count how often to measure, from 0, and tell that the benchmark is alive."""

@@ -19,6 +19,7 @@ __all__ = [
     "ROOT",
     "TOPWORK",
     "Ended",
+    "pinned",
     "run",
     "run_side",
 ]
@@ -90,6 +91,12 @@ def run_side(
     env: Mapping[str, str] | None = None,
     *,
     python: str = sys.executable,
+    cores: Sequence[int] = (),
 ) -> Ended:
     """Run ``python -m benchmarks.MODULE JSON``, one side of a comparison; it prints a JSON value last."""
-    return run([python, "-m", f"benchmarks.{module}", json.dumps(asked)], env, cwd=ROOT)
+    return run(pinned([python, "-m", f"benchmarks.{module}", json.dumps(asked)], cores), env, cwd=ROOT)
+
+
+def pinned(command: Sequence[str], cores: Sequence[int]) -> list[str]:
+    """Return a command that runs on these cores alone; on all where there is none."""
+    return ["taskset", "-c", ",".join(map(str, cores)), *command] if cores else [*command]

@@ -130,7 +130,7 @@ class Gated(FakeServable):
 def client(app: Application, address: str = "127.0.0.1") -> httpx.AsyncClient:
     """Return a client that calls the application in this process, as if from an address."""
     transport = httpx.ASGITransport(app, client=(address, 50_000))
-    return httpx.AsyncClient(transport=transport, base_url="http://here")
+    return httpx.AsyncClient(transport=transport, base_url="http://localhost")
 
 
 def with_client(servable: Servable, use: Callable[[httpx.AsyncClient], Awaitable[T]], **limits: Any) -> T:

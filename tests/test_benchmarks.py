@@ -16,6 +16,7 @@ from markdown_blocks import ROOT
 sys.path.append(str(ROOT))  # benchmarks are no part of the package
 
 import itertools
+import random
 
 from benchmarks.curves import best_so_far, draw, median_curve
 from benchmarks.figures import Goal, Spread
@@ -33,8 +34,10 @@ from benchmarks.learning import (
 )
 from benchmarks.peers import Family
 from benchmarks.place import Place
+from benchmarks.queueing import percentile, poisson, times_in_queue
 from benchmarks.rankings import kendall, spearman
 from benchmarks.results import Section, Seen, rewrite
+from benchmarks.serve_peers import settings_to_try
 from benchmarks.splits import PhotoSplit
 from benchmarks.training_peers import Peer
 from benchmarks.training_sides import Fitting
@@ -158,6 +161,39 @@ def test_a_rate_is_found_once_and_counted_in_every_round() -> None:
     assert [fit.rate for fit in fits] == [0.5, 0.5, 0.5]
     assert [fit.best_s(searched=True) for fit in fits] == [80.5, 81, 82]
     assert [fit.best_s(searched=False) for fit in fits] == [10.5, 11, 12]
+
+
+# --- queues ---------------------------------------------------------------------------------------------
+
+
+def test_the_first_place_that_is_free_takes_the_first_in_line() -> None:
+    arrivals, services = [0.0, 1.0, 1.5, 9.0], [4.0, 2.0, 1.0, 1.0]
+    assert times_in_queue(arrivals, services, 1) == [4.0, 5.0, 5.5, 1.0]
+    assert times_in_queue(arrivals, services, 2) == [4.0, 2.0, 2.5, 1.0]
+    assert times_in_queue(arrivals, services, 9) == services
+
+
+def test_a_queue_waits_as_long_as_theory_says() -> None:
+    draw = random.Random(1)
+    n, per_s, mean_s = 200_000, 50.0, 0.01
+    services = [draw.expovariate(1 / mean_s) for _ in range(n)]
+    times = times_in_queue(poisson(per_s, n, draw), services, 1)
+    # M/M/1 at half load: the time in it is exponential with the mean 1 / (100 - 50).
+    assert sum(times) / n == pytest.approx(0.02, rel=0.05)
+    assert percentile(times, 0.99) == pytest.approx(0.02 * np.log(100), rel=0.1)
+
+
+def test_a_percentile_is_a_value_that_was_seen() -> None:
+    values = [float(value) for value in range(100, 0, -1)]
+    assert [percentile(values, share) for share in (0.01, 0.5, 0.99, 1.0)] == [1, 50, 99, 100]
+    assert percentile([3.0], 0.99) == 3.0
+
+
+def test_peers_are_tried_as_they_come_first_and_each_setting_once() -> None:
+    for n_cores in (1, 2, 8):
+        tried = list(settings_to_try(n_cores))
+        assert tried[0] == type(tried[0])()
+        assert len(set(tried)) == len(tried) >= 7
 
 
 # --- rankings -------------------------------------------------------------------------------------------

@@ -86,7 +86,7 @@ def test_a_key_is_revoked_in_the_file_that_is_named(topwork: Command, own: Path)
         ("--expires 2020-01-01", "would expire at 2020-01-01T00:00:00+00:00"),
         ("--expires 0h", "would expire"),
         ("--per-minute 0", "Invalid value for '--per-minute'"),
-        ("--scope root", "'root' is not one of 'predict', 'admin', 'both'"),
+        ("--scope root", "'root' is not one of 'predict', 'admin', 'metrics', 'both', 'all'"),
     ],
 )
 def test_a_key_that_cannot_be_is_not_made(topwork: Command, own: Path, words: str, told: str) -> None:

@@ -4,49 +4,27 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import signal
 import socket
-import subprocess
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from commands import Desk, Told, end
 from markdown_blocks import ROOT
+from served import ask, serving
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
-
-
-@contextmanager
-def serving(desk: Desk, *words: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    with desk.start("serve", *words) as process:
-        try:
-            assert process.stderr is not None
-            line = process.stderr.readline().decode()
-            found = re.search(r"Ready at (http://\S+)$", line)
-            assert found, line + process.stderr.read().decode()
-            yield process, found[1]
-        finally:
-            process.kill()
-
-
-def ask(url: str, body: bytes | None = None) -> dict[str, object]:
-    request = urllib.request.Request(url, data=body, headers={"Content-Type": "image/jpeg"})
-    with urllib.request.urlopen(request, timeout=60) as response:
-        found: dict[str, object] = json.load(response)
-        return found
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
 def test_it_answers_until_it_is_told_to_stop(
     ending: signal.Signals, desk: Desk, bundle: Path, photos: Path
 ) -> None:
-    with serving(desk, str(bundle), "--port", "0") as (process, url):
+    with serving(desk, str(bundle)) as (process, url):
         answer = ask(f"{url}/predict", (photos / "green" / "03.jpg").read_bytes())
         assert "green" in json.dumps(answer)
         assert "/predict" in json.dumps(ask(f"{url}/openapi.json"))
@@ -108,7 +86,7 @@ def test_several_bundles_may_be_given(desk: Desk, bundle: Path, topwork: Callabl
     key = topwork("keys", "create", "me", "--scope", "both", "--keys", "keys.json").out.strip()
     other = desk.folder / "other.topwork"
     shutil.copy(bundle, other)
-    with serving(desk, str(bundle), "other.topwork", "--port", "0", "--keys", "keys.json") as (process, url):
+    with serving(desk, str(bundle), "other.topwork", "--keys", "keys.json") as (process, url):
         listing = urllib.request.Request(f"{url}/v1/models", headers={"X-API-Key": key})
         with urllib.request.urlopen(listing, timeout=60) as response:
             assert [one["name"] for one in json.load(response)["models"]] == [bundle.stem, "other"]

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import signal
-import subprocess
 import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from commands import Desk, end
+from served import ask, serving
 from tiny_trunk import N_FEATURES
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
@@ -45,25 +40,6 @@ models:
         when: {{first: {{label: green}}}}
       - trunk: {trunk}
 """
-
-
-@contextmanager
-def serving(desk: Desk, *words: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    with desk.start("serve", "--port", "0", *words) as process:
-        try:
-            assert process.stderr is not None
-            line = process.stderr.readline().decode()
-            found = re.search(r"Ready at (http://\S+)$", line)
-            assert found, line + process.stderr.read().decode()
-            yield process, found[1]
-        finally:
-            process.kill()
-
-
-def ask(url: str, body: bytes | None = None) -> Any:
-    request = urllib.request.Request(url, data=body, headers={"Content-Type": "image/jpeg"})
-    with urllib.request.urlopen(request, timeout=60) as response:
-        return json.load(response)
 
 
 def test_a_trunk_is_served_unfitted(desk: Desk, tiny_trunk: Path, photos: Path) -> None:

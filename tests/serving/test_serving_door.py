@@ -109,10 +109,10 @@ def test_an_expired_key_is_told_so(path: Path) -> None:
 
 def test_a_key_is_good_for_its_scopes_alone(path: Path) -> None:
     predict, admin = made(path, "phone"), made(path, "boss", "admin")
-    both = made(path, "both", "predict", "admin")
+    both, metrics = made(path, "both", "predict", "admin"), made(path, "prometheus", "metrics")
     found = {
         (name, target): asked(keyed_door(path), {"x-api-key": key}, target)
-        for name, key in (("predict", predict), ("admin", admin), ("both", both))
+        for name, key in (("predict", predict), ("admin", admin), ("both", both), ("metrics", metrics))
         for target in ("/predict", "/admin/reload")
     }
     allowed = {place for place, response in found.items() if response.status_code == 200}
@@ -125,6 +125,22 @@ def test_a_key_is_good_for_its_scopes_alone(path: Path) -> None:
     refused = found["predict", "/admin/reload"]
     assert refused.status_code == 403
     assert 'error="insufficient_scope", scope="admin"' in refused.headers["www-authenticate"]
+
+
+def test_prometheus_has_a_key_that_is_good_for_nothing_else(path: Path) -> None:
+    keys = {scope: made(path, scope, scope) for scope in ("metrics", "predict", "admin")}
+    door = keyed_door(path)
+
+    async def ask(one: httpx.AsyncClient) -> dict[str, list[int]]:
+        return {
+            scope: [
+                (await one.get(target, headers={"authorization": f"Bearer {key}"})).status_code
+                for target in ("/metrics", "/v1/models")
+            ]
+            for scope, key in keys.items()
+        }
+
+    assert use(door, ask) == {"metrics": [200, 403], "predict": [403, 200], "admin": [403, 403]}
 
 
 def test_a_revoked_key_ends_at_once_and_a_new_one_begins(path: Path) -> None:

@@ -150,6 +150,17 @@ def test_openmetrics_is_given_to_who_asks_for_it() -> None:
     assert {"topwork_requests", "topwork_wait_seconds", "topwork_ready"} <= names
 
 
+def test_no_series_tells_when_another_began() -> None:
+    async def use(one: httpx.AsyncClient) -> list[str]:
+        await one.get("/livez")
+        accepts = ("text/plain", "application/openmetrics-text; version=1.0.0")
+        return [(await one.get("/metrics", headers={"accept": accept})).text for accept in accepts]
+
+    texts = with_client(FakeServable(), use)
+    assert [text.count("topwork_requests_total{") for text in texts] == [1, 2]
+    assert not any("_created" in text for text in texts)
+
+
 def test_two_applications_count_for_themselves() -> None:
     async def main() -> Samples:
         first, second = application(FakeServable()), application(FakeServable())

@@ -22,7 +22,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from fake_servable import FakeServable
 from topwork.errors import ProofError, UsageError
 from topwork.serving.app import application
-from topwork.serving.http11 import SURPLUS_CONNECTIONS
+from topwork.serving.http11 import SURPLUS_CONNECTIONS, SURPLUS_PER_CLIENT
 from topwork.serving.limits import Limits
 from topwork.serving.server import listen, run, url_of
 
@@ -78,9 +78,10 @@ def server() -> Iterator[str]:
         assert process.poll() is None, "a test killed the server"
 
 
-def dial(url: str) -> socket.socket:
+def dial(url: str, source: str | None = None) -> socket.socket:
     address = httpx.URL(url)
-    return socket.create_connection((address.host, address.port or 80), timeout=20)
+    come_from = (source, 0) if source else None
+    return socket.create_connection((address.host, address.port or 80), timeout=20, source_address=come_from)
 
 
 def everything(connection: socket.socket) -> bytes:
@@ -101,7 +102,7 @@ def alive(url: str) -> None:
 # --- clients that try to kill it -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sent", [b"", b"GET /livez HTTP/1.1\r\nhost: x\r\n"])
+@pytest.mark.parametrize("sent", [b"", b"GET /livez HTTP/1.1\r\nhost: localhost\r\n"])
 def test_headers_that_do_not_come_end_the_connection(server: str, sent: bytes) -> None:
     with closing(dial(server)) as slow:
         slow.sendall(sent)
@@ -111,7 +112,7 @@ def test_headers_that_do_not_come_end_the_connection(server: str, sent: bytes) -
 
 def test_half_a_request_behind_a_whole_one_ends_the_connection(server: str) -> None:
     with closing(dial(server)) as slow:
-        slow.sendall(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\nGET /li")
+        slow.sendall(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\nGET /li")
         assert everything(slow).count(b"HTTP/1.1 200") == 1
     alive(server)
 
@@ -140,7 +141,7 @@ def test_endless_headers_end_the_connection(server: str) -> None:
 
 def test_a_body_that_drips_gets_408(server: str) -> None:
     with closing(dial(server)) as slow:
-        slow.sendall(b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\nab")
+        slow.sendall(b"POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\nab")
         answer = everything(slow)
     assert b" 408 " in answer
     assert b"body_timeout" in answer
@@ -153,7 +154,7 @@ def test_who_sends_too_much_still_reads_why(server: str, framing: bytes) -> None
     if b"chunked" in framing:
         chunk = b"c350\r\n" + chunk + b"\r\n"
     with closing(dial(server)) as greedy:
-        greedy.sendall(b"POST /predict HTTP/1.1\r\nhost: x\r\n" + framing + b"\r\n\r\n")
+        greedy.sendall(b"POST /predict HTTP/1.1\r\nhost: localhost\r\n" + framing + b"\r\n\r\n")
         for _ in range(100):
             greedy.sendall(chunk)
         answer = b""
@@ -179,7 +180,7 @@ def test_garbage_is_answered_with_400_or_silence(server: str) -> None:
 
 
 def test_clients_that_leave_at_any_point_cost_nothing(server: str) -> None:
-    request = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: 50\r\n\r\n" + b"x" * 50
+    request = b"POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-length: 50\r\n\r\n" + b"x" * 50
     for cut in range(1, len(request) + 1, 4):
         with closing(dial(server)) as leaving:
             leaving.sendall(request[:cut])
@@ -220,8 +221,8 @@ def talk(url: str, request: bytes) -> bytes:
         return everything(connection)
 
 
-PREDICT = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc"
-LIVEZ = b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n"
+PREDICT = b"POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-length: 3\r\n\r\nabc"
+LIVEZ = b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n"
 
 
 def test_connections_beyond_the_limit_are_told_so_and_health_is_still_told() -> None:
@@ -259,6 +260,30 @@ def test_connections_far_beyond_the_limit_are_closed_at_once() -> None:
         assert b" 200 " in several[0].recv(65536)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere 127.0.0.2 is no address of this machine")
+def test_a_client_with_too_many_connections_is_told_so_and_another_is_not() -> None:
+    options = '{"max_connections_per_address": 3, "header_timeout_s": 60}'
+    with serving(options) as (process, url), ExitStack() as held:
+        several = [held.enter_context(closing(dial(url))) for _ in range(3)]
+        time.sleep(0.2)
+        refused = talk(url, PREDICT)
+        assert refused.startswith(b"HTTP/1.1 429 ")
+        assert b"This address has as many connections open" in refused
+        assert b"retry-after: " in refused
+        assert talk(url, LIVEZ).startswith(b"HTTP/1.1 200 ")
+        several += [held.enter_context(closing(dial(url))) for _ in range(SURPLUS_PER_CLIENT + 2)]
+        several[-1].settimeout(10)
+        assert everything(several[-1]) == b"", "far too many are closed at once"
+        with closing(dial(url, source="127.0.0.2")) as other:
+            other.sendall(PREDICT)
+            assert b" 200 " in other.recv(65536)
+        for one in several:
+            one.close()
+        time.sleep(0.2)
+        alive(url)
+        assert process.poll() is None
+
+
 class Talkative(FakeServable):
     """Says more than a socket holds."""
 
@@ -278,7 +303,7 @@ async def connections_of_a_deaf_client(goodbye_s: float) -> list[int]:
         while not one.started:
             await asyncio.sleep(0.01)
         deaf = await asyncio.to_thread(dial, url_of(listener))
-        deaf.sendall(b"GET /v1/models/chess HTTP/1.1\r\nhost: x\r\n\r\n")
+        deaf.sendall(b"GET /v1/models/chess HTTP/1.1\r\nhost: localhost\r\n\r\n")
         await asyncio.sleep(0.5)
         seen = [len(one.server_state.connections)]
         await asyncio.sleep(2)
@@ -315,7 +340,7 @@ def test_the_process_may_open_as_many_files_as_connections_come(hard: int, told:
 def test_sigterm_lets_the_request_under_way_finish() -> None:
     with serving('{"delay_s": 1.0}') as (process, url):
         with closing(dial(url)) as under_way:
-            under_way.sendall(b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc")
+            under_way.sendall(b"POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-length: 3\r\n\r\nabc")
             time.sleep(0.3)
             process.send_signal(signal.SIGTERM)
             answer = everything(under_way)
@@ -332,7 +357,7 @@ def test_sigterm_lets_the_request_under_way_finish() -> None:
 def test_a_model_that_hangs_does_not_keep_the_process() -> None:
     hanging = '{"delay_s": 600, "drain_s": 0.3}'
     with serving(hanging) as (process, url), closing(dial(url)) as under_way:
-        under_way.sendall(b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc")
+        under_way.sendall(b"POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-length: 3\r\n\r\nabc")
         time.sleep(0.3)
         process.send_signal(signal.SIGTERM)
         out, _ = process.communicate(timeout=20)
@@ -459,7 +484,7 @@ def test_both_protocols_of_uvicorn_can_be_guarded() -> None:
             while not one.started:
                 await asyncio.sleep(0.01)
             reader, writer = await asyncio.open_connection(url.host, url.port)
-            writer.write(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n")
+            writer.write(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n")
             first = await reader.read(4096)
             writer.write(b"GET /li")
             rest = await reader.read()

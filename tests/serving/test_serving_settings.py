@@ -34,6 +34,7 @@ below: [models, /srv/models]
 keys: keys.json
 no_keys: true
 allow_origin: [https://a.example, http://localhost:3000]
+allow_host: [models.example.org]
 jobs: jobs.sqlite
 batches_below: [batches]
 allow_webhook: [hooks.example.org]
@@ -84,10 +85,13 @@ limits:
   max_body: 64MiB
   max_inputs: 8
   max_buffered: 1000000
+  max_decoded: 100MB
+  max_decoding: 1000MB
   max_concurrent: 3
   max_batch: 6
   max_waiting: 0
   max_connections: 10
+  max_connections_per_address: 4
   header_timeout: 500ms
   body_timeout: 1m30s
   deadline: 2.5
@@ -144,7 +148,7 @@ def test_every_setting_can_stand_in_a_file(tmp_path: Path) -> None:
         ModelSettings(name="split", versions=versions),
     )
     reviews = ModelSettings(Path("/srv/models/reviews.topwork"))
-    first = (64 * 2**20, 8, 1_000_000, 3, 6, 0, 10, 0.5, 90.0, 2.5, 10.0, 3600.0, 5)
+    first = (64 * 2**20, 8, 1_000_000, 10**8, 10**9, 3, 6, 0, 10, 4, 0.5, 90.0, 2.5, 10.0, 3600.0, 5)
     limits = Limits(*first, 7, 2**30, 7200.0, 60.0, drift_window=100, model_memory_bytes=2**32)
     expected = ServerSettings(
         (photos, reviews, *others),
@@ -154,6 +158,7 @@ def test_every_setting_can_stand_in_a_file(tmp_path: Path) -> None:
         keys=tmp_path / "keys.json",
         no_keys=True,
         allow_origin=("https://a.example", "http://localhost:3000"),
+        allow_host=("models.example.org",),
         jobs=tmp_path / "jobs.sqlite",
         batches_below=(tmp_path / "batches",),
         allow_webhook=("hooks.example.org",),
@@ -196,7 +201,7 @@ WRONG = [
     (
         "zzz: 1\n",
         1,
-        "it has models, host, port, below, keys, no_keys, allow_origin, log_format, jobs, ",
+        "it has models, host, port, below, keys, no_keys, allow_origin, log_format, allow_host, jobs, ",
         "topwork serve --schema",
     ),
     ("port: 80\nhost: a\nport: 80\n", 3, "port stands here a second time", "line 1"),

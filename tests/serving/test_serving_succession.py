@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import pytest
@@ -24,6 +24,7 @@ from topwork.serving.settings import LinkSettings, ModelSettings, ServerSettings
 from topwork.serving.succession import Changes, Succession
 
 RELOAD = "/v1/admin/reload"
+T = TypeVar("T")
 
 
 @dataclass
@@ -35,6 +36,7 @@ class Operator:
     key: str = ""
     made: dict[str, FakeServable] = field(default_factory=dict)
     opened: list[str] = field(default_factory=list)
+    beside: dict[str, Path] = field(default_factory=dict)
     told: list[Changes] = field(default_factory=list)
 
     def wants(self, *names: str, **others: Any) -> None:
@@ -54,7 +56,8 @@ class Operator:
         if not all(path.exists() for path in settings.paths):
             raise BundleError(f"There is no {name}.", next_step="Fit it.")
         self.opened.append(name)
-        return Hosted(self.made.get(name) or FakeServable(name=name), limits, 3)
+        beside = [self.beside[name]] if name in self.beside else []
+        return Hosted(self.made.get(name) or FakeServable(name=name), limits, 3, made_of=beside)
 
     def begin(self) -> Succession:
         return Succession(self.read, self.open, on_change=self.told.append)
@@ -138,6 +141,25 @@ def test_another_file_of_a_chain_opens_it_anew(operator: Operator) -> None:
     assert operator.opened == ["both", "both"]
 
 
+def test_another_file_that_a_model_needs_besides_opens_it_anew(operator: Operator) -> None:
+    base = operator.folder / "base"
+    base.mkdir()
+    (base / "weights").write_text("1")
+    operator.beside["a"] = base
+    operator.wants("a", "b")
+
+    async def use(succession: Succession, one: httpx.AsyncClient) -> None:
+        assert (await one.post(RELOAD)).json()["kept"] == ["a", "b"]
+        operator.wants("a", "b", limits=Limits(max_inputs=3))
+        assert (await one.post(RELOAD)).json()["kept"] == ["a", "b"]
+        (base / "weights").write_text("12")
+        told = (await one.post(RELOAD)).json()
+        assert (told["opened"], told["kept"]) == (["a"], ["b"])
+
+    used(operator, use)
+    assert operator.opened == ["a", "b", "a"]
+
+
 def test_other_limits_open_nothing_and_prove_nothing(operator: Operator) -> None:
     proofs: list[None] = []
     operator.made["a"] = FakeServable("a", proof=lambda: proofs.append(None))
@@ -179,6 +201,7 @@ def fails() -> None:
         (lambda one: one.wants("new", host="::1"), "host is ::1"),
         (lambda one: one.wants("new", keys=one.folder / "none.json"), "no file of API keys"),
         (lambda one: one.wants("new", allow_origin=("a.example",)), "is no origin"),
+        (lambda one: one.wants("new", allow_host=("http://a.example",)), "is no name of a host"),
         (lambda one: one.wants("new", below=(one.folder / "x",)), "does not lie below"),
         (lambda one: (one.wants("new", "gone"), (one.folder / "gone").unlink()), "There is no gone"),
     ],
@@ -319,16 +342,26 @@ def test_a_stream_that_nobody_reads_holds_no_model_for_ever(operator: Operator) 
 # --- who asks, and how often ----------------------------------------------------------------------------
 
 
+def assert_set(event: threading.Event) -> None:
+    assert event.wait(20)
+
+
+async def looking(operator: Operator, ask: Callable[[], T]) -> tuple[T, threading.Event]:
+    """Ask for a look that is under way, in the proof of a model ``b``, until the event is set."""
+    release = threading.Event()
+    operator.made["b"] = FakeServable("b", proof=lambda: assert_set(release))
+    operator.wants("b")
+    look = ask()
+    while not operator.opened.count("b"):
+        await asyncio.sleep(0.01)
+    return look, release
+
+
 def test_one_look_is_under_way_and_one_in_line_however_often_it_is_asked(operator: Operator) -> None:
     operator.wants("a")
-    release = threading.Event()
 
     async def use(succession: Succession, one: httpx.AsyncClient) -> None:
-        operator.made["b"] = FakeServable("b", proof=lambda: assert_set(release))
-        operator.wants("b")
-        first = succession.ask()
-        while not operator.opened.count("b"):
-            await asyncio.sleep(0.01)
+        first, release = await looking(operator, succession.ask)
         operator.wants("c")
         later = [succession.ask() for _ in range(50)]
         assert len(set(later)) == 1
@@ -343,20 +376,11 @@ def test_one_look_is_under_way_and_one_in_line_however_often_it_is_asked(operato
     assert operator.opened == ["a", "b", "c"]
 
 
-def assert_set(event: threading.Event) -> None:
-    assert event.wait(20)
-
-
 def test_the_end_of_the_server_gives_a_look_up(operator: Operator) -> None:
     operator.wants("a")
-    release = threading.Event()
 
     async def use(succession: Succession, one: httpx.AsyncClient) -> None:
-        operator.made["b"] = FakeServable("b", proof=lambda: assert_set(release))
-        operator.wants("b")
-        asking = asyncio.create_task(one.post(RELOAD))
-        while not operator.opened.count("b"):
-            await asyncio.sleep(0.01)
+        asking, release = await looking(operator, lambda: asyncio.create_task(one.post(RELOAD)))
         succession.end()
         for refused in (await asking, await one.post(RELOAD)):
             assert (refused.status_code, refused.json()["error"]["code"]) == (503, "unavailable")
@@ -369,14 +393,9 @@ def test_the_end_of_the_server_gives_a_look_up(operator: Operator) -> None:
 
 def test_a_caller_who_leaves_takes_nothing_along(operator: Operator) -> None:
     operator.wants("a")
-    release = threading.Event()
 
     async def use(succession: Succession, one: httpx.AsyncClient) -> None:
-        operator.made["b"] = FakeServable("b", proof=lambda: assert_set(release))
-        operator.wants("b")
-        asking = asyncio.create_task(one.post(RELOAD))
-        while not operator.opened.count("b"):
-            await asyncio.sleep(0.01)
+        asking, release = await looking(operator, lambda: asyncio.create_task(one.post(RELOAD)))
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
@@ -443,6 +462,10 @@ def test_who_may_ask_is_a_setting_too(operator: Operator) -> None:
             200,
             "http://a.example",
         )
+        operator.wants("a", keys=other, allow_host=("models.example.org",))
+        await one.post(RELOAD)
+        for host, status in (("models.example.org", 200), ("evil.example", 421)):
+            assert (await one.post("/predict", content=b"x", headers={"host": host})).status_code == status
         operator.wants("a", keys=None)
         await one.post(RELOAD)
         del one.headers["x-api-key"]

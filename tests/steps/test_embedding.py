@@ -14,7 +14,7 @@ from fake_servable import with_client
 from tiny_text_trunk import write_tiny_text_trunk
 from tiny_trunk import N_FEATURES
 from topwork import Model, Surroundings, plugins
-from topwork.contracts import Array, Engine, Modality, Preprocessing, Servable, Trunk
+from topwork.contracts import Allowance, Array, Engine, Modality, Preprocessing, Servable, Trunk
 from topwork.errors import ProofError, UsageError
 from topwork.inputs import IMAGE, modality
 from topwork.steps.embedding import Embedder, TrunkNetwork, open_embedder, unit_length
@@ -212,6 +212,9 @@ class Infinite:
     about: Mapping[str, str] = field(default_factory=dict)
 
     def prove(self) -> None:
+        return
+
+    def decode_within(self, allowance: Allowance) -> None:
         return
 
 

@@ -48,6 +48,8 @@ def test_it_opens_beside_its_base_and_answers_as_the_whole_bundle_does(
     assert told(small) == pytest.approx(told(whole), abs=1e-4)
     again = load(small.path)
     assert told(again) == pytest.approx(told(whole), abs=1e-4)
+    assert again.servable.bundle.borrowed == (tmp_path / "tiny-bert",)
+    assert load(whole.path).servable.bundle.borrowed == ()
     manifest = again.servable.bundle.manifest
     assert manifest.base is not None
     assert manifest.base.name == "tiny-bert"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import shutil
+import weakref
 from pathlib import Path
 
 import pytest
 
 import topwork as tw
+from pictures import file_of, photo
 from topwork import Model, Surroundings, UsageError
 from topwork.bundle.model import BundleModel
 from topwork.inputs import IMAGE
@@ -64,6 +68,77 @@ def test_a_chain_is_opened_with_the_code_around_its_models_and_itself(
     assert isinstance(around_it, Hooked)
     [answer] = around_it.submit([content])
     assert answer.value == {"names": ["colour", "tiny"]}
+
+
+def copy_of(bundle: Path, folder: Path) -> Path:
+    path = folder / "colours.topwork"
+    shutil.copy(bundle, folder / "new")
+    (folder / "new").replace(path)
+    return path
+
+
+def test_what_is_in_a_chain_and_alone_has_one_network(
+    opener: ModelOpener, fitted: Model, tiny_trunk: Path, tmp_path: Path
+) -> None:
+    path = copy_of(fitted.path, tmp_path)
+    links = (LinkSettings(path, name="first"), LinkSettings(trunk=tiny_trunk))
+    chain = opener(ModelSettings(name="both", chain=links), Limits()).servable
+    alone = opener(ModelSettings(path), Limits()).servable
+    trunk = opener(ModelSettings(trunk=tiny_trunk, name="mine"), Limits()).servable
+    assert isinstance(chain, Chain)
+    first, second = (link.servable for link in chain._links)
+    assert isinstance(first, BundleModel)
+    assert isinstance(alone, BundleModel)
+    assert isinstance(second, Embedder)
+    assert isinstance(trunk, Embedder)
+    assert (first.engine is alone.engine, second.network is trunk.network) == (True, True)
+    assert [one.name for one in (first, alone, second, trunk)] == ["first", "colours", "tiny", "mine"]
+    assert alone.about["name"] == first.about["name"]
+    [content] = IMAGE.synthetic(1, 1)
+    assert list(alone.submit([content])) == list(first.submit([content]))
+
+
+def test_what_differs_has_a_network_of_its_own(opener: ModelOpener, fitted: Model, tmp_path: Path) -> None:
+    path = copy_of(fitted.path, tmp_path)
+
+    def engine(settings: ModelSettings) -> object:
+        servable = opener(settings, Limits()).servable
+        kept.append(servable)
+        assert isinstance(servable, BundleModel)
+        return servable.engine
+
+    kept: list[object] = []
+    plain = engine(ModelSettings(path))
+    assert engine(ModelSettings(path, name="other")) is plain
+    assert engine(ModelSettings(path, engine="onnxruntime")) is not plain
+    copy_of(fitted.path, tmp_path)
+    assert engine(ModelSettings(path)) is not plain, "another file of the same name"
+
+
+def test_a_network_that_nobody_serves_is_forgotten(opener: ModelOpener, fitted: Model) -> None:
+    hosted = [opener(ModelSettings(fitted.path, name=name), Limits()) for name in ("a", "b")]
+    first = weakref.ref(hosted[0].servable)
+    del hosted[0]
+    gc.collect()
+    again = opener(ModelSettings(fitted.path), Limits()).servable
+    assert again.engine is hosted[0].servable.engine  # type: ignore[attr-defined]
+    hosted.clear()
+    del again
+    gc.collect()
+    assert first() is None
+
+
+def test_decoding_is_held_to_the_limits_of_the_server(opener: ModelOpener, fitted: Model) -> None:
+    servable = opener(ModelSettings(fitted.path), Limits()).servable
+    content = file_of(photo(1, (300, 200)))
+    [before] = servable.submit([content])
+    opener.take(Limits(max_decoded_bytes=4 * 300 * 200 - 1))
+    [refused] = servable.submit([content])
+    opener.take(Limits(max_decoded_bytes=4 * 300 * 200))
+    [after] = servable.submit([content])
+    assert refused.problem is not None
+    assert "would take 240,000 bytes of memory; at most 239,999" in refused.problem
+    assert before.value == after.value
 
 
 def test_serve_takes_the_settings_of_a_model(around: Surroundings) -> None:

@@ -108,6 +108,14 @@ class Bundle:
         return self.archive.manifest
 
     @property
+    def borrowed(self) -> tuple[Path, ...]:
+        """Return what stands beside the file and it takes weights from: the folder of its base, where there is one."""
+        if (base := self.manifest.base) is None:
+            return ()
+        beside = self.path.parent / base.name
+        return (beside,) if beside.name == base.name and beside.is_dir() else ()
+
+    @property
     def outputs(self) -> tuple[str, ...]:
         """Names of the outputs of `graph`."""
         others = {scores_name(name) for name in self.manifest.targets if name not in self.targets}

@@ -6,12 +6,13 @@ into an answer. Memory is bounded by the few chunks that are under way, however 
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -26,6 +27,7 @@ from topwork.bundle.goldens import Golden, replay
 from topwork.bundle.preference import as_optimized, as_wanted
 from topwork.bundle.structure import to_json
 from topwork.contracts import (
+    Allowance,
     Answer,
     Array,
     Engine,
@@ -40,6 +42,7 @@ from topwork.contracts import (
     TargetResult,
     Wire,
     by_shape,
+    decoding_within,
 )
 from topwork.engines.grafting import FEATURES
 from topwork.errors import BundleError, DecodeError, ProofError
@@ -107,6 +110,8 @@ class BundleModel:
     ) -> None:
         self._bundle = bundle
         self._name = name or bundle.path.stem
+        self._like: BundleModel | None = None
+        """What it was made from by `called`; it lives as long as this does, for whoever looks it up to share it."""
         self._modality = modality
         self._engine, self._exact = engine, exact
         self._n_workers = max(1, n_workers)
@@ -120,6 +125,16 @@ class BundleModel:
     def name(self) -> str:
         """Name in the API."""
         return self._name
+
+    def called(self, name: str | None) -> BundleModel:
+        """Return the same model under another name, or that of its file; both have the one network."""
+        other = copy.copy(self)
+        other._name, other._like = name or self._bundle.path.stem, self
+        return other
+
+    def decode_within(self, allowance: Allowance) -> None:
+        """Ask for memory before an input is decoded, from now on."""
+        self._modality = decoding_within(self._modality, allowance)
 
     @property
     def bundle(self) -> Bundle:
@@ -399,9 +414,9 @@ def open_model(
         n, place = here.n_cores, _place(bundle, shelf)
         start = partial(build, graph=graph, n_threads=n, n_streams=n, shelf=place)
         built = start(chosen)
-    # What was quantised has no fp32 to fall back on.
+    # What was quantised has no fp32 to fall back on; models that share this network share its exact form as well.
     is_exact = built.precision in ("fp32", "int8")
-    exact = None if is_exact else partial(start, replace(chosen, precision="fp32"))
+    exact = None if is_exact else cache(partial(start, replace(chosen, precision="fp32")))
     return BundleModel(bundle, modality, built, n_workers=here.n_cores, exact=exact, name=name)
 
 

@@ -13,13 +13,13 @@ from topwork.cli.options import STYLE, Json, path_of
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from topwork.serving.keys import Key
+    from topwork.serving.keys import Key, KeyScope
 
 __all__ = ["keys_app"]
 
 keys_app = typer.Typer(help="API keys of a server.", **STYLE)
 
-ScopeWord = Literal["predict", "admin", "both"]
+ScopeWord = Literal["predict", "admin", "metrics", "both", "all"]
 KeysFile = Annotated[
     Path | None,
     typer.Option(
@@ -48,11 +48,10 @@ def keys_create(
 
     from topwork.cli.sources import expiry_of
     from topwork.serving.keyring import Wish, create
-    from topwork.serving.keys import SCOPES
 
     now = datetime.now(UTC)
     path = _path(keys)
-    wish = Wish(name, SCOPES if scope == "both" else (scope,), expiry_of(expires, now), per_minute)
+    wish = Wish(name, _scopes(scope), expiry_of(expires, now), per_minute)
     text, key = create(path, wish, now=now)
     if json:
         put_json({"schema": 1, "key": text, **_shown(key, now), "file": str(path)})
@@ -93,6 +92,12 @@ def keys_revoke(
 
     gone = revoke(_path(keys), which)
     put(f"The key {gone.prefix} of {gone.name} is no longer good.")
+
+
+def _scopes(word: ScopeWord) -> tuple[KeyScope, ...]:
+    if word == "both":
+        return ("predict", "admin")
+    return ("predict", "admin", "metrics") if word == "all" else (word,)
 
 
 def _path(chosen: Path | None) -> Path:

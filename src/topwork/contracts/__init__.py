@@ -11,6 +11,7 @@ and nothing else. Read it once and the signatures of the whole house make sense:
 Everything that names results is keyed by target.
 """
 
+from topwork.contracts.allowances import Allowance, BoundedDecoding, decoding_within
 from topwork.contracts.batches import by_shape, padded
 from topwork.contracts.data import Dataset, Fold, Inspection, Rejected, Side, Split
 from topwork.contracts.fitting import (
@@ -80,10 +81,12 @@ from topwork.contracts.values import (
 
 __all__ = [
     "Afterwards",
+    "Allowance",
     "Answer",
     "Array",
     "Batchable",
     "Beginning",
+    "BoundedDecoding",
     "Budget",
     "Chart",
     "Clock",
@@ -156,6 +159,7 @@ __all__ = [
     "Workplace",
     "WritingTarget",
     "by_shape",
+    "decoding_within",
     "has_classes",
     "has_one_label",
     "joint_strata",

@@ -6,6 +6,7 @@ It does not normalise by mean and deviation (the exported network does), and kno
 
 from __future__ import annotations
 
+import copy
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from topwork.contracts import Array, Decoded, Json, Preprocessing, Remark, Shown, Wire
+from topwork.contracts import Allowance, Array, Decoded, Json, Preprocessing, Remark, Shown, Wire
 from topwork.errors import DecodeError, TopworkError, UsageError
 from topwork.inputs import image_description, image_heat, image_likeness, image_synthesis, image_variation
 from topwork.inputs.files import read_file
@@ -50,9 +51,9 @@ _WIRE = Wire(
 
 
 class ImageModality:
-    """Photos and other pictures; see `IMAGE`, the only one there is."""
+    """Photos and other pictures; see `IMAGE`, which decodes within no allowance."""
 
-    __slots__ = ()
+    _allowance: Allowance | None = None
 
     @property
     def name(self) -> str:
@@ -109,11 +110,17 @@ class ImageModality:
             The specification belongs to another modality.
         """
         spec = _own(preprocessing)
-        with opened(encoded, least_side_px=_least_side_px(spec)) as photo:
+        with opened(encoded, least_side_px=_least_side_px(spec), allowance=self._allowance) as photo:
             fingerprint, brightness = image_likeness.fingerprint(photo.upright(_small(photo)))
             width, height = _upright_pair(photo, photo.original_size)
             facts = {"width": float(width), "height": float(height), "brightness": brightness}
             return Decoded(np.array(_tensor_image(photo, spec)), fingerprint, facts)
+
+    def within(self, allowance: Allowance) -> ImageModality:
+        """Return pictures that are decoded within an allowance; see `topwork.contracts.BoundedDecoding`."""
+        bounded = copy.copy(self)
+        bounded._allowance = allowance
+        return bounded
 
     def preprocessing(self, stored: Mapping[str, Json]) -> ImagePreprocessing:
         """Read what `ImagePreprocessing.to_json` wrote.

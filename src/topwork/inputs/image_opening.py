@@ -13,14 +13,14 @@ import re
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from topwork.contracts import Array
+from topwork.contracts import Allowance, Array
 from topwork.errors import DecodeError
 
 if TYPE_CHECKING:
@@ -83,11 +83,12 @@ class Opened:
 
 
 @contextmanager
-def opened(encoded: bytes, *, least_side_px: int) -> Iterator[Opened]:
+def opened(encoded: bytes, *, least_side_px: int, allowance: Allowance | None = None) -> Iterator[Opened]:
     """Open the first frame of a picture; a shorter side of ``least_side_px`` pixels or more is all that is needed.
 
     A JPEG is reduced while it is decoded, which costs a fraction of decoding it whole. Errors inside the
-    ``with`` block (a late surprise in the pixels) are explained in the same way as those of opening.
+    ``with`` block (a late surprise in the pixels) are explained in the same way as those of opening. Memory for the
+    pixels is held until it ends, where there is an allowance.
 
     Raises
     ------
@@ -95,11 +96,15 @@ def opened(encoded: bytes, *, least_side_px: int) -> Iterator[Opened]:
         The bytes are empty, no picture of a known format, broken, or over a limit.
     """
     _check_bytes(encoded)
-    with _explained(), _SILENCE:
+    with _explained(), _SILENCE, ExitStack() as held:
         import PIL.Image
 
         with PIL.Image.open(io.BytesIO(encoded), formats=_formats()) as image:
-            yield _load(image, least_side_px)
+            whole = image.size
+            is_reduced = _prepare(image, least_side_px)
+            if allowance is not None:
+                held.enter_context(allowance.held(_memory_of(image, whole)))
+            yield _load(image, whole if is_reduced else None)
 
 
 def flatten(image: Image) -> Image:
@@ -148,15 +153,40 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in PIL.Image.OPEN)
 
 
-def _load(image: Image, least_side_px: int) -> Opened:
+def _prepare(image: Image, least_side_px: int) -> bool:
+    """Refuse a picture of too many pixels, and return whether it will be reduced while it is decoded."""
     _check_pixels(image.size)
-    whole = image.size
     # Only JPEG reduces while decoding; for every other format this does nothing.
-    is_reduced = image.draft(None, (least_side_px, least_side_px)) is not None
+    return image.draft(None, (least_side_px, least_side_px)) is not None
+
+
+def _load(image: Image, whole: tuple[int, int] | None) -> Opened:
     image.load()
     # A TIFF turns itself upright while it loads, so its size is known only now.
-    size = whole if is_reduced else image.size
-    return Opened(resizable(image), orientation_of(image), size)
+    return Opened(resizable(image), orientation_of(image), whole or image.size)
+
+
+def _memory_of(image: Image, whole: tuple[int, int]) -> int:
+    """Return the bytes that decoding takes: pixels as Pillow keeps them, what they are converted to, coefficients.
+
+    A progressive JPEG is kept whole as coefficients of 16 bits, however far it is then reduced.
+    """
+    n_pixels = image.width * image.height
+    n_coefficients = whole[0] * whole[1] * len(image.getbands()) if image.info.get("progressive") else 0
+    return n_pixels * (_bytes_kept(image.mode) + _bytes_converted(image.mode)) + 2 * n_coefficients
+
+
+def _bytes_kept(mode: str) -> int:
+    if mode in ("1", "L", "P"):
+        return 1
+    return 2 if mode.startswith("I;16") else 4
+
+
+def _bytes_converted(mode: str) -> int:
+    """Return what `resizable` makes of a pixel besides: floats on their way to 8 bits, or a copy in another mode."""
+    if mode[0] in "IF":
+        return 3 * 4 + 1
+    return 4 if mode in ("P", "PA") else 1 if mode == "1" else 0
 
 
 def _eight_bits(image: Image) -> Image:

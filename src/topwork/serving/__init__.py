@@ -4,9 +4,10 @@ The room in reading order:
 
 - `limits`: every bound in one place; `refusals`: what a client is told when it is turned away;
 - `messages`: one request in, one response out, the body read within bounds;
-- `bodies`: a body becomes inputs; `answers`: answers become a body;
+- `bodies`, `numerals`: a body becomes inputs, of long lists of numbers as well; `answers`: answers become a body;
 - `keys`, `keyring`: an API key, and the file of them; `rates`, `door`: how often somebody may come, and who may;
-- `origins`: pages of other origins; `access`: the operator's choice of all this;
+- `origins`: pages of other origins; `hosts`: under which names a server may be asked; `access`: the operator's choice
+  of all this; `addresses`: which clients are one, `crowds`: how many connections each has;
 - `gate`: who may work now; `work`: the threads that do it; `durations`: how long both took;
 - `hooks`: a user's own code around a servable, its answers held by `conformity` against its schema;
 - `chains`: several servables as one, each asked where its `conditions` hold;

@@ -1,25 +1,26 @@
-"""The operator's choice of who may ask: a file of keys, none, and pages of other origins.
+"""The operator's choice of who may ask: a file of keys, none, pages of other origins, and under which names.
 
 It knows no request. Keys are off only where this machine alone can reach the server, or where the operator says so.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from topwork.errors import UsageError
+from topwork.serving.addresses import is_own
 from topwork.serving.door import Door
+from topwork.serving.hosts import Hosts
 from topwork.serving.keyring import Keyring
 from topwork.storage import keys_file
 
 if TYPE_CHECKING:
     from topwork.serving.limits import Limits
 
-__all__ = ["Access", "is_loopback", "keys_for", "open_door", "require_safe"]
+__all__ = ["Access", "hosts_for", "is_loopback", "keys_for", "open_door", "require_safe"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +36,14 @@ class Access:
         Ask for no keys, wherever the server can be reached from.
     origins
         Pages of other origins that browsers may let ask, as of `Origins`.
+    hosts
+        Names under which the server may be asked besides those of this machine for itself, as of `Hosts`.
     """
 
     keys: Path | None = None
     no_keys: bool = False
     origins: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
 
 
 def keys_for(access: Access, host: str) -> Path | None:
@@ -66,16 +70,32 @@ def open_door(access: Access, host: str, limits: Limits) -> Door:
     Raises
     ------
     UsageError
-        Others could reach it and there are no keys; the file of keys holds none; or keys are asked for and forbidden.
+        Others could reach it and there are no keys; the file of keys holds none; keys are asked for and forbidden; or
+        a host that may be asked for is none.
     StorageError
         The file cannot be read.
     """
-    path = keys_for(access, host)
+    path, hosts = keys_for(access, host), hosts_for(access, host)
     if path is None:
-        door = Door(None, local_only=not access.no_keys)
+        door = Door(None, local_only=not access.no_keys, hosts=hosts)
         require_safe(door, host)
         return door
-    return Door(_filled(path), wrong_per_minute=limits.wrong_keys_per_minute)
+    return Door(_filled(path), hosts=hosts, wrong_per_minute=limits.wrong_keys_per_minute)
+
+
+def hosts_for(access: Access, host: str) -> Hosts:
+    """Return the names under which a server on ``host`` may be asked.
+
+    Where others can reach it and the operator names none, any will do: nobody knows here what they call it.
+
+    Raises
+    ------
+    UsageError
+        One of those that the operator named is none.
+    """
+    if is_loopback(host):
+        return Hosts(access.hosts)
+    return Hosts(access.hosts or ("*",), addresses=True)
 
 
 def _filled(path: Path) -> Keyring:
@@ -111,6 +131,6 @@ def is_loopback(host: str) -> bool:
     """Tell whether an address can be reached from this machine alone; False where that is not known."""
     try:
         found = {str(info[4][0]) for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
-        return all(ipaddress.ip_address(address).is_loopback for address in found)
-    except (OSError, UnicodeError, ValueError):
+        return all(map(is_own, found))
+    except (OSError, UnicodeError):
         return False

@@ -260,12 +260,13 @@ class Application:
 
     async def _respond(self, request: Request, seen: Seen) -> Response:
         try:
+            self.door.require_host(request)
             if (answer := self._origins.preflight(request)) is not None:
                 return answer
             route, arguments = match(self.routes, request)
             seen.method, seen.route = route.method, route.path
             if request.surplus and route.scope != "open":
-                raise self._full()
+                raise self._full(request.surplus)
             key = self.door.admit(request, route.scope)
             known = request if key is None else replace(request, owner=key.prefix)
             return await route.handler(known, *arguments)
@@ -278,9 +279,8 @@ class Application:
                 return inference.refused(refusal)
             return json_response(refusal.body(), status=refusal.status, headers=refusal.headers)
 
-    def _full(self) -> Refusal:
-        retry_after_s = max(hosted.gate.retry_after_s() for hosted in self.models.values())
-        return busy("Every connection that this server takes is in use.", retry_after_s)
+    def _full(self, problem: str) -> Refusal:
+        return busy(problem, max(hosted.gate.retry_after_s() for hosted in self.models.values()))
 
     # --- its models, as protocols see them -----------------------------------------------------------
 

@@ -15,6 +15,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from topwork.serving.numerals import Run, parsed
 from topwork.serving.refusals import Refusal
 
 if TYPE_CHECKING:
@@ -113,27 +114,32 @@ def read_json(content: bytes, *, wire: Wire, max_inputs: int) -> tuple[Input, ..
     Refusal
         400 where it is not JSON, 422 where it is other JSON than this.
     """
-    found = _found(_parse(content), wire)
+    found = _found(_parse(content, wire, max_inputs), wire)
     check_count(len(found), max_inputs)
     return tuple(from_json(one, wire) for one in found)
 
 
-def from_json(value: str | list[Any], wire: Wire) -> Input:
+def from_json(value: str | list[Any] | Run, wire: Wire) -> Input:
     """Turn what stands for one input in JSON into that input."""
     one = _DECODERS[wire.in_json](value)
     return bounded(one, wire) if isinstance(one, bytes) else one
 
 
-def _parse(content: bytes) -> object:
+def _parse(content: bytes, wire: Wire, max_inputs: int) -> object:
     try:
-        return json.loads(content)
+        return parsed(content, max_inputs) if wire.in_json == "numbers" else json.loads(content)
     except (ValueError, RecursionError) as error:
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise Refusal(
-            "bad_request",
-            f"The request body is not JSON: {reason}.",
-            next_step='Send {"input": "…"} or {"inputs": ["…"]} in UTF-8.',
+        raise _no_json(
+            "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         ) from None
+
+
+def _no_json(reason: str) -> Refusal:
+    return Refusal(
+        "bad_request",
+        f"The request body is not JSON: {reason}.",
+        next_step='Send {"input": "…"} or {"inputs": ["…"]} in UTF-8.',
+    )
 
 
 def _found(value: object, wire: Wire) -> list[Any]:
@@ -147,9 +153,11 @@ def _found(value: object, wire: Wire) -> list[Any]:
         )
         raise Refusal("bad_input", f'Expected an object with "input" or "inputs", got {got}.', next_step=step)
     found = [value["input"]] if "input" in value else value["inputs"]
+    if isinstance(found, Run):
+        raise Refusal("bad_input", "Input 0 must be a list of numbers, got a number.", next_step=step)
     if not isinstance(found, list):
         raise Refusal("bad_input", f'"inputs" must be a list, got {kind_of(found)}.', next_step=step)
-    kind, words = (list, "a list of numbers") if wire.in_json == "numbers" else (str, "a string")
+    kind, words = ((list, Run), "a list of numbers") if wire.in_json == "numbers" else ((str,), "a string")
     for index, one in enumerate(found):
         if not isinstance(one, kind):
             raise Refusal("bad_input", f"Input {index} must be {words}, got {kind_of(one)}.", next_step=step)
@@ -167,7 +175,14 @@ def _check_numbers(values: list[Any], what: str, step: str) -> None:
 
 def kind_of(value: object) -> str:
     """Return what a JSON value is, in words."""
-    names = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}
+    names = {
+        dict: "an object",
+        list: "a list",
+        Run: "a list",
+        str: "a string",
+        bool: "true or false",
+        type(None): "null",
+    }
     return names.get(type(value), "a number")
 
 
@@ -189,8 +204,15 @@ def _from_text(text: str) -> Input:
         return Unreadable("This string holds half of a surrogate pair, which is no text.")
 
 
-def _from_numbers(numbers: list[Any]) -> Input:
-    return json.dumps(numbers).encode("ascii")
+def _from_numbers(numbers: list[Any] | Run) -> Input:
+    """Return numbers as they are written; those of a long list are looked at, and kept as they were sent."""
+    if isinstance(numbers, list):
+        return json.dumps(numbers).encode("ascii")
+    try:
+        numbers.require_numbers()
+    except ValueError as error:
+        raise _no_json(str(error)) from None
+    return numbers.text
 
 
 _DECODERS: Final[Mapping[str, Callable[[Any], Input]]] = MappingProxyType(

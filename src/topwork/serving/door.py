@@ -10,7 +10,6 @@ all the same. So nobody who shares an address with an attacker, as all clients b
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import math
 import time
@@ -18,6 +17,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from topwork.errors import TopworkError
+from topwork.serving.addresses import client_of
+from topwork.serving.hosts import Hosts
 from topwork.serving.keys import is_right, prefix_of
 from topwork.serving.rates import Buckets
 from topwork.serving.refusals import Refusal
@@ -34,8 +35,6 @@ __all__ = ["Door"]
 
 LOG = logging.getLogger("topwork.serving")
 CHALLENGE = 'Bearer realm="topwork"'
-SUBNET_BITS = 64
-"""What a customer of IPv6 is given is a whole subnet; its addresses are one client."""
 
 
 def _utc_now() -> datetime:
@@ -51,6 +50,9 @@ class Door:
         The keys; None asks for none, and lets nobody make an admin call.
     local_only
         A server with this door may only listen where nobody but this machine can reach it.
+    hosts
+        Names under which the server may be asked; where only this machine can reach it those of this machine for
+        itself, elsewhere any.
     wrong_per_minute
         Wrong keys from one address before they are no longer told to be wrong.
     clock, now
@@ -62,16 +64,28 @@ class Door:
         keyring: Keyring | None,
         *,
         local_only: bool = False,
+        hosts: Hosts | None = None,
         wrong_per_minute: int = 30,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = _utc_now,
     ) -> None:
         self.keyring = keyring
         self.local_only = local_only and keyring is None
+        self._hosts = hosts or (Hosts() if self.local_only else Hosts(["*"]))
         self._wrong_per_minute = wrong_per_minute
         self._now = now
         self._uses = Buckets(clock)
         self._wrong = Buckets(clock)
+
+    def require_host(self, request: Request) -> None:
+        """Refuse a request that came by a name that is not the server's.
+
+        Raises
+        ------
+        Refusal
+            421.
+        """
+        self._hosts.require(request)
 
     def admit(self, request: Request, scope: Scope) -> Key | None:
         """Return the key of a request that may come in; None where no key is asked for.
@@ -106,7 +120,7 @@ class Door:
         return key
 
     def _refused(self, client: str, problem: str) -> Refusal:
-        if wait_s := self._wrong.take(_of_one(client), self._wrong_per_minute):
+        if wait_s := self._wrong.take(client_of(client), self._wrong_per_minute):
             return _too_often(
                 f"More than {self._wrong_per_minute} wrong keys in a minute came from this address.", wait_s
             )
@@ -132,17 +146,6 @@ def _sent(headers: Mapping[str, str]) -> str | None:
         return headers["x-api-key"].strip()
     kind, _, rest = headers.get("authorization", "").strip().partition(" ")
     return rest.strip() if kind.lower() == "bearer" else None
-
-
-def _of_one(client: str) -> str:
-    """Return what all addresses of one client have in common."""
-    try:
-        address = ipaddress.ip_address(client)
-    except ValueError:
-        return client
-    if address.version == 4:
-        return client
-    return str(ipaddress.ip_network((int(address), SUBNET_BITS), strict=False))
 
 
 # --- what is said -------------------------------------------------------------------------------------

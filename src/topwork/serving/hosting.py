@@ -21,6 +21,7 @@ from topwork.serving.work import Workers, in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from topwork.contracts import Servable
     from topwork.serving.bodies import Input
@@ -41,6 +42,8 @@ class Hosted:
     ----------
     n_at_once
         Inputs, or batches of them, that the servable can well work on at once; how many do where the limits do not say.
+    made_of
+        Files and folders besides those of its settings that it was made of.
 
     Attributes
     ----------
@@ -56,9 +59,12 @@ class Hosted:
         What a response says of who answered; empty where there is nothing to say.
     """
 
-    def __init__(self, servable: Servable, limits: Limits, n_at_once: int = 2) -> None:
+    def __init__(
+        self, servable: Servable, limits: Limits, n_at_once: int = 2, *, made_of: Sequence[Path] = ()
+    ) -> None:
         self.servable = servable
         self.limits = limits
+        self.made_of = tuple(made_of)
         self.version = ""
         self._was_proven = False
         self._n_at_once = n_at_once
@@ -80,7 +86,7 @@ class Hosted:
 
     def under(self, limits: Limits) -> Hosted:
         """Return the same servable within other limits, with the proof that it has; it is yet to be started."""
-        other = Hosted(self.servable, limits, self._n_at_once)
+        other = Hosted(self.servable, limits, self._n_at_once, made_of=self.made_of)
         other._times, other._was_proven, other.version = self._times, self._was_proven, self.version
         if self._times is not None or not other._is_measured:
             other._proof = self._proof

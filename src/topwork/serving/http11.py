@@ -18,6 +18,7 @@ import uvicorn
 from uvicorn.config import HTTP_PROTOCOLS
 from uvicorn.importer import import_from_string
 
+from topwork.serving.crowds import Crowd
 from topwork.serving.messages import SURPLUS
 
 if TYPE_CHECKING:
@@ -27,7 +28,16 @@ if TYPE_CHECKING:
     from topwork.serving.app import Application
     from topwork.serving.limits import Limits
 
-__all__ = ["MAX_HEADER_BYTES", "SURPLUS_CONNECTIONS", "Guard", "Server", "guarded", "room_for", "server"]
+__all__ = [
+    "MAX_HEADER_BYTES",
+    "SURPLUS_CONNECTIONS",
+    "SURPLUS_PER_CLIENT",
+    "Guard",
+    "Server",
+    "guarded",
+    "room_for",
+    "server",
+]
 
 MAX_HEADER_BYTES = 64 * 1024
 SLOW = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
@@ -36,10 +46,14 @@ LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nco
 
 SURPLUS_CONNECTIONS = 64
 """Connections over the limit on which a client is still told so; further ones are closed at once."""
+SURPLUS_PER_CLIENT = 8
+"""The same of one client that has more than it may."""
 SURPLUS_TIMEOUT_S = 1.0
 """Time for the headers on such a connection, so that idle ones do not keep health checks out."""
 SPARE_FILES = 192
 """Files that the process needs besides its connections."""
+FULL = "Every connection that this server takes is in use."
+CROWDED = "This address has as many connections open as the server takes of one."
 GOODBYE_S = 30.0
 """How long a client may leave its last answer unread before its connection is cut."""
 
@@ -53,19 +67,24 @@ class Guard(asyncio.Protocol):
         Until a request's headers must have arrived.
     max_connections
         Those beyond are told so on their first request; see `SURPLUS_CONNECTIONS`.
+    crowd
+        Counts those of each client; what is beyond its bound is told so as well, see `SURPLUS_PER_CLIENT`.
     goodbye_s
         How long a client may leave its last answer unread before its connection is cut.
     """
 
     header_timeout_s: float
     max_connections: int
+    crowd: Crowd
     goodbye_s: float
 
     loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
     connections: set[object]
     app_state: dict[str, Any]
+    client: tuple[str, int] | None
     cycle: Any
+    _address = ""
     _timer: asyncio.TimerHandle | None = None
     _cut: asyncio.TimerHandle | None = None
     _n_stray = 0
@@ -73,11 +92,13 @@ class Guard(asyncio.Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request, unless there are far too many who do."""
         super().connection_made(transport)
+        self._address = self.client[0] if self.client else ""
         surplus = len(self.connections) - self.max_connections
-        if surplus > 0:
-            self.app_state = {**self.app_state, SURPLUS: True}
+        of_one = self.crowd.enter(self._address)
+        if surplus > 0 or of_one > 0:
+            self.app_state = {**self.app_state, SURPLUS: FULL if surplus > 0 else CROWDED}
             self.header_timeout_s = min(self.header_timeout_s, SURPLUS_TIMEOUT_S)
-        if surplus > SURPLUS_CONNECTIONS:
+        if surplus > SURPLUS_CONNECTIONS or of_one > SURPLUS_PER_CLIENT:
             transport.abort()
         else:
             self._arm()
@@ -96,6 +117,7 @@ class Guard(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End every timer."""
+        self.crowd.leave(self._address)
         self._disarm()
         if self._cut is not None:
             self._cut.cancel()
@@ -138,12 +160,14 @@ def guarded(
     header_timeout_s: float,
     *,
     max_connections: int = sys.maxsize,
+    crowd: Crowd | None = None,
     goodbye_s: float = GOODBYE_S,
 ) -> type[Guard]:
     """Return uvicorn's ``protocol`` behind a `Guard`; the bounds are as of that."""
     bounds = {
         "header_timeout_s": header_timeout_s,
         "max_connections": max_connections,
+        "crowd": Crowd(sys.maxsize) if crowd is None else crowd,
         "goodbye_s": goodbye_s,
     }
     return type("Guarded", (Guard, protocol), bounds)
@@ -160,10 +184,15 @@ class Server(uvicorn.Server):
 
     on_drain: Callable[[], None] | None = None
 
+    def __init__(self, config: uvicorn.Config, crowd: Crowd) -> None:
+        super().__init__(config)
+        self._crowd = crowd
+
     def take(self, limits: Limits) -> None:
         """Hold new connections, and the end, to these bounds; connections that are open keep theirs."""
         config = self.config
-        config.http_protocol_class = _protocol(limits)
+        self._crowd.most = limits.max_connections_per_address
+        config.http_protocol_class = _protocol(limits, self._crowd)
         config.timeout_keep_alive = limits.keep_alive_s  # type: ignore[assignment]
         config.timeout_graceful_shutdown = limits.drain_s  # type: ignore[assignment]
 
@@ -210,9 +239,10 @@ def _signals() -> list[signal.Signals]:
 def server(app: Application) -> Server:
     """Build the server of an application; logging stays as the process has it."""
     limits = app.limits
+    crowd = Crowd(limits.max_connections_per_address)
     config = uvicorn.Config(
         app,
-        http=_protocol(limits),
+        http=_protocol(limits, crowd),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -222,12 +252,12 @@ def server(app: Application) -> Server:
         timeout_keep_alive=limits.keep_alive_s,  # type: ignore[arg-type]
         timeout_graceful_shutdown=limits.drain_s,  # type: ignore[arg-type]
     )
-    return Server(config)
+    return Server(config, crowd)
 
 
-def _protocol(limits: Limits) -> type[asyncio.Protocol]:
+def _protocol(limits: Limits, crowd: Crowd) -> type[asyncio.Protocol]:
     n_connections = room_for(limits.max_connections)
-    return guarded(_fastest_protocol(), limits.header_timeout_s, max_connections=n_connections)
+    return guarded(_fastest_protocol(), limits.header_timeout_s, max_connections=n_connections, crowd=crowd)
 
 
 def _fastest_protocol() -> type[Any]:

@@ -13,6 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from topwork import __version__
 from topwork.serving.bodies import Input, Reader, bounded, check_count, from_json
 from topwork.serving.messages import Request, Response, json_response
@@ -169,7 +171,8 @@ class _Reading:
         Refusal
             400, or 422 where there are too many inputs or none.
         """
-        self._inference = read_inference(content, self.header_length)
+        most = self.limits.max_inputs if self.servable.wire.in_json == "numbers" else None
+        self._inference = read_inference(content, self.header_length, most)
         self._outputs = _chosen(outputs_of(self.servable.answer_schema), self._inference)
         return _inputs(self._inference.inputs, self.servable.wire, self.limits.max_inputs)
 
@@ -216,7 +219,7 @@ def _rows(tensor: Tensor, wire: Wire, step: str) -> tuple[Input, ...]:
         raise _bad(f"The input is {tensor.datatype} of the shape {list(tensor.shape)}.", step)
     n, width = tensor.shape
     rows = (tensor.values[row * width : (row + 1) * width] for row in range(n))
-    return tuple(from_json(list(row), wire) for row in rows)
+    return tuple(from_json(row.tolist() if isinstance(row, np.ndarray) else list(row), wire) for row in rows)
 
 
 def _elements(tensor: Tensor, wire: Wire, step: str) -> tuple[Input, ...]:

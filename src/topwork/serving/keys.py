@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SCOPES", "Key", "KeyScope", "digest_of", "is_right", "new_key", "prefix_of"]
 
-KeyScope: TypeAlias = Literal["predict", "admin"]
-SCOPES: Final[tuple[KeyScope, ...]] = ("predict", "admin")
+KeyScope: TypeAlias = Literal["predict", "admin", "metrics"]
+SCOPES: Final[tuple[KeyScope, ...]] = ("predict", "admin", "metrics")
 
 LONGEST = 128
 """Characters of what was sent that are looked at; a key has 80."""
@@ -42,7 +42,7 @@ class Key:
     digest
         SHA-256 of the whole key, in hexadecimal.
     scopes
-        What it is good for; ``admin`` does not include ``predict``.
+        What it is good for; none includes another.
     created, expires
         With a time zone; without ``expires`` it is good until it is revoked.
     per_minute

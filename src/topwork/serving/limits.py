@@ -20,6 +20,12 @@ class Limits:
     max_buffered_bytes: Annotated[
         int, Size("Most bytes of all bodies together that are held in memory; beyond it a 429.")
     ] = 256 * 2**20
+    max_decoded_bytes: Annotated[
+        int, Size("Most memory that decoding one input may take, such as a picture's pixels; more is a 422.")
+    ] = 512 * 2**20
+    max_decoding_bytes: Annotated[
+        int, Size("The same of all inputs that are being decoded at once; beyond it the next one waits.")
+    ] = 2**30
     max_concurrent: Annotated[
         int | None,
         Count(
@@ -34,6 +40,13 @@ class Limits:
     max_connections: Annotated[
         int, Count("Open connections; on one more a request gets a 429, save for health checks and pages.")
     ] = 2048
+    max_connections_per_address: Annotated[
+        int | None,
+        Count(
+            "Of these, open connections from one address, of IPv6 from one /64; by default 512 from another machine, "
+            "and any number from this one."
+        ),
+    ] = None
     header_timeout_s: Annotated[float, Duration("Until a request's headers must have arrived.")] = 10.0
     body_timeout_s: Annotated[float, Duration("From then on, until its body must have arrived.")] = 60.0
     deadline_s: Annotated[

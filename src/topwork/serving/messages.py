@@ -55,7 +55,7 @@ NO_CONTENT = 204
 """A response that says nothing may not say how much that is: RFC 9110, section 8.6."""
 
 SURPLUS = "topwork.surplus"
-"""In the ASGI state of a connection over the limit."""
+"""In the ASGI state of a connection over a limit: over which, in a sentence."""
 
 SAFE_HEADERS = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"))
 
@@ -174,7 +174,7 @@ class Request:
     client
         Address that the connection comes from; empty where it has none.
     surplus
-        It came on a connection over the limit, which is closed after the answer.
+        Why its connection is one too many, in a sentence; empty where it is none. It is closed after the answer.
     owner
         Prefix of the key that it was let in with; empty where it has none.
     cleanup
@@ -190,7 +190,7 @@ class Request:
     headers: Mapping[str, str]
     body: Body
     client: str = ""
-    surplus: bool = False
+    surplus: str = ""
     owner: str = ""
     cleanup: ExitStack = field(default_factory=ExitStack)
     times: Times = field(default_factory=Times)
@@ -264,7 +264,7 @@ def read_request(scope: Scope, receive: Receive) -> Request:
         headers=headers,
         body=Body(receive, declared=declared, expected=expected),
         client=(scope.get("client") or ("",))[0],
-        surplus=bool(scope.get("state", {}).get(SURPLUS)),
+        surplus=scope.get("state", {}).get(SURPLUS, ""),
     )
 
 
@@ -297,7 +297,7 @@ def json_response(value: Json, *, status: int = 200, headers: Mapping[str, str] 
 
 async def send(request: Request, response: Response, channel: Send) -> None:
     """Write the response; where the request's body is unread, close the connection after it, gently."""
-    close = not request.body.finished or request.surplus
+    close = not request.body.finished or bool(request.surplus)
     await channel(_start(response, close=close))
     if request.method == "HEAD":
         await channel({"type": "http.response.body", "body": b""})

@@ -79,7 +79,7 @@ class Metrics:
         jobs: Jobs | None = None,
     ) -> None:
         registry = CollectorRegistry()
-        self._registry = registry
+        self._shown = _WithoutBirths(registry)
         self._clock = clock
         self._requests = Counter(
             "topwork_requests",
@@ -124,11 +124,28 @@ class Metrics:
 
     def routes(self) -> tuple[Route, ...]:
         """Return the one route."""
-        return (Route("GET", "/metrics", self._show),)
+        return (Route("GET", "/metrics", self._show, "metrics"),)
 
     async def _show(self, request: Request) -> Response:
         encode, media_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(200, media_type, encode(self._registry))
+        return Response(200, media_type, encode(self._shown))
+
+
+class _WithoutBirths(Collector):
+    """What a registry collects, without a series ``_created`` beside each other one, which says when that began.
+
+    Prometheus keeps them as series of their own, and so doubles what it stores. prometheus_client has a switch for
+    them, which goes for the whole process.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterator[Metric]:
+        """Collect."""
+        for family in self._registry.collect():
+            family.samples = [one for one in family.samples if one.name != f"{family.name}_created"]
+            yield family
 
 
 class _State(Collector):

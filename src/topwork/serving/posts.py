@@ -36,6 +36,8 @@ class Post:
         Its versions, where it has several.
     found
         As what it was found in a folder; None where the settings name it.
+    mark_of_others
+        Which files those were that it needed besides.
     """
 
     settings: ModelSettings
@@ -43,6 +45,12 @@ class Post:
     hosted: Hosted
     members: tuple[Post, ...] = ()
     found: Candidate | None = None
+    mark_of_others: Mark = ()
+
+    def holds(self, settings: ModelSettings, mark: Mark) -> bool:
+        """Tell whether it would be opened from the same settings and files today."""
+        others = mark_of(self.hosted.made_of)
+        return (self.settings, self.mark, self.mark_of_others) == (settings, mark, others)
 
 
 def leaves_of(posts: Iterable[Post]) -> list[tuple[str, Hosted]]:
@@ -98,12 +106,14 @@ def posted(settings: ModelSettings, limits: Limits, before: Sequence[Post], open
     if settings.versions:
         return _of_versions(settings, mark, limits, before, open_model)
     there = (*before, *(member for post in before for member in post.members))
-    same = next((post for post in there if (post.settings, post.mark) == (settings, mark)), None)
+    same = next((post for post in there if post.holds(settings, mark)), None)
     if same is None:
         opened = open_model(settings, limits)
         _follow(opened, there)
-        return Post(settings, mark, opened)
-    return same if same.hosted.limits == limits else Post(settings, mark, same.hosted.under(limits))
+        return Post(settings, mark, opened, mark_of_others=mark_of(opened.made_of))
+    if same.hosted.limits == limits:
+        return same
+    return Post(settings, mark, same.hosted.under(limits), mark_of_others=same.mark_of_others)
 
 
 def _follow(opened: Hosted, before: Sequence[Post]) -> None:

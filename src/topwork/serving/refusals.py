@@ -27,6 +27,7 @@ STATUSES: Mapping[str, int] = {
     "conflict": 409,
     "too_large": 413,
     "unsupported_media_type": 415,
+    "misdirected": 421,
     "bad_input": 422,
     "busy": 429,
     "rate_limited": 429,

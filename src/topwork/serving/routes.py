@@ -20,7 +20,7 @@ __all__ = ["Annex", "Handler", "Route", "Scope", "match"]
 Handler: TypeAlias = Callable[..., Awaitable[Response]]
 """Is given the request, and the text of each ``{…}`` segment of its path in order."""
 
-Scope: TypeAlias = Literal["open", "predict", "admin"]
+Scope: TypeAlias = Literal["open", "predict", "admin", "metrics"]
 """What a key must be good for; what is ``open`` asks for none."""
 
 

@@ -273,6 +273,14 @@ class ServerSettings:
             "How the log is written: json is a line of JSON for each event, and for each request.", FORMATS
         ),
     ] = "text"
+    allow_host: Annotated[
+        tuple[str, ...],
+        Several(
+            Word(
+                "Names under which the server may be asked, besides those of this machine for itself.", "NAME"
+            )
+        ),
+    ] = ()
     jobs: Annotated[
         Path | None,
         Place("File of the jobs that are answered later; without it the server takes none.", "FILE"),
@@ -304,7 +312,7 @@ class ServerSettings:
     @property
     def access(self) -> Access:
         """Who may ask."""
-        return Access(self.keys, self.no_keys, self.allow_origin)
+        return Access(self.keys, self.no_keys, self.allow_origin, self.allow_host)
 
 
 AnyKind: TypeAlias = Kind | Several | Section | Sections | Part

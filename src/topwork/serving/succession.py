@@ -317,7 +317,7 @@ class Succession:
     def _door(self, settings: ServerSettings) -> Door:
         """Return the door that there is, which remembers who came how often; another one where it is to be another."""
         given, held = (
-            (keys_for(one.access, one.host), one.no_keys, one.limits.wrong_keys_per_minute)
+            (keys_for(one.access, one.host), one.no_keys, one.allow_host, one.limits.wrong_keys_per_minute)
             for one in (settings, self.settings)
         )
         same = given == held

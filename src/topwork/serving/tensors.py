@@ -9,16 +9,21 @@ from __future__ import annotations
 import json
 import struct
 import sys
+from array import array
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+import numpy as np
+
+from topwork.contracts import Array
 from topwork.serving.bodies import kind_of
 from topwork.serving.messages import dumps
+from topwork.serving.numerals import Run, parsed
 from topwork.serving.refusals import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from topwork.contracts import Json
 
@@ -33,7 +38,7 @@ __all__ = [
     "write_inference",
 ]
 
-Values: TypeAlias = "list[Any] | tuple[Any, ...]"
+Values: TypeAlias = "list[Any] | tuple[Any, ...] | Array"
 
 CODES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -51,7 +56,7 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "FP64": "d",
     }
 )
-"""Datatype to the letter that `struct` has for it; BYTES has lengths of its own, BF16 is not taken."""
+"""Datatype to the letter that `struct` and NumPy have for it; BYTES has lengths of its own, BF16 is not taken."""
 
 NUMERIC: Final = tuple(name for name in CODES if name != "BOOL")
 KINDS: Final[Mapping[str, tuple[type, ...]]] = MappingProxyType(
@@ -79,7 +84,8 @@ class Tensor:
     shape
         At most two dimensions.
     values
-        Row by row. Of ``BYTES`` they are text where the tensor stood in JSON, and bytes where it came behind it.
+        Row by row. Of ``BYTES`` they are text where the tensor stood in JSON, and bytes where it came behind it. Many
+        numbers, and all that came behind it, are an array.
     """
 
     name: str
@@ -109,8 +115,15 @@ class Inference:
 # --- reading ------------------------------------------------------------------------------------------
 
 
-def read_inference(content: bytes, header_length: str | None) -> Inference:
+def read_inference(
+    content: bytes, header_length: str | None, most_numeric_inputs: int | None = None
+) -> Inference:
     """Read a request's body; ``header_length`` is what ``Inference-Header-Content-Length`` says, if it is there.
+
+    Parameters
+    ----------
+    most_numeric_inputs
+        How many inputs there may be of a model that takes numbers; of such a one nothing else is read that is long.
 
     Raises
     ------
@@ -118,7 +131,7 @@ def read_inference(content: bytes, header_length: str | None) -> Inference:
         400: it is no inference request.
     """
     size = _json_size(header_length, len(content))
-    request = _object(_parsed(content[:size]), "The request")
+    request = _object(_parsed(content[:size], most_numeric_inputs), "The request")
     parameters = _parameters(request, "The request")
     behind = _Behind(memoryview(content)[size:], counted=header_length is not None)
     inputs = tuple(_tensor(one, behind) for one in _inputs(request))
@@ -143,15 +156,20 @@ def _json_size(header_length: str | None, n_bytes: int) -> int:
     return int(number)
 
 
-def _parsed(content: bytes) -> object:
+def _parsed(content: bytes, most_numeric_inputs: int | None) -> object:
     try:
-        return json.loads(content)
+        return json.loads(content) if most_numeric_inputs is None else parsed(content, most_numeric_inputs)
     except (ValueError, RecursionError) as error:
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise _bad(
-            f"The request is not JSON: {reason}.",
-            "With binary data behind the JSON, Inference-Header-Content-Length must tell where it begins.",
+        raise _no_json(
+            "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         ) from None
+
+
+def _no_json(reason: str) -> Refusal:
+    return _bad(
+        f"The request is not JSON: {reason}.",
+        "With binary data behind the JSON, Inference-Header-Content-Length must tell where it begins.",
+    )
 
 
 def _object(value: object, what: str) -> dict[str, Any]:
@@ -221,13 +239,14 @@ def _tensor(value: object, behind: _Behind) -> Tensor:
     if datatype not in KINDS:
         raise _bad(f"The datatype of {what} is {datatype[:40]!r}; expected one of {', '.join(KINDS)}.")
     shape = _shape(one.get("shape"), what)
+    values: Values
     size = _parameters(one, what).get("binary_data_size")
     if (size is None) == ("data" not in one):
         raise _bad(
             f'{what[0].upper()}{what[1:]} must have either "data" or the parameter "binary_data_size".'
         )
     if size is None:
-        values: Values = _values(_flat(one["data"], shape, what), datatype, what)
+        values = _in_json(one["data"], shape, datatype, what)
     else:
         values = _unpacked(behind.take(size, what), datatype, what)
     _check_count(len(values), shape, what)
@@ -252,6 +271,42 @@ def _check_count(n_values: int, shape: tuple[int, ...], what: str) -> None:
         )
 
 
+def _in_json(data: object, shape: tuple[int, ...], datatype: str, what: str) -> Values:
+    """Return the values of a tensor that stands in JSON, checked; an array where some stand in long lists."""
+    rows = data if isinstance(data, list) else [data]
+    if not any(isinstance(row, Run) for row in rows):
+        return _values(_flat(data, shape, what), datatype, what)
+    if datatype not in NUMERIC:
+        raise _bad(f"Value 0 of {what} is a number; the datatype says {datatype}.")
+    width = shape[-1] if isinstance(data, list) and len(shape) > 1 else None
+    if isinstance(data, list) and width is None:
+        raise _nested(shape, what)
+    found = array("d")
+    for row in rows:
+        before = len(found)
+        for numbers in _pieces(row, lambda: _nested(shape, what)):
+            found.extend(_values(numbers, datatype, what, len(found)))
+        if width is not None and len(found) - before != width:
+            raise _nested(shape, what)
+    return np.frombuffer(found)
+
+
+def _pieces(row: object, wrong: Callable[[], Refusal]) -> Iterator[list[Any]]:
+    if isinstance(row, list):
+        yield row
+    elif isinstance(row, Run):
+        try:
+            yield from row.pieces()
+        except ValueError as error:
+            raise _no_json(str(error)) from None
+    else:
+        raise wrong()
+
+
+def _nested(shape: tuple[int, ...], what: str) -> Refusal:
+    return _bad(f'"data" of {what} is nested otherwise than its shape {list(shape)} says.')
+
+
 def _flat(data: object, shape: tuple[int, ...], what: str) -> list[Any]:
     """Return the values row by row; the protocol lets a client nest them or not."""
     if not isinstance(data, list):
@@ -260,15 +315,15 @@ def _flat(data: object, shape: tuple[int, ...], what: str) -> list[Any]:
         return data
     width = shape[-1] if len(shape) > 1 else None
     if any(not isinstance(row, list) or len(row) != width for row in data):
-        raise _bad(f'"data" of {what} is nested otherwise than its shape {list(shape)} says.')
+        raise _nested(shape, what)
     return [value for row in data for value in row]
 
 
-def _values(values: list[Any], datatype: str, what: str) -> list[Any]:
+def _values(values: list[Any], datatype: str, what: str, first: int = 0) -> list[Any]:
     kinds = KINDS[datatype]
     if kinds == (int,):  # 1.0 is a whole number, too: it is one in JSON Schema, and some clients write it so
         values = [int(value) if type(value) is float and value.is_integer() else value for value in values]
-    for index, value in enumerate(values):
+    for index, value in enumerate(values, first):
         if type(value) not in kinds:
             raise _bad(f"Value {index} of {what} is {kind_of(value)}; the datatype says {datatype}.")
     if datatype in NUMERIC:
@@ -309,7 +364,7 @@ def _unpacked(packed: memoryview, datatype: str, what: str) -> Values:
     one = struct.Struct(f"<{CODES[datatype]}")
     if len(packed) % one.size:
         raise _bad(f"{what[0].upper()}{what[1:]} has {len(packed):,} bytes; a {datatype} has {one.size}.")
-    return struct.unpack(f"<{len(packed) // one.size}{CODES[datatype]}", packed)
+    return np.frombuffer(packed, f"<{CODES[datatype]}")
 
 
 def _elements(packed: memoryview, what: str) -> list[bytes]:
@@ -361,7 +416,7 @@ def write_inference(
 def _told(tensor: Tensor, packed: bytes | None) -> dict[str, Json]:
     one: dict[str, Json] = {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape}
     if packed is None:
-        return {**one, "data": tensor.values}
+        return {**one, "data": list(tensor.values)}
     return {**one, "parameters": {"binary_data_size": len(packed)}}
 
 

@@ -5,6 +5,7 @@ The network is a trunk that nothing was fitted on, or that of a bundle. It knows
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
@@ -18,6 +19,7 @@ from topwork.bundle.goldens import Golden, make_goldens, replay
 from topwork.bundle.model import open_model
 from topwork.bundle.structure import to_json
 from topwork.contracts import (
+    Allowance,
     Answer,
     Array,
     Engine,
@@ -28,6 +30,7 @@ from topwork.contracts import (
     Trunk,
     Wire,
     by_shape,
+    decoding_within,
 )
 from topwork.engines.choice import build, reference
 from topwork.engines.grafting import FEATURES
@@ -78,6 +81,10 @@ class Network(Protocol):
         """Find out whether it gives what it should; see `topwork.contracts.Servable`."""
         ...
 
+    def decode_within(self, allowance: Allowance) -> None:
+        """Ask for memory before an input is decoded, from now on."""
+        ...
+
 
 class TrunkNetwork:
     """A trunk on the engine that suits this machine; see `Network`.
@@ -105,6 +112,10 @@ class TrunkNetwork:
     def name(self) -> str:
         """Name of the trunk."""
         return self._card.name
+
+    def decode_within(self, allowance: Allowance) -> None:
+        """Ask for memory before an input is decoded, from now on."""
+        self.modality = decoding_within(self.modality, allowance)
 
     @property
     def about(self) -> Mapping[str, Json]:
@@ -171,6 +182,18 @@ class Embedder:
         self._network, self._normalized = network, normalized
         self._name = name or network.name
         self.n_features = n_features
+        self._like: Embedder | None = None
+        """What it was made from by `called`; it lives as long as this does, for whoever looks it up to share it."""
+
+    def called(self, name: str | None) -> Embedder:
+        """Return the same features under another name, or the network's; both have the one network."""
+        other = copy.copy(self)
+        other._name, other._like = name or self._network.name, self
+        return other
+
+    def decode_within(self, allowance: Allowance) -> None:
+        """Ask for memory before an input is decoded, from now on."""
+        self._network.decode_within(allowance)
 
     @property
     def name(self) -> str:

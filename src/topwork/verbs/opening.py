@@ -5,25 +5,39 @@ It reads no settings and starts no server.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
-from topwork.bundle.model import open_model
+from topwork.bundle.model import BundleModel, open_model
 from topwork.contracts import Servable
+from topwork.inputs.allowance import SharedAllowance
 from topwork.serving.chains import Chain, Link
 from topwork.serving.hooks import hooked, load_hooks
 from topwork.serving.hosting import Hosted
 from topwork.serving.limits import Limits
+from topwork.serving.marks import Mark, mark_of
 from topwork.serving.settings import LinkSettings, ModelSettings, NetworkSettings
-from topwork.steps.embedding import open_embedder
+from topwork.steps.embedding import Embedder, open_embedder
 from topwork.steps.options import Surroundings
 
 __all__ = ["ModelOpener"]
 
+Network: TypeAlias = BundleModel | Embedder
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A model, how many inputs its engine works on at once, and what it needed besides the files of its settings."""
+
+    servable: Servable
+    n_at_once: int
+    made_of: tuple[Path, ...]
+
 
 class ModelOpener:
-    """Opens models by their settings.
+    """Opens models by their settings; what stands there several times has one network.
 
     Parameters
     ----------
@@ -35,6 +49,15 @@ class ModelOpener:
 
     def __init__(self, around: Surroundings, folder: Path) -> None:
         self._around, self._folder = around, folder
+        # Held weakly: a network lives as long as a model that is served.
+        self._networks: WeakValueDictionary[tuple[NetworkSettings, Mark], Network] = WeakValueDictionary()
+        self._beside: WeakKeyDictionary[Network, Mark] = WeakKeyDictionary()
+        limits = Limits()
+        self._allowance = SharedAllowance(limits.max_decoded_bytes, limits.max_decoding_bytes)
+
+    def take(self, limits: Limits) -> None:
+        """Decode within these bounds from now on, with all models that were opened here."""
+        self._allowance.resize(limits.max_decoded_bytes, limits.max_decoding_bytes)
 
     def __call__(self, chosen: ModelSettings, limits: Limits) -> Hosted:
         """Open a model.
@@ -44,19 +67,36 @@ class ModelOpener:
         TopworkError
             A file, a name or a user's code cannot be used.
         """
-        servable, n_at_once = self._chain(chosen) if chosen.chain else self._network(chosen)
-        return Hosted(servable, limits, n_at_once)
+        opened = self._chain(chosen) if chosen.chain else self._link(chosen)
+        return Hosted(opened.servable, limits, opened.n_at_once, made_of=opened.made_of)
 
-    def _chain(self, chosen: ModelSettings) -> tuple[Servable, int]:
-        opened = [self._network(one) for one in chosen.chain]
-        links = [_link(servable, one) for (servable, _), one in zip(opened, chosen.chain, strict=True)]
-        chain = Chain(str(chosen.name), links)
-        return self._with_app(chain, chosen.app), max(n for _, n in opened)
+    def _chain(self, chosen: ModelSettings) -> _Opened:
+        opened = [self._link(one) for one in chosen.chain]
+        links = [_link(one.servable, settings) for one, settings in zip(opened, chosen.chain, strict=True)]
+        chain = self._with_app(Chain(str(chosen.name), links), chosen.app)
+        made_of = tuple(path for one in opened for path in one.made_of)
+        return _Opened(chain, max(one.n_at_once for one in opened), made_of)
 
-    def _network(self, chosen: NetworkSettings) -> tuple[Servable, int]:
-        """Return a model, and how many inputs its engine works on at once."""
+    def _link(self, chosen: NetworkSettings) -> _Opened:
+        network = self._network(chosen)
+        engine = network.network.engine if isinstance(network, Embedder) else network.engine
+        return _Opened(self._with_app(network, chosen.app), engine.n_streams, _borrowed(network))
+
+    def _network(self, chosen: NetworkSettings) -> Network:
+        """Open a network, or take the one that there is of the same settings and files; the name may be another."""
+        # Before the files are opened, so that a change meanwhile is seen the next time.
+        sight = (_without_names(chosen), mark_of(chosen.paths))
+        found = self._networks.get(sight)
+        if found is not None and self._beside[found] == mark_of(_borrowed(found)):
+            return found.called(chosen.name)
+        network = self._fresh(chosen)
+        network.decode_within(self._allowance)
+        self._networks[sight], self._beside[network] = network, mark_of(_borrowed(network))
+        return network
+
+    def _fresh(self, chosen: NetworkSettings) -> Network:
         if chosen.bundle is not None:
-            model = open_model(
+            return open_model(
                 chosen.bundle,
                 engine=chosen.engine,
                 only=chosen.only,
@@ -64,13 +104,27 @@ class ModelOpener:
                 n_cores=self._around.n_cores,
                 shelf=self._around.shelf,
             )
-            return self._with_app(model, chosen.app), model.engine.n_streams
         around = replace(self._around, engine=cast("Any", chosen.engine))
-        embedder = open_embedder(str(chosen.trunk), around, name=chosen.name, normalized=chosen.normalize)
-        return self._with_app(embedder, chosen.app), embedder.network.engine.n_streams
+        return open_embedder(str(chosen.trunk), around, name=chosen.name, normalized=chosen.normalize)
 
     def _with_app(self, servable: Servable, app: str | None) -> Servable:
         return servable if app is None else hooked(servable, load_hooks(app, self._folder))
+
+
+def _without_names(chosen: NetworkSettings) -> NetworkSettings:
+    return NetworkSettings(
+        bundle=chosen.bundle,
+        only=chosen.only,
+        engine=chosen.engine,
+        trunk=chosen.trunk,
+        normalize=chosen.normalize,
+    )
+
+
+def _borrowed(network: Network) -> tuple[Path, ...]:
+    """Return what a network takes weights from that stands beside its bundle."""
+    inner = network.network if isinstance(network, Embedder) else network
+    return inner.bundle.borrowed if isinstance(inner, BundleModel) else ()
 
 
 def _link(servable: Servable, chosen: LinkSettings) -> Link:

@@ -56,10 +56,14 @@ class StaffedOpener:
         """
         if not chosen.replicas.n_most:
             return self._here(chosen, limits)
-        replicas = Replicas(self._recipe(chosen), chosen.replicas)
+        replicas = Replicas(self._recipe(chosen, limits), chosen.replicas)
         return Hosted(replicas, limits, replicas.n_at_once)
 
-    def _recipe(self, chosen: ModelSettings) -> Recipe:
+    def take(self, limits: Limits) -> None:
+        """Decode within these bounds from now on; worker processes keep those with which they were opened."""
+        self._here.take(limits)
+
+    def _recipe(self, chosen: ModelSettings, limits: Limits) -> Recipe:
         """Say what a worker process opens: the model, for a share of the cores, however many there are at the moment.
 
         An engine is built for its share, so another one would need another engine: it is the share that it has when
@@ -70,7 +74,7 @@ class StaffedOpener:
         forget(shelf, older_than_s=KEPT_S, now_s=self._around.wall_clock())
         alone = replace(chosen, replicas=Policy())
         given = {"cache_dir": self._around.cache_dir, "engine": self._around.engine}
-        order = (alone, {**given, "n_cores": n_cores, "shelf": shelf}, self._folder)
+        order = (alone, {**given, "n_cores": n_cores, "shelf": shelf}, self._folder, limits)
         return Recipe(FACTORY, pickle.dumps(order), n_cores)
 
 
@@ -86,12 +90,15 @@ def open_in_process(arguments: bytes) -> tuple[Servable, int]:
     rest_while_waiting()
     sum_in_order()
     # Written by our own parent and read from a socket that nobody else has; nothing of a client is in it.
-    chosen, around, folder = pickle.loads(arguments)  # noqa: S301
+    chosen, around, folder, limits = pickle.loads(arguments)  # noqa: S301
+    opener = ModelOpener(Surroundings(**around), folder)
     try:
-        opened = ModelOpener(Surroundings(**around), folder)(chosen, Limits())
+        opened = opener(chosen, Limits())
     except TopworkError as error:
         # Should it be the files alone that cannot be had, the model can do without; else this raises what is wrong.
-        opened = ModelOpener(Surroundings(**{**around, "shelf": None}), folder)(chosen, Limits())
+        opener = ModelOpener(Surroundings(**{**around, "shelf": None}), folder)
+        opened = opener(chosen, Limits())
         LOG.warning("the weights of %s are in memory once for each process: %s", opened.servable.name, error)
+    opener.take(limits)
     give_back()  # what reading and packing the weights took
     return opened.servable, opened.workers.n_threads

@@ -79,6 +79,7 @@ def serve(
         keys=chosen.keys,
         no_keys=chosen.no_keys,
         allow_origin=chosen.origins,
+        allow_host=chosen.hosts,
         limits=limits or Limits(),
     )
     operate(lambda: settings, on_ready=lambda url, wire, _: on_ready(url, wire), around=around)
@@ -130,12 +131,14 @@ def operate(
     opener = StaffedOpener(around or Surroundings(), Path.cwd())
 
     def changed(changes: Changes) -> None:
+        opener.take(succession.settings.limits)
         if in_lines:
             LOG.info("settings applied: %s", changes.to_json())
         else:
             on_change(changes)
 
     succession = Succession(read, opener, on_change=changed, hangups=hangups, run_batch=run_served)
+    opener.take(succession.settings.limits)
     settings, succession.app.spans = succession.settings, collector
     in_lines = settings.log_format == "json"
     # Not the model itself, which may be left out one day.
