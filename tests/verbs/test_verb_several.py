@@ -254,7 +254,7 @@ def test_an_answer_holds_every_target_under_its_name(model: Model, table: Path) 
     right, off = [], []
     for row in rows_of(table):
         said = model.predict(table.with_name(row["file"]))
-        assert set(said.answer or {}) == set(METRICS)
+        assert set(said.answer or {}) == {*METRICS, "in_domain"}
         assert said.of("tags").labels is not None
         if row["kind"]:
             right.append(said.of("kind").label == row["kind"])
@@ -354,8 +354,8 @@ def test_two_of_three_answer_under_their_names(model: Model, table: Path) -> Non
     two = model.only("tags", "kind")
     photo = table.with_name("004.jpg")
     said, whole = two.predict(photo).answer, model.predict(photo).answer
-    assert list(said or {}) == ["kind", "tags"], "in the order of the fit"
-    assert said == {name: (whole or {})[name] for name in ("kind", "tags")}
+    assert list(said or {}) == ["kind", "tags", "in_domain"], "in the order of the fit"
+    assert said == {name: (whole or {})[name] for name in ("kind", "tags", "in_domain")}
 
 
 def test_targets_that_are_not_there_are_refused_with_those_that_are(model: Model) -> None:
