@@ -39,7 +39,7 @@ def test_json_lines_hold_label_and_probabilities(topwork: Command, bundle: Path,
         found = [json.loads(line) for line in told.out.splitlines()]
         assert len(found) == 20
         for one in found:
-            assert set(one) == {"input", "label", "probabilities"}
+            assert set(one) == {"input", "label", "probabilities", "in_domain"}
             assert set(one["probabilities"]) == LABELS
             assert sum(one["probabilities"].values()) == pytest.approx(1, abs=1e-6)
             assert one["label"] == max(one["probabilities"], key=one["probabilities"].get)

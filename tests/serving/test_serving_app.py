@@ -287,7 +287,7 @@ def test_head_answers_like_get_without_a_body() -> None:
         # What the metrics say is not twice the same.
         assert path == "/metrics" or head.headers["content-length"] == str(len(full.content))
         visited += 1
-    assert visited == 16
+    assert visited == 17
 
 
 def test_every_response_forbids_sniffing_and_no_origin_is_let_in() -> None:

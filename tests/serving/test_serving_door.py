@@ -189,7 +189,7 @@ def test_what_is_open_stays_open_and_nothing_else(path: Path) -> None:
         *("/livez", "/readyz", "/openapi.json", "/docs", "/"),
         *("/ping", "/v2", "/v2/health/live", "/v2/health/ready"),
     }
-    assert len(found) == 23
+    assert len(found) == 24
 
 
 def test_a_path_that_is_not_there_is_404_with_or_without_a_key(path: Path) -> None:

@@ -150,11 +150,24 @@ def test_flags_for_every_model_reach_the_versions_of_one(tmp_path: Path) -> None
     assert model.versions[0].as_model("m") == ModelSettings(tmp_path / "a", "m", engine="onnxruntime")
 
 
+def test_versions_have_worker_processes_of_their_own(tmp_path: Path) -> None:
+    text = "models: [{name: m, versions: [{bundle: a, replicas: {max_replicas: 3}}, {bundle: b}]}]"
+    settings = read(tmp_path, text)
+    [model] = settings.models
+    assert [one.as_model("m").replicas.max_replicas for one in model.versions] == [3, None]
+    [model] = with_flags(settings, (), {"max_replicas": 2}).models
+    assert [one.replicas.max_replicas for one in model.versions] == [2, 2]
+    with pytest.raises(UsageError, match="The model with versions has replicas of its own"):
+        read(tmp_path, text.replace("name: m,", "name: m, replicas: {max_replicas: 2},"))
+
+
 def test_flags_for_models_need_models(tmp_path: Path) -> None:
     settings = ServerSettings(models_dir=tmp_path)
     assert with_flags(settings, (), {"max_inputs": 3}).models_dir == tmp_path
     with pytest.raises(UsageError, match="engine is for models that are named"):
         with_flags(settings, (), {"engine": "onnxruntime"})
+    with pytest.raises(UsageError, match="max_replicas is for models that are named"):
+        with_flags(settings, (), {"max_replicas": 2})
 
 
 def test_every_file_of_a_chain_lies_where_files_may_lie(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_the_check_itself_tells_right_from_wrong() -> None:
     assert not any(fits(one, schema, {}) for one in wrong)
 
 
-@pytest.mark.parametrize(("wire", "n_routes"), [(PICTURE, 21), (TEXT, 23)])
+@pytest.mark.parametrize(("wire", "n_routes"), [(PICTURE, 22), (TEXT, 24)])
 def test_it_describes_every_route_and_no_other(wire: Wire, n_routes: int) -> None:
     described = {
         (method.upper(), path)
@@ -118,7 +118,7 @@ def test_operations_have_names_of_their_own() -> None:
     operations = [
         node["operationId"] for node in walk(api()) if isinstance(node, dict) and "operationId" in node
     ]
-    assert len(operations) == len(set(operations)) == 21
+    assert len(operations) == len(set(operations)) == 22
 
 
 def test_models_that_take_different_inputs_have_paths_of_their_own() -> None:
@@ -136,7 +136,7 @@ def test_models_that_take_different_inputs_have_paths_of_their_own() -> None:
     operations = [
         node["operationId"] for node in walk(paths) if isinstance(node, dict) and "operationId" in node
     ]
-    assert len(operations) == len(set(operations)) == 25
+    assert len(operations) == len(set(operations)) == 26
 
 
 def test_it_says_what_the_wire_says() -> None:
@@ -239,6 +239,7 @@ def test_what_asks_for_a_key_says_so_and_real_refusals_are_as_described(tmp_path
     }
     assert asking == {
         *("/predict", "/v1/models", "/v1/models/{name}", "/v1/models/{name}/predict"),
+        "/v1/models/{name}/monitoring",
         *("/metrics", "/invocations"),
         *below,
     }

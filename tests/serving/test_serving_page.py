@@ -280,7 +280,7 @@ def test_it_fits_the_screen_and_can_be_read(
             page.set_input_files("#input", photos(tmp_path, **{"long " * 20: PIXEL, "bad": b"bad"}))
             expect(page.locator(".result[data-state]")).to_have_count(2)
         else:
-            expect(page.locator("main details.card")).to_have_count(21)
+            expect(page.locator("main details.card")).to_have_count(22)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         low = page.evaluate(CONTRAST)
         assert not low, low

@@ -39,6 +39,7 @@ jobs: jobs.sqlite
 batches_below: [batches]
 allow_webhook: [hooks.example.org]
 webhook_secret: secret
+log_format: json
 models_dir: more
 models_poll: 500ms
 models:
@@ -101,6 +102,7 @@ limits:
   max_stored: 1GiB
   keep_jobs: 2h
   webhook_retry: 1m
+  drift_window: 100
   model_memory: 4GiB
 """
 
@@ -147,7 +149,7 @@ def test_every_setting_can_stand_in_a_file(tmp_path: Path) -> None:
     )
     reviews = ModelSettings(Path("/srv/models/reviews.topwork"))
     first = (64 * 2**20, 8, 1_000_000, 10**8, 10**9, 3, 6, 0, 10, 4, 0.5, 90.0, 2.5, 10.0, 3600.0, 5)
-    limits = Limits(*first, 7, 2**30, 7200.0, 60.0, model_memory_bytes=2**32)
+    limits = Limits(*first, 7, 2**30, 7200.0, 60.0, drift_window=100, model_memory_bytes=2**32)
     expected = ServerSettings(
         (photos, reviews, *others),
         "0.0.0.0",
@@ -161,6 +163,7 @@ def test_every_setting_can_stand_in_a_file(tmp_path: Path) -> None:
         batches_below=(tmp_path / "batches",),
         allow_webhook=("hooks.example.org",),
         webhook_secret=tmp_path / "secret",
+        log_format="json",
         models_dir=tmp_path / "more",
         models_poll_s=0.5,
         limits=limits,
@@ -198,7 +201,7 @@ WRONG = [
     (
         "zzz: 1\n",
         1,
-        "it has models, host, port, below, keys, no_keys, allow_origin, allow_host, jobs, batches_below, ",
+        "it has models, host, port, below, keys, no_keys, allow_origin, allow_host, log_format, ",
         "topwork serve --schema",
     ),
     ("port: 80\nhost: a\nport: 80\n", 3, "port stands here a second time", "line 1"),

@@ -80,7 +80,7 @@ def test_an_answer_gives_the_labels_and_every_probability(model: Model, table: P
         assert set(said.probabilities) == {"bluish", "reddish"}
         right.append(set(said.labels) == tags)
     assert np.mean(right) > 0.8
-    assert set(model.servable.answer_schema["properties"]) == {"labels", "probabilities"}  # type: ignore[arg-type]
+    assert set(model.servable.answer_schema["properties"]) == {"labels", "probabilities", "in_domain"}  # type: ignore[arg-type]
 
 
 def test_a_second_process_says_the_same(model: Model, table: Path, tmp_path: Path) -> None:

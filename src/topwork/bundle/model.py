@@ -22,6 +22,7 @@ import numpy as np
 from topwork.bundle.archive import naming
 from topwork.bundle.base import FindTrunk, find_trunk
 from topwork.bundle.contents import Bundle, Restore, open_bundle
+from topwork.bundle.familiarity import Familiarity
 from topwork.bundle.goldens import Golden, replay
 from topwork.bundle.preference import as_optimized, as_wanted
 from topwork.bundle.structure import to_json
@@ -36,12 +37,14 @@ from topwork.contracts import (
     Link,
     Modality,
     Preprocessing,
+    Reference,
     Target,
     TargetResult,
     Wire,
     by_shape,
     decoding_within,
 )
+from topwork.engines.grafting import FEATURES
 from topwork.errors import BundleError, DecodeError, ProofError
 from topwork.training.occlusion import ahead, warmth
 
@@ -65,7 +68,8 @@ class Scored:
     row
         The number that the caller gave the input.
     scores
-        Target name to its scores, ``float32 [k]``; None where the input could not be used.
+        Target name to its scores, ``float32 [k]``, and under ``features`` what the trunk gives where the bundle knows
+        what that was of its training data; None where the input could not be used.
     problem
         Why it could not, in words for a person; None where it could.
     """
@@ -113,6 +117,8 @@ class BundleModel:
         self._n_workers = max(1, n_workers)
         self._preprocessing = _restore_preprocessing(bundle, modality)
         self._about = _about(bundle, engine)
+        with naming(bundle.path):
+            self._familiarity = Familiarity(bundle.statistics(), bundle.targets, bundle.outputs)
         _check_outputs(bundle)
 
     @property
@@ -163,17 +169,24 @@ class BundleModel:
     @property
     def answer_schema(self) -> Mapping[str, Json]:
         """JSON Schema of the value of an answer."""
-        schemas = {name: target.answer_schema() for name, target in self.targets.items()}
-        if len(schemas) == 1:
-            return next(iter(schemas.values()))
-        return {"type": "object", "properties": schemas, "required": list(schemas)}
+        return self._familiarity.schema(
+            {name: target.answer_schema() for name, target in self.targets.items()}
+        )
+
+    @property
+    def reference(self) -> Reference | None:
+        """What inputs and answers of today are held against; None in a bundle that knows nothing of its own."""
+        return self._familiarity.reference
 
     @property
     def explanation_schema(self) -> Mapping[str, Json] | None:
         """JSON Schema of what `explain` tells; None where inputs have no parts that could be taken away."""
         if self._modality.parts(self._bundle.goldens()[0].tensor) is None:
             return None
-        schemas = {name: _explanation_schema(target) for name, target in self.targets.items()}
+        schemas = {
+            name: _explanation_schema(self._familiarity.schema({name: target.answer_schema()}))
+            for name, target in self.targets.items()
+        }
         return next(iter(schemas.values())) if len(schemas) == 1 else _closed(schemas)
 
     @property
@@ -236,7 +249,8 @@ class BundleModel:
     def _told(self, scored: Scored) -> Answer:
         if scored.scores is None:
             return Answer(scored.row, None, scored.problem)
-        return Answer(scored.row, self.answer(scored.scores))
+        value, traits = self._said(scored.scores)
+        return Answer(scored.row, value, traits=traits)
 
     def explain(self, inputs: Sequence[bytes]) -> Iterator[Answer]:
         """Tell which parts of each input spoke for the answer, and which against; see `training.occlusion`."""
@@ -253,19 +267,24 @@ class BundleModel:
         parts = self._modality.parts(tensor)
         assert parts is not None
         output = scores_output(name)
-        scores = self._engine.run(tensor[None])[output]
-        said = int(scores[0].argmax())
+        outputs = self._engine.run(tensor[None])
+        scores = {key: outputs[one][0] for key, one in self._wanted([name]).items()}
+        answer, _ = self._familiarity.said({name: target.answer(scores[name])}, scores)
+        said = int(scores[name].argmax())
         lead = _LEADS.get(target.link, _mean)
         heat = warmth(lambda batch: lead(self._engine.run(batch)[output], said), tensor, parts)
         shown = self._modality.overlay(encoded, heat, self._preprocessing, _WHOLE)
         pieces: list[Json] = [{"text": one.text, "heat": round(one.heat, 4)} for one in shown.pieces]
         towards = _TOWARDS.get(target.link) or target.labels[said]
-        return {"answer": target.answer(scores[0]), "towards": towards, "pieces": pieces}
+        return {"answer": answer, "towards": towards, "pieces": pieces}
 
     def answer(self, scores: Mapping[str, Array]) -> Mapping[str, Json]:
         """Turn the scores of one input into what a client sees; several targets answer under their names."""
+        return self._said(scores)[0]
+
+    def _said(self, scores: Mapping[str, Array]) -> tuple[Mapping[str, Json], tuple[float, ...]]:
         answers = {name: target.answer(scores[name]) for name, target in self.targets.items()}
-        return next(iter(answers.values())) if len(answers) == 1 else answers
+        return self._familiarity.said(answers, scores)
 
     def scores(self, inputs: Sequence[bytes]) -> Iterator[Scored]:
         """Score encoded inputs in their order."""
@@ -320,12 +339,18 @@ class BundleModel:
     def _run(self, tensors: Iterable[Array]) -> list[Mapping[str, Array]]:
         """Run tensors, those of one shape as one batch, and give each its own scores by target."""
         several = list(tensors)
+        wanted = self._wanted(self.targets)
         scores: list[Mapping[str, Array]] = [{}] * len(several)
         for places, batch in by_shape(several):
             outputs = self._engine.run(batch)
             for i, place in enumerate(places):
-                scores[place] = {name: outputs[scores_output(name)][i] for name in self.targets}
+                scores[place] = {name: outputs[output][i] for name, output in wanted.items()}
         return scores
+
+    def _wanted(self, targets: Iterable[str]) -> dict[str, str]:
+        """Return the outputs of the graph that answers of some targets need, by what they are called in `Scored`."""
+        features = {FEATURES: FEATURES} if self._familiarity.needs_features else {}
+        return {**{name: scores_output(name) for name in targets}, **features}
 
 
 def open_model(
@@ -403,13 +428,13 @@ def _place(bundle: Bundle, shelf: Path | None) -> Path | None:
     return shelf / hashlib.sha256(mark.encode()).hexdigest()[:32]
 
 
-def _explanation_schema(target: Target) -> Mapping[str, Json]:
+def _explanation_schema(answer: Mapping[str, Json]) -> Mapping[str, Json]:
     heat: Mapping[str, Json] = {"type": "number", "minimum": -1, "maximum": 1}
     pieces: Mapping[str, Json] = {
         "type": "array",
         "items": _closed({"text": {"type": "string"}, "heat": heat}),
     }
-    return _closed({"answer": target.answer_schema(), "towards": {"type": "string"}, "pieces": pieces})
+    return _closed({"answer": answer, "towards": {"type": "string"}, "pieces": pieces})
 
 
 def _closed(properties: Mapping[str, Json]) -> Mapping[str, Json]:

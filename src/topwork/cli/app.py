@@ -371,6 +371,25 @@ def serve(
     )
 
 
+@app.command(epilog="Example:  topwork top http://127.0.0.1:8000")
+def top(
+    url: Annotated[str, typer.Argument(metavar="URL", help="Of a server, as serve says it.")],
+    every: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, help="Between two looks.")] = 2.0,
+    once: Annotated[
+        bool, typer.Option("--once", help="Look once and end, in place of until Ctrl-C.")
+    ] = False,
+    key: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", envvar="TOPWORK_KEY", help="API key, where the server asks for one."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="A line of JSON for each look.")] = False,
+) -> None:
+    """Show what a server does: load, latency, queues, drift."""
+    from topwork.cli import watching
+
+    (watching.once if once else watching.follow)(url, key, every, as_json=json)
+
+
 @app.command()
 def plugins(json: Json = False) -> None:
     """List the installed tasks, trunks and recipes."""

@@ -283,8 +283,17 @@ def _write_text(predictions: Iterable[Prediction], model: Model) -> int:
         told = (
             [f"{name}: {_in_words(one.of(name))}" for name in names] if len(names) > 1 else [_in_words(one)]
         )
-        put(f"{one.input}\t{'; '.join(told)}")
+        put(f"{one.input}\t{'; '.join(told)}{_doubts(one)}")
     return n_good
+
+
+def _doubts(one: Prediction) -> str:
+    """Say what speaks against believing an answer: costs, and that its input is unlike the training data."""
+    told = [
+        *(["better asked"] if one.abstains else []),
+        *(["out of domain"] if one.in_domain is False else []),
+    ]
+    return f"   [{', '.join(told)}]" if told else ""
 
 
 def _in_words(one: Prediction) -> str:

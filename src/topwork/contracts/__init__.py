@@ -63,7 +63,7 @@ from topwork.contracts.record import (
 from topwork.contracts.regions import CutsRegions
 from topwork.contracts.sampling import Beginning, Sample, SamplingRecipe
 from topwork.contracts.sections import Chart, Gallery, Matrix, Picture, Piece, Point, Section, Series, Table
-from topwork.contracts.serving import Answer, Batchable, Intake, Servable
+from topwork.contracts.serving import Answer, Batchable, Intake, Profile, Reference, Servable
 from topwork.contracts.values import (
     Afterwards,
     Array,
@@ -126,9 +126,11 @@ __all__ = [
     "PoolingRecipe",
     "Precision",
     "Preprocessing",
+    "Profile",
     "Progress",
     "Rates",
     "Recipe",
+    "Reference",
     "Rejected",
     "Remark",
     "Resources",

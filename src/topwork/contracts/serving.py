@@ -7,22 +7,69 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from topwork.contracts.inputs import Wire
-from topwork.contracts.values import Json
+from topwork.contracts.values import Array, Json
 
-__all__ = ["Answer", "Batchable", "Intake", "Servable"]
+__all__ = ["Answer", "Batchable", "Intake", "Profile", "Reference", "Servable"]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """One answer, or one piece of a streamed answer, for the input at ``index`` of a request.
 
-    Exactly one of ``value`` and ``problem`` is set; ``last`` is False where more pieces follow.
+    Exactly one of ``value`` and ``problem`` is set; ``last`` is False where more pieces follow. ``traits`` are numbers
+    that say where the input stands among others, in the order of `Reference.traits`; a server watches them, no client
+    sees them.
     """
 
     index: int
     value: Mapping[str, Json] | None
     problem: str | None = None
     last: bool = True
+    traits: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Profile:
+    """What the answers of one target were like on rows that the model was not fitted on.
+
+    Attributes
+    ----------
+    n
+        How many answers.
+    counts
+        A word of the answer, such as ``label``, to how many answers gave each label.
+    spreads
+        A word, such as ``value``, to the percentiles of its numbers, ``float32 [101]``.
+    """
+
+    n: int
+    counts: Mapping[str, Mapping[str, int]]
+    spreads: Mapping[str, Array]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reference:
+    """What inputs and answers were like when the model was fitted: what a server holds those of today against.
+
+    A servable may offer it as ``reference``; one that does not is not watched.
+
+    Attributes
+    ----------
+    profiles
+        By target; the empty name for a model whose answers are those of its only target.
+    traits
+        Percentiles of each of `Answer.traits`, ``float32 [t, 101]``.
+    n_rows
+        How many rows each of these was taken over.
+    out_of_domain
+        Share of inputs like the training data that are called out of domain all the same; None where none are called
+        so.
+    """
+
+    profiles: Mapping[str, Profile]
+    traits: Array
+    n_rows: tuple[int, ...]
+    out_of_domain: float | None
 
 
 @runtime_checkable

@@ -14,7 +14,7 @@ from topwork.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["chi_square_quantile", "f_quantile", "t_quantile"]
+__all__ = ["chi_square_quantile", "chi_square_share", "f_quantile", "t_quantile"]
 
 _STEPS = 200
 """Halvings of an interval, far more than a float has bits."""
@@ -35,6 +35,18 @@ def chi_square_quantile(share: float, freedom: float) -> float:
     """
     _check(share, freedom)
     return _inverse(lambda x: _gamma_share(freedom / 2, x / 2), share)
+
+
+def chi_square_share(value: float, freedom: float) -> float:
+    """Return the chance that a chi-square variable of ``freedom`` degrees lies below ``value``.
+
+    Raises
+    ------
+    UsageError
+        ``freedom`` is not positive.
+    """
+    _check(0.5, freedom)
+    return _gamma_share(freedom / 2, value / 2)
 
 
 def f_quantile(share: float, above: float, below: float) -> float:

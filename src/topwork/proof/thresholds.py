@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from math import floor
 
-import numpy as np
-
 from topwork.contracts import Array, Estimate, Table
-from topwork.evaluation.calibration import cheapest_threshold, cost_at_threshold
+from topwork.evaluation.calibration import cost_at_threshold
 from topwork.evaluation.classification import softmax
+from topwork.steps.monitoring import chosen_threshold
 from topwork.steps.order import Order, Rows
 
 __all__ = ["threshold_of"]
@@ -16,14 +15,11 @@ __all__ = ["threshold_of"]
 
 def threshold_of(order: Order, rows: Rows, name: str, held_out: Array, scores: Array) -> Table | None:
     """Choose the threshold on validation rows and tell what it comes to on the test rows; None without costs."""
-    cost = order.options.error_cost
-    if cost is None:
+    if (cost := order.options.error_cost) is None:
         return None
-    known = ~np.isnan(held_out[:, 0]) & (rows.truth[name][rows.fit_rows] >= 0)
-    truth = rows.truth[name][rows.fit_rows][known]
-    if not len(truth) or not (rows.truth[name][rows.split.test] >= 0).any():
+    chosen = chosen_threshold(order, rows, name, held_out)
+    if chosen is None or not (rows.truth[name][rows.split.test] >= 0).any():
         return None
-    chosen = cheapest_threshold(truth, softmax(held_out[known]), cost, 1.0)
     tested = cost_at_threshold(rows.truth[name][rows.split.test], softmax(scores), chosen.value, cost, 1.0)
     always = cost_at_threshold(rows.truth[name][rows.split.test], softmax(scores), 0.0, cost, 1.0)
     return Table(

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import unicodedata
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from topwork.errors import UsageError
-from topwork.serving import inference, openapi, sagemaker
+from topwork.serving import inference, monitoring, openapi, sagemaker
 from topwork.serving.door import Door
 from topwork.serving.extra import missing
 from topwork.serving.gate import ByteBudget, Turns, busy
 from topwork.serving.hosting import Hosted, Models
 from topwork.serving.limits import Limits
+from topwork.serving.logs import note_end
 from topwork.serving.messages import (
     Receive,
     Request,
@@ -35,14 +36,16 @@ from topwork.serving.prediction import EXPLANATIONS, predict, told
 from topwork.serving.refusals import ClientGone, Refusal
 from topwork.serving.routes import Annex, Route, match
 from topwork.serving.schemes import with_keys
+from topwork.serving.tracing import REQUEST_ID, current, trace_of
 from topwork.serving.versions import signed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from topwork.contracts import Json, Servable
     from topwork.serving.jobs import Jobs
     from topwork.serving.metrics import Metrics, Seen
+    from topwork.serving.tracing import Spans, Trace
 
 __all__ = ["Application", "application"]
 
@@ -64,6 +67,11 @@ class Application:
         Further routes.
     jobs
         Requests that are answered later; None takes none.
+
+    Attributes
+    ----------
+    spans
+        Who collects traces, if anybody does.
     """
 
     def __init__(
@@ -81,6 +89,7 @@ class Application:
         self._metrics = _metrics(self, self._budget, jobs)
         self._pages = {name: page(name) for name in ("index", "docs")}
         self._turns = Turns()
+        self.spans: Spans | None = None
         self._retiring: set[asyncio.Task[None]] = set()
         self._take(hosted, limits, door or Door(None, local_only=True), origins)
 
@@ -116,6 +125,7 @@ class Application:
             Route("POST", "/v1/models/{name}/predict", self._predict),
             Route("GET", "/livez", self._livez, "open"),
             Route("GET", "/readyz", self._readyz, "open"),
+            *monitoring.routes(self),
             *self._metrics.routes(),
             *inference.routes(self, self._budget),
             *sagemaker.routes(self, self._budget),
@@ -221,17 +231,32 @@ class Application:
         await send_message({"type": "lifespan.shutdown.complete"})
 
     async def _exchange(self, request: Request, send_message: Send) -> None:
-        with self._metrics.watching() as seen:
+        with self._followed(request) as (trace, seen):
             try:
                 with request.cleanup, self._turns.inside():
                     request.visit.is_quiet = self._is_quiet
                     answer = signed(await self._respond(request, seen), request.visit)
                     response = self._origins.share(request, answer)
                     request.visit.status = response.status
-                    await send(request, response, send_message)
+                    named = {**response.headers, REQUEST_ID: trace.request_id}
+                    await send(request, replace(response, headers=named), send_message)
                     seen.status = str(response.status)
             except ClientGone:
                 return
+
+    @contextmanager
+    def _followed(self, request: Request) -> Iterator[tuple[Trace, Seen]]:
+        """Count a request, let the log know which one it is, and tell of its end."""
+        span = None if self.spans is None else self.spans.begin(request.headers)
+        trace = trace_of(request.headers) if span is None else span.trace
+
+        def note(seen: Seen) -> None:
+            note_end(seen, request.times)
+            if span is not None:
+                span.end(seen, request.times)
+
+        with current(trace), self._metrics.watching(note) as seen:
+            yield trace, seen
 
     async def _respond(self, request: Request, seen: Seen) -> Response:
         try:

@@ -16,7 +16,7 @@ from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from topwork.contracts import Answer, Batchable, Intake, Json, Servable, Wire
+from topwork.contracts import Answer, Batchable, Intake, Json, Reference, Servable, Wire
 from topwork.errors import DecodeError, UsageError
 from topwork.serving.answers import pieces
 from topwork.serving.bodies import Input, Unreadable
@@ -95,6 +95,14 @@ class Hooked:
     def about(self) -> Mapping[str, Json]:
         """What the model says of itself, and whose code stands around it."""
         return {**self._servable.about, "app": self._hooks.source}
+
+    @property
+    def reference(self) -> Reference | None:
+        """The model's; what ``after`` makes of answers cannot be held against the model's own, the inputs can."""
+        found: Reference | None = getattr(self._servable, "reference", None)
+        if found is None or self._hooks.after is None:
+            return found
+        return replace(found, profiles={}, out_of_domain=None)
 
     def prove(self) -> None:
         """Prove the model; the code around it is not asked."""

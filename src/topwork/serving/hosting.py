@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from topwork.contracts import Batchable
 from topwork.errors import TopworkError
 from topwork.serving.crew import Crew
+from topwork.serving.drift import Watch
 from topwork.serving.gate import Gate
 from topwork.serving.refusals import Refusal
 from topwork.serving.sizing import batch_limit, service_times, warm_up
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from topwork.contracts import Servable
     from topwork.serving.bodies import Input
     from topwork.serving.limits import Limits
-    from topwork.serving.messages import Request
+    from topwork.serving.messages import Request, Times
     from topwork.serving.share import Share, Spent
 
 __all__ = ["Hosted", "Models", "State"]
@@ -51,6 +53,8 @@ class Hosted:
         The threads that work for several together; None where the servable takes no batches.
     staff
         The servable once more where it has worker processes; else None.
+    watch
+        Sees every answer.
     version
         What a response says of who answered; empty where there is nothing to say.
     """
@@ -70,6 +74,7 @@ class Hosted:
         self.gate = Gate(n_threads, limits.max_waiting if n_line is None else n_line)
         self.workers = Workers(n_threads, f"topwork-{servable.name}")
         self.crew = self._crew(servable) if isinstance(servable, Batchable) else None
+        self.watch = Watch(getattr(servable, "reference", None), limits.drift_window)
         self._proof: asyncio.Task[None] | None = None
         self._times: Mapping[int, float] | None = None
         self._post: Post | None = None
@@ -85,6 +90,8 @@ class Hosted:
         other._times, other._was_proven, other.version = self._times, self._was_proven, self.version
         if self._times is not None or not other._is_measured:
             other._proof = self._proof
+        if limits.drift_window == self.limits.drift_window:
+            other.watch = self.watch
         return other
 
     @property
@@ -160,19 +167,31 @@ class Hosted:
             self.gate.widen(2 * self.crew.n_slots * largest)
 
     def share(
-        self, read: Callable[[], Sequence[Input]], *, eager: bool, for_s: float, waited_s: float
+        self,
+        read: Callable[[], Sequence[Input]],
+        times: Times,
+        *,
+        eager: bool,
+        for_s: float,
+        waited_s: float,
     ) -> Share:
-        """Put a request in line behind the gate, where it has a place after ``waited_s``; see `Crew.begin`."""
+        """Put a request in line behind the gate, where it has a place after ``waited_s``; see `Crew.begin`.
+
+        At its end ``times`` say how long it waited and was worked on.
+        """
         assert self.crew is not None
-        return self.crew.begin(read, eager=eager, for_s=for_s, on_done=partial(self._leave, waited_s))
+        return self.crew.begin(read, eager=eager, for_s=for_s, on_done=partial(self._leave, waited_s, times))
 
     def withdraw(self, share: Share) -> None:
         """Note that nobody waits for a request any more; see `Crew.withdraw`."""
         assert self.crew is not None
         self.crew.withdraw(share)
 
-    def _leave(self, waited_s: float, spent: Spent) -> None:
+    def _leave(self, waited_s: float, times: Times, spent: Spent) -> None:
+        times.wait_s = waited_s + spent.waited_s
         if spent.is_through:
+            times.work_s = spent.total_s - spent.waited_s
+            times.entered_s = time.perf_counter() - times.work_s
             self.gate.waited.add(waited_s + spent.waited_s)
         self.gate.leave(spent.total_s, waited_s=spent.waited_s)
 

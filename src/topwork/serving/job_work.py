@@ -226,6 +226,7 @@ class JobWork:
             batch = await job.next()
         finally:
             job.cancel()
+        hosted.watch.saw(batch.answers)
         if batch.error is not None:
             raise batch.error
         if not batch.finished:

@@ -71,6 +71,9 @@ class Limits:
     webhook_retry_s: Annotated[
         float, Duration("How long after the end of a job somebody who does not answer is told of it again.")
     ] = 900.0
+    drift_window: Annotated[
+        int, Count("Answers of a model that are looked at together for drift.", least=50, most=100_000)
+    ] = 500
     model_memory_bytes: Annotated[
         int | None,
         Size("Most memory of all open models together; the one used least recently is closed for another."),

@@ -30,6 +30,7 @@ __all__ = [
     "Response",
     "Scope",
     "Send",
+    "Times",
     "cancelled_when_gone",
     "dumps",
     "json_response",
@@ -140,6 +141,26 @@ class Body:
             pass
 
 
+@dataclass(slots=True)
+class Times:
+    """How long a request stood in line and was at work, as far as it got; noted by who answers it.
+
+    Attributes
+    ----------
+    model
+        Who was asked; empty where no model was.
+    wait_s, work_s
+        Seconds in line, and of the thread that worked.
+    entered_s
+        Reading of ``time.perf_counter`` when it left the line.
+    """
+
+    model: str = ""
+    wait_s: float | None = None
+    work_s: float | None = None
+    entered_s: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One request.
@@ -158,6 +179,8 @@ class Request:
         Prefix of the key that it was let in with; empty where it has none.
     cleanup
         Is closed when the exchange is over, whatever its end.
+    times
+        What is noted of it on the way.
     visit
         What is noted of it on its way.
     """
@@ -170,6 +193,7 @@ class Request:
     surplus: str = ""
     owner: str = ""
     cleanup: ExitStack = field(default_factory=ExitStack)
+    times: Times = field(default_factory=Times)
     visit: Visit = field(default_factory=Visit)
 
     @property

@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 from topwork import __version__
 from topwork.contracts import Clock
 from topwork.serving.crew import Crew
+from topwork.serving.drift import Watch
 from topwork.serving.durations import STEPS_S, Durations
 from topwork.serving.gate import ByteBudget
 from topwork.serving.hosting import Hosted, Models
@@ -43,7 +44,7 @@ STEPS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 @dataclass(slots=True)
 class Seen:
-    """What is known of a request so far: its route, the status of its response, why it was refused.
+    """What is known of a request so far: its route, the status of its response, why it was refused, how long it took.
 
     A client that left before its response has the status ``gone``. What a client made up is never kept, so that it
     cannot fill the memory with names.
@@ -53,6 +54,7 @@ class Seen:
     route: str = UNKNOWN
     status: str = GONE
     refused: str = ""
+    seconds: float = 0.0
 
 
 class Metrics:
@@ -105,8 +107,8 @@ class Metrics:
         ProcessCollector(registry=registry)
 
     @contextmanager
-    def watching(self) -> Iterator[Seen]:
-        """Count one request, whatever its end."""
+    def watching(self, on_end: Callable[[Seen], None] = lambda _: None) -> Iterator[Seen]:
+        """Count one request, whatever its end, and hand on what is then known of it."""
         seen, began = Seen(), self._clock()
         self._in_flight.inc()
         try:
@@ -114,9 +116,11 @@ class Metrics:
         finally:
             self._in_flight.dec()
             self._requests.labels(seen.method, seen.route, seen.status).inc()
-            self._duration.labels(seen.route).observe(self._clock() - began)
+            seen.seconds = self._clock() - began
+            self._duration.labels(seen.route).observe(seen.seconds)
             if seen.refused:
                 self._refused.labels(seen.refused).inc()
+            on_end(seen)
 
     def routes(self) -> tuple[Route, ...]:
         """Return the one route."""
@@ -167,6 +171,7 @@ class _State(Collector):
         yield GaugeMetricFamily(
             "topwork_buffered_bytes", "Bytes of request bodies in memory.", self._budget.held
         )
+        yield from _watched(hosted)
         info = GaugeMetricFamily("topwork_build_info", "The version of topwork.", labels=("version",))
         info.add_metric((__version__,), 1)
         yield info
@@ -195,6 +200,37 @@ def _counter(name: str, words: str, label: str, counts: Mapping[str, int]) -> Me
     for value, n in counts.items():
         family.add_metric((value,), n)
     return family
+
+
+def _watched(hosted: Sequence[tuple[str, Hosted]]) -> Iterator[Metric]:
+    """Tell what was asked and answered, held against the time of the fit where a model knows it."""
+    counts: tuple[tuple[str, str, Callable[[Watch], int]], ...] = (
+        ("topwork_answers", "Answers that were given.", lambda watch: watch.n_answers),
+        ("topwork_out_of_domain", "Inputs called out of domain.", lambda watch: watch.n_strange),
+        ("topwork_drift_windows", "Windows of answers that were tested.", lambda watch: watch.n_windows),
+        ("topwork_drifted_windows", "Those that have drifted.", lambda watch: watch.n_drifted),
+    )
+    for metric, words, read in counts:
+        family = CounterMetricFamily(metric, words, labels=("model",))
+        for name, one in hosted:
+            family.add_metric((name,), read(one.watch))
+        yield family
+    labels = CounterMetricFamily(
+        "topwork_labels", "Answers that gave a label.", labels=("model", "target", "label")
+    )
+    distances = GaugeMetricFamily(
+        "topwork_drift_distance",
+        "How far the last full window is from the time of the fit, 0 to 1.",
+        labels=("model", "what"),
+    )
+    for name, one in hosted:
+        watch = one.watch
+        for (target, label), n in tuple(watch.given.items()):
+            labels.add_metric((name, target, label), n)
+        for test in () if watch.last is None else watch.last.tests:
+            distances.add_metric((name, test.what), test.shift.distance)
+    yield labels
+    yield distances
 
 
 def _is_ready(hosted: Hosted) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from topwork import __version__
 from topwork.contracts import Json, Servable, Wire
-from topwork.serving import job_schemas, tensor_schemas
+from topwork.serving import job_schemas, monitoring, tensor_schemas
 from topwork.serving.places import name_parameter, places
 from topwork.serving.refusals import STATUSES
 from topwork.serving.schemas import (
@@ -124,6 +124,7 @@ def _paths(parts: Mapping[str, Servable], limits: Limits) -> Object:
             ABOUT_ERRORS,
         ),
     }
+    paths |= monitoring.paths(parts)
     paths |= _of_models(parts, limits, "predictWith", _PREDICT)
     if telling := {part: servable for part, servable in parts.items() if servable.explanation_schema}:
         paths |= _explaining(telling, first, limits)
@@ -278,6 +279,7 @@ def _schemas(parts: Mapping[str, Servable], limits: Limits) -> Object:
             }
         ),
     }
+    schemas |= monitoring.components()
     schemas |= tensor_schemas.components(parts, limits)
     for part, servable in parts.items():
         schemas |= _of_answers(_PREDICT, part, servable.name, servable.answer_schema)

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import math
 import re
+import time
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from topwork.errors import TopworkError
 from topwork.serving.answers import answered, error_line, line, predictions
 from topwork.serving.bodies import Reader, reader_for
-from topwork.serving.messages import Request, Response, cancelled_when_gone, json_response
+from topwork.serving.messages import Request, Response, Times, cancelled_when_gone, json_response
 from topwork.serving.refusals import Refusal
 from topwork.serving.share import Late, Share
 from topwork.serving.work import Batch, Job
@@ -83,12 +84,12 @@ async def predict(
     work, until = await _asked(
         hosted, request, budget=budget, reader=reader, question=question, eager=streams
     )
-    first = await _next(hosted, work, until)
+    first = await _next(hosted, work, until, question)
     _note(request, first, whole=not streams and first.finished)
     if first.error is not None and not first.answers:
         raise told(first.error)
     if streams or not first.finished:
-        return Response(200, STREAM_TYPE, _lines(hosted, work, first, until))
+        return Response(200, STREAM_TYPE, _lines(hosted, work, first, until, question))
     if first.error is not None:
         raise told(first.error)
     return json_response({"model": hosted.servable.name, question.answers: predictions(first.answers)})
@@ -221,7 +222,8 @@ async def _join(
     waited_s = await _entered(hosted, until, noted=False)
     # From here to `share` nothing awaits, so the place that was taken cannot be lost.
     for_s = until - asyncio.get_running_loop().time()
-    share = hosted.share(read, eager=eager, for_s=for_s, waited_s=waited_s)
+    request.times.model = hosted.servable.name
+    share = hosted.share(read, request.times, eager=eager, for_s=for_s, waited_s=waited_s)
     request.cleanup.callback(hosted.withdraw, share)
     return share
 
@@ -229,12 +231,23 @@ async def _join(
 async def _begin(
     hosted: Hosted, request: Request, produce: partial[Iterator[Answer]], *, until: float, eager: bool
 ) -> Job:
-    await _entered(hosted, until)
+    times, began_s = request.times, time.perf_counter()
+    times.model = hosted.servable.name
+    try:
+        await _entered(hosted, until)
+    finally:
+        times.entered_s = time.perf_counter()
+        times.wait_s = times.entered_s - began_s
     # From here to `submit` nothing awaits, so the place that was taken cannot be lost.
-    job = Job(produce, eager=eager, on_done=hosted.gate.leave)
+    job = Job(produce, eager=eager, on_done=partial(_left, hosted, times))
     request.cleanup.callback(job.cancel)
     hosted.workers.submit(job)
     return job
+
+
+def _left(hosted: Hosted, times: Times, service_s: float) -> None:
+    times.work_s = service_s
+    hosted.gate.leave(service_s)
 
 
 def _note(request: Request, batch: Batch, *, whole: bool) -> None:
@@ -242,7 +255,7 @@ def _note(request: Request, batch: Batch, *, whole: bool) -> None:
     request.visit.answered(asyncio.get_running_loop().time(), batch.answers if whole else ())
 
 
-async def _next(hosted: Hosted, work: Work, until: float) -> Batch:
+async def _next(hosted: Hosted, work: Work, until: float, question: Question = PREDICTIONS) -> Batch:
     try:
         async with asyncio.timeout_at(until):
             batch = await work.next()
@@ -250,10 +263,14 @@ async def _next(hosted: Hosted, work: Work, until: float) -> Batch:
         batch = Batch((), finished=True, error=Late())
     if isinstance(batch.error, Late):  # which a thread may see before the loop does
         raise _late("at work" if work.is_begun else "in line", hosted.gate.retry_after_s()) from None
+    if question is PREDICTIONS:
+        hosted.watch.saw(batch.answers)
     return batch
 
 
-async def _lines(hosted: Hosted, work: Work, batch: Batch, until: float) -> AsyncIterator[bytes]:
+async def _lines(
+    hosted: Hosted, work: Work, batch: Batch, until: float, question: Question
+) -> AsyncIterator[bytes]:
     while True:
         for answer in batch.answers:
             try:
@@ -267,7 +284,7 @@ async def _lines(hosted: Hosted, work: Work, batch: Batch, until: float) -> Asyn
         if batch.finished:
             return
         try:
-            batch = await _next(hosted, work, until)
+            batch = await _next(hosted, work, until, question)
         except Refusal as late:
             yield error_line(late)
             return

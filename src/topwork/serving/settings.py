@@ -31,6 +31,7 @@ from topwork.serving.kinds import (
     Word,
 )
 from topwork.serving.limits import Limits
+from topwork.serving.logs import FORMATS
 
 __all__ = [
     "LinkSettings",
@@ -274,6 +275,12 @@ class ServerSettings:
             )
         ),
     ] = ()
+    log_format: Annotated[
+        str,
+        Choice(
+            "How the log is written: json is a line of JSON for each event, and for each request.", FORMATS
+        ),
+    ] = "text"
     jobs: Annotated[
         Path | None,
         Place("File of the jobs that are answered later; without it the server takes none.", "FILE"),

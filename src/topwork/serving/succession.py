@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["Changes", "Opener", "Succession"]
 
 LOG = logging.getLogger("topwork.serving")
-FIXED = ("host", "port", "jobs", "batches_below", "allow_webhook", "webhook_secret")
+FIXED = ("host", "port", "log_format", "jobs", "batches_below", "allow_webhook", "webhook_secret")
 T = TypeVar("T")
 
 

@@ -49,6 +49,7 @@ from topwork.steps.examples import examples_of
 from topwork.steps.goldens import golden_inputs
 from topwork.steps.languages import foreign
 from topwork.steps.material import TrunkMaterial, apart, resources_of, unlabelled
+from topwork.steps.monitoring import domain_of, statistics_of, told_of_domain
 from topwork.steps.omission import omission_of
 from topwork.steps.onward import BundleTrunk
 from topwork.steps.options import (
@@ -78,7 +79,6 @@ from topwork.steps.transfer import Preparation, packages
 from topwork.steps.tuning import tuned_rows
 from topwork.storage import sweep, write_atomically
 from topwork.training.judging import loss_name, skill
-from topwork.training.statistics import describe
 from topwork.verbs.model import Model
 
 __all__ = ["fit", "job_of"]
@@ -164,6 +164,7 @@ def fit(
     rows = replace(rows, targets=_calibrated(rows, climbed.fitted))
     trunk_graph, tuned = _transferred(order, rows, preparation, climbed.fitted)
     results = _judge_targets(order, tuned, climbed)
+    domain = domain_of(tuned, climbed.fitted)
     record = FitRecord(
         kind="fit",
         name=place.bundle.stem,
@@ -187,10 +188,12 @@ def fit(
             *told_of(settled.choice),
             *told_on_the_way(climbed.fitted, {one.main_metric for one in rows.targets.values()}),
             *told_of_weights(climbed.rungs),
+            *told_of_domain(domain, tuned),
         ),
         trunk_choice=settled.choice,
     )
-    contents = _contents(order, tuned, climbed.fitted, graft(trunk_graph, climbed.fitted.heads), record)
+    statistics = statistics_of(order, tuned, climbed.fitted, domain)
+    contents = _contents(order, tuned, graft(trunk_graph, climbed.fitted.heads), record, statistics)
     contents = replace(contents, omitted=omission_of(order, preparation.graph(), climbed.fitted))
     model = _deliver(place, contents)
     if order.options.proof == "none":
@@ -395,7 +398,9 @@ def _call(data: str | Path | Columns, out: str | Path | None, trunk: str | None,
 # --- the bundle ---------------------------------------------------------------------------------------
 
 
-def _contents(order: Order, rows: Rows, fitted: Fitted, graph: Graph, record: FitRecord) -> Contents:
+def _contents(
+    order: Order, rows: Rows, graph: Graph, record: FitRecord, statistics: Mapping[str, Array]
+) -> Contents:
     """Put together what goes into the bundle, the golden examples answered in fp32."""
     engine = build(reference(), graph, n_threads=1, n_streams=1)
     inputs = golden_inputs(order, rows.split.train, rows.inspections)
@@ -406,7 +411,7 @@ def _contents(order: Order, rows: Rows, fitted: Fitted, graph: Graph, record: Fi
         trunk=order.trunk.card,
         targets=rows.targets,
         sides=_sides(rows, order.trunk),
-        statistics=describe(rows.known_features(), rows.goals(), fitted.held_out),
+        statistics=statistics,
         record=record,
         goldens=make_goldens(inputs, order.modality, order.trunk.preprocessing, engine),
         examples=examples_of(order, rows.split.train),

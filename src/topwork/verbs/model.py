@@ -96,6 +96,18 @@ class Prediction:
         return {time: share for time, share in pairs if isinstance(time, float) and isinstance(share, float)}
 
     @property
+    def in_domain(self) -> bool | None:
+        """Whether the input is like those that the model was fitted on; None where the bundle cannot tell."""
+        found = (self.answer or {}).get("in_domain")
+        return found if isinstance(found, bool) else None
+
+    @property
+    def abstains(self) -> bool | None:
+        """Whether asking a person costs less than such answers; None in a fit without `--error-cost`."""
+        found = (self.answer or {}).get("abstains")
+        return found if isinstance(found, bool) else None
+
+    @property
     def is_bounded(self) -> bool:
         """Whether the number has an interval."""
         return self.low is not None and self.high is not None
@@ -116,7 +128,8 @@ class Prediction:
                 f"The answer has no target {target!r}; it has {', '.join(self.answer)}.",
                 next_step="Give one of these, or take the answer as it is where there is a single target.",
             )
-        return replace(self, answer=found)
+        shared = {} if self.in_domain is None else {"in_domain": self.in_domain}
+        return replace(self, answer={**found, **shared})
 
     def _number(self, name: str) -> float | None:
         found = (self.answer or {}).get(name)

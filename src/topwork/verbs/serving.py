@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 from topwork.contracts import Wire
 from topwork.serving.access import Access
 from topwork.serving.hangups import Hangups
 from topwork.serving.limits import Limits
+from topwork.serving.logs import written
 from topwork.serving.server import run
 from topwork.serving.settings import ModelSettings, ServerSettings
 from topwork.serving.settings_file import read_settings
 from topwork.serving.settings_flags import with_flags
 from topwork.serving.succession import Changes, Succession
+from topwork.serving.telemetry import telemetry
 from topwork.steps.options import Surroundings
 from topwork.verbs.replicating import StaffedOpener
 from topwork.verbs.served_batches import run_served
 
 __all__ = ["operate", "reader", "serve"]
+
+LOG = logging.getLogger("topwork.serving")
 
 
 def serve(
@@ -106,7 +114,8 @@ def operate(
         Called with the URL, how an input of the first model travels, and the file of the keys that are asked for, once
         every model has passed its proof.
     on_change
-        Called with what changed whenever settings were applied again.
+        Called with what changed whenever settings were applied again. Where the log is JSON this and ``on_ready`` are
+        lines of it in place of calls, so that standard error holds nothing else.
     on_hangup
         Whether SIGHUP has them applied again, as well.
     around
@@ -117,24 +126,37 @@ def operate(
     TopworkError
         As of `serve`, or the settings cannot be served by.
     """
+    collector = telemetry(os.environ)  # whose mistakes are told before models are opened
     hangups = Hangups() if on_hangup else None
     opener = StaffedOpener(around or Surroundings(), Path.cwd())
 
     def changed(changes: Changes) -> None:
         opener.take(succession.settings.limits)
-        on_change(changes)
+        if in_lines:
+            LOG.info("settings applied: %s", changes.to_json())
+        else:
+            on_change(changes)
 
     succession = Succession(read, opener, on_change=changed, hangups=hangups, run_batch=run_served)
     opener.take(succession.settings.limits)
-    host, port = succession.settings.host, succession.settings.port
+    settings, succession.app.spans = succession.settings, collector
+    in_lines = settings.log_format == "json"
     # Not the model itself, which may be left out one day.
     wire = next(iter(succession.app.models.values())).servable.wire
     keyring = succession.app.door.keyring
     keys = keyring.path if keyring is not None else None
-    run(
-        succession.app,
-        host,
-        port=port,
-        on_ready=lambda url: on_ready(url, wire, keys),
-        succession=succession,
-    )
+
+    def ready(url: str) -> None:
+        if in_lines:
+            LOG.info("ready at %s", url)
+        else:
+            on_ready(url, wire, keys)
+
+    with written(settings.log_format, sys.stderr), nullcontext() if collector is None else closing(collector):
+        run(
+            succession.app,
+            settings.host,
+            port=settings.port,
+            on_ready=ready,
+            succession=succession,
+        )
