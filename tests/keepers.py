@@ -58,7 +58,7 @@ class Keeper:
     @classmethod
     def at(cls, folder: Path) -> Keeper:
         keys = folder / "keys.json"
-        return cls(folder, ServerSettings(keys=keys), made(keys, "operator", "predict", "admin"))
+        return cls(folder, ServerSettings(keys=keys), made(keys, "operator", "predict", "admin", "metrics"))
 
     def wants(self, *models: ModelSettings, **others: Any) -> None:
         self.settings = replace(self.settings, models=models, **others)

@@ -58,7 +58,7 @@ def test_predict_answers_for_some(topwork: Command, mixed: Path) -> None:
     assert "\tkind: " in both
     assert "; price: " in both
     alone = topwork("predict", mixed, photo, "--only", "price", "--json").json
-    assert set(alone) == {"input", "value", "low", "high"}
+    assert set(alone) == {"input", "value", "low", "high", "in_domain"}
     kind = topwork("predict", mixed, photo, "--only", "kind").out.strip().split("\t")[1]
     assert f"\tkind: {kind}; price: " in both
     table = topwork("predict", mixed, photo, "--only", "price", "--format", "csv")

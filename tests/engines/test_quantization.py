@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -108,6 +109,12 @@ def test_it_says_nothing_and_counts_its_examples(graph: Graph, capfd: pytest.Cap
     quantize(graph, examples(MIN_EXAMPLES), seen.append)
     assert sum(seen) >= MIN_EXAMPLES
     assert capfd.readouterr() == ("", "")
+
+
+def test_it_leaves_the_log_of_the_process_as_it_was(graph: Graph, caplog: pytest.LogCaptureFixture) -> None:
+    quantize(graph, examples(24), lambda _: None)
+    logging.getLogger("topwork.of_somebody").error("heard")
+    assert "heard" in caplog.text
 
 
 def test_it_does_not_report_to_the_makers_of_nncf() -> None:

@@ -60,7 +60,7 @@ def noting(cache: Path) -> Surroundings:
 def test_a_disk_that_fills_up_during_a_fit_leaves_the_old_bundle(
     disk: Disk, fitted: Model, photos: Path, tiny_trunk: Path, around: Surroundings
 ) -> None:
-    place = disk("300k")
+    place = disk("600k")
     old = fitted.save(place / "model.topwork")
     with pytest.raises(StorageError, match="the disk is full") as caught:
         fit(photos, old, trunk=str(tiny_trunk), around=around)
@@ -95,7 +95,7 @@ def test_a_read_only_disk_is_refused_before_any_work(
 
 
 def test_a_save_to_a_full_or_read_only_disk_leaves_what_was_there(disk: Disk, fitted: Model) -> None:
-    place = disk("300k")
+    place = disk("600k")
     old = fitted.save(place / "model.topwork")
     with pytest.raises(StorageError, match="the disk is full"):
         fitted.save(old)
@@ -202,7 +202,7 @@ def test_a_file_that_may_not_grow_ends_the_command_with_one(
 def test_a_full_disk_ends_the_command_with_one(
     disk: Disk, desk: Desk, fitted: Model, photos: Path, tiny_trunk: Path
 ) -> None:
-    old = fitted.save(disk("300k") / "model.topwork")
+    old = fitted.save(disk("600k") / "model.topwork")
     ended = desk.run("fit", str(photos), "--trunk", str(tiny_trunk), *PROBE_WORDS, "--out", str(old))
     assert ended.status == 1
     assert ended.err.splitlines()[-2:] == [

@@ -61,6 +61,7 @@ def test_folders_and_tables_as_results(
         assert (found.n_rows, found.failed) == (60, None)
     first = (tmp_path / "answers.csv").read_text().splitlines()[0]
     assert sorted(first.split(",")) == [
+        "in_domain",
         "input",
         "label",
         "probabilities.blue",

@@ -105,7 +105,7 @@ def test_the_trunk_that_sees_is_taken_and_the_record_says_why(chosen: Model) -> 
 
 
 def test_the_report_has_the_table(chosen: Model) -> None:
-    (table,) = [one for one in chosen.record.sections if isinstance(one, Table)]
+    (table, *_) = [one for one in chosen.record.sections if isinstance(one, Table)]
     assert [row[0] for row in table.rows] == ["b-seeing", "a-blind"]
     assert choice_of(chosen).why in table.caption
     page = chosen.path.with_name(f"{chosen.path.stem}.report.html").read_text(encoding="utf-8")

@@ -75,7 +75,7 @@ def test_an_answer_is_a_number_within_its_interval(model: Model, table: Path) ->
     inside = [(said[name].low or 0) <= true[name] <= (said[name].high or 0) for name in true]
     assert np.mean(inside) > 0.8
     schema = model.servable.answer_schema
-    assert set(schema["properties"]) == {"value", "low", "high"}  # type: ignore[arg-type]
+    assert set(schema["properties"]) == {"value", "low", "high", "in_domain"}  # type: ignore[arg-type]
     assert schema["description"] == "90 % of new values lie between low and high."
 
 
@@ -240,7 +240,7 @@ def test_several_numbers_are_predicted_at_once_though_some_are_missing(
     assert kilos.test["rmse"].value == pytest.approx(10 * price.test["rmse"].value, rel=0.5)
     answer = model.predict(both.with_name("002.jpg")).answer
     assert answer is not None
-    assert set(answer) == {"price", "kilos"}
+    assert set(answer) == {"price", "kilos", "in_domain"}
     assert set(answer["kilos"]) == {"value", "low", "high"}  # type: ignore[arg-type]
 
 
@@ -307,7 +307,8 @@ def test_predictions_are_told_with_their_interval(
     assert name == str(table.with_name("000.jpg"))
     assert answer == f"{said.value:.4g}   ({said.low:.4g} to {said.high:.4g})"
     first, *_ = (json.loads(line) for line in lines("jsonl"))
-    assert first == {"input": name, "value": said.value, "low": said.low, "high": said.high}
+    told = {"value": said.value, "low": said.low, "high": said.high, "in_domain": said.in_domain}
+    assert first == {"input": name, **told}
     rows = list(csv.DictReader(lines("csv")))
     assert len(rows) == 3
     assert list(rows[0]) == ["input", "value", "low", "high", "error"]

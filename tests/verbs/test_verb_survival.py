@@ -59,7 +59,8 @@ def fits(value: Any, schema: Mapping[str, Any]) -> bool:
     """Tell whether JSON fits the few words of JSON Schema that an answer's uses."""
     if schema["type"] == "object":
         properties = schema["properties"]
-        return set(value) == set(schema["required"]) and all(fits(value[k], properties[k]) for k in value)
+        has_names = set(schema["required"]) <= set(value) <= set(properties)
+        return has_names and all(fits(value[k], properties[k]) for k in value)
     if schema["type"] == "array":
         n = len(value)
         return schema["minItems"] <= n <= schema["maxItems"] and all(
@@ -67,6 +68,8 @@ def fits(value: Any, schema: Mapping[str, Any]) -> bool:
         )
     if schema["type"] == "string":
         return value in schema["enum"]
+    if schema["type"] == "boolean":
+        return isinstance(value, bool)
     return isinstance(value, float) and schema["minimum"] <= value <= schema.get("maximum", float("inf"))
 
 

@@ -80,7 +80,7 @@ def test_a_percentile_is_within_its_step() -> None:
 
 def test_a_key_is_sent_and_one_that_is_missing_is_told(tmp_path: Path) -> None:
     path = tmp_path / "keys.json"
-    key = made(path, "top")
+    key = made(path, "top", "predict", "metrics")
     with serving(application(FakeServable(), door=keyed_door(path))) as url:
         assert look(url, key).samples
         with pytest.raises(UsageError, match="status 401") as refused:

@@ -8,6 +8,7 @@ measures that.
 from __future__ import annotations
 
 import io
+import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -131,7 +132,8 @@ def _silence() -> Iterator[None]:
             warnings.simplefilter("ignore")
             import nncf
 
-            nncf.set_log_level(50)  # nothing but what is critical
+            # Not by `nncf.set_log_level`, which silences the handlers of the whole process.
+            nncf.common.logging.nncf_logger.setLevel(logging.CRITICAL)
             yield
     finally:
         if before is None:

@@ -242,7 +242,7 @@ def _centres(coordinates: Array, classes: Array | None) -> tuple[Array, Array]:
     left = coordinates[owners == 0]
     if not len(left) and own:
         return owners - 1, np.array(own)
-    return owners, np.concatenate([whole, np.array(own).reshape(len(own), -1)])
+    return owners, np.concatenate([whole, np.array(own).reshape(len(own), whole.shape[1])])
 
 
 def _whitening(residuals: Array) -> Array:
