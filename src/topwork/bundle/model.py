@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 
@@ -24,14 +24,13 @@ from topwork.bundle.base import FindTrunk, find_trunk
 from topwork.bundle.contents import Bundle, Restore, open_bundle
 from topwork.bundle.familiarity import Familiarity
 from topwork.bundle.goldens import Golden, replay
+from topwork.bundle.introduction import about, closed, explanation_schema_of
 from topwork.bundle.preference import as_optimized, as_wanted
-from topwork.bundle.structure import to_json
 from topwork.contracts import (
     Allowance,
     Answer,
     Array,
     Engine,
-    FitRecord,
     Intake,
     Json,
     Link,
@@ -39,7 +38,6 @@ from topwork.contracts import (
     Preprocessing,
     Reference,
     Target,
-    TargetResult,
     Wire,
     by_shape,
     decoding_within,
@@ -116,7 +114,7 @@ class BundleModel:
         self._engine, self._exact = engine, exact
         self._n_workers = max(1, n_workers)
         self._preprocessing = _restore_preprocessing(bundle, modality)
-        self._about = _about(bundle, engine)
+        self._about = about(bundle, engine)
         with naming(bundle.path):
             self._familiarity = Familiarity(bundle.statistics(), bundle.targets, bundle.outputs)
         _check_outputs(bundle)
@@ -184,10 +182,10 @@ class BundleModel:
         if self._modality.parts(self._bundle.goldens()[0].tensor) is None:
             return None
         schemas = {
-            name: _explanation_schema(self._familiarity.schema({name: target.answer_schema()}))
+            name: explanation_schema_of(self._familiarity.schema({name: target.answer_schema()}))
             for name, target in self.targets.items()
         }
-        return next(iter(schemas.values())) if len(schemas) == 1 else _closed(schemas)
+        return next(iter(schemas.values())) if len(schemas) == 1 else closed(schemas)
 
     @property
     def about(self) -> Mapping[str, Json]:
@@ -216,7 +214,7 @@ class BundleModel:
                     raise
                 exact, self._exact = self._exact(), None
                 replay(goldens, self._modality, self._preprocessing, exact)
-                self._engine, self._about = exact, _about(self._bundle, exact)
+                self._engine, self._about = exact, about(self._bundle, exact)
 
     def submit(self, inputs: Sequence[bytes]) -> Iterator[Answer]:
         """Answer encoded inputs in their order; a bad one gets a problem, the others their answer."""
@@ -428,24 +426,6 @@ def _place(bundle: Bundle, shelf: Path | None) -> Path | None:
     return shelf / hashlib.sha256(mark.encode()).hexdigest()[:32]
 
 
-def _explanation_schema(answer: Mapping[str, Json]) -> Mapping[str, Json]:
-    heat: Mapping[str, Json] = {"type": "number", "minimum": -1, "maximum": 1}
-    pieces: Mapping[str, Json] = {
-        "type": "array",
-        "items": _closed({"text": {"type": "string"}, "heat": heat}),
-    }
-    return _closed({"answer": answer, "towards": {"type": "string"}, "pieces": pieces})
-
-
-def _closed(properties: Mapping[str, Json]) -> Mapping[str, Json]:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
-
-
 def scores_output(target: str) -> str:
     """Return the name of the graph's output that holds the scores of a target."""
     return f"scores.{target}"
@@ -522,30 +502,3 @@ _TOWARDS: Mapping[Link, str] = {
     "hazard": "a higher risk",
 }
 """What parts of an input speak for, where it is not a label."""
-
-
-def _about(bundle: Bundle, engine: Engine) -> Mapping[str, Json]:
-    manifest, record = bundle.manifest, bundle.record()
-    return {
-        "name": bundle.path.stem,
-        "identity": bundle.identity,
-        "created": manifest.created,
-        "topwork": manifest.topwork,
-        "modality": manifest.modality,
-        "trunk": _about_trunk(record),
-        "targets": {name: _about_target(result) for name, result in record.targets.items()},
-        "n_train": record.split.n_train,
-        "n_test": record.split.n_test,
-        "engine": {"name": engine.name, "precision": engine.precision, "version": engine.version},
-        **({} if manifest.optimized is None else {"optimized_from": manifest.optimized.original}),
-    }
-
-
-def _about_trunk(record: FitRecord) -> Mapping[str, Json]:
-    card: dict[str, Any] = to_json(record.trunk)
-    return {key: card[key] for key in ("name", "summary", "n_parameters", "source", "licence", "commercial")}
-
-
-def _about_target(result: TargetResult) -> Mapping[str, Json]:
-    stored: dict[str, Any] = to_json(result)
-    return {key: stored[key] for key in ("task", "labels", "main_metric", "test", "baselines")}
