@@ -13,16 +13,16 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from doors import made
+from loads import Load
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
 
@@ -31,6 +31,7 @@ SCRIPT = """
 import sys, time
 from pathlib import Path
 from fake_servable import FakeServable
+from loads import Load
 from topwork.errors import ProofError
 from topwork.serving.hangups import Hangups
 from topwork.serving.hosting import Hosted
@@ -114,55 +115,6 @@ def serving(folder: Path, *words: str) -> Iterator[Server]:
     finally:
         process.kill()
         process.communicate()
-
-
-@dataclass
-class Load:
-    """Clients in threads of their own; half of them keep their connection, half open one for every request."""
-
-    url: str
-    key: str
-    n_clients: int = 6
-    seen: Counter[str] = field(default_factory=Counter)
-    failed: list[str] = field(default_factory=list)
-    over: threading.Event = field(default_factory=threading.Event)
-
-    def _client(self, keeps: bool) -> None:
-        host = self.url.removeprefix("http://")
-        connection = http.client.HTTPConnection(host, timeout=30)
-        while not self.over.is_set():
-            try:
-                connection.request("POST", "/predict", body=b"abc", headers={"x-api-key": self.key})
-                answer = connection.getresponse()
-                content = answer.read()
-                if answer.status != 200:
-                    self.failed.append(f"{answer.status} {content!r}")
-                else:
-                    self.seen[json.loads(content)["model"]] += 1
-            except Exception as error:
-                self.failed.append(repr(error))
-            if not keeps:
-                connection.close()
-        connection.close()
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        threads = [threading.Thread(target=self._client, args=(i % 2 == 0,)) for i in range(self.n_clients)]
-        for thread in threads:
-            thread.start()
-        try:
-            yield
-        finally:
-            self.over.set()
-            for thread in threads:
-                thread.join(60)
-
-    def answers(self, name: str, n: int = 5) -> None:
-        """Wait until a model has answered some more."""
-        until, wanted = time.monotonic() + 60, self.seen[name] + n
-        while self.seen[name] < wanted:
-            assert time.monotonic() < until, f"{name} does not answer: {self.seen}, {self.failed[:3]}"
-            time.sleep(0.005)
 
 
 def test_ten_reloads_and_mistakes_between_them_fail_no_request(tmp_path: Path) -> None:

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import subprocess
 import sys
-import threading
-import time
 import urllib.request
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from doors import made
+from loads import Load
 
 TESTS = Path(__file__).resolve().parents[1]
 SCRIPT = """
 import sys
 from pathlib import Path
 from keepers import Told
+from loads import Load
 from topwork.errors import BundleError
 from topwork.serving.hosting import Hosted
 from topwork.serving.server import run
@@ -73,57 +70,6 @@ def serving(folder: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
         process.communicate()
 
 
-@dataclass
-class Load:
-    """Clients in threads of their own that ask two models by turns."""
-
-    url: str
-    key: str
-    seen: Counter[str] = field(default_factory=Counter)
-    failed: list[str] = field(default_factory=list)
-    over: threading.Event = field(default_factory=threading.Event)
-
-    def _client(self) -> None:
-        connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=60)
-        while not self.over.is_set():
-            for name in ("m", "split"):
-                try:
-                    path = f"/v1/models/{name}/predict"
-                    connection.request("POST", path, body=b"x", headers={"x-api-key": self.key})
-                    answer = connection.getresponse()
-                    content = answer.read()
-                    if answer.status == 200:
-                        self.seen[json.loads(content)["predictions"][0]["text"]] += 1
-                    else:
-                        self.failed.append(f"{answer.status} {content!r}")
-                except Exception as error:
-                    self.failed.append(repr(error))
-        connection.close()
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        threads = [threading.Thread(target=self._client) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        try:
-            yield
-        finally:
-            self.over.set()
-            for thread in threads:
-                thread.join(60)
-
-    def until(self, holds: Callable[[], bool]) -> None:
-        last = time.monotonic() + 120
-        while not holds():
-            assert time.monotonic() < last, f"{self.seen}, {self.failed[:3]}"
-            time.sleep(0.01)
-
-    def answers(self, text: str, n: int = 5) -> None:
-        """Wait until a model has answered some more."""
-        wanted = self.seen[text] + n
-        self.until(lambda: self.seen[text] >= wanted)
-
-
 def put(folder: Path, name: str, text: str) -> None:
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -138,7 +84,10 @@ def test_swaps_refusals_rollbacks_and_a_promotion_fail_no_request(tmp_path: Path
     for name, text in (("old.topwork", "old"), ("new.topwork", "new"), ("models/m/1.topwork", "m1")):
         put(tmp_path, name, text)
     with serving(tmp_path) as (url, process):
-        load = Load(url, key)
+        paths = ("/v1/models/m/predict", "/v1/models/split/predict")
+        load = Load(
+            url, key, paths, b"x", lambda said: str(said["predictions"][0]["text"]), 4, reconnects=False
+        )
 
         def order(word: str, body: bytes | None = b"") -> Any:
             request = urllib.request.Request(f"{url}/v1/admin/models/{word}", body, {"x-api-key": key})
