@@ -103,9 +103,13 @@ def judged(
 
 
 def after(rung: Rung, outcome: Outcome) -> Rung:
-    """Return a rung that tells what of the training is known: how long, to its end or not, what targets weighed."""
+    """Return a rung that tells what of the training is known: how long, to its end or not, what targets weighed.
+
+    Where no look was finished, no target weighed anything yet.
+    """
     notes = () if outcome.ended == "done" else (f"{outcome.ended} after {outcome.n_steps} steps",)
-    weighs = dict(zip(outcome.check.scores, outcome.factors, strict=True)) if outcome.factors else {}
+    scores = outcome.check.scores
+    weighs = dict(zip(scores, outcome.factors, strict=True)) if scores and outcome.factors else {}
     return replace(rung, notes=notes, n_steps=outcome.n_steps, weighs=weighs)
 
 

@@ -77,8 +77,13 @@ class Job:
         except Exception as failure:
             error = failure
         with suppress(RuntimeError):  # the loop is closed: the server is gone, and so is the client
-            self._loop.call_soon_threadsafe(self._batches.put_nowait, Batch(tuple(pending), True, error))
-            self._loop.call_soon_threadsafe(self._on_done, time.perf_counter() - began)
+            self._loop.call_soon_threadsafe(
+                self._end, Batch(tuple(pending), finished=True, error=error), time.perf_counter() - began
+            )
+
+    def _end(self, last: Batch, service_s: float) -> None:
+        self._on_done(service_s)  # first: who reads the last answers may ask how long it took
+        self._batches.put_nowait(last)
 
     def _work(self, pending: list[Answer]) -> None:
         if self._cancelled.is_set():
