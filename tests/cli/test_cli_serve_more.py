@@ -72,6 +72,7 @@ def test_own_code_that_is_not_there_is_an_error_at_the_start(desk: Desk, bundle:
     assert "Traceback" not in told.err
 
 
+@pytest.mark.slow
 def test_a_chain_of_a_file_is_served(desk: Desk, bundle: Path, tiny_trunk: Path, photos: Path) -> None:
     text = CHAIN.format(bundle=bundle, trunk=tiny_trunk)
     (desk.folder / "topwork.yaml").write_text(text, encoding="utf-8")

@@ -191,7 +191,9 @@ def test_a_change_is_seen(tmp_path: Path) -> None:
     assert len(marks) == 4
 
 
-@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize(
+    "suffix", ["csv", *(pytest.param(one, marks=pytest.mark.slow) for one in ("jsonl", "parquet"))]
+)
 def test_a_table_of_many_rows_is_not_held_in_memory(tmp_path: Path, suffix: str) -> None:
     """Twenty megabytes of texts, of which one or two are in memory at a time."""
     text, n_rows = "many words " * 100, 20_000

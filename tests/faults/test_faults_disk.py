@@ -145,6 +145,7 @@ def test_a_cache_that_cannot_be_a_folder_is_told_of(photos: Path, tiny_trunk: Pa
 
 
 @pytest.mark.parametrize("damage", [slow("no database"), slow("cut"), "flipped"])
+@pytest.mark.slow
 def test_a_damaged_cache_is_begun_anew(damage: str, photos: Path, tiny_trunk: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     fit(photos, tmp_path / "model", trunk=str(tiny_trunk), around=noting(cache))

@@ -292,6 +292,7 @@ def test_too_little_time_for_a_rung_leaves_the_probe() -> None:
     assert [(rung.name, rung.chosen) for rung in fitted.rungs] == [("probe", True)]
 
 
+@pytest.mark.slow
 def test_the_time_that_follows_the_recipe_is_kept_back_of_the_plan() -> None:
     """Where computing 100 rows again will take all of the budget, nothing is planned."""
     job = replace(tiny_job(n_steps=None), budget=Budget(lambda: 0.0, 100.0))

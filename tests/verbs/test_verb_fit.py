@@ -272,6 +272,7 @@ def test_what_was_understood_is_said_before_the_work(
     assert any("60 of 60 inputs were cached" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_another_engine_gives_the_same_answers(
     photos: Path, tiny_trunk: Path, around: Surroundings, tmp_path: Path
 ) -> None:

@@ -127,6 +127,7 @@ def test_the_sample_is_not_computed_twice(chosen: Model) -> None:
     assert chosen.record.n_cached == 48  # and the 12 test rows were seen for the first time
 
 
+@pytest.mark.slow
 def test_labels_of_test_rows_have_no_say(
     trunks: tuple[Path, Path], own_cache: Surroundings, tmp_path: Path
 ) -> None:

@@ -89,6 +89,7 @@ def test_what_was_not_read_is_not_counted_and_that_is_told(trunk: str, tmp_path:
     assert n_cached(around) == n_fitted + N_TEST
 
 
+@pytest.mark.slow
 def test_a_probe_on_all_that_time_allowed_has_read_all_of_few_rows(trunk: str, tmp_path: Path) -> None:
     """There is time enough to read on here, and too little to train."""
     around, options = (
@@ -102,6 +103,7 @@ def test_a_probe_on_all_that_time_allowed_has_read_all_of_few_rows(trunk: str, t
     assert not any("could not be made" in note for note in record.notes)
 
 
+@pytest.mark.slow
 def test_a_network_that_was_tuned_counts_all_rows_and_the_proof_reads_them(
     trunk: str, tmp_path: Path
 ) -> None:
@@ -125,6 +127,7 @@ class Killed(Exception):  # noqa: N818 - it is an event
     """Stands for a kill: nothing catches it."""
 
 
+@pytest.mark.slow
 def test_a_fit_that_is_killed_goes_on_with_the_same_sample(trunk: str, tmp_path: Path) -> None:
     """By then the cache may hold what it will."""
     out, plan = tmp_path / "m.topwork", tmp_path / "m.unfinished" / "plan.json"

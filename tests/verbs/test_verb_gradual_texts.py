@@ -41,6 +41,7 @@ def write_half_labelled(path: Path, n: int = 160) -> tuple[Path, int]:
     return path, sum(not label and side == "train" for _, label, side in rows)
 
 
+@pytest.mark.slow
 def test_gradual_pools_three_ways_and_learns_from_rows_without_a_label(
     trunk: str, around: Surroundings, tmp_path: Path
 ) -> None:

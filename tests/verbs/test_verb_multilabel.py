@@ -194,6 +194,7 @@ def test_the_look_at_the_data_does_not_count_sets(table: Path) -> None:
     assert "stratified" in found.split.method
 
 
+@pytest.mark.slow
 def test_texts_have_several_labels(tmp_path: Path, around: Surroundings) -> None:
     """Whether a text praises or complains, and whether it names a parcel."""
     trunk = str(write_tiny_text_trunk(tmp_path / "tiny-bert"))

@@ -214,6 +214,7 @@ def test_it_is_neither_trained_on_nor_optimised_again(
 
 
 @pytest.mark.filterwarnings("ignore:The number of unique classes:UserWarning")
+@pytest.mark.slow
 def test_texts_of_any_length_are_calibrated_on_and_compared(folder: Path, around: Surroundings) -> None:
     pytest.importorskip("nncf", exc_type=ImportError)
     trunk = write_tiny_text_trunk(folder / "tiny-bert")
@@ -235,6 +236,7 @@ def test_texts_of_any_length_are_calibrated_on_and_compared(folder: Path, around
         assert one.metrics["label"]["accuracy"].value > 0.7
 
 
+@pytest.mark.slow
 def test_a_number_is_held_to_its_own_metric(folder: Path, tiny_trunk: Path, around: Surroundings) -> None:
     table = write_measured(folder / "priced")
     options = FitOptions(proof="none", task="regression", target=("price",))

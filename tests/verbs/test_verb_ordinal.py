@@ -156,6 +156,7 @@ def test_text_labels_have_no_order(photos: Path, tiny_trunk: Path, around: Surro
         fit_probe(photos, trunk=str(tiny_trunk), options=FitOptions(task="ordinal"), around=around)
 
 
+@pytest.mark.slow
 def test_texts_are_graded(tmp_path: Path, around: Surroundings) -> None:
     trunk = str(write_tiny_text_trunk(tmp_path / "tiny-bert"))
     texts, labels = toy_texts(160)

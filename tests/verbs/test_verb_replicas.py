@@ -88,6 +88,7 @@ def test_what_cannot_be_opened_is_told_as_it_would_be_here(opener: StaffedOpener
         opener(ModelSettings(tmp_path / "bad.topwork", replicas=policy), Limits())
 
 
+@pytest.mark.slow
 def test_a_chain_with_own_code_is_one_model_in_each_process(
     opener: StaffedOpener, fitted: Model, tiny_trunk: Path, tmp_path: Path
 ) -> None:

@@ -237,6 +237,7 @@ def test_the_terminal_shows_every_target(climbed: Model) -> None:
     assert "relative loss" in out.getvalue()
 
 
+@pytest.mark.slow
 def test_the_same_fit_twice_gives_the_same_heads(
     climbed: Model, table: Path, tiny_trunk: Path, around: Surroundings, tmp_path: Path
 ) -> None:
@@ -397,6 +398,7 @@ def test_a_bundle_is_not_kept_over_itself(climbed: Model) -> None:
 # --- texts --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_texts_have_several_targets_too(tmp_path: Path, around: Surroundings) -> None:
     """Nothing of all this knows what an input is: praise or complaint, how long, and whether it names a parcel."""
     trunk = str(write_tiny_text_trunk(tmp_path / "tiny-bert"))

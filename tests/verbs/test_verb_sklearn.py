@@ -119,6 +119,7 @@ def test_a_grid_is_searched_over_recipes(text_trunk: str, around: Surroundings) 
     assert best.model_.record.settings["seed"] == "3"
 
 
+@pytest.mark.slow
 def test_a_grid_is_searched_over_trunks(text_trunk: str, around: Surroundings, tmp_path: Path) -> None:
     texts, labels = toy_texts(60)
     other = str(write_tiny_text_trunk(tmp_path / "another-bert", seed=1))

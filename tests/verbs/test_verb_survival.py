@@ -208,6 +208,7 @@ def test_the_proof_compares_risks_and_reports_speak_of_them(
     assert "bootstrap" not in page
 
 
+@pytest.mark.slow
 def test_texts_have_risks_and_a_baseline_of_words(tmp_path: Path, around: Surroundings) -> None:
     """Praise lasts; the second model goes on from the first."""
     trunk = str(write_tiny_text_trunk(tmp_path / "tiny-bert"))
