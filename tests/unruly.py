@@ -7,23 +7,27 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fake_servable import PICTURE, TEXT, FakeServable
-from topwork.contracts import Answer, Servable
+import numpy as np
+
+from fake_servable import LABELS, PICTURE, TEXT, FakeServable
+from topwork.contracts import Answer, Intake, Profile, Reference
 from topwork.errors import BundleError, ProofError
 from topwork.serving.autoscaling import Policy
 from topwork.serving.fleet import Recipe
+from topwork.serving.frames import Opened
 from topwork.serving.gate import Load
+from topwork.serving.limits import Limits
 from topwork.serving.replicas import Replicas
 from topwork.serving.staffing import Post
 from topwork.serving.vigilance import Vigilance
 
-__all__ = ["QUICK", "Unruly", "eventually", "recipe", "staffed", "unruly"]
+__all__ = ["QUICK", "REFERENCE", "Unruly", "UnrulyBatches", "eventually", "recipe", "staffed", "unruly"]
 
 QUICK = Vigilance(beat_s=0.1, silent_s=3.0, overdue_s=0.3, backoff_s=0.1, longest_backoff_s=0.4)
 
@@ -47,6 +51,50 @@ class Unruly(FakeServable):
             yield Answer(index, {"label": str(os.getpid())})
         else:
             yield from super()._answers(index, given)
+
+
+REFERENCE = Reference(
+    {
+        "": Profile(
+            60, {"label": dict.fromkeys(LABELS, 10)}, {"n_bytes": np.linspace(1, 6, 101, dtype=np.float32)}
+        )
+    },
+    np.array([np.linspace(0, 1, 101), np.linspace(-0.1, 0.3, 101)], np.float32),
+    (60, 50),
+    0.01,
+)
+
+
+@dataclass
+class UnrulyBatches(Unruly):
+    """The same in batches; ``size`` is answered with how many inputs are in its batch, and inputs have traits."""
+
+    sample_s: float = 0.0
+
+    @property
+    def reference(self) -> Reference:
+        return REFERENCE
+
+    def samples(self) -> Sequence[bytes]:
+        return [b"sample"]
+
+    def prepare(self, encoded: bytes) -> bytes:
+        return encoded
+
+    def key(self, prepared: bytes) -> Hashable:
+        return None
+
+    def compute(self, prepared: Sequence[bytes], intake: Intake) -> Iterator[Answer]:
+        if b"sample" in prepared:
+            time.sleep(self.sample_s)
+        for index, given in enumerate(prepared):
+            if given == b"size":
+                yield Answer(index, {"label": str(len(prepared))}, traits=(0.5, 0.25))
+            else:
+                yield from self._answers(index, given)
+
+    def finish(self, answer: Answer) -> Answer:
+        return answer
 
 
 def _signal(name: str) -> None:
@@ -77,6 +125,7 @@ ACTS: dict[str, Callable[[str], object]] = {
     "garble": _garble,
     "sleep": lambda seconds: time.sleep(float(seconds)),
     "spin": _spin,
+    "touch": lambda path: Path(path).touch(),
 }
 """What an input may have the process do before it is answered."""
 
@@ -89,7 +138,7 @@ def _first_time(path: str) -> bool:
     return True
 
 
-def unruly(arguments: bytes) -> tuple[Servable, int]:
+def unruly(arguments: bytes) -> Opened:
     """Make the model in a worker process; what is asked of its start stands in the arguments."""
     wanted: dict[str, Any] = json.loads(arguments)
     if (path := wanted.get("crash_while")) and Path(path).exists():
@@ -107,12 +156,16 @@ def unruly(arguments: bytes) -> tuple[Servable, int]:
             raise ProofError("Output 3 differs by 0.2.", next_step="Fit it anew.")
 
     wire = TEXT if wanted.get("texts") else PICTURE
-    return Unruly(wanted.get("name", "chess"), wire, prove), wanted.get("n_at_once", 2)
+    model = Unruly(wanted.get("name", "chess"), wire, prove)
+    if wanted.get("batches"):
+        model = UnrulyBatches(model.name, wire, prove, sample_s=wanted.get("sample_s", 0.0))
+    return Opened(model, wanted.get("n_at_once", 2))
 
 
 def recipe(**wanted: Any) -> Recipe:
-    """Return how a worker process gets the model."""
-    return Recipe("unruly:unruly", json.dumps(wanted).encode())
+    """Return how a worker process gets the model; its batches are as large as is ``wanted`` as ``max_batch``."""
+    limits = Limits(max_batch=wanted.pop("max_batch", None))
+    return Recipe("unruly:unruly", json.dumps(wanted).encode(), limits=limits)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from topwork.serving.frames import (
     Garbled,
     Gone,
     Kind,
+    Opened,
     Order,
     decode_answer,
     decode_ask,
@@ -185,7 +186,7 @@ def test_no_error_makes_something_of_another_kind() -> None:
 
 @pytest.mark.parametrize("wire", [PICTURE, TEXT])
 def test_a_description_comes_through(wire: object) -> None:
-    described = Description.of(FakeServable(wire=wire), 3)  # type: ignore[arg-type]
+    described = Description.of(Opened(FakeServable(wire=wire), 3))  # type: ignore[arg-type]
     assert Description.decode(described.encode()[0]) == described
     assert (described.name, described.wire, described.n_at_once) == ("chess", wire, 3)
 

@@ -44,14 +44,16 @@ class Policy:
     target_in_flight: Annotated[
         float | None,
         Number(
-            "Requests at work and in line that there are to be for each worker process; by default max_concurrency.",
+            "Requests at work and in line that there are to be for each worker process; by default max_concurrency, or "
+            "as many as it computes at once.",
             least=0.01,
         ),
     ] = None
     max_concurrency: Annotated[
         int | None,
         Count(
-            "Requests at work at once in a worker process; by default as many as its engine runs.", most=1024
+            "Requests at work at once in a worker process; by default as many as keep its engine busy.",
+            most=1024,
         ),
     ] = None
     max_queue_length: Annotated[
@@ -127,11 +129,21 @@ class Policy:
         """Requests that may stand in line for all processes together; None where the server's limit holds."""
         return None if self.max_queue_length is None else self.max_queue_length * self.n_most
 
-    def completed(self, n_at_once: int) -> Policy:
-        """Return the policy with nothing left open, for a process whose engine runs ``n_at_once`` requests."""
-        n_open = min(n_at_once, max(1, MOST_THREADS // max(1, self.n_most)))
+    def completed(self, n_at_once: int, n_seats: int | None = None) -> Policy:
+        """Return the policy with nothing left open.
+
+        Parameters
+        ----------
+        n_at_once
+            Requests on which a process can well work at once.
+        n_seats
+            Those that are to be at it, so that it can; None for as many.
+        """
+        n_open = min(n_seats or n_at_once, max(1, MOST_THREADS // max(1, self.n_most)))
         n_each = self.max_concurrency or n_open
-        target = float(n_each) if self.target_in_flight is None else self.target_in_flight
+        target = self.target_in_flight
+        if target is None:
+            target = float(self.max_concurrency or min(n_at_once, n_open))
         return replace(self, max_concurrency=n_each, target_in_flight=target)
 
 

@@ -15,6 +15,7 @@ from topwork.errors import UsageError
 from topwork.serving.answers import answered
 from topwork.serving.bodies import Input, Unreadable
 from topwork.serving.conditions import holds, require_possible
+from topwork.serving.gathering import Gathered, gathered_of, together
 from topwork.serving.messages import dumps
 
 if TYPE_CHECKING:
@@ -114,6 +115,11 @@ class Chain:
     def about(self) -> Mapping[str, Json]:
         """What its models say of themselves, in order, and when each is asked."""
         return {"name": self._name, "chain": [_about(link) for link in self._links]}
+
+    @property
+    def gathered(self) -> Gathered | None:
+        """Batches that its models make of several requests; None where none makes any."""
+        return together(gathered_of(link.servable) for link in self._links)
 
     def prove(self) -> None:
         """Prove every model."""

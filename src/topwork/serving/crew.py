@@ -33,12 +33,13 @@ if TYPE_CHECKING:
     from topwork.serving.work import Batch
 
     Outcome = Answer | Exception
+    Call = Callable[[Callable[[], None]], object]
 
 __all__ = ["Crew"]
 
 
 class Crew:
-    """Works on requests; use `begin` and `withdraw` from one event loop.
+    """Works on requests; use `begin` and `withdraw` where answers are taken: on one event loop, or in any thread.
 
     Parameters
     ----------
@@ -78,7 +79,7 @@ class Crew:
         self._stopped = False
         self._outbox: deque[tuple[Share, Batch]] = deque()
         self._is_told = False
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._call: Call | None = None
         self._threads = [
             threading.Thread(target=self._work, name=f"{name}-{number}", daemon=True)
             for number in range(n_slots + n_preparing)
@@ -86,9 +87,16 @@ class Crew:
 
     # --- the event loop's side --------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Start the threads; needs a running event loop."""
-        self._loop = asyncio.get_running_loop()
+    def start(self, call: Call | None = None) -> None:
+        """Start the threads.
+
+        Parameters
+        ----------
+        call
+            Calls what it is given where answers are taken, one call at a time; by default on the event loop that runs
+            here.
+        """
+        self._call = call or asyncio.get_running_loop().call_soon_threadsafe
         for thread in self._threads:
             thread.start()
 
@@ -116,10 +124,11 @@ class Crew:
         eager: bool,
         for_s: float,
         on_done: Callable[[Spent], None],
+        kind: type[Share] = Share,
     ) -> Share:
         """Put a request in line, for whose answer somebody waits that many seconds; the rest is as of `Share`."""
         until_s = self._clock() + for_s
-        share = Share(read, eager=eager, until_s=until_s, on_done=on_done, clock=self._clock)
+        share = kind(read, eager=eager, until_s=until_s, on_done=on_done, clock=self._clock)
         with self._changed:
             self._shares.add(share)
             self._turns.append(share)
@@ -152,12 +161,12 @@ class Crew:
             return self._sizes.copy()
 
     def _tell(self) -> None:
-        """Have the loop fetch what is in the outbox; it is told once, however much comes meanwhile."""
-        if not self._outbox or self._is_told or self._loop is None:
+        """Have what is in the outbox fetched; that is told once, however much comes meanwhile."""
+        if not self._outbox or self._is_told or self._call is None:
             return
         self._is_told = True
         with suppress(RuntimeError):  # the loop is closed: the server is gone, and so are the clients
-            self._loop.call_soon_threadsafe(self._deliver)
+            self._call(self._deliver)
 
     def _deliver(self) -> None:
         self._is_told = False  # first, so that what is put there from now on is told anew

@@ -21,6 +21,8 @@ from topwork.contracts import Clock
 from topwork.errors import BundleError, TopworkError
 from topwork.serving.autoscaling import Moment, Past, Policy, decided, tick_s
 from topwork.serving.frames import Description, Order
+from topwork.serving.gathering import Gathered, together
+from topwork.serving.limits import Limits
 from topwork.serving.refusals import Refusal
 from topwork.serving.replica import Replica
 from topwork.serving.staffing import Headcount, Post
@@ -49,11 +51,14 @@ class Recipe:
         As of `topwork.serving.frames.Order`.
     n_cores
         Cores that are a process' own, for libraries that ask the environment; None leaves it as it is.
+    limits
+        How large its batches may be, and the deadline by which they are measured.
     """
 
     factory: str
     arguments: bytes = b""
     n_cores: int | None = None
+    limits: Limits = field(default_factory=Limits)
 
     def environment(self) -> Mapping[str, str]:
         """Return the variables of a process; what the user has said goes first."""
@@ -73,12 +78,13 @@ class _Starts:
 
 @dataclass(slots=True)
 class _Counts:
-    """What is counted: ends by why, requests by what became of them, and the seconds of places that were left."""
+    """What is counted: ends by why, requests by what became of them, what places and processes left behind."""
 
     ended: Counter[str] = field(default_factory=Counter)
     retried: int = 0
     given_up: int = 0
     past_request_s: float = 0.0
+    past_batches: Gathered | None = None
 
 
 class Fleet:
@@ -98,7 +104,7 @@ class Fleet:
     description
         What the model says of itself; None until the first process has opened it.
     policy
-        With nothing left open once there is a description.
+        With nothing left open once there is a description; processes get as many requests as the one that takes most.
     wanted
         How many processes there are to be.
     """
@@ -112,6 +118,7 @@ class Fleet:
         clock: Clock = time.monotonic,
     ) -> None:
         self._recipe, self.policy, self._clock = recipe, policy, clock
+        self._given, self._roomiest = policy, (0, 0)
         self._vigilance = vigilance or Vigilance()
         self.description: Description | None = None
         self.wanted = policy.n_first
@@ -272,6 +279,12 @@ class Fleet:
             return Headcount(states, self.wanted, dict(counts.ended), counts.retried, counts.given_up)
 
     @property
+    def gathered(self) -> Gathered | None:
+        """Batches that all processes have made, by what they said last; None where they make none."""
+        with self._changed:
+            return together([self._counts.past_batches, *(one.gathered for one in self._replicas)])
+
+    @property
     def pids(self) -> tuple[int, ...]:
         """Numbers of the processes that are ready."""
         with self._changed:
@@ -342,6 +355,7 @@ class Fleet:
                 continue
             with self._changed:
                 self._replicas.remove(one)
+                self._counts.past_batches = together([self._counts.past_batches, one.gathered])
                 if not one.is_dismissed:
                     self._mourn(one, now_s)
                 self._changed.notify_all()
@@ -373,14 +387,20 @@ class Fleet:
                 self._event.set()
                 continue
             with self._changed:
-                if self.description is None:
-                    self.policy = self.policy.completed(one.description.n_at_once)
+                if self.description is None or (one.was_ready and not one.is_known):
+                    self._fit(one.description)
                 if self.description is None or one.was_ready:
                     self.description = one.description
                 if one.was_ready and not one.is_known:
                     if not self._ready():
                         self._past = (self._past or Past(now_s)).woken(now_s)
                     one.is_known, self._starts = True, _Starts()
+
+    def _fit(self, said: Description) -> None:
+        """Give processes as many requests as they take; each measures that for itself, and the most holds for all."""
+        self._roomiest = max(self._roomiest, (said.n_seats, said.n_at_once))
+        n_seats, n_at_once = self._roomiest
+        self.policy = self._given.completed(n_at_once, n_seats)
 
     def _decide(self, now_s: float) -> None:
         """Say how many processes there are to be; the last one is not ended before it was ready."""
@@ -407,8 +427,7 @@ class Fleet:
             return
         if self.description is None or self._starts.n_failed:
             n_missing = 0 if self._n("starting") else 1
-        recipe, beat_s = self._recipe, self._vigilance.beat_s
-        order = Order(recipe.factory, recipe.arguments, tuple(sys.path), self.policy.max_concurrency, beat_s)
+        recipe, order = self._recipe, self._order()
         for _ in range(n_missing):
             try:
                 hired = Replica(order, recipe.environment(), on_event=self._event.set, clock=self._clock)
@@ -418,6 +437,18 @@ class Fleet:
                 return
             with self._changed:
                 self._replicas.append(hired)
+
+    def _order(self) -> Order:
+        recipe = self._recipe
+        return Order(
+            recipe.factory,
+            recipe.arguments,
+            tuple(sys.path),
+            self._given.max_concurrency,
+            self._vigilance.beat_s,
+            max_batch=recipe.limits.max_batch,
+            deadline_s=recipe.limits.deadline_s,
+        )
 
     def _let_go(self, now_s: float) -> None:
         """Tell to leave whoever is too many, those first that have not even started, and see off who is done."""

@@ -15,12 +15,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from enum import IntEnum
+from pathlib import Path
 from typing import Any, Final
 
 from topwork import errors
-from topwork.contracts import Answer, Json, Servable, Wire
+from topwork.contracts import Answer, Json, Reference, Servable, Wire
 from topwork.errors import TopworkError, UsageError
+from topwork.serving.gathering import Gathered, gathered_of
 from topwork.serving.messages import dumps
+from topwork.serving.references import reference_from_json, reference_to_json
 
 __all__ = [
     "Channel",
@@ -30,7 +33,9 @@ __all__ = [
     "Garbled",
     "Gone",
     "Kind",
+    "Opened",
     "Order",
+    "Pulse",
     "decode_answer",
     "decode_ask",
     "decode_error",
@@ -180,16 +185,17 @@ class Order:
     Attributes
     ----------
     factory
-        ``module:function``; called with ``arguments`` it gives a servable, and how many requests that can well work on
-        at once.
+        ``module:function``; called with ``arguments`` it gives an `Opened`.
     arguments
         Whatever the factory understands.
     folders
         Where Python looks for modules.
     n_threads
-        Requests that it answers at once; None for as many as the factory says.
+        Requests that it answers at once; None for as many as it can well work on.
     beat_s
         How often the process says that it is alive.
+    max_batch, deadline_s
+        Most inputs of a batch of several requests, None for what is measured; within which a request is to be answered.
     """
 
     factory: str
@@ -197,11 +203,13 @@ class Order:
     folders: tuple[str, ...] = ()
     n_threads: int | None = None
     beat_s: float = 1.0
+    max_batch: int | None = None
+    deadline_s: float = 30.0
 
     def encode(self) -> list[bytes]:
         """Return the content of a frame."""
-        told: dict[str, Json] = {"factory": self.factory, "folders": list(self.folders)}
-        head = dumps({**told, "n_threads": self.n_threads, "beat_s": self.beat_s})
+        told = {name: one for name, one in asdict(self).items() if name != "arguments"}
+        head = dumps(told)
         return [LENGTH.pack(len(head)), head, self.arguments]
 
     @classmethod
@@ -214,8 +222,27 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
+class Opened:
+    """What a factory gives: a servable, how many requests it can well work on at once, and files that it needed."""
+
+    servable: Servable
+    n_at_once: int
+    made_of: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Description:
-    """What a servable says of itself, and how many requests it can well work on at once."""
+    """What a servable says of itself.
+
+    Attributes
+    ----------
+    n_at_once, n_seats
+        Requests that it can well work on at once; those that are to be at it, so that it can.
+    made_of
+        Files and folders besides those of its settings that it was made of.
+    reference
+        What inputs and answers are held against, as of `references`; None where it knows nothing of that.
+    """
 
     name: str
     wire: Wire
@@ -223,16 +250,29 @@ class Description:
     explanation_schema: dict[str, Any] | None
     about: dict[str, Any]
     n_at_once: int
+    n_seats: int
+    made_of: tuple[str, ...]
+    reference: dict[str, Any] | None
 
     @classmethod
-    def of(cls, servable: Servable, n_at_once: int) -> Description:
-        """Describe a servable, in plain JSON."""
+    def of(cls, opened: Opened) -> Description:
+        """Describe what was opened, in plain JSON."""
+        servable, gathered = opened.servable, gathered_of(opened.servable)
+        reference: Reference | None = getattr(servable, "reference", None)
         told = {
             "answer_schema": servable.answer_schema,
             "explanation_schema": servable.explanation_schema,
             "about": servable.about,
+            "reference": None if reference is None else reference_to_json(reference),
         }
-        return cls(servable.name, servable.wire, n_at_once=n_at_once, **_object(dumps(told)))
+        return cls(
+            servable.name,
+            servable.wire,
+            n_at_once=opened.n_at_once if gathered is None else gathered.n_at_once,
+            n_seats=opened.n_at_once if gathered is None else gathered.n_seats,
+            made_of=tuple(map(str, opened.made_of)),
+            **_object(dumps(told)),
+        )
 
     def encode(self) -> list[bytes]:
         """Return the content of a frame."""
@@ -250,10 +290,59 @@ class Description:
         found = _object(content)
         try:
             wire = found.pop("wire")
-            media_types = tuple(wire.pop("media_types"))
-            return cls(wire=Wire(media_types=media_types, **wire), **found)
-        except (KeyError, TypeError, AttributeError) as error:
+            media_types, made_of = tuple(wire.pop("media_types")), tuple(found.pop("made_of"))
+            if found["reference"] is not None:
+                reference_from_json(found["reference"])
+            return cls(wire=Wire(media_types=media_types, **wire), made_of=made_of, **found)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise Garbled(f"this describes no model: {content[:200]!r}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """What a process says while it is alive.
+
+    Attributes
+    ----------
+    in_line
+        Numbers of the questions for which nothing is being done, as others are before them.
+    gathered
+        Batches that it makes of several requests; None where it makes none.
+    """
+
+    in_line: tuple[int, ...] = ()
+    gathered: Gathered | None = None
+
+    def encode(self) -> list[bytes]:
+        """Return the content of a frame; none where there is nothing to say."""
+        if self == Pulse():
+            return []
+        made, batches = self.gathered, None
+        if made is not None:
+            sizes: list[Json] = [[size, n] for size, n in made.sizes.items()]
+            batches = [made.largest, made.n_at_once, *sizes]
+        return [dumps([self.in_line, batches])]
+
+    @classmethod
+    def decode(cls, content: bytes) -> Pulse:
+        """Read what `encode` wrote.
+
+        Raises
+        ------
+        Garbled
+            It is something else.
+        """
+        if not content:
+            return cls()
+        try:
+            in_line, batches = json.loads(content)
+            if batches is None:
+                return cls(tuple(map(int, in_line)))
+            largest, n_at_once, *sizes = batches
+            made = Gathered(int(largest), int(n_at_once), {int(size): int(n) for size, n in sizes})
+            return cls(tuple(map(int, in_line)), made)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise Garbled(f"this is no sign of life: {content[:200]!r}") from error
 
 
 def encode_ask(inputs: Sequence[bytes], *, explains: bool) -> list[bytes]:

@@ -21,6 +21,7 @@ from topwork.errors import DecodeError, UsageError
 from topwork.serving.answers import pieces
 from topwork.serving.bodies import Input, Unreadable
 from topwork.serving.conformity import misfit
+from topwork.serving.gathering import Gathered, gathered_of
 from topwork.serving.messages import dumps
 
 if TYPE_CHECKING:
@@ -103,6 +104,11 @@ class Hooked:
         if found is None or self._hooks.after is None:
             return found
         return replace(found, profiles={}, out_of_domain=None)
+
+    @property
+    def gathered(self) -> Gathered | None:
+        """The model's, where it makes batches of several requests by itself."""
+        return gathered_of(self._servable)
 
     def prove(self) -> None:
         """Prove the model; the code around it is not asked."""

@@ -14,8 +14,9 @@ from topwork.errors import TopworkError
 from topwork.serving.crew import Crew
 from topwork.serving.drift import Watch
 from topwork.serving.gate import Gate
+from topwork.serving.gathering import gathered_of
 from topwork.serving.refusals import Refusal
-from topwork.serving.sizing import batch_limit, service_times, warm_up
+from topwork.serving.sizing import batch_limit, measured
 from topwork.serving.staffing import Post, Staffed
 from topwork.serving.work import Workers, in_thread
 
@@ -143,15 +144,9 @@ class Hosted:
         """Have the servable prove itself, and find out how large its batches may be."""
         await in_thread(self._replay, f"topwork-proof-{self.servable.name}")
         if isinstance(self.servable, Batchable) and self._is_measured:
-            measure = partial(self._measured, self.servable)
+            measure = partial(measured, self.servable, self.limits.deadline_s, self._n_at_once)
             self._times = await in_thread(measure, f"topwork-times-{self.servable.name}")
         self._size()
-
-    def _measured(self, servable: Batchable) -> Mapping[int, float]:
-        times = service_times(servable, self.limits.deadline_s)
-        largest = batch_limit(times, self.limits.deadline_s)
-        warm_up(servable, (n for n in range(1, largest) if n not in times), self._n_at_once)
-        return times
 
     @property
     def _is_measured(self) -> bool:
@@ -160,11 +155,19 @@ class Hosted:
     def _size(self) -> None:
         """Let batches be as large as they may, and in as many requests as are worked on and made ready meanwhile."""
         if self.crew is None:
+            if self.staff is None and (gathered := gathered_of(self.servable)) is not None:
+                self._make_room(gathered.n_seats)
             return
         largest = self.limits.max_batch or batch_limit(self._times or {}, self.limits.deadline_s)
         self.crew.take_up_to(largest)
         if self.limits.max_concurrent is None:
             self.gate.widen(2 * self.crew.n_slots * largest)
+
+    def _make_room(self, n_requests: int) -> None:
+        """Have as many requests worked on at once, each in a thread, unless the limits say how many."""
+        if self.limits.max_concurrent is None:
+            self.workers.grow(n_requests)
+            self.gate.widen(n_requests)
 
     def share(
         self,
@@ -224,15 +227,21 @@ class Hosted:
         """Let processes of the model work for this place, should it have any, as many requests at once as they can."""
         if self.staff is None:
             return
-        loop, gate, n_threads = asyncio.get_running_loop(), self.gate, self.workers.n_threads
+        loop = asyncio.get_running_loop()
 
         def tell(n: int) -> None:
             with suppress(RuntimeError):  # the loop is closed: the server is gone
-                loop.call_soon_threadsafe(gate.resize, min(n, n_threads))
+                loop.call_soon_threadsafe(self._fit, n)
 
-        self._post = Post(gate.load, self.limits.deadline_s, tell)
-        gate.on_closed = self.staff.wake
+        self._post = Post(self.gate.load, self.limits.deadline_s, tell)
+        self.gate.on_closed = self.staff.wake
         self.staff.employ(self._post)
+
+    def _fit(self, n_requests: int) -> None:
+        """Let as many through as the processes take that there are now."""
+        if self.limits.max_concurrent is None:
+            self.workers.grow(n_requests)
+        self.gate.resize(min(n_requests, self.workers.n_threads))
 
     @property
     def state(self) -> State:

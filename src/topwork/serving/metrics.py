@@ -9,6 +9,7 @@ and go. Every application has a registry of its own: nothing is global.
 from __future__ import annotations
 
 import time
+from collections import Counter as Counts
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from topwork.serving.crew import Crew
 from topwork.serving.drift import Watch
 from topwork.serving.durations import STEPS_S, Durations
 from topwork.serving.gate import ByteBudget
+from topwork.serving.gathering import Gathered, gathered_of
 from topwork.serving.hosting import Hosted, Models
 from topwork.serving.messages import Request, Response
 from topwork.serving.routes import Route
@@ -167,7 +169,9 @@ class _State(Collector):
         yield _histogram("topwork_work_seconds", "Time at work.", hosted, lambda one: one.gate.worked)
         yield from traffic_families(every)
         yield from memory_families(hosted)
-        yield from _batches([(title, one.crew) for title, one in hosted if one.crew is not None])
+        yield from _batches(
+            [(title, found) for title, one in hosted if (found := one.crew or gathered_of(one.servable))]
+        )
         yield GaugeMetricFamily(
             "topwork_buffered_bytes", "Bytes of request bodies in memory.", self._budget.held
         )
@@ -280,12 +284,12 @@ def _histogram(name: str, words: str, hosted: Leaves, read: Callable[[Hosted], D
     return family
 
 
-def _batches(crews: Sequence[tuple[str, Crew]]) -> Iterator[Metric]:
+def _batches(crews: Sequence[tuple[str, Crew | Gathered]]) -> Iterator[Metric]:
     limit = GaugeMetricFamily("topwork_batch_limit", "Most inputs that a batch may have.", labels=("model",))
     sizes = HistogramMetricFamily("topwork_batch_size", "Inputs computed together.", labels=("model",))
     for name, crew in crews:
         limit.add_metric((name,), crew.largest)
-        counted = crew.sizes
+        counted = Counts(crew.sizes)
         up_to = [(step, sum(n for size, n in counted.items() if size <= step)) for step in STEPS]
         total = sum(size * n for size, n in counted.items())
         sizes.add_metric(

@@ -20,6 +20,7 @@ from typing import Final, Literal, TypeVar
 
 from topwork.contracts import Answer, Clock
 from topwork.errors import TopworkError
+from topwork.serving.errands import Late, waiting
 from topwork.serving.frames import (
     LENGTH,
     Channel,
@@ -29,10 +30,12 @@ from topwork.serving.frames import (
     Gone,
     Kind,
     Order,
+    Pulse,
     decode_answer,
     decode_error,
     encode_ask,
 )
+from topwork.serving.gathering import Gathered
 from topwork.serving.replica_process import AHEAD
 
 __all__ = ["Lost", "Replica", "State", "Why"]
@@ -60,7 +63,7 @@ class Lost(Exception):  # noqa: N818 - an event, which may cost a request nothin
 
 @dataclass(slots=True)
 class _Call:
-    """A request that a process works on: when it was asked, and what came of it until it was over."""
+    """A request at a process: when that may have begun to work on it, and what came of it until it was over."""
 
     since_s: float
     is_asked: bool = False
@@ -95,6 +98,8 @@ class Replica:
         When it was heard last, and when it was started.
     n_seated
         Requests that are given to it.
+    gathered
+        Batches that it makes of several requests, by what it said last.
     is_dismissed, left_s
         Whether it was told to leave, and when that it may end.
     was_ready, is_known
@@ -113,6 +118,7 @@ class Replica:
         self.why: Why = "died"
         self.reason = self.details = ""
         self.n_seated = 0
+        self.gathered: Gathered | None = None
         self.is_dismissed = self.was_ready = self.is_known = False
         self.left_s: float | None = None
         self._calls: dict[int, _Call] = {}
@@ -130,7 +136,10 @@ class Replica:
         return self._process.pid
 
     def oldest_s(self) -> float | None:
-        """Return when the request was asked that it has worked on for longest; None without any."""
+        """Return since when it may have worked on the request that it has worked on for longest; None without any.
+
+        One that stands in line in the process is not worked on.
+        """
         with self._lock:
             return min((call.since_s for call in self._calls.values()), default=None)
 
@@ -145,8 +154,10 @@ class Replica:
         ------
         Lost
             The process ended before.
+        Late
+            Nobody waits for the answers any more; see `errands`.
         """
-        with self._call() as (number, call):
+        with self._call() as (number, call), waiting(lambda: call.came.put(Late())):
             try:
                 self._channel.send(Kind.ASK, number, encode_ask(inputs, explains=explains))
                 call.is_asked = True
@@ -218,6 +229,7 @@ class Replica:
 
     def _hear(self, frame: Frame) -> None:
         if frame.kind is Kind.BEAT:
+            self._feel(Pulse.decode(frame.content))
             return
         if frame.kind in (Kind.ANSWER, Kind.DONE, Kind.FAULT):
             self._pass_on(frame)
@@ -233,6 +245,14 @@ class Replica:
             self.drop("start", _said(self.failure), str(self.failure))
         elif self.state != "leaving":
             raise Garbled(f"{frame.kind.name} was not to be expected")
+
+    def _feel(self, pulse: Pulse) -> None:
+        """Note what a process says of itself: no work has been done yet for those who stand in line."""
+        self.gathered = pulse.gathered
+        with self._lock:
+            for number in pulse.in_line:
+                if (call := self._calls.get(number)) is not None:
+                    call.since_s = self.heard_s
 
     def _pass_on(self, frame: Frame) -> None:
         with self._lock:

@@ -1,9 +1,10 @@
 """A worker process: it opens a model, proves it, and answers what it is asked over a socket, until the server is gone.
 
 Started as ``python -P -m topwork.serving.replica_process SOCKET PARENT`` by `replica`. It knows no HTTP and no other
-process; how the answers are computed is the servable's affair. Three kinds of threads: the first one reads, one says
-every second that the process is alive (a model that computes for long does not keep it from that, one that is stuck
-does), and the others answer.
+process; how the answers are computed is the servable's affair, and where that takes batches, `gathering` has computed
+together what is asked at once. Three kinds of threads: the first one reads, one says every second that the process is
+alive (a model that computes for long does not keep it from that, one that is stuck does), and the others answer, one
+question each: there come to be as many as the server asks at once.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from topwork.contracts import Servable
+from topwork.serving.errands import Errand, Late
 from topwork.serving.frames import (
     LENGTH,
     Channel,
@@ -30,11 +33,14 @@ from topwork.serving.frames import (
     Garbled,
     Gone,
     Kind,
+    Opened,
     Order,
+    Pulse,
     decode_ask,
     encode_answer,
     encode_error,
 )
+from topwork.serving.gathering import gathered_of, gathering
 
 __all__ = ["AHEAD", "main"]
 
@@ -51,11 +57,11 @@ class _Ask:
     def __init__(self, frame: Frame) -> None:
         self.number = frame.number
         self.inputs, self.explains = decode_ask(frame.content)
-        self.is_cancelled = False
+        self.errand = Errand()
         self.room = threading.Semaphore(AHEAD)
 
     def cancel(self) -> None:
-        self.is_cancelled = True
+        self.errand.leave()
         self.room.release()
 
 
@@ -66,15 +72,22 @@ class _Desk:
         self._servable, self._channel = servable, channel
         self._asks: queue.SimpleQueue[_Ask] = queue.SimpleQueue()
         self._open: dict[int, _Ask] = {}
+        self._n_threads = 0
 
-    def start(self, n_threads: int) -> None:
-        for number in range(n_threads):
-            threading.Thread(target=self._work, name=f"topwork-answer-{number}", daemon=True).start()
+    @property
+    def pulse(self) -> Pulse:
+        """How it goes."""
+        in_line = [ask.number for ask in tuple(self._open.values()) if ask.errand.is_in_line]
+        return Pulse(tuple(in_line), gathered_of(self._servable))
 
     def take(self, frame: Frame) -> None:
         """Take what came; what belongs to a question that has ended comes too late and is dropped."""
         if frame.kind is Kind.ASK:
             ask = self._open[frame.number] = _Ask(frame)
+            if len(self._open) > self._n_threads:
+                self._n_threads += 1
+                name = f"topwork-answer-{self._n_threads}"
+                threading.Thread(target=self._work, name=name, daemon=True).start()
             self._asks.put(ask)
         elif (known := self._open.get(frame.number)) is not None:
             if frame.kind is Kind.CANCEL:
@@ -95,20 +108,23 @@ class _Desk:
     def _answered(self, ask: _Ask) -> tuple[Kind, list[bytes]]:
         """Send the answers; return how it ended."""
         try:
-            self._send_answers(ask)
+            with ask.errand.here():
+                self._send_answers(ask)
         except Gone:
             raise
+        except Late:
+            return Kind.DONE, []
         except BaseException as error:
             return Kind.FAULT, encode_error(error)
         return Kind.DONE, []
 
     def _send_answers(self, ask: _Ask) -> None:
-        if ask.is_cancelled:
+        if ask.errand.is_over:
             return
         answers = (self._servable.explain if ask.explains else self._servable.submit)(ask.inputs)
         for answer in answers:
             ask.room.acquire()
-            if ask.is_cancelled:
+            if ask.errand.is_over:
                 break
             self._channel.send(Kind.ANSWER, ask.number, encode_answer(answer))
         if close := getattr(answers, "close", None):
@@ -131,10 +147,9 @@ def main() -> NoReturn:
 
 
 def _serve(channel: Channel, order: Order, parent: int) -> None:
-    threading.Thread(
-        target=_beat, args=(channel, order.beat_s, parent), name="topwork-beat", daemon=True
-    ).start()
-    desk = _opened(channel, order)
+    heart = _Heart(channel, order.beat_s, parent)
+    threading.Thread(target=heart.beat, name="topwork-beat", daemon=True).start()
+    desk = heart.desk = _opened(channel, order)
     while desk is not None and (frame := channel.receive()) is not None:
         desk.take(frame)
 
@@ -143,35 +158,46 @@ def _opened(channel: Channel, order: Order) -> _Desk | None:
     """Open the model and prove it, and tell of both; None where that failed."""
     sys.path.extend(folder for folder in order.folders if folder not in sys.path)
     try:
-        servable, n_at_once = _factory(order.factory)(order.arguments)
-        channel.send(Kind.DESCRIBED, 0, Description.of(servable, n_at_once).encode())
-        servable.prove()
-        # Again: a proof may have put another engine in the place of the first.
-        description = Description.of(servable, n_at_once)
+        opened = _with_batches(_factory(order.factory)(order.arguments), order)
+        channel.send(Kind.DESCRIBED, 0, Description.of(opened).encode())
+        opened.servable.prove()
+        # Again: a proof may have put another engine in the place of the first, and says how large batches may be.
+        description = Description.of(opened)
     except Gone:
         raise
     except BaseException as error:
         channel.send(Kind.FAILED, 0, encode_error(error))
         return None
-    desk = _Desk(servable, channel)
-    desk.start(order.n_threads or n_at_once)
     channel.send(Kind.READY, 0, description.encode())
-    return desk
+    return _Desk(opened.servable, channel)
 
 
-def _factory(source: str) -> Callable[[bytes], tuple[Servable, int]]:
+def _with_batches(opened: Opened, order: Order) -> Opened:
+    n_slots = min(opened.n_at_once, order.n_threads or opened.n_at_once)
+    servable = gathering(opened.servable, n_slots, max_batch=order.max_batch, deadline_s=order.deadline_s)
+    return replace(opened, servable=servable)
+
+
+def _factory(source: str) -> Callable[[bytes], Opened]:
     module, _, name = source.partition(":")
     found: Any = getattr(import_module(module), name)
     return found  # type: ignore[no-any-return]
 
 
-def _beat(channel: Channel, beat_s: float, parent: int) -> None:
-    """Say that this process is alive, and end it with its parent, also where its socket has come into other hands."""
-    with suppress(Gone):
-        while os.getppid() == parent:
-            channel.send(Kind.BEAT)
-            time.sleep(beat_s)
-    _end()
+class _Heart:
+    """Says that this process is alive, and ends it with its parent, also where its socket has come into other hands."""
+
+    def __init__(self, channel: Channel, beat_s: float, parent: int) -> None:
+        self._channel, self._beat_s, self._parent = channel, beat_s, parent
+        self.desk: _Desk | None = None
+
+    def beat(self) -> None:
+        with suppress(Gone):
+            while os.getppid() == self._parent:
+                pulse = Pulse() if self.desk is None else self.desk.pulse
+                self._channel.send(Kind.BEAT, 0, pulse.encode())
+                time.sleep(self._beat_s)
+        _end()
 
 
 def _end() -> NoReturn:

@@ -9,12 +9,15 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
-from topwork.contracts import Answer, Json, Wire
+from topwork.contracts import Answer, Json, Reference, Wire
 from topwork.serving.autoscaling import Policy
 from topwork.serving.fleet import Fleet, Recipe
 from topwork.serving.frames import Description
+from topwork.serving.gathering import Gathered
+from topwork.serving.references import reference_from_json
 from topwork.serving.refusals import Refusal
 from topwork.serving.replica import Lost
 from topwork.serving.staffing import Headcount, Post
@@ -86,8 +89,24 @@ class Replicas:
         return self._description.about
 
     @property
+    def reference(self) -> Reference | None:
+        """What its inputs and answers are held against."""
+        found = self._description.reference
+        return None if found is None else reference_from_json(found)
+
+    @property
+    def made_of(self) -> tuple[Path, ...]:
+        """Files and folders besides those of its settings that it was made of."""
+        return tuple(map(Path, self._description.made_of))
+
+    @property
+    def gathered(self) -> Gathered | None:
+        """Batches that the processes make of several requests; None where they make none."""
+        return self._fleet.gathered
+
+    @property
     def n_at_once(self) -> int:
-        """Requests that all processes that there may be can work on at once."""
+        """Requests that all processes that there may be take at once."""
         policy = self._fleet.policy
         return policy.n_most * (policy.max_concurrency or 1)
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from topwork.contracts import Answer
-
 if TYPE_CHECKING:
-    from topwork.contracts import Batchable
+    from topwork.contracts import Answer, Batchable
     from topwork.serving.share import Item
 
     Said: TypeAlias = tuple[Item, Answer]
@@ -91,7 +90,7 @@ class Round:
             if 0 <= answer.index < self.n_inputs and self.dropped:
                 return  # it had begun to answer when it was told
             raise RuntimeError(f"an answer came for input {answer.index}, which is not open")
-        self.ready.append((item, Answer(item.index, answer.value, answer.problem, answer.last)))
+        self.ready.append((item, replace(answer, index=item.index)))
         if answer.last:
             del self.open[answer.index]
         else:

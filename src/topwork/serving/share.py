@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from topwork.contracts import Answer
+from topwork.serving.errands import Late
 from topwork.serving.refusals import Refusal
 from topwork.serving.work import Batch
 
@@ -30,10 +31,6 @@ MOST_UNREAD = 4096
 """Answers of a stream that may wait for a slow client before it is given up: a batch cannot wait for one of many."""
 
 FAILED = "The model failed on this input.\nTell the operator of this server; what happened is in its log."
-
-
-class Late(Exception):  # noqa: N818 - an event, not a fault
-    """Nobody waited for an answer any more when its turn came."""
 
 
 @dataclass(slots=True, eq=False)
@@ -143,12 +140,16 @@ class Share:
 
     def fail(self, index: int, error: Exception) -> Batch | None:
         """Take the failure of one input; where there are others, it is told in its place."""
+        if not (self._eager and self._n_inputs > 1):
+            return self._kept(index, error)
         self._n_left -= 1
-        if self._eager and self._n_inputs > 1:
-            self._pending.append(_failed(index, error))
-        else:
-            self._failures[index] = error
-        return self._due(at_once=self._eager)
+        self._pending.append(_failed(index, error))
+        return self._due(at_once=True)
+
+    def _kept(self, index: int, error: Exception) -> Batch | None:
+        self._n_left -= 1
+        self._failures[index] = error
+        return self._due(at_once=False)
 
     def drop(self, n_inputs: int) -> Batch | None:
         """Note inputs that are never answered, for nobody waits for them; the request ends with `Late`."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from topwork.contracts import Batchable, Clock
 
-__all__ = ["DEADLINE_SHARE", "GAIN", "SIZES", "batch_limit", "service_times", "warm_up"]
+__all__ = ["DEADLINE_SHARE", "GAIN", "SIZES", "batch_limit", "measured", "service_times", "warm_up"]
 
 SIZES: Final = (1, 2, 4, 8, 16, 32, 64)
 """Sizes that are timed, as far as they are worth it."""
@@ -61,6 +61,20 @@ def batch_limit(times: Mapping[int, float], deadline_s: float) -> int:
     rates = {n: n / max(took, 1e-9) for n, took in times.items() if took <= DEADLINE_SHARE * deadline_s}
     best = max(rates.values(), default=0.0)
     return min((n for n, rate in rates.items() if rate * (1 + GAIN) >= best), default=1)
+
+
+def measured(servable: Batchable, deadline_s: float, n_slots: int) -> dict[int, float]:
+    """Return the seconds that batches take, as of `service_times`; those of every size that may come are warm then.
+
+    Parameters
+    ----------
+    n_slots
+        Batches that are computed at once.
+    """
+    times = service_times(servable, deadline_s)
+    largest = batch_limit(times, deadline_s)
+    warm_up(servable, (n for n in range(1, largest) if n not in times), n_slots)
+    return times
 
 
 def service_times(

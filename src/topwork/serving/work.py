@@ -14,6 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from topwork.serving.errands import Errand
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -64,7 +66,7 @@ class Job:
         self._loop = asyncio.get_running_loop()
         self._batches: asyncio.Queue[Batch] = asyncio.Queue()
         self._room = threading.Semaphore(MAX_UNREAD)
-        self._cancelled = threading.Event()
+        self._errand = Errand()
         self.is_begun = False
 
     def run(self) -> None:
@@ -73,7 +75,8 @@ class Job:
         pending: list[Answer] = []
         error: Exception | None = None
         try:
-            self._work(pending)
+            with self._errand.here():
+                self._work(pending)
         except Exception as failure:
             error = failure
         with suppress(RuntimeError):  # the loop is closed: the server is gone, and so is the client
@@ -86,14 +89,14 @@ class Job:
         self._batches.put_nowait(last)
 
     def _work(self, pending: list[Answer]) -> None:
-        if self._cancelled.is_set():
+        if self._errand.is_over:
             return
         answers = self._produce()
         for answer in answers:
             pending.append(answer)
             if self._eager or not answer.last:
                 self._hand_on(pending)
-            if self._cancelled.is_set():
+            if self._errand.is_over:
                 break
         # An iterator that was left early may hold a place in somebody's batch: tell it now.
         if close := getattr(answers, "close", None):
@@ -101,14 +104,17 @@ class Job:
 
     def _hand_on(self, pending: list[Answer]) -> None:
         while not self._room.acquire(timeout=CHECK_S):
-            if self._cancelled.is_set():
+            if self._errand.is_over:
                 return
         self._loop.call_soon_threadsafe(self._batches.put_nowait, Batch(tuple(pending), finished=False))
         pending.clear()
 
     def cancel(self) -> None:
-        """Ask the thread to stop at the next answer; work that has not begun is never begun."""
-        self._cancelled.set()
+        """Ask the thread to stop at the next answer, or sooner where what it waits for can be told; see `errands`.
+
+        Work that has not begun is never begun.
+        """
+        self._errand.leave()
 
     async def next(self) -> Batch:
         """Wait for the next answers."""
@@ -125,7 +131,7 @@ class Workers:
     Attributes
     ----------
     n_threads
-        How many there are.
+        How many there are; `grow` from one event loop.
     stopped
         Whether they were told to end.
     """
@@ -133,13 +139,30 @@ class Workers:
     def __init__(self, n_threads: int, name: str) -> None:
         self.n_threads, self.stopped = n_threads, False
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._threads = [
-            threading.Thread(target=self._take, name=f"{name}-{i}", daemon=True) for i in range(n_threads)
+        self._name, self._is_started = name, False
+        self._threads: list[threading.Thread] = []
+        self._add(n_threads)
+
+    def _add(self, n_more: int) -> None:
+        there = len(self._threads)
+        self._threads += [
+            threading.Thread(target=self._take, name=f"{self._name}-{i}", daemon=True)
+            for i in range(there, there + n_more)
         ]
 
     def start(self) -> None:
         """Start the threads."""
+        self._is_started = True
         for thread in self._threads:
+            thread.start()
+
+    def grow(self, n_threads: int) -> None:
+        """Have as many, where there are fewer."""
+        if self.stopped or n_threads <= self.n_threads:
+            return
+        self._add(n_threads - self.n_threads)
+        fresh, self.n_threads = self._threads[self.n_threads :], n_threads
+        for thread in fresh if self._is_started else ():
             thread.start()
 
     def submit(self, job: Job) -> None:

@@ -14,6 +14,7 @@ from topwork.bundle.model import BundleModel, open_model
 from topwork.contracts import Servable
 from topwork.inputs.allowance import SharedAllowance
 from topwork.serving.chains import Chain, Link
+from topwork.serving.gathering import gathering
 from topwork.serving.hooks import hooked, load_hooks
 from topwork.serving.hosting import Hosted
 from topwork.serving.limits import Limits
@@ -67,12 +68,15 @@ class ModelOpener:
         TopworkError
             A file, a name or a user's code cannot be used.
         """
-        opened = self._chain(chosen) if chosen.chain else self._link(chosen)
+        opened = self._chain(chosen, limits) if chosen.chain else self._link(chosen)
         return Hosted(opened.servable, limits, opened.n_at_once, made_of=opened.made_of)
 
-    def _chain(self, chosen: ModelSettings) -> _Opened:
+    def _chain(self, chosen: ModelSettings, limits: Limits) -> _Opened:
         opened = [self._link(one) for one in chosen.chain]
-        links = [_link(one.servable, settings) for one, settings in zip(opened, chosen.chain, strict=True)]
+        links = [
+            _link(_gathering(one, limits), settings)
+            for one, settings in zip(opened, chosen.chain, strict=True)
+        ]
         chain = self._with_app(Chain(str(chosen.name), links), chosen.app)
         made_of = tuple(path for one in opened for path in one.made_of)
         return _Opened(chain, max(one.n_at_once for one in opened), made_of)
@@ -125,6 +129,12 @@ def _borrowed(network: Network) -> tuple[Path, ...]:
     """Return what a network takes weights from that stands beside its bundle."""
     inner = network.network if isinstance(network, Embedder) else network
     return inner.bundle.borrowed if isinstance(inner, BundleModel) else ()
+
+
+def _gathering(opened: _Opened, limits: Limits) -> Servable:
+    """Let a link compute together what several requests ask of the chain."""
+    n_slots = min(opened.n_at_once, limits.max_concurrent or opened.n_at_once)
+    return gathering(opened.servable, n_slots, max_batch=limits.max_batch, deadline_s=limits.deadline_s)
 
 
 def _link(servable: Servable, chosen: LinkSettings) -> Link:

@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from topwork.contracts import Servable
 from topwork.engines.machine import survey
 from topwork.engines.mapped import forget
 from topwork.engines.memory import give_back, keep_memory, rest_while_waiting, sum_in_order
 from topwork.errors import TopworkError
 from topwork.serving.autoscaling import Policy
 from topwork.serving.fleet import Recipe
+from topwork.serving.frames import Opened
 from topwork.serving.hosting import Hosted
 from topwork.serving.limits import Limits
 from topwork.serving.replicas import Replicas
@@ -57,7 +57,7 @@ class StaffedOpener:
         if not chosen.replicas.n_most:
             return self._here(chosen, limits)
         replicas = Replicas(self._recipe(chosen, limits), chosen.replicas)
-        return Hosted(replicas, limits, replicas.n_at_once)
+        return Hosted(replicas, limits, replicas.n_at_once, made_of=replicas.made_of)
 
     def take(self, limits: Limits) -> None:
         """Decode within these bounds from now on; worker processes keep those with which they were opened."""
@@ -75,11 +75,11 @@ class StaffedOpener:
         alone = replace(chosen, replicas=Policy())
         given = {"cache_dir": self._around.cache_dir, "engine": self._around.engine}
         order = (alone, {**given, "n_cores": n_cores, "shelf": shelf}, self._folder, limits)
-        return Recipe(FACTORY, pickle.dumps(order), n_cores)
+        return Recipe(FACTORY, pickle.dumps(order), n_cores, limits)
 
 
-def open_in_process(arguments: bytes) -> tuple[Servable, int]:
-    """Open a model in a worker process, by what the server has written; return it, and how many requests it takes.
+def open_in_process(arguments: bytes) -> Opened:
+    """Open a model in a worker process, by what the server has written.
 
     Raises
     ------
@@ -93,12 +93,12 @@ def open_in_process(arguments: bytes) -> tuple[Servable, int]:
     chosen, around, folder, limits = pickle.loads(arguments)  # noqa: S301
     opener = ModelOpener(Surroundings(**around), folder)
     try:
-        opened = opener(chosen, Limits())
+        opened = opener(chosen, limits)
     except TopworkError as error:
         # Should it be the files alone that cannot be had, the model can do without; else this raises what is wrong.
         opener = ModelOpener(Surroundings(**{**around, "shelf": None}), folder)
-        opened = opener(chosen, Limits())
+        opened = opener(chosen, limits)
         LOG.warning("the weights of %s are in memory once for each process: %s", opened.servable.name, error)
     opener.take(limits)
     give_back()  # what reading and packing the weights took
-    return opened.servable, opened.workers.n_threads
+    return Opened(opened.servable, opened.n_at_once, opened.made_of)
