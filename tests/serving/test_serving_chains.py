@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import httpx
 import pytest
 
-from fake_servable import LABELS, PICTURE, TEXT, FakeServable, describe, with_client
-from topwork.contracts import Answer, Json, Servable
+from fake_batches import FakeBatches
+from fake_servable import LABELS, PICTURE, TEXT, FakeServable, client, describe, with_client
+from topwork.contracts import Answer, Intake, Json, Servable
 from topwork.errors import ProofError, UsageError
+from topwork.serving.app import Application
 from topwork.serving.chains import CHUNK, Chain, Link
 from topwork.serving.conditions import holds, require_possible
+from topwork.serving.errands import Errand, Late
+from topwork.serving.gathering import Gathering, gathering
+from topwork.serving.hosting import Hosted
 from topwork.serving.limits import Limits
 from topwork.serving.openapi import document
+from unruly import eventually
 
 NUMBERS = replace(TEXT, in_json="numbers", noun="vector")
 SCHEMA: Mapping[str, Json] = {
@@ -293,3 +306,136 @@ def test_what_never_can_be_is_refused(wanted: Json, told: str) -> None:
     with pytest.raises(UsageError) as caught:
         require_possible(wanted, SCHEMA, where="a")
     assert told in caught.value.problem
+
+
+# --- batches --------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def gathered(*models: FakeBatches, largest: int = 4) -> Iterator[Chain]:
+    """Chain models that compute together what several threads ask, one batch at a time each."""
+    yield Chain("both", [Link(gathering(one, 1, max_batch=largest)) for one in models])
+    for one in models:
+        one.gate.set()
+
+
+def begun(threads: ThreadPoolExecutor, links: Chain, model: FakeBatches) -> Future[list[Answer]]:
+    """Close a model's gate, and have it busy."""
+    model.gate.clear()
+    first = threads.submit(answers, links, b"first")
+    assert model.entered.acquire(timeout=20)
+    return first
+
+
+def prepared(model: FakeBatches, n: int) -> None:
+    eventually(lambda: len(model.prepared) == n)
+    time.sleep(0.05)  # from there they go into the line
+
+
+def test_links_compute_together_what_several_requests_ask() -> None:
+    first, second = FakeBatches("a"), FakeBatches("b")
+    with gathered(first, second) as links, ThreadPoolExecutor(8) as threads:
+        busy = begun(threads, links, first)
+        found = [threads.submit(answers, links, b"x" * n) for n in (1, 2, 3)]
+        prepared(first, 4)
+        first.gate.set()
+        for n, one in enumerate(found, 1):
+            assert one.result(20) == [Answer(0, {"a": describe(b"x" * n), "b": describe(b"x" * n)})]
+        busy.result(20)
+    assert sorted(map(sorted, first.batches)) == [[b"first"], [b"x", b"xx", b"xxx"]]
+    assert links.gathered is not None
+    assert (links.gathered.largest, links.gathered.n_at_once, links.gathered.n_seats) == (4, 4, 8)
+    assert links.gathered.sizes[3] >= 1
+    assert sum(size * n for size, n in links.gathered.sizes.items()) == 8
+
+
+def test_who_breaks_a_batch_of_a_link_fails_alone() -> None:
+    first = FakeBatches("a")
+    with gathered(first) as links, ThreadPoolExecutor(8) as threads:
+        busy = begun(threads, links, first)
+        good, bad = threads.submit(answers, links, b"22"), threads.submit(answers, links, b"boom")
+        mixed = threads.submit(answers, links, b"boom", b"1", b"bad")
+        prepared(first, 6)
+        first.gate.set()
+        assert good.result(20) == [Answer(0, {"a": describe(b"22")})]
+        with pytest.raises(ValueError, match="secret detail of the server"):
+            bad.result(20)
+        assert [one.problem is None for one in mixed.result(20)] == [False, True, False]
+        busy.result(20)
+
+
+def test_a_link_computes_for_nobody_who_has_left() -> None:
+    first, errand = FakeBatches("a"), Errand()
+    with gathered(first) as links, ThreadPoolExecutor(8) as threads:
+
+        def run() -> list[Answer]:
+            with errand.here():
+                return answers(links, b"gone")
+
+        busy = begun(threads, links, first)
+        left = threads.submit(run)
+        prepared(first, 2)
+        assert errand.is_in_line
+        errand.leave()
+        with pytest.raises(Late):
+            left.result(20)
+        first.gate.set()
+        busy.result(20)
+    assert first.batches == [[b"first"]]
+
+
+def test_a_link_is_sized_at_its_proof_and_the_server_makes_room() -> None:
+    model = FakeBatches("a", delay_s=0.0)
+
+    async def use(one: httpx.AsyncClient) -> str:
+        answers = await asyncio.gather(*(one.post("/predict", content=b"x") for _ in range(6)))
+        assert [each.status_code for each in answers] == [200] * 6
+        return (await one.get("/metrics")).text
+
+    links = Chain("both", [Link(gathering(model, 1, max_batch=3))])
+    hosted = Hosted(links, Limits(), 1)
+    told = served(hosted, use)
+    assert (hosted.gate.max_concurrent, hosted.workers.n_threads) == (6, 6)
+    assert 'topwork_batch_limit{model="both"} 3.0' in told
+    assert served(Hosted(links, Limits(max_concurrent=2), 1), use)
+    assert gathering(FakeServable("b"), 1).name == "b"
+
+
+def served(hosted: Hosted, use: Callable[[httpx.AsyncClient], Awaitable[str]]) -> str:
+    async def main() -> str:
+        app = Application([hosted], hosted.limits)
+        async with app.running(), client(app) as one:
+            await app.proven()
+            return await use(one)
+
+    return asyncio.run(main())
+
+
+def test_what_is_measured_at_the_proof_is_how_large_batches_are() -> None:
+    slow = SlowBatches("a")
+    model = gathering(slow, 2)
+    assert isinstance(model, Gathering)
+    assert model.gathered.largest == 1
+    model.prove()
+    assert model.gathered.largest > 4
+    assert model.gathered.n_at_once == 2 * model.gathered.largest
+
+
+class SlowBatches(FakeBatches):
+    """Takes as long for many as for one."""
+
+    def compute(self, prepared: Sequence[bytes], intake: Intake) -> Iterator[Answer]:
+        time.sleep(0.01)
+        yield from super().compute(prepared, intake)
+
+
+def test_the_threads_of_a_link_end_with_it() -> None:
+    def n_threads() -> int:
+        return sum("short-lived-gathering" in one.name for one in threading.enumerate())
+
+    model = gathering(FakeBatches("short-lived"), 2)
+    assert n_threads() == 4
+    assert len(list(model.submit([b"1"]))) == 1
+    del model
+    gc.collect()
+    eventually(lambda: not n_threads())

@@ -587,3 +587,16 @@ def test_hundreds_of_requests_get_each_its_own_answers() -> None:
     asyncio.run(main())
     assert max(map(len, servable.batches)) == 8
     assert servable.most <= 2
+
+
+def test_an_answer_keeps_its_traits() -> None:
+    class Traits(FakeBatches):
+        def _answers(self, index: int, given: bytes) -> Iterator[Answer]:
+            yield Answer(index, describe(given), traits=(0.5, len(given)))
+
+    async def main() -> None:
+        async with working(Traits()) as desk:
+            (answer,) = await answers_of(desk.ask(b"22"))
+            assert answer.traits == (0.5, 2)
+
+    asyncio.run(main())

@@ -86,7 +86,7 @@ def test_what_is_in_a_chain_and_alone_has_one_network(
     alone = opener(ModelSettings(path), Limits()).servable
     trunk = opener(ModelSettings(trunk=tiny_trunk, name="mine"), Limits()).servable
     assert isinstance(chain, Chain)
-    first, second = (link.servable for link in chain._links)
+    first, second = (link.servable._servable for link in chain._links)  # type: ignore[attr-defined]
     assert isinstance(first, BundleModel)
     assert isinstance(alone, BundleModel)
     assert isinstance(second, Embedder)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from fake_servable import client
 from topwork import Model, Surroundings
 from topwork.bundle.model import open_model
+from topwork.contracts import Answer, Servable
 from topwork.engines.machine import survey
 from topwork.errors import BundleError, UsageError
 from topwork.inputs import IMAGE
@@ -27,6 +31,11 @@ from topwork.verbs.replicating import StaffedOpener
 from unruly import eventually
 
 INPUTS = (*IMAGE.synthetic(3, 1), b"no photo")
+
+
+def ask(model: Servable) -> list[Answer]:
+    """Ask a model, whose answers may come in any order."""
+    return sorted(model.submit(INPUTS), key=lambda one: one.index)
 
 
 @pytest.fixture
@@ -44,7 +53,7 @@ def test_a_bundle_answers_in_other_processes_as_it_does_here(hosted: Hosted, fit
     assert isinstance(hosted.servable, Replicas)
     hosted.servable.prove()
     here = open_model(fitted.path, engine="onnxruntime")
-    assert list(hosted.servable.submit(INPUTS)) == list(here.submit(INPUTS))
+    assert ask(hosted.servable) == ask(here)
     assert hosted.servable.name == here.name
     assert hosted.servable.wire == here.wire
     assert hosted.servable.answer_schema == here.answer_schema
@@ -54,23 +63,56 @@ def test_a_bundle_answers_in_other_processes_as_it_does_here(hosted: Hosted, fit
 
 def test_each_process_has_its_share_of_the_cores(hosted: Hosted) -> None:
     share = max(1, survey().n_cores // 2)
-    assert hosted.workers.n_threads == 2 * share
     assert isinstance(hosted.servable, Replicas)
     hosted.servable.prove()
     assert len(hosted.servable.pids) == 2
+    eventually(lambda: hosted.servable.gathered)  # type: ignore[attr-defined]
+    made = hosted.servable.gathered
+    assert made is not None
+    assert made.n_at_once == share * made.largest
+    # In each of the two as many as it computes, and the next ones.
+    assert hosted.servable.n_at_once == 2 * 2 * made.n_at_once
+
+
+def test_what_a_bundle_knows_of_its_fit_is_watched(hosted: Hosted, fitted: Model) -> None:
+    here = open_model(fitted.path, engine="onnxruntime").reference
+    there = hosted.watch.reference
+    assert here is not None
+    assert there is not None
+    assert (there.n_rows, there.out_of_domain) == (here.n_rows, here.out_of_domain)
+    assert np.array_equal(there.traits, here.traits)
+    assert there.profiles.keys() == here.profiles.keys()
+    for target, profile in here.profiles.items():
+        assert there.profiles[target].counts == profile.counts
+        assert there.profiles[target].spreads.keys() == profile.spreads.keys()
+
+
+def test_limits_of_batches_and_of_decoding_hold_in_processes(opener: StaffedOpener, fitted: Model) -> None:
+    chosen = ModelSettings(fitted.path, engine="onnxruntime", replicas=Policy(max_replicas=1))
+    hosted = opener(chosen, Limits(max_batch=3, max_decoded_bytes=400_000))
+    hosted.servable.prove()
+    assert isinstance(hosted.servable, Replicas)
+    eventually(lambda: hosted.servable.gathered)  # type: ignore[attr-defined]
+    assert hosted.servable.gathered is not None
+    assert hosted.servable.gathered.largest == 3
+    written = io.BytesIO()
+    Image.new("RGB", (400, 400)).save(written, "PNG")
+    small, large = sorted(hosted.servable.submit([INPUTS[0], written.getvalue()]), key=lambda one: one.index)
+    assert small.value is not None
+    assert "at most 400,000 are given" in str(large.problem)
 
 
 def test_a_killed_process_is_replaced_by_one_that_answers_the_same(hosted: Hosted) -> None:
     model = hosted.servable
     assert isinstance(model, Replicas)
     model.prove()
-    before = list(model.submit(INPUTS))
+    before = ask(model)
     victims = model.pids
     for pid in victims:
         os.kill(pid, signal.SIGKILL)
     # Else the request could be given to the one, and then to the other, before either is known to be gone.
     eventually(lambda: not set(victims) & set(model.pids))
-    assert list(model.submit(INPUTS)) == before
+    assert ask(model) == before
     eventually(lambda: len(model.pids) == 2)
 
 
@@ -130,8 +172,8 @@ def test_processes_map_the_weights_from_one_file(
     # OpenVINO lets go of what it has packed, and of this network that is all.
     assert [str(weights) in one for one in maps] == [engine == "onnxruntime"] * 2
     here = open_model(fitted.path, engine=engine)
-    found = [one.value and one.value["label"] for one in hosted.servable.submit(INPUTS)]
-    assert found == [one.value and one.value["label"] for one in here.submit(INPUTS)]
+    found = [one.value and one.value["label"] for one in ask(hosted.servable)]
+    assert found == [one.value and one.value["label"] for one in ask(here)]
 
 
 def test_where_nothing_can_be_written_each_has_its_own(
