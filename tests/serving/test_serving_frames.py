@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -25,6 +26,7 @@ from topwork.serving.frames import (
     Kind,
     Opened,
     Order,
+    Pulse,
     decode_answer,
     decode_ask,
     decode_error,
@@ -32,6 +34,9 @@ from topwork.serving.frames import (
     encode_ask,
     encode_error,
 )
+from topwork.serving.gathering import Gathered
+from topwork.serving.references import reference_from_json
+from unruly import REFERENCE, UnrulyBatches
 
 
 @pytest.fixture
@@ -194,3 +199,28 @@ def test_a_description_comes_through(wire: object) -> None:
 def test_an_order_comes_through() -> None:
     order = Order("a:b", b"\x00anything\xff", ("/x", "y"), 3, 0.5)
     assert Order.decode(b"".join(order.encode())) == order
+
+
+def test_what_a_model_knows_of_its_fit_is_described() -> None:
+    opened = Opened(UnrulyBatches(), 3, (Path("/weights"), Path("other")))
+    described = Description.decode(Description.of(opened).encode()[0])
+    assert described == Description.of(opened)
+    assert described.made_of == ("/weights", "other")
+    assert described.reference is not None
+    assert reference_from_json(described.reference).n_rows == REFERENCE.n_rows
+    broken = Description.of(opened).encode()[0].replace(b'"n_traits":2', b'"n_traits":3')
+    with pytest.raises(Garbled):
+        Description.decode(broken)
+
+
+@pytest.mark.parametrize(
+    "pulse", [Pulse(), Pulse((3, 4)), Pulse((), Gathered(4, 8, {1: 7, 3: 2})), Pulse((1,), Gathered())]
+)
+def test_a_sign_of_life_comes_through(pulse: Pulse) -> None:
+    assert Pulse.decode(b"".join(pulse.encode())) == pulse
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"[1, 2]", b"[[], [1]]", b'[["x"], null]', b"[" * 100_000])
+def test_what_is_no_sign_of_life_is_told(content: bytes) -> None:
+    with pytest.raises(Garbled):
+        Pulse.decode(content)

@@ -11,8 +11,10 @@ The room in reading order:
 - `gate`: who may work now; `work`: the threads that do it; `durations`: how long both took;
 - `hooks`: a user's own code around a servable, its answers held by `conformity` against its schema;
 - `chains`: several servables as one, each asked where its `conditions` hold;
+- `gathering`: what several threads ask of a servable, computed together; `errands`: what they hear of who has left;
 - `replicas`: a servable in worker processes; `fleet` keeps them, `vigilance` says which are broken, `autoscaling` how
-  many there are to be; `replica` is one of them, `replica_process` what runs in it, `frames` what the two say;
+  many there are to be; `replica` is one of them, `replica_process` what runs in it, `frames` (with `references`) what
+  the two say;
 - `staffing`: what a server knows of all that;
 - `hosting`: one servable with its proof, its gate and its threads; `prediction`: one request from end to end;
 - `visits`: what is noted of a request; `versions`: a model that is several, with `traffic`, `canaries`, `sequences` and

@@ -282,7 +282,8 @@ class JobWork:
 
 def _most_at_once(hosted: Hosted) -> int:
     """Return how many jobs of a model may be at work; where it has several places one is left for requests."""
-    return max(1, min(hosted.n_at_once, hosted.workers.n_threads, hosted.gate.max_concurrent) - 1)
+    n_places = hosted.limits.max_concurrent or hosted.n_at_once
+    return max(1, min(n_places, hosted.gate.max_concurrent) - 1)
 
 
 async def patiently(clerk: Clerk, call: Callable[[JobStore], T], retry_s: float) -> T:
