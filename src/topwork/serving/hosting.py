@@ -227,21 +227,22 @@ class Hosted:
         """Let processes of the model work for this place, should it have any, as many requests at once as they can."""
         if self.staff is None:
             return
-        loop = asyncio.get_running_loop()
+        # Whoever keeps the processes must not hold this object, and with it the model: they end when nobody holds that.
+        loop, gate, workers = asyncio.get_running_loop(), self.gate, self.workers
+        may_grow = self.limits.max_concurrent is None
+
+        def fit(n: int) -> None:
+            if may_grow:
+                workers.grow(n)
+            gate.resize(min(n, workers.n_threads))
 
         def tell(n: int) -> None:
             with suppress(RuntimeError):  # the loop is closed: the server is gone
-                loop.call_soon_threadsafe(self._fit, n)
+                loop.call_soon_threadsafe(fit, n)
 
-        self._post = Post(self.gate.load, self.limits.deadline_s, tell)
-        self.gate.on_closed = self.staff.wake
+        self._post = Post(gate.load, self.limits.deadline_s, tell)
+        gate.on_closed = self.staff.wake
         self.staff.employ(self._post)
-
-    def _fit(self, n_requests: int) -> None:
-        """Let as many through as the processes take that there are now."""
-        if self.limits.max_concurrent is None:
-            self.workers.grow(n_requests)
-        self.gate.resize(min(n_requests, self.workers.n_threads))
 
     @property
     def state(self) -> State:
