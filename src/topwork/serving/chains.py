@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from topwork.contracts import Answer, Json, Servable, Wire
+from topwork.contracts import Answer, Json, Reference, Servable, Wire
 from topwork.errors import UsageError
 from topwork.serving.answers import answered
 from topwork.serving.bodies import Input, Unreadable
@@ -115,6 +115,11 @@ class Chain:
         """What its models say of themselves, in order, and when each is asked."""
         return {"name": self._name, "chain": [_about(link) for link in self._links]}
 
+    @property
+    def references(self) -> Mapping[str, Reference | None]:
+        """What each of its models was like at the time of its fit."""
+        return {link.name: getattr(link.servable, "reference", None) for link in self._links}
+
     def prove(self) -> None:
         """Prove every model."""
         for link in self._links:
@@ -156,6 +161,7 @@ def _joined(index: int, said: Said) -> Answer:
             name: {"error": answer.problem} if answer.value is None else answer.value
             for name, answer in said.items()
         },
+        parts=said,
     )
 
 

@@ -1,7 +1,7 @@
 """What is told of a model that is watched: ``GET /v1/models/{name}/monitoring``, and how that is described.
 
 It knows no task; what was counted and tested it has from `drift`. Of a model with versions each is told of by itself,
-held against its own fit, with its share of the requests and what came of them.
+held against its own fit, with its share of the requests and what came of them; so is each model of a chain.
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ def told(hosted: Hosted) -> dict[str, Json]:
         "drifted": sum(one.n_drifted for one in watches),
         "filling": None,
         "last": None,
+        "parts": [],
         "versions": [_version(members[name], name, traffic) for name in traffic.shares],
         "canary": known["canary"],
         "shadows": known["shadows"],
@@ -90,7 +91,9 @@ def _version(hosted: Hosted, name: str, traffic: Traffic) -> dict[str, Json]:
 
 
 def _seen(hosted: Hosted) -> dict[str, Json]:
-    return {"load": _load([hosted]), "replicas": _replicas(hosted.staff), **report(hosted.watch)}
+    parts: list[Json] = [{"part": name, **report(one)} for name, one in hosted.watch.parts.items()]
+    load = {"load": _load([hosted]), "replicas": _replicas(hosted.staff)}
+    return {**load, **report(hosted.watch), "parts": parts}
 
 
 def _load(hosted: Sequence[Hosted]) -> dict[str, Json]:
@@ -240,7 +243,8 @@ def components() -> Object:
         "filling": {"anyOf": [closed(view), {"const": None}]},
         "last": {"anyOf": [last, {"const": None}]},
     }
-    seen: Object = {**_of_load(), **counts, **windows}
+    watched: Object = {**counts, **windows}
+    seen: Object = {**_of_load(), **watched, "parts": _list(closed({"part": words, **watched}))}
     state: Json = {"enum": ["starting", "ready", "failed"]}
     came: Object = {"answered": count, "failed": count, "took": _histogram()}
     version = closed({"version": words, "state": state, "share": share, **came, **seen})

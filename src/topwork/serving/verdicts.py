@@ -107,7 +107,7 @@ class Verdicts:
         self._kept[model, version] = (config, ended)
         if self.path is None:
             LOG.warning(
-                "%s: this is known until the server ends; then the trial of %s begins anew, for no file keeps verdicts. "
+                "%s: no file keeps this; when the server starts anew, so does the trial of %s. "
                 "Set verdicts: FILE.",
                 model,
                 version,
