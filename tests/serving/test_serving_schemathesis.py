@@ -34,6 +34,8 @@ from topwork.serving.hosting import Hosted
 from topwork.serving.jobs import Jobs
 from topwork.serving.limits import Limits
 from topwork.serving.server import run
+from topwork.serving.traffic import Lane, Traffic
+from topwork.serving.versions import Versions
 from topwork.verbs.served_batches import run_served
 wires = {
     "picture": PICTURE,
@@ -41,7 +43,11 @@ wires = {
     "numbers": Wire("numbers", ("text/csv",), "textarea", 1 << 20, "vector"),
 }
 limits = Limits(max_inputs=int(sys.argv[1]), max_waiting=1000, max_jobs=1_000_000)
-hosted = [Hosted(FakeServable(name, wires[name]), limits) for name in sys.argv[2:]]
+def split(name):
+    members = {version: Hosted(FakeServable(name, wires[name]), limits) for version in ("v1", "v2")}
+    return Versions(members, Traffic(name, [Lane(version, 1.0) for version in members]), {})
+names = [one.partition("*") for one in sys.argv[2:]]
+hosted = [split(name) if star else Hosted(FakeServable(name, wires[name]), limits) for name, star, _ in names]
 keys = os.environ.get("KEYS")
 door = keyed_door(Path(keys)) if keys else None
 folder = os.environ.get("JOBS")
@@ -141,8 +147,10 @@ def test_it_would_find_something(tmp_path: Path) -> None:
     assert "Schema-valid request rejected" in done.stdout
 
 
-def test_it_finds_nothing_at_a_glance(tmp_path: Path) -> None:
-    with serving("text") as url:
+@pytest.mark.parametrize("name", ["text", "text*"])
+def test_it_finds_nothing_at_a_glance(name: str, tmp_path: Path) -> None:
+    """The name with a star is that of a model with versions."""
+    with serving(name) as url:
         options = (
             "--max-examples",
             "5",
