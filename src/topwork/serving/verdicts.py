@@ -75,15 +75,10 @@ class Verdicts:
     StorageError
         It cannot be read.
     UsageError
-        It is no file of verdicts, or there is no folder for it.
+        It is no file of verdicts.
     """
 
     def __init__(self, path: Path | None) -> None:
-        if path is not None and not path.absolute().parent.is_dir():
-            raise UsageError(
-                f"verdicts names {path}, and there is no folder {path.parent}.",
-                next_step="Make it, or name a file in another one.",
-            )
         self.path = path
         self._kept = {} if path is None else _read(path)
 
