@@ -7,6 +7,7 @@ It knows nothing of HTTP and nothing of what is computed.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import queue
 import threading
 import time
@@ -40,6 +41,8 @@ class Batch:
 class Job:
     """One request's work: made on the event loop, `run` in a thread, read with `next` on the loop.
 
+    The thread works in the context in which it was made, so that what is logged there names the request.
+
     Parameters
     ----------
     produce
@@ -65,6 +68,7 @@ class Job:
         self._batches: asyncio.Queue[Batch] = asyncio.Queue()
         self._room = threading.Semaphore(MAX_UNREAD)
         self._cancelled = threading.Event()
+        self._context = contextvars.copy_context()
         self.is_begun = False
 
     def run(self) -> None:
@@ -73,7 +77,7 @@ class Job:
         pending: list[Answer] = []
         error: Exception | None = None
         try:
-            self._work(pending)
+            self._context.run(self._work, pending)
         except Exception as failure:
             error = failure
         with suppress(RuntimeError):  # the loop is closed: the server is gone, and so is the client
