@@ -9,8 +9,9 @@ import numpy as np
 
 from fake_servable import LABELS, FakeServable, describe
 from topwork.contracts import Answer, Json, Profile, Reference
+from topwork.serving.staffing import Headcount, Post
 
-__all__ = ["WatchedServable", "known"]
+__all__ = ["StaffedServable", "WatchedServable", "known"]
 
 QUANTILES = np.linspace(0, 1, 101)
 
@@ -35,3 +36,28 @@ class WatchedServable(FakeServable):
         share = len(given) % 100 / 100
         value: Mapping[str, Json] = {**describe(given), "in_domain": not is_odd}
         yield Answer(index, value, traits=(share, 9.0 if is_odd else share))
+
+
+@dataclass
+class StaffedServable(WatchedServable):
+    """Says that it has worker processes, of which there are to be three."""
+
+    states: Mapping[str, int] = field(default_factory=dict)
+    n_line: int | None = None
+    trouble: str | None = None
+
+    @property
+    def headcount(self) -> Headcount:
+        return Headcount(self.states, 3, {}, 0, 0)
+
+    def employ(self, post: Post) -> None:
+        post.room(4)
+
+    def dismiss(self, post: Post | None) -> None:
+        pass
+
+    def wake(self) -> None:
+        pass
+
+    def follow(self, n_replicas: int) -> None:
+        pass

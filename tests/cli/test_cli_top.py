@@ -10,7 +10,12 @@ from pathlib import Path
 
 from commands import Desk, Told, end
 from local_server import serving
-from topwork.serving.app import application
+from topwork.serving.app import Application, application
+from topwork.serving.canaries import Rules
+from topwork.serving.hosting import Hosted
+from topwork.serving.limits import Limits
+from topwork.serving.traffic import Canary, Lane, Traffic
+from topwork.serving.versions import Versions
 from watched_servable import WatchedServable
 
 
@@ -27,6 +32,23 @@ def test_one_look_as_a_table_and_as_json(topwork: Callable[..., Told]) -> None:
         "<b>[red]",
         True,
     )
+
+
+def test_versions_have_a_table_of_their_own(topwork: Callable[..., Told]) -> None:
+    limits = Limits()
+    members = {name: Hosted(WatchedServable("m"), limits) for name in ("v1", "v2")}
+    traffic = Traffic("m", [Lane("v1", 1.0)], Canary("v2", 0.25, Rules()))
+    versions = Versions(members, traffic, {})
+    with serving(Application([versions], limits)) as url:
+        on_trial = topwork("top", url, "--once", "--every", "0.1")
+        versions.settle("promoted")
+        told = topwork("top", url, "--once", "--every", "0.1", "--json")
+        after = topwork("top", url, "--once", "--every", "0.1")
+    rows = [line.split() for line in on_trial.out.splitlines()]
+    assert ["m@v2", "25.0%", "0.0", "0", "0", "–", "–", "trial"] in rows
+    assert "promoted 20" in after.out
+    canary = json.loads(told.out)["versions"][0]
+    assert (canary["version"], canary["phase"], canary["share"]) == ("v2", "promoted", 1.0)
 
 
 def test_a_server_that_is_not_there_is_told_in_a_line(topwork: Callable[..., Told]) -> None:

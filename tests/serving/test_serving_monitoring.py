@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,19 @@ import jsonschema_rs
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from fake_servable import TEXT, FakeServable, client, with_client
+from fake_servable import LABELS, TEXT, FakeServable, client, with_client
 from markdown_blocks import ROOT
-from topwork.serving.app import application
+from topwork.serving.app import Application, application
+from topwork.serving.canaries import Rules
+from topwork.serving.chains import Chain, Link
 from topwork.serving.hooks import Hooked, Hooks
 from topwork.serving.hosting import Hosted
 from topwork.serving.limits import Limits
-from topwork.verbs.watching import METRICS
-from watched_servable import WatchedServable
+from topwork.serving.shadows import Shadow
+from topwork.serving.traffic import Canary, Lane, Traffic
+from topwork.serving.versions import Versions
+from topwork.verbs.watching import METRICS, OF_VERSIONS
+from watched_servable import StaffedServable, WatchedServable
 
 PATH = "/v1/models/chess/monitoring"
 WINDOW = 60
@@ -149,6 +155,93 @@ def test_other_limits_keep_the_watch_unless_the_window_changes() -> None:
     asyncio.run(main())
 
 
+# --- several versions, and chains -------------------------------------------------------------------------
+
+
+def several(**others: Any) -> Versions:
+    limits = Limits(drift_window=WINDOW)
+    members = {name: Hosted(WatchedServable(), limits) for name in ("v1", "v2", "v3", "v4")}
+    shadows = {"v4": Shadow(members["v4"].servable, 0.05)}
+    lanes = [Lane("v1", 3.0), Lane("v2", 1.0)]
+    return Versions(members, Traffic("chess", lanes, Canary("v3", 0.2, Rules()), **others), shadows)
+
+
+def used_by(hosted: Hosted, use: Callable[[httpx.AsyncClient], Awaitable[Any]]) -> Any:
+    async def main() -> Any:
+        app = Application([hosted], Limits(drift_window=WINDOW))
+        async with app.running(), client(app) as one:
+            await app.proven()
+            return await use(one)
+
+    return asyncio.run(main())
+
+
+def test_each_version_is_held_against_its_own_fit() -> None:
+    points = iter([0.1] * WINDOW + [0.3] * WINDOW)  # the canary's piece of the line comes first
+
+    async def use(one: httpx.AsyncClient) -> tuple[Any, str]:
+        assert set((await told(one))["versions"][0]) >= {"took", "load", "last"}
+        await ask(one, WINDOW, b"odd")
+        await ask(one, WINDOW)
+        return await told(one), (await one.get("/metrics")).text
+
+    found, metrics = used_by(several(random=lambda: next(points)), use)
+    assert (found["answers"], found["windows"], found["drifted"]) == (2 * WINDOW, 2, 1)
+    assert (found["filling"], found["last"]) == (None, None)
+    by_name = {one["version"]: one for one in found["versions"]}
+    assert list(by_name) == ["v3", "v1", "v2"]
+    assert by_name["v3"]["last"]["has_drifted"] is True
+    assert by_name["v1"]["last"]["has_drifted"] is False
+    assert by_name["v2"]["last"] is None
+    assert {name: one["share"] for name, one in by_name.items()} == pytest.approx(
+        {"v1": 0.6, "v2": 0.2, "v3": 0.2}
+    )
+    assert [one["answered"] for one in found["versions"]] == [WINDOW, WINDOW, 0]
+    assert by_name["v1"]["took"][-1] == [None, WINDOW]
+    assert found["load"]["work"][-1] == [None, 2 * WINDOW]
+    assert (found["canary"]["version"], found["canary"]["phase"]) == ("v3", "trial")
+    assert [one["version"] for one in found["shadows"]] == ["v4"]
+    assert 'topwork_drifted_windows_total{model="chess@v3"} 1.0' in metrics
+
+
+def test_jobs_and_others_that_know_nothing_of_versions_feed_the_watch_of_the_lead() -> None:
+    async def main() -> None:
+        hosted = several()
+        assert hosted.watch is hosted.members["v1"].watch
+        hosted.settle("promoted")
+        assert hosted.watch is hosted.members["v3"].watch
+
+    asyncio.run(main())
+
+
+def test_each_model_of_a_chain_is_held_against_its_own_fit() -> None:
+    links = [
+        Link(WatchedServable("first", TEXT)),
+        Link(WatchedServable("second", TEXT), when={"first": {"label": LABELS[3]}}),
+        Link(FakeServable("third", TEXT)),
+    ]
+
+    async def use(one: httpx.AsyncClient) -> tuple[Any, str]:
+        await ask(one, WINDOW, b"odd")
+        response, root = await one.get("/v1/models/both/monitoring"), await one.get("/openapi.json")
+        assert fits(response.json(), root.json())
+        return response.json(), (await one.get("/metrics")).text
+
+    found, metrics = used_by(Hosted(Chain("both", links), Limits(drift_window=WINDOW)), use)
+    first, second, third = found["parts"]
+    assert (found["answers"], found["filling"]) == (WINDOW, None)
+    assert (first["part"], first["answers"], first["last"]["has_drifted"]) == ("first", WINDOW, True)
+    assert (second["answers"], second["filling"]["answers"], second["last"]) == (10, 10, None)
+    assert (third["part"], third["answers"], third["filling"]) == ("third", WINDOW, None)
+    assert 'topwork_drifted_windows_total{model="both/first"} 1.0' in metrics
+
+
+def test_worker_processes_are_told_of() -> None:
+    found = used_by(Hosted(StaffedServable(states={"starting": 1, "ready": 2}), Limits()), told)
+    assert found["replicas"] == {"wanted": 3, "starting": 1, "ready": 2, "leaving": 0}
+    assert used_by(Hosted(WatchedServable(), Limits()), told)["replicas"] is None
+
+
 # --- as metrics, and drawn --------------------------------------------------------------------------------
 
 
@@ -179,6 +272,18 @@ def test_what_is_watched_is_counted_for_prometheus() -> None:
 
 def test_top_reads_only_metrics_that_there_are() -> None:
     assert set(METRICS) <= set(scraped())
+
+
+def test_top_reads_only_metrics_that_there_are_of_versions() -> None:
+    hosted = several()
+
+    async def use(one: httpx.AsyncClient) -> str:
+        await one.post("/predict", content=b"12")
+        hosted.settle("promoted")
+        return (await one.get("/metrics")).text
+
+    families = text_string_to_metric_families(used_by(hosted, use))
+    assert set(OF_VERSIONS) <= {sample.name for family in families for sample in family.samples}
 
 
 def test_every_metric_of_the_dashboard_is_there_with_its_labels() -> None:

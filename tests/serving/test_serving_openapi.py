@@ -254,3 +254,24 @@ def test_what_asks_for_a_key_says_so_and_real_refusals_are_as_described(tmp_path
     assert "`predict`" in operation["responses"]["403"]["description"]
     listing = root["paths"]["/v1/models"]["get"]["responses"]
     assert {"401", "403", "429", "503", "500", "200"} == set(listing)
+
+
+def test_a_key_of_the_route_is_described_where_versions_share_the_requests() -> None:
+    def keyed(**others: Any) -> set[str]:
+        servables = [FakeServable(name, TEXT) for name in ("chess", "go")]
+        paths = json.loads(json.dumps(document(servables, Limits(), **others)))["paths"]
+        return {
+            path
+            for path, said in paths.items()
+            if "X-Route-Key" in [one["name"] for one in said.get("post", {}).get("parameters", ())]
+        }
+
+    named = {
+        "/v1/models/{name}/predict",
+        "/v1/models/{name}/explain",
+        "/v2/models/{name}/infer",
+        "/v2/models/{name}/versions/{version}/infer",
+    }
+    assert keyed() == set()
+    assert keyed(split=["go"]) == named
+    assert keyed(split=["chess"]) == named | {"/predict", "/explain", "/invocations"}

@@ -10,13 +10,18 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from browser import chromium, outside_requests
-from fake_servable import TEXT
+from fake_servable import TEXT, FakeServable
 from local_server import serving
 from topwork.contracts import Answer, Json
 from topwork.serving.app import Application, application
+from topwork.serving.canaries import Rules
+from topwork.serving.chains import Chain, Link
 from topwork.serving.hosting import Hosted
 from topwork.serving.limits import Limits
-from watched_servable import WatchedServable
+from topwork.serving.shadows import Shadow
+from topwork.serving.traffic import Canary, Lane, Traffic
+from topwork.serving.versions import Versions
+from watched_servable import StaffedServable, WatchedServable
 
 pytestmark = pytest.mark.browser
 browser = pytest.fixture(scope="module")(chromium)
@@ -118,3 +123,60 @@ def test_what_speaks_against_an_answer_stands_below_it(page: Page) -> None:
             )
             expect(said.locator(".headline")).to_have_text(head)
             expect(said.locator(".doubt")).to_have_text(doubts)
+
+
+def test_versions_the_canary_and_worker_processes_are_shown_live(page: Page) -> None:
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    staffed = StaffedServable("chess", states={"starting": 3})
+    served = {"v1": WatchedServable(), "v2": staffed, "v3": WatchedServable(), "v4": WatchedServable()}
+    members = {name: Hosted(one, LIMITS) for name, one in served.items()}
+    points = iter([0.1] * 60 + [0.3] * 60)  # the canary's piece of the line comes first
+    lanes = [Lane("v1", 3.0), Lane("v2", 1.0)]
+    traffic = Traffic("chess", lanes, Canary("v3", 0.2, Rules()), random=lambda: next(points, 0.9))
+    versions = Versions(members, traffic, {"v4": Shadow(members["v4"].servable, 0.05)})
+    with serving(Application([versions], LIMITS)) as url:
+        page.goto(url)
+        rows = page.get_by_role("list", name="Versions").locator("> li")
+        expect(rows).to_have_count(4)
+        expect(rows.nth(0)).to_contain_text("v3 (canary)20.0 % of requests")
+        expect(rows.nth(2)).to_contain_text("Replicas0 of 3 ready, 3 starting")
+        expect(rows.nth(3)).to_contain_text("v4 (shadow)")
+        ask(url, 60, b"odd")
+        ask(url, 60)
+        expect(rows.nth(0)).to_contain_text("Requests60")
+        expect(rows.nth(0).locator(".doubt")).to_contain_text("have drifted: input: distance")
+        expect(rows.nth(1)).to_contain_text("The last 60 answers: no drift.")
+        expect(rows.nth(1).locator("dd").nth(2)).to_have_text(re.compile("[0-9.]+ ms"))
+        expect(page.locator("#canary")).to_contain_text("The canary v3 is on trial.")
+        rows.nth(0).get_by_text("What it answers").click()
+        bars = rows.nth(0).get_by_role("list", name="answer: label")
+        expect(bars).to_be_visible()
+        staffed.states = {"ready": 2, "leaving": 1}
+        versions.settle("rolled back")
+        expect(page.locator("#canary")).to_contain_text("The canary v3 was rolled back on ")
+        expect(page.locator("#canary")).to_contain_text("An operator said so.")
+        expect(rows.nth(2)).to_contain_text("Replicas2 of 3 ready, 1 leaving")
+        expect(bars).to_be_visible()  # what was unfolded stays so
+        page.set_viewport_size({"width": 390, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert errors == []
+
+
+def test_worker_processes_stand_beside_the_latency(page: Page) -> None:
+    with serving(application(StaffedServable(states={"ready": 1, "starting": 2}), LIMITS)) as url:
+        page.goto(url)
+        expect(page.locator("#load")).to_contain_text("Replicas1 of 3 ready, 2 starting")
+        expect(page.locator("#versions")).not_to_be_visible()
+
+
+def test_each_model_of_a_chain_is_shown_with_its_drift(page: Page) -> None:
+    links = [Link(WatchedServable("first", TEXT)), Link(FakeServable("second", TEXT))]
+    with serving(application(Chain("both", links), LIMITS)) as url:
+        ask(url, 60, b"odd")
+        page.goto(url)
+        expect(page.locator("#drift")).to_contain_text(
+            "firstThe last 60 answers have drifted: input: distance"
+        )
+        expect(page.locator("#drift")).to_contain_text("secondIt is not watched.")
+        expect(page.locator("#load")).not_to_contain_text("Replicas")

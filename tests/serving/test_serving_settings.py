@@ -36,6 +36,7 @@ no_keys: true
 allow_origin: [https://a.example, http://localhost:3000]
 allow_host: [models.example.org]
 jobs: jobs.sqlite
+verdicts: verdicts.json
 batches_below: [batches]
 allow_webhook: [hooks.example.org]
 webhook_secret: secret
@@ -163,6 +164,7 @@ def test_every_setting_can_stand_in_a_file(tmp_path: Path) -> None:
         batches_below=(tmp_path / "batches",),
         allow_webhook=("hooks.example.org",),
         webhook_secret=tmp_path / "secret",
+        verdicts=tmp_path / "verdicts.json",
         log_format="json",
         models_dir=tmp_path / "more",
         models_poll_s=0.5,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import io
 import json
 import logging
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -14,9 +16,11 @@ import httpx
 import pytest
 
 from doors import keyed_door, made
+from fake_batches import FakeBatches
 from fake_servable import FakeServable, client, with_client
 from topwork.errors import MissingExtraError, UsageError
 from topwork.serving.app import application
+from topwork.serving.hooks import Hooked, HookedBatches, Hooks
 from topwork.serving.logs import written
 from topwork.serving.messages import Times
 from topwork.serving.telemetry import is_wanted, telemetry
@@ -125,6 +129,47 @@ def test_an_error_is_a_line_that_names_its_request() -> None:
     assert (error["level"], error["request_id"], asked["request_id"]) == ("error", "order-18", "order-18")
     assert "ValueError" in error["traceback"]
     assert (asked["status"], asked["code"]) == (500, "internal")
+
+
+def opened_gate() -> threading.Event:
+    gate = threading.Event()
+    gate.set()
+    return gate
+
+
+def broken(*_: object) -> Any:
+    raise ValueError("own code is no good")
+
+
+@pytest.mark.parametrize("hooks", [Hooks("own", before=broken), Hooks("own", after=broken)])
+@pytest.mark.parametrize("takes_batches", [False, True])
+def test_what_a_thread_of_the_model_logs_names_the_request(hooks: Hooks, *, takes_batches: bool) -> None:
+    model = FakeBatches(gate=opened_gate()) if takes_batches else FakeServable()
+    servable = (HookedBatches if takes_batches else Hooked)(model, hooks)
+
+    async def use(one: httpx.AsyncClient) -> None:
+        asked = (
+            one.post("/predict", json={"inputs": ["eA==", "eXk="]}, headers={"x-request-id": f"order-{n}"})
+            for n in range(8)
+        )
+        assert {response.status_code for response in await asyncio.gather(*asked)} == {200}
+
+    with logged() as lines:
+        with_client(servable, use)
+    told = [line for line in lines if "own failed" in line["message"]]
+    assert sorted(line["request_id"] for line in told) == sorted(2 * [f"order-{n}" for n in range(8)])
+
+
+def test_an_input_that_fails_among_others_names_the_request() -> None:
+    async def use(one: httpx.AsyncClient) -> None:
+        body = {"inputs": ["eA==", base64.b64encode(b"trap").decode()]}
+        await one.post("/predict", json=body, headers={"x-request-id": "order-19"})
+
+    with logged() as lines:
+        with_client(FakeBatches(gate=opened_gate()), use)
+    failed, asked = lines
+    assert failed["message"] == "one of several inputs failed"
+    assert (failed["request_id"], asked["request_id"]) == ("order-19", "order-19")
 
 
 def test_no_key_and_no_query_is_ever_written(tmp_path: Any) -> None:

@@ -11,9 +11,14 @@ from doors import keyed_door, made
 from fake_servable import FakeServable
 from local_server import serving
 from topwork.errors import UsageError
-from topwork.serving.app import application
+from topwork.serving.app import Application, application
+from topwork.serving.canaries import Rules
+from topwork.serving.chains import Chain, Link
+from topwork.serving.hosting import Hosted
 from topwork.serving.limits import Limits
 from topwork.serving.server import listen, url_of
+from topwork.serving.traffic import Canary, Lane, Traffic
+from topwork.serving.versions import Versions
 from topwork.verbs.watching import Look, load_between, look, parse
 from watched_servable import WatchedServable
 
@@ -44,6 +49,38 @@ def test_two_looks_tell_what_went_on_between() -> None:
     assert model.most_drifted is not None
     assert model.most_drifted[0] == "input: distance"
     assert model.most_drifted[1] == pytest.approx(0.99, abs=0.01)
+
+
+def test_versions_and_the_models_of_a_chain_are_told_of() -> None:
+    limits = Limits(drift_window=60)
+    members = {name: Hosted(WatchedServable("m"), limits) for name in ("v1", "v2")}
+    traffic = Traffic("m", [Lane("v1", 1.0)], Canary("v2", 0.5, Rules()), random=lambda: 0.9)
+    chain = Hosted(Chain("cars", [Link(WatchedServable("plates"))]), limits)
+    versions = Versions(members, traffic, {})
+    with serving(Application([versions, chain], limits)) as url:
+        before = look(url)
+        for _ in range(3):
+            httpx.post(f"{url}/predict", content=b"x")
+        httpx.post(f"{url}/predict", content=b"boom")
+        httpx.post(f"{url}/v1/models/cars/predict", content=b"x")
+        versions.settle("rolled back")
+        after = look(url)
+    found = load_between(before, after)
+    assert [(one.name, one.is_ready) for one in found.models] == [
+        ("m@v1", True),
+        ("m@v2", True),
+        ("cars", True),
+        ("cars/plates", None),
+    ]
+    assert [one.answers_per_s * found.seconds for one in found.models] == pytest.approx([3, 0, 1, 1])
+    canary, old = found.versions
+    assert (canary.model, canary.version, canary.share, canary.phase) == ("m", "v2", 0.0, "rolled back")
+    assert (old.version, old.share, old.n_answered, old.n_failed, old.phase) == ("v1", 1.0, 3, 1, "")
+    assert old.requests_per_s * found.seconds == pytest.approx(4)
+    assert old.p50_s is not None
+    assert (canary.p50_s, old.decided_s) == (None, None)
+    assert traffic.ended is not None
+    assert canary.decided_s == pytest.approx(traffic.ended.at.timestamp())
 
 
 def test_where_nothing_happened_nothing_is_made_up() -> None:

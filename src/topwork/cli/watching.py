@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from topwork.cli.lines import one_line, put, put_json, put_table
 
 if TYPE_CHECKING:
     from rich.console import Group
+    from rich.table import Table
 
-    from topwork.verbs.watching import Load, ModelLoad
+    from topwork.verbs.watching import Load, ModelLoad, VersionLoad
 
 __all__ = ["follow", "once", "show_load"]
 
@@ -29,6 +31,7 @@ _HEAD = (
     "out of domain",
     "drifted",
 )
+_OF_VERSIONS = ("version", "share", "requests/s", "answered", "failed", "p50", "p99", "canary")
 
 
 def follow(
@@ -66,6 +69,8 @@ def show_load(load: Load, *, as_json: bool) -> None:
         return
     put(_headline(load))
     put_table([_HEAD, *map(_row, load.models)])
+    if load.versions:
+        put_table([_OF_VERSIONS, *map(_of_version, load.versions)])
 
 
 def once(url: str, key: str | None, every_s: float, *, as_json: bool) -> None:
@@ -86,7 +91,7 @@ def _row(one: ModelLoad) -> tuple[str, ...]:
     moved = "" if one.most_drifted is None else f" ({one.most_drifted[0]} {one.most_drifted[1]:.2f})"
     return (
         one_line(one.name),
-        "ready" if one.is_ready else "not ready",
+        {True: "ready", False: "not ready", None: "part"}[one.is_ready],
         f"{one.answers_per_s:.1f}",
         _time(one.p50_s),
         _time(one.p99_s),
@@ -98,6 +103,20 @@ def _row(one: ModelLoad) -> tuple[str, ...]:
     )
 
 
+def _of_version(one: VersionLoad) -> tuple[str, ...]:
+    when = "" if one.decided_s is None else f" {datetime.fromtimestamp(one.decided_s):%Y-%m-%d %H:%M}"
+    return (
+        one_line(f"{one.model}@{one.version}"),
+        f"{one.share:.1%}",
+        f"{one.requests_per_s:.1f}",
+        f"{one.n_answered:,}",
+        f"{one.n_failed:,}",
+        _time(one.p50_s),
+        _time(one.p99_s),
+        one_line(one.phase + when) or "–",
+    )
+
+
 def _time(seconds: float | None) -> str:
     if seconds is None:
         return "–"
@@ -106,16 +125,35 @@ def _time(seconds: float | None) -> str:
 
 def _drawn(url: str, load: Load) -> Group:
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False)
-    for number, title in enumerate(_HEAD):
-        table.add_column(title, justify="left" if number in (0, 1, len(_HEAD) - 1) else "right")
+    table = _table(_HEAD, (0, 1, len(_HEAD) - 1))
     for one in load.models:
         # As text, for a name may look like markup.
         table.add_row(*(Text(cell, "red" if one.n_drifted and last else "") for cell, last in _cells(one)))
-    return Group(Text(_headline(load), "bold"), Text(f"{url}   Ctrl-C ends this", "dim"), Text(), table)
+    hint = Text(f"{url}   Ctrl-C ends this", "dim")
+    below = (Text(), _drawn_versions(load.versions)) if load.versions else ()
+    return Group(Text(_headline(load), "bold"), hint, Text(), table, *below)
+
+
+def _drawn_versions(versions: Sequence[VersionLoad]) -> Table:
+    from rich.text import Text
+
+    table = _table(_OF_VERSIONS, (0, len(_OF_VERSIONS) - 1))
+    for one in versions:
+        style = "red" if one.phase == "rolled back" else ""
+        table.add_row(*(Text(cell, style) for cell in _of_version(one)))
+    return table
+
+
+def _table(head: Sequence[str], left: Sequence[int]) -> Table:
+    """Return an empty table, whose columns are to the right but for these."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for number, title in enumerate(head):
+        table.add_column(title, justify="left" if number in left else "right")
+    return table
 
 
 def _cells(one: ModelLoad) -> Iterator[tuple[str, bool]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from topwork.contracts.inputs import Wire
@@ -18,7 +18,7 @@ class Answer:
 
     Exactly one of ``value`` and ``problem`` is set; ``last`` is False where more pieces follow. ``traits`` are numbers
     that say where the input stands among others, in the order of `Reference.traits`; a server watches them, no client
-    sees them.
+    sees them. ``parts`` are the answers that it was joined of, by the models that gave them; they are watched as well.
     """
 
     index: int
@@ -26,6 +26,7 @@ class Answer:
     problem: str | None = None
     last: bool = True
     traits: tuple[float, ...] = ()
+    parts: Mapping[str, Answer] | None = field(default=None, compare=False)  # what they say stands in `value`
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +52,8 @@ class Profile:
 class Reference:
     """What inputs and answers were like when the model was fitted: what a server holds those of today against.
 
-    A servable may offer it as ``reference``; one that does not is not watched.
+    A servable may offer it as ``reference``; one that does not is not watched. One whose answers have ``parts`` may
+    offer those of its parts as ``references``, by their names.
 
     Attributes
     ----------

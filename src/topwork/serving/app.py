@@ -37,7 +37,7 @@ from topwork.serving.refusals import ClientGone, Refusal
 from topwork.serving.routes import Annex, Route, match
 from topwork.serving.schemes import with_keys
 from topwork.serving.tracing import REQUEST_ID, current, trace_of
-from topwork.serving.versions import signed
+from topwork.serving.versions import Versions, signed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -103,7 +103,10 @@ class Application:
             )
         routes = self._all_routes(hosted)
         offer = self._jobs.offer if self._jobs is not None else None
-        described = openapi.document([one.servable for one in hosted], limits, self._annex.paths, jobs=offer)
+        split = [one.servable.name for one in hosted if isinstance(one, Versions)]
+        described = openapi.document(
+            [one.servable for one in hosted], limits, self._annex.paths, jobs=offer, split=split
+        )
         described = with_keys(described, routes) if door.keyring is not None else described
         shared = Origins(origins, ("HEAD", *(route.method for route in routes)))
         # Nothing below can fail, and nothing awaits: either all of it is new, or all as it was.

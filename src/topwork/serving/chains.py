@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from topwork.contracts import Answer, Json, Servable, Wire
+from topwork.contracts import Answer, Json, Reference, Servable, Wire
 from topwork.errors import UsageError
 from topwork.serving.answers import answered
 from topwork.serving.bodies import Input, Unreadable
@@ -121,6 +121,11 @@ class Chain:
         """Batches that its models make of several requests; None where none makes any."""
         return together(gathered_of(link.servable) for link in self._links)
 
+    @property
+    def references(self) -> Mapping[str, Reference | None]:
+        """What each of its models was like at the time of its fit."""
+        return {link.name: getattr(link.servable, "reference", None) for link in self._links}
+
     def prove(self) -> None:
         """Prove every model."""
         for link in self._links:
@@ -162,6 +167,7 @@ def _joined(index: int, said: Said) -> Answer:
             name: {"error": answer.problem} if answer.value is None else answer.value
             for name, answer in said.items()
         },
+        parts=said,
     )
 
 

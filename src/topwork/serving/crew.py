@@ -277,7 +277,7 @@ class Crew:
     def _prepare(self, item: Item) -> None:
         failure: Outcome | None = None
         try:
-            item.prepared = self._servable.prepare(item.encoded)
+            item.prepared = item.share.within(self._servable.prepare, item.encoded)
             item.key = self._servable.key(item.prepared)
         except DecodeError as error:
             failure = Answer(item.index, None, str(error))
@@ -378,7 +378,7 @@ class Crew:
 
     def _hand_on(self, said: Iterable[tuple[Item, Outcome]]) -> None:
         """Finish answers and hand them to the loop."""
-        finished = [(item, self._finished(outcome)) for item, outcome in said]
+        finished = [(item, item.share.within(self._finished, outcome)) for item, outcome in said]
         with self._changed:
             for item, outcome in finished:
                 item.prepared = None

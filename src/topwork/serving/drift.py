@@ -16,11 +16,11 @@ from typing import Final
 
 import numpy as np
 
-from topwork.contracts import Answer, Array, Reference
+from topwork.contracts import Answer, Array, Reference, Servable
 from topwork.evaluation.drift import Shift, holm, shift_of_labels, shift_of_shares, shift_of_values
 from topwork.training.profile import labels_of, numbers_of
 
-__all__ = ["LEVEL", "Finding", "Verdict", "Watch", "Window", "trait_names", "word_name"]
+__all__ = ["LEVEL", "Finding", "Verdict", "Watch", "Window", "trait_names", "watch_of", "word_name"]
 
 LEVEL: Final = 0.01
 
@@ -100,17 +100,21 @@ class Watch:
         What answers and inputs were like at the time of the fit; None where nothing is known of it.
     size
         Answers in a window.
+    parts
+        What sees the parts that answers were joined of, by their names.
 
     Attributes
     ----------
     size
         Answers in a window.
-    reference
+    reference, parts
         As given.
     """
 
-    def __init__(self, reference: Reference | None, size: int) -> None:
-        self.reference, self.size = reference, size
+    def __init__(
+        self, reference: Reference | None, size: int, parts: Mapping[str, Watch] | None = None
+    ) -> None:
+        self.reference, self.size, self.parts = reference, size, parts or {}
         self._lock = Lock()
         self._window = Window()
         self._last: Verdict | None = None
@@ -132,6 +136,9 @@ class Watch:
         for answer in answers:
             if answer.last and answer.value is not None:
                 self.add(answer)
+                for name, part in (answer.parts or {}).items():
+                    if name in self.parts:
+                        self.parts[name].saw((part,))
 
     def add(self, answer: Answer) -> None:
         """Count one answer; the one that fills a window has it tested."""
@@ -159,6 +166,13 @@ class Watch:
         self._last = Verdict(full, _tests(full, reference))
         self.n_windows += 1
         self.n_drifted += self._last.has_drifted
+
+
+def watch_of(servable: Servable, size: int) -> Watch:
+    """Return what sees the answers of a servable, and those of its parts where it has some."""
+    parts: Mapping[str, Reference | None] = getattr(servable, "references", {})
+    watches = {name: Watch(reference, size) for name, reference in parts.items()}
+    return Watch(getattr(servable, "reference", None), size, watches)
 
 
 def trait_names(n: int) -> list[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from topwork.contracts import Batchable
 from topwork.errors import TopworkError
 from topwork.serving.crew import Crew
-from topwork.serving.drift import Watch
+from topwork.serving.drift import watch_of
 from topwork.serving.gate import Gate
 from topwork.serving.gathering import gathered_of
 from topwork.serving.refusals import Refusal
@@ -75,7 +75,7 @@ class Hosted:
         self.gate = Gate(n_threads, limits.max_waiting if n_line is None else n_line)
         self.workers = Workers(n_threads, f"topwork-{servable.name}")
         self.crew = self._crew(servable) if isinstance(servable, Batchable) else None
-        self.watch = Watch(getattr(servable, "reference", None), limits.drift_window)
+        self.watch = watch_of(servable, limits.drift_window)
         self._proof: asyncio.Task[None] | None = None
         self._times: Mapping[int, float] | None = None
         self._post: Post | None = None

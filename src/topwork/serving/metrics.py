@@ -214,10 +214,11 @@ def _watched(hosted: Sequence[tuple[str, Hosted]]) -> Iterator[Metric]:
         ("topwork_drift_windows", "Windows of answers that were tested.", lambda watch: watch.n_windows),
         ("topwork_drifted_windows", "Those that have drifted.", lambda watch: watch.n_drifted),
     )
+    watches = dict(_watches(hosted))
     for metric, words, read in counts:
         family = CounterMetricFamily(metric, words, labels=("model",))
-        for name, one in hosted:
-            family.add_metric((name,), read(one.watch))
+        for name, watch in watches.items():
+            family.add_metric((name,), read(watch))
         yield family
     labels = CounterMetricFamily(
         "topwork_labels", "Answers that gave a label.", labels=("model", "target", "label")
@@ -227,14 +228,20 @@ def _watched(hosted: Sequence[tuple[str, Hosted]]) -> Iterator[Metric]:
         "How far the last full window is from the time of the fit, 0 to 1.",
         labels=("model", "what"),
     )
-    for name, one in hosted:
-        watch = one.watch
+    for name, watch in watches.items():
         for (target, label), n in tuple(watch.given.items()):
             labels.add_metric((name, target, label), n)
         for test in () if watch.last is None else watch.last.tests:
             distances.add_metric((name, test.what), test.shift.distance)
     yield labels
     yield distances
+
+
+def _watches(hosted: Leaves) -> Iterator[tuple[str, Watch]]:
+    """Yield what watches each model, and each model of a chain under the chain's name and its own."""
+    for name, one in hosted:
+        yield name, one.watch
+        yield from ((f"{name}/{part}", watch) for part, watch in one.watch.parts.items())
 
 
 def _is_ready(hosted: Hosted) -> int:

@@ -1,11 +1,12 @@
 """What is told of a model that is watched: ``GET /v1/models/{name}/monitoring``, and how that is described.
 
-It knows no task; what was counted and tested it has from `drift`.
+It knows no task; what was counted and tested it has from `drift`. Of a model with versions each is told of by itself,
+held against its own fit, with its share of the requests and what came of them; so is each model of a chain.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Final
@@ -19,18 +20,24 @@ from topwork.serving.messages import Request, Response, json_response
 from topwork.serving.places import name_parameter
 from topwork.serving.routes import Route
 from topwork.serving.schemas import Object, closed, operation, ref
+from topwork.serving.traffic_admin import trials
+from topwork.serving.versions import Versions
 
 if TYPE_CHECKING:
     from topwork.contracts import Array, Estimate, Json, Profile, Reference, Servable
+    from topwork.serving.durations import Durations
     from topwork.serving.hosting import Hosted, Models
+    from topwork.serving.staffing import Staffed
+    from topwork.serving.traffic import Traffic
 
-__all__ = ["PATH", "components", "paths", "report", "routes"]
+__all__ = ["PATH", "components", "paths", "report", "routes", "told"]
 
 PATH: Final = "/v1/models/{name}/monitoring"
 MOST_LABELS: Final = 50
 """Of more labels those are told whose share moved most."""
 TOLD: Final = (10, 50, 90)
 """Percentiles of numbers that are told."""
+REPLICA_STATES: Final = ("starting", "ready", "leaving")
 
 
 def routes(models: Models) -> tuple[Route, ...]:
@@ -44,14 +51,74 @@ class _Monitoring:
 
     async def show(self, _: Request, name: str) -> Response:
         hosted = self.models.named(name)
-        said: dict[str, Json] = {"model": hosted.servable.name, "load": _load(hosted)}
-        return json_response({**said, **report(hosted.watch)})
+        return json_response({"model": hosted.servable.name, **told(hosted)})
 
 
-def _load(hosted: Hosted) -> dict[str, Json]:
-    """Return who is in line and at work, and a histogram of work: steps in seconds, each with how often it was less."""
-    work: list[Json] = [[None if step == inf else step, n] for step, n in hosted.gate.worked.cumulated()]
-    return {"waiting": hosted.n_waiting, "working": hosted.n_working, "work": work}
+def told(hosted: Hosted) -> dict[str, Json]:
+    """Return what is told of a model: of one with versions sums, and each of them by itself."""
+    if not isinstance(hosted, Versions):
+        alone: dict[str, Json] = {"versions": [], "canary": None, "shadows": []}
+        return {**_seen(hosted), **alone}
+    members, traffic = hosted.members, hosted.traffic
+    watches = [members[version].watch for version in traffic.counts]
+    known = hosted.to_json()
+    return {
+        "load": _load(list(members.values())),
+        "replicas": None,
+        "answers": sum(one.n_answers for one in watches),
+        "window": watches[0].size,
+        "windows": sum(one.n_windows for one in watches),
+        "drifted": sum(one.n_drifted for one in watches),
+        "filling": None,
+        "last": None,
+        "parts": [],
+        "versions": [_version(members[name], name, traffic) for name in traffic.shares],
+        "canary": known["canary"],
+        "shadows": known["shadows"],
+    }
+
+
+def _version(hosted: Hosted, name: str, traffic: Traffic) -> dict[str, Json]:
+    took = _steps([traffic.durations[name]])
+    return {
+        "version": name,
+        "state": hosted.state,
+        "share": traffic.shares[name],
+        **traffic.counts[name],
+        "took": took,
+        **_seen(hosted),
+    }
+
+
+def _seen(hosted: Hosted) -> dict[str, Json]:
+    parts: list[Json] = [{"part": name, **report(one)} for name, one in hosted.watch.parts.items()]
+    load = {"load": _load([hosted]), "replicas": _replicas(hosted.staff)}
+    return {**load, **report(hosted.watch), "parts": parts}
+
+
+def _load(hosted: Sequence[Hosted]) -> dict[str, Json]:
+    """Return who is in line and at work, and a histogram of work."""
+    return {
+        "waiting": sum(one.n_waiting for one in hosted),
+        "working": sum(one.n_working for one in hosted),
+        "work": _steps([one.gate.worked for one in hosted]),
+    }
+
+
+def _steps(durations: Sequence[Durations]) -> list[Json]:
+    """Return a histogram: steps in seconds, each with how often it was not exceeded."""
+    joined = zip(*(one.cumulated() for one in durations), strict=True)
+    return [
+        [None if step == inf else step, sum(n for _, n in same)] for same in joined for step, _ in same[:1]
+    ]
+
+
+def _replicas(staff: Staffed | None) -> Json:
+    """Return how many worker processes there are to be, and what they do; None where the model has none."""
+    if staff is None:
+        return None
+    head = staff.headcount
+    return {"wanted": head.wanted, **{state: head.states.get(state, 0) for state in REPLICA_STATES}}
 
 
 def report(watch: Watch) -> dict[str, Json]:
@@ -172,18 +239,28 @@ def components() -> Object:
     test = closed({"what": words, "distance": share, "p_value": share, "is_significant": {"type": "boolean"}})
     last = closed({**view, "has_drifted": {"type": "boolean"}, "level": share, "tests": _list(test)})
     counts: Object = dict.fromkeys(("answers", "window", "windows", "drifted"), count)
-    step: Json = {
-        "type": "array",
-        "items": {"anyOf": [number, {"const": None}]},
-        "minItems": 2,
-        "maxItems": 2,
-    }
-    load: Json = closed({"waiting": count, "working": count, "work": _list(step)})
     windows: Object = {
         "filling": {"anyOf": [closed(view), {"const": None}]},
         "last": {"anyOf": [last, {"const": None}]},
     }
-    return {"Monitoring": closed({"model": words, "load": load, **counts, **windows})}
+    watched: Object = {**counts, **windows}
+    seen: Object = {**_of_load(), **watched, "parts": _list(closed({"part": words, **watched}))}
+    state: Json = {"enum": ["starting", "ready", "failed"]}
+    came: Object = {"answered": count, "failed": count, "took": _histogram()}
+    version = closed({"version": words, "state": state, "share": share, **came, **seen})
+    return {"Monitoring": closed({"model": words, **seen, "versions": _list(version), **trials()})}
+
+
+def _of_load() -> Object:
+    count: Json = {"type": "integer", "minimum": 0}
+    load: Json = closed({"waiting": count, "working": count, "work": _histogram()})
+    replicas = closed(dict.fromkeys(("wanted", *REPLICA_STATES), count))
+    return {"load": load, "replicas": {"anyOf": [replicas, {"const": None}]}}
+
+
+def _histogram() -> Object:
+    bound: Json = {"anyOf": [{"type": "number"}, {"const": None}]}
+    return _list({"type": "array", "items": bound, "minItems": 2, "maxItems": 2})
 
 
 def _list(items: Json) -> Object:

@@ -13,9 +13,9 @@ from topwork.serving.places import name_parameter, places
 from topwork.serving.refusals import STATUSES
 from topwork.serving.schemas import (
     MEANINGS,
-    TIMEOUT,
     Object,
     any_of,
+    asking,
     closed,
     errors,
     operation,
@@ -23,7 +23,7 @@ from topwork.serving.schemas import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from topwork.serving.limits import Limits
 
@@ -84,11 +84,24 @@ def document(
     further: Mapping[str, Json] | None = None,
     *,
     jobs: job_schemas.Offer | None = None,
+    split: Collection[str] = (),
 ) -> Object:
-    """Return the whole document; the first servable is the one of ``/predict``, ``further`` are paths of others."""
+    """Return the whole document.
+
+    Parameters
+    ----------
+    servables
+        The first is the one of ``/predict``.
+    further
+        Paths of others.
+    jobs
+        What is offered of jobs, where they are taken.
+    split
+        Names of the models whose requests are shared among several versions.
+    """
     names = [servable.name for servable in servables]
     parts = {_part(servable.name, index): servable for index, servable in enumerate(servables)}
-    paths, schemas = {**_paths(parts, limits), **(further or {})}, _schemas(parts, limits)
+    paths, schemas = {**_paths(parts, limits, split), **(further or {})}, _schemas(parts, limits)
     if jobs is not None:
         paths |= job_schemas.paths(parts, lambda servables: _contents(servables, limits), jobs)
         schemas |= job_schemas.components(parts, jobs)
@@ -111,9 +124,9 @@ def _part(name: str, index: int) -> str:
     return clean if clean == name else f"{clean}_{index}"
 
 
-def _paths(parts: Mapping[str, Servable], limits: Limits) -> Object:
+def _paths(parts: Mapping[str, Servable], limits: Limits, split: Collection[str]) -> Object:
     first = next(iter(parts))
-    paths: Object = {"/predict": {"post": _predict({first: parts[first]}, limits, "predict")}}
+    paths: Object = {"/predict": {"post": _asked({first: parts[first]}, limits, split, "predict", _PREDICT)}}
     paths["/v1/models"] = {"get": _get("listModels", "List the models.", "ModelList", (500,))}
     paths["/v1/models/{name}"] = {
         "parameters": [name_parameter(parts)],
@@ -125,10 +138,10 @@ def _paths(parts: Mapping[str, Servable], limits: Limits) -> Object:
         ),
     }
     paths |= monitoring.paths(parts)
-    paths |= _of_models(parts, limits, "predictWith", _PREDICT)
+    paths |= _of_models(parts, limits, split, "predictWith", _PREDICT)
     if telling := {part: servable for part, servable in parts.items() if servable.explanation_schema}:
-        paths |= _explaining(telling, first, limits)
-    paths |= _of_protocols(parts, first, limits)
+        paths |= _explaining(telling, first, limits, split)
+    paths |= _of_protocols(parts, first, limits, split)
     paths["/livez"] = {"get": _get("livez", "Whether the process answers.", "Status", (500,))}
     paths["/readyz"] = {
         "get": _get("readyz", "Whether every model has passed its proof.", "Status", (500, 503))
@@ -139,10 +152,12 @@ def _paths(parts: Mapping[str, Servable], limits: Limits) -> Object:
     return paths
 
 
-def _of_protocols(parts: Mapping[str, Servable], first: str, limits: Limits) -> Object:
+def _of_protocols(
+    parts: Mapping[str, Servable], first: str, limits: Limits, split: Collection[str]
+) -> Object:
     return {
-        **tensor_schemas.paths(parts),
-        "/invocations": {"post": _predict({first: parts[first]}, limits, "invocations")},
+        **tensor_schemas.paths(parts, split),
+        "/invocations": {"post": _asked({first: parts[first]}, limits, split, "invocations", _PREDICT)},
         "/ping": {"get": _get("ping", "As /readyz, for Amazon SageMaker.", "Status", (500, 503))},
         "/metrics": {"get": _metrics()},
     }
@@ -158,21 +173,23 @@ def _metrics() -> Object:
     }
 
 
-def _of_models(parts: Mapping[str, Servable], limits: Limits, name: str, words: _Words) -> Object:
+def _of_models(
+    parts: Mapping[str, Servable], limits: Limits, split: Collection[str], name: str, words: _Words
+) -> Object:
     return {
         place.path: {
             "parameters": place.parameters,
-            "post": _asked(place.parts, limits, f"{name}{place.suffix}", words),
+            "post": _asked(place.parts, limits, split, f"{name}{place.suffix}", words),
         }
         for place in places(parts, f"/v1/models/{{name}}/{words.verb}")
     }
 
 
-def _explaining(parts: Mapping[str, Servable], first: str, limits: Limits) -> Object:
+def _explaining(parts: Mapping[str, Servable], first: str, limits: Limits, split: Collection[str]) -> Object:
     """Return the paths by which models that can are asked what drives their answers."""
-    paths = _of_models(parts, limits, "explainWith", _EXPLAIN)
+    paths = _of_models(parts, limits, split, "explainWith", _EXPLAIN)
     if first in parts:
-        paths["/explain"] = {"post": _asked({first: parts[first]}, limits, "explain", _EXPLAIN)}
+        paths["/explain"] = {"post": _asked({first: parts[first]}, limits, split, "explain", _EXPLAIN)}
     return paths
 
 
@@ -191,11 +208,9 @@ def _document_get(name: str, summary: str, media_type: str) -> Object:
     }
 
 
-def _predict(parts: Mapping[str, Servable], limits: Limits, name: str) -> Object:
-    return _asked(parts, limits, name, _PREDICT)
-
-
-def _asked(parts: Mapping[str, Servable], limits: Limits, name: str, words: _Words) -> Object:
+def _asked(
+    parts: Mapping[str, Servable], limits: Limits, split: Collection[str], name: str, words: _Words
+) -> Object:
     answers = [ref(f"{words.answers}.{part}") for part in parts]
     lines = [ref(f"{words.line}.{part}") for part in parts]
     return {
@@ -206,7 +221,7 @@ def _asked(parts: Mapping[str, Servable], limits: Limits, name: str, words: _Wor
             "gets an error among the predictions; where it was the only one, the status is 422. "
             "`Accept: application/x-ndjson` gives each answer as a line of its own as soon as it is there."
         ),
-        "parameters": [TIMEOUT],
+        "parameters": asking(parts, split),
         "requestBody": {"required": True, "content": _contents(list(parts.values()), limits)},
         "responses": {
             "200": {

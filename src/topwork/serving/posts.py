@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 from topwork.serving.canaries import Rules
@@ -18,9 +19,10 @@ from topwork.serving.marks import Mark, mark_of
 from topwork.serving.settings import ModelSettings, VersionSettings
 from topwork.serving.shadows import Shadow
 from topwork.serving.traffic import Canary, Lane, Traffic
+from topwork.serving.verdicts import Verdicts, config_of
 from topwork.serving.versions import Versions
 
-__all__ = ["Opener", "Post", "fresh_of", "leaves_of", "posted", "staffed"]
+__all__ = ["Opener", "Post", "fresh_of", "leaves_of", "posted", "recalled", "staffed"]
 
 Opener: TypeAlias = Callable[[ModelSettings, Limits], Hosted]
 """Opens a model; called in a thread of its own."""
@@ -78,6 +80,18 @@ def staffed(
     with _ended_on_error(posts, before):
         for one in models:
             posts.append(posted(one, limits, before, open_model))  # noqa: PERF401 - some may be ended
+    return tuple(posts)
+
+
+def recalled(posts: Sequence[Post], verdicts: Verdicts) -> tuple[Post, ...]:
+    """Return posts whose canaries hold to how their trials ended, and whose ends are kept from now on."""
+    for post in posts:
+        canary = next((one for one in post.settings.versions if one.canary is not None), None)
+        hosted = post.hosted
+        if canary is None or not isinstance(hosted, Versions) or hosted.traffic.on_end is not None:
+            continue
+        place = (str(post.settings.name), canary.title, config_of(canary))
+        hosted.follow(verdicts.of(*place), partial(verdicts.keep, *place))
     return tuple(posts)
 
 

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from topwork.contracts import Json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
+
+    from topwork.contracts import Servable
 
 __all__ = [
     "MEANINGS",
     "Object",
     "any_of",
+    "asking",
     "closed",
     "errors",
     "operation",
@@ -54,6 +57,23 @@ TIMEOUT: Final[Object] = {
     "schema": {"type": "integer", "minimum": 1, "maximum": 999_999_999},
 }
 """The parameter of everything that asks a model."""
+
+ROUTE: Final[Object] = {
+    "name": "X-Route-Key",
+    "in": "header",
+    "description": (
+        "Requests with the same key get the same version of the model as long as its versions' shares are the same; "
+        "those without one are dealt by chance."
+    ),
+    "schema": {"type": "string"},
+}
+"""The parameter of what asks a model that has several versions."""
+
+
+def asking(parts: Mapping[str, Servable], split: Collection[str]) -> list[Json]:
+    """Return the parameters of what asks one of some models, given the names of those that have several versions."""
+    is_split = any(one.name in split for one in parts.values())
+    return [TIMEOUT, ROUTE] if is_split else [TIMEOUT]
 
 
 def operation(name: str, summary: str, answer: Json, statuses: Sequence[int]) -> Object:

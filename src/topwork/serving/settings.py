@@ -298,6 +298,13 @@ class ServerSettings:
     webhook_secret: Annotated[
         Path | None, Place("File with the secret by which what they are told is signed.", "FILE")
     ] = None
+    verdicts: Annotated[
+        Path | None,
+        Place(
+            "File that keeps how trials of canaries ended; without it they begin anew with the server.",
+            "FILE",
+        ),
+    ] = None
     models_dir: Annotated[
         Path | None,
         Place("Folder of further models: every bundle in or below it, also those that come later.", "FOLDER"),

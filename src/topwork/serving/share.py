@@ -7,11 +7,12 @@ loop. It knows nothing of HTTP and nothing of what is computed.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from topwork.contracts import Answer
 from topwork.serving.errands import Late
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FAILED", "MOST_UNREAD", "Item", "Late", "Share", "Spent"]
 
+T = TypeVar("T")
+U = TypeVar("U")
 LOG = logging.getLogger("topwork.serving")
 MOST_UNREAD = 4096
 """Answers of a stream that may wait for a slow client before it is given up: a batch cannot wait for one of many."""
@@ -99,6 +102,7 @@ class Share:
         self.read, self.until_s = read, until_s
         self._eager, self._on_done, self._clock = eager, on_done, clock
         self._came_s, self._waited_s = clock(), 0.0
+        self._context = contextvars.copy_context()
         self.is_gone = self.is_begun = self.is_opened = False
         self.items: deque[Item] = deque()
         self._pending: list[Answer] = []
@@ -113,6 +117,14 @@ class Share:
     def is_wanted(self, now_s: float) -> bool:
         """Tell whether somebody waits for it."""
         return not self.is_gone and now_s < self.until_s
+
+    def within(self, call: Callable[[T], U], given: T) -> U:
+        """Call something in the context in which it was made, so that what is logged names the request.
+
+        Several threads may work for one request at once, and none can enter a context that another is in: each has a
+        copy.
+        """
+        return self._context.copy().run(call, given)
 
     # --- the crew's side, under its lock ----------------------------------------------------------------
 
@@ -143,7 +155,7 @@ class Share:
         if not (self._eager and self._n_inputs > 1):
             return self._kept(index, error)
         self._n_left -= 1
-        self._pending.append(_failed(index, error))
+        self._pending.append(self.within(_failed, (index, error)))
         return self._due(at_once=True)
 
     def _kept(self, index: int, error: Exception) -> Batch | None:
@@ -172,7 +184,7 @@ class Share:
         if error is None and self._failures and len(self._failures) == self._n_inputs:
             error = next(iter(self._failures.values()))
         elif error is None:
-            self._pending += [_failed(*failure) for failure in self._failures.items()]
+            self._pending += [self.within(_failed, failure) for failure in self._failures.items()]
         return self._batch(finished=True, error=error)
 
     def _batch(self, *, finished: bool, error: Exception | None = None) -> Batch:
@@ -204,7 +216,8 @@ class Share:
         return batch
 
 
-def _failed(index: int, error: Exception) -> Answer:
+def _failed(failure: tuple[int, Exception]) -> Answer:
+    index, error = failure
     LOG.error("one of several inputs failed", exc_info=error)
     return Answer(index, None, FAILED)
 

@@ -23,11 +23,12 @@ from topwork.serving.directory import Candidate
 from topwork.serving.job_opening import open_jobs
 from topwork.serving.limits import Limits
 from topwork.serving.newcomers import Newcomers
-from topwork.serving.posts import Opener, Post, fresh_of, leaves_of, staffed
+from topwork.serving.posts import Opener, Post, fresh_of, leaves_of, recalled, staffed
 from topwork.serving.refusals import Refusal
 from topwork.serving.settings import ServerSettings, checked
 from topwork.serving.shelf import Shelf
 from topwork.serving.traffic_admin import traffic_annex
+from topwork.serving.verdicts import Verdicts
 from topwork.serving.versions import Versions
 from topwork.serving.work import in_thread
 
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["Changes", "Opener", "Succession"]
 
 LOG = logging.getLogger("topwork.serving")
-FIXED = ("host", "port", "log_format", "jobs", "batches_below", "allow_webhook", "webhook_secret")
+FIXED = ("host", "port", "log_format", "jobs", "batches_below", "allow_webhook", "webhook_secret", "verdicts")
 T = TypeVar("T")
 
 
@@ -114,6 +115,7 @@ class Succession:
         self.settings = checked(read())
         # Before the models are opened, which takes longer.
         door = open_door(self.settings.access, self.settings.host, self.settings.limits)
+        self._verdicts = Verdicts(self.settings.verdicts)
         jobs = open_jobs(self.settings, run_batch)
         self._newcomers = Newcomers(self._open)
         self._posts = self._staffed(self.settings, ())
@@ -325,7 +327,7 @@ class Succession:
 
     def _staffed(self, settings: ServerSettings, before: Sequence[Post]) -> tuple[Post, ...]:
         """Return a post for each model: the one that there is where nothing changed, else a new one."""
-        return staffed(settings.models, settings.limits, before, self._open)
+        return recalled(staffed(settings.models, settings.limits, before, self._open), self._verdicts)
 
 
 def _log(said: str, error: BaseException) -> None:

@@ -14,9 +14,9 @@ from topwork.serving.outputs import Output, outputs_of
 from topwork.serving.places import name_parameter, places
 from topwork.serving.schemas import (
     MEANINGS,
-    TIMEOUT,
     Object,
     any_of,
+    asking,
     closed,
     errors,
     operation,
@@ -27,7 +27,7 @@ from topwork.serving.schemas import (
 from topwork.serving.tensors import CODES, bounds_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from topwork.serving.limits import Limits
 
@@ -48,16 +48,16 @@ INFER: Final = (
 )
 
 
-def paths(parts: Mapping[str, Servable]) -> Object:
-    """Return the paths below ``/v2``."""
+def paths(parts: Mapping[str, Servable], split: Collection[str] = ()) -> Object:
+    """Return the paths below ``/v2``; ``split`` are names of models whose requests several versions share."""
     return {
         "/v2": {"get": _get("v2", "What the server is called, and what of the protocol it has.", "V2Server")},
         "/v2/health/live": {"get": _get("v2Live", "Whether the process answers.", "V2Live")},
         "/v2/health/ready": {
             "get": _ready("v2Ready", "Whether every model has passed its proof.", "V2Ready")
         },
-        **_of_models(parts, "/v2/models/{name}"),
-        **_of_models(parts, "/v2/models/{name}/versions/{version}", [_version()], suffix="Version"),
+        **_of_models(parts, split, "/v2/models/{name}"),
+        **_of_models(parts, split, "/v2/models/{name}/versions/{version}", [_version()], suffix="Version"),
     }
 
 
@@ -66,7 +66,12 @@ def _version() -> Object:
 
 
 def _of_models(
-    parts: Mapping[str, Servable], path: str, parameters: Sequence[Json] = (), *, suffix: str = ""
+    parts: Mapping[str, Servable],
+    split: Collection[str],
+    path: str,
+    parameters: Sequence[Json] = (),
+    *,
+    suffix: str = "",
 ) -> Object:
     about = _get(f"v2Model{suffix}", "The tensors that a model takes and gives.", "V2Model", (404, 500))
     ready = _ready(
@@ -79,7 +84,7 @@ def _of_models(
         **{
             place.path: {
                 "parameters": [*place.parameters, *parameters],
-                "post": _infer(f"v2Infer{suffix}{place.suffix}", place.parts),
+                "post": _infer(f"v2Infer{suffix}{place.suffix}", place.parts, split),
             }
             for place in places(parts, f"{path}/infer")
         },
@@ -97,7 +102,7 @@ def _ready(name: str, summary: str, schema: str, statuses: Sequence[int] = (500,
     return {**found, "responses": {**found["responses"], "400": not_yet}}  # type: ignore[dict-item]
 
 
-def _infer(name: str, parts: Mapping[str, Servable]) -> Object:
+def _infer(name: str, parts: Mapping[str, Servable], split: Collection[str]) -> Object:
     given = any_of([ref(f"V2Request.{part}") for part in parts])
     told: Object = {
         "application/json": {"schema": any_of([ref(f"V2Response.{part}") for part in parts])},
@@ -107,7 +112,7 @@ def _infer(name: str, parts: Mapping[str, Servable]) -> Object:
         "operationId": name,
         "summary": "Ask the model about one or several inputs, as tensors.",
         "description": INFER,
-        "parameters": [TIMEOUT],
+        "parameters": asking(parts, split),
         "requestBody": {"required": True, "content": {"application/json": {"schema": given}}},
         "responses": {
             "200": {"description": "The outputs.", "content": told, "headers": HEADER},

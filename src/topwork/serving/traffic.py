@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from random import Random
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -22,7 +23,7 @@ from topwork.serving.durations import Durations
 if TYPE_CHECKING:
     from topwork.contracts import Clock, Json
 
-__all__ = ["ROUTE_KEY", "Canary", "Lane", "Phase", "Traffic", "chosen", "point_of"]
+__all__ = ["ROUTE_KEY", "Canary", "Ended", "Lane", "Phase", "Traffic", "chosen", "point_of"]
 
 ROUTE_KEY: Final = "x-route-key"
 LOG = logging.getLogger("topwork.serving")
@@ -47,6 +48,15 @@ class Canary:
     version: str
     share: float
     rules: Rules
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How the trial of a canary ended, why, and when; the time has a zone."""
+
+    phase: Phase
+    reason: str
+    at: datetime
 
 
 def point_of(key: str, salt: str) -> float:
@@ -82,6 +92,8 @@ class Traffic:
         Where requests without a key fall.
     clock
         Seconds.
+    now
+        The time of the day, with its zone.
 
     Attributes
     ----------
@@ -89,6 +101,10 @@ class Traffic:
         Of the trial; None where there is none.
     verdict
         Why the trial goes on, or how it ended.
+    ended
+        How it ended; None as long as it goes on.
+    on_end
+        Told whenever it ends, also by hand; None where nobody wants to know.
     counts
         Requests of each version that were answered, and that failed.
     durations
@@ -108,6 +124,7 @@ class Traffic:
         *,
         random: Callable[[], float] | None = None,
         clock: Clock = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         if not any(lane.weight > 0 for lane in lanes):
             raise UsageError(
@@ -116,9 +133,11 @@ class Traffic:
             )
         self.model, self._lanes, self.canary = model, tuple(lanes), canary
         self._draw = random or Random().random  # noqa: S311 - it keeps no secret
-        self._clock, self._began_s = clock, clock()
+        self._clock, self._began_s, self._now = clock, clock(), now
         self.phase: Phase | None = "trial" if canary else None
         self.verdict = Verdict("wait", "Nothing was counted yet.")
+        self.ended: Ended | None = None
+        self.on_end: Callable[[Ended], None] | None = None
         self._old, self._new, self._next_look = Tally(), Tally(), 1
         names = [*(lane.version for lane in lanes), *([canary.version] if canary else [])]
         self.counts = {name: {"answered": 0, "failed": 0} for name in names}
@@ -180,11 +199,19 @@ class Traffic:
             )
         self._end(phase, "An operator said so.")
 
+    def resume(self, ended: Ended) -> None:
+        """Hold to how the trial ended before, without telling anybody again."""
+        assert self.canary is not None
+        self.phase, self.ended = ended.phase, ended
+        self.verdict = Verdict("promote" if ended.phase == "promoted" else "roll back", ended.reason)
+
     def _end(self, phase: Phase, reason: str) -> None:
         assert self.canary is not None
-        self.phase = phase
-        self.verdict = Verdict("promote" if phase == "promoted" else "roll back", reason)
+        ended = Ended(phase, reason, self._now())
+        self.resume(ended)
         LOG.warning("%s: the canary %s was %s. %s", self.model, self.canary.version, phase, reason)
+        if self.on_end is not None:
+            self.on_end(ended)
 
     def to_json(self) -> dict[str, Json]:
         """Return what an operator may want to know."""
@@ -199,5 +226,6 @@ class Traffic:
                 "phase": self.phase,
                 "verdict": self.verdict.word,
                 "reason": self.verdict.reason,
+                "decided": None if self.ended is None else self.ended.at.isoformat(timespec="seconds"),
             }
         return told

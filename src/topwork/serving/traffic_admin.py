@@ -12,7 +12,7 @@ from topwork.serving.schemas import Object, closed, ref, response
 if TYPE_CHECKING:
     from topwork.contracts import Json
 
-__all__ = ["Orders", "traffic_annex"]
+__all__ = ["Orders", "traffic_annex", "trials"]
 
 MODEL = "/v1/admin/models/{name}"
 ERRORS: Mapping[str, str] = {
@@ -89,15 +89,19 @@ def _schema() -> Object:
     share: Object = {"type": "number", "minimum": 0, "maximum": 1}
     counted = ("answered", "failed")
     version = closed({"version": text, "share": share, **dict.fromkeys(counted, count)}, counted)
+    return closed({"model": text, "versions": {"type": "array", "items": version}, **trials()})
+
+
+def trials() -> Object:
+    """Return the schemas of what is told of a canary, and of shadows."""
+    text: Object = {"type": "string"}
     phase: Object = {"enum": ["trial", "promoted", "rolled back"]}
     verdict: Object = {"enum": ["wait", "promote", "roll back"]}
-    canary = closed({"version": text, "phase": phase, "verdict": verdict, "reason": text})
+    decided: Object = {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}]}
+    canary = closed({"version": text, "phase": phase, "verdict": verdict, "reason": text, "decided": decided})
+    count: Object = {"type": "integer", "minimum": 0}
     counts = dict.fromkeys(("agreed", "differed", "failed", "dropped"), count)
-    return closed(
-        {
-            "model": text,
-            "versions": {"type": "array", "items": version},
-            "canary": {"anyOf": [canary, {"type": "null"}]},
-            "shadows": {"type": "array", "items": closed({"version": text, **counts})},
-        }
-    )
+    return {
+        "canary": {"anyOf": [canary, {"type": "null"}]},
+        "shadows": {"type": "array", "items": closed({"version": text, **counts})},
+    }

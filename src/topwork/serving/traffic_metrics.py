@@ -49,6 +49,11 @@ def _of_traffic(several: Sequence[Versions]) -> Iterator[Metric]:
     phase = GaugeMetricFamily(
         "topwork_canary_phase", "1 for the phase that a canary is in.", labels=(*VERSION, "phase")
     )
+    decided = GaugeMetricFamily(
+        "topwork_canary_decided_timestamp_seconds",
+        "When a canary was promoted or rolled back, in seconds since 1970.",
+        labels=VERSION,
+    )
     for one in several:
         name, traffic = one.servable.name, one.traffic
         for version, of_all in traffic.shares.items():
@@ -61,7 +66,9 @@ def _of_traffic(several: Sequence[Versions]) -> Iterator[Metric]:
         if traffic.canary is not None:
             for word in PHASES:
                 phase.add_metric((name, traffic.canary.version, word), word == traffic.phase)
-    yield from (share, count, took, phase)
+            if traffic.ended is not None:
+                decided.add_metric((name, traffic.canary.version), traffic.ended.at.timestamp())
+    yield from (share, count, took, phase, decided)
 
 
 def _of_shadows(several: Sequence[Versions]) -> Iterator[Metric]:

@@ -7,7 +7,7 @@ path and no settings.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from topwork.contracts import Json
     from topwork.serving.limits import Limits
     from topwork.serving.messages import Request, Response
-    from topwork.serving.traffic import Phase
+    from topwork.serving.traffic import Ended, Phase
     from topwork.serving.visits import Visit
 
 __all__ = ["VERSION_HEADER", "Versions", "signed"]
@@ -144,11 +144,18 @@ class Versions(Hosted):
         self.traffic.settle(phase)
         self._take_lead()
 
+    def follow(self, ended: Ended | None, on_end: Callable[[Ended], None]) -> None:
+        """Hold to how the canary's trial ended before, if it did, and tell of its next end."""
+        self.traffic.on_end = on_end
+        if ended is not None:
+            self.traffic.resume(ended)
+            self._take_lead()
+
     def _take_lead(self) -> None:
         """Look like the version that has most of the traffic, for whoever does not ask who is `chosen`."""
         lead = self.members[self.traffic.lead]
         self.servable, self.gate, self.workers = lead.servable, lead.gate, lead.workers
-        self.crew, self.staff = lead.crew, lead.staff
+        self.crew, self.staff, self.watch = lead.crew, lead.staff, lead.watch
 
     def to_json(self) -> dict[str, Json]:
         """Return what an operator may want to know."""

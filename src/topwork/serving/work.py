@@ -7,6 +7,7 @@ It knows nothing of HTTP and nothing of what is computed.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import queue
 import threading
 import time
@@ -42,6 +43,8 @@ class Batch:
 class Job:
     """One request's work: made on the event loop, `run` in a thread, read with `next` on the loop.
 
+    The thread works in the context in which it was made, so that what is logged there names the request.
+
     Parameters
     ----------
     produce
@@ -67,6 +70,7 @@ class Job:
         self._batches: asyncio.Queue[Batch] = asyncio.Queue()
         self._room = threading.Semaphore(MAX_UNREAD)
         self._errand = Errand()
+        self._context = contextvars.copy_context()
         self.is_begun = False
 
     def run(self) -> None:
@@ -76,7 +80,7 @@ class Job:
         error: Exception | None = None
         try:
             with self._errand.here():
-                self._work(pending)
+                self._context.run(self._work, pending)
         except Exception as failure:
             error = failure
         with suppress(RuntimeError):  # the loop is closed: the server is gone, and so is the client

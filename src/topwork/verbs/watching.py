@@ -18,7 +18,17 @@ from urllib.request import Request, urlopen
 from topwork.contracts import Clock
 from topwork.errors import UsageError
 
-__all__ = ["METRICS", "Load", "Look", "ModelLoad", "load_between", "look", "parse"]
+__all__ = [
+    "METRICS",
+    "OF_VERSIONS",
+    "Load",
+    "Look",
+    "ModelLoad",
+    "VersionLoad",
+    "load_between",
+    "look",
+    "parse",
+]
 
 Labels = frozenset[tuple[str, str]]
 Samples = Mapping[str, Mapping[Labels, float]]
@@ -42,6 +52,14 @@ METRICS: Final = (
     "topwork_drift_distance",
 )
 """What is read."""
+OF_VERSIONS: Final = (
+    "topwork_version_share",
+    "topwork_version_requests_total",
+    "topwork_version_duration_seconds_bucket",
+    "topwork_canary_phase",
+    "topwork_canary_decided_timestamp_seconds",
+)
+"""What is read of models with versions."""
 
 _LINE: Final = re.compile(r"([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)(?: \S+)?$")
 _LABEL: Final = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
@@ -66,6 +84,10 @@ class ModelLoad:
 
     Attributes
     ----------
+    name
+        With its version behind an @; of a model of a chain the chain's name, a slash and its own.
+    is_ready
+        Whether it has passed its proof; None of a model of a chain, which is watched but not asked by itself.
     answers_per_s
         Answers, not requests.
     p50_s, p99_s
@@ -81,7 +103,7 @@ class ModelLoad:
     """
 
     name: str
-    is_ready: bool
+    is_ready: bool | None
     n_waiting: int
     n_working: int
     answers_per_s: float
@@ -92,6 +114,34 @@ class ModelLoad:
     n_windows: int
     n_drifted: int
     most_drifted: tuple[str, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class VersionLoad:
+    """One version of a model between two looks, in requests; times are from the body to the answer.
+
+    Attributes
+    ----------
+    share
+        Of the requests that come now.
+    n_answered, n_failed
+        Since the trial began, or the server where there is none.
+    phase
+        Of a canary: ``trial``, ``promoted`` or ``rolled back``; empty of another version.
+    decided_s
+        When a canary's trial ended, in seconds since 1970.
+    """
+
+    model: str
+    version: str
+    share: float
+    requests_per_s: float
+    n_answered: int
+    n_failed: int
+    p50_s: float | None
+    p99_s: float | None
+    phase: str
+    decided_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +157,7 @@ class Load:
     p50_s: float | None
     p99_s: float | None
     models: tuple[ModelLoad, ...]
+    versions: tuple[VersionLoad, ...] = ()
 
 
 def look(
@@ -188,7 +239,11 @@ def load_between(before: Look, after: Look) -> Load:
     """Return what went on between two looks; a server that was started anew meanwhile is told from its start."""
     seconds = max(after.at_s - before.at_s, 1e-9)
     gained = _gain(before.samples, after.samples)
-    names = [dict(labels).get("model", "") for labels in after.samples.get("topwork_ready", {})]
+    # Those of a chain have answers, and are not asked by themselves.
+    known = ("topwork_ready", "topwork_answers_total")
+    names = dict.fromkeys(
+        dict(labels).get("model", "") for metric in known for labels in after.samples.get(metric, {})
+    )
     info: Labels = next(iter(after.samples.get("topwork_build_info", {})), frozenset())
     latency = _steps(gained("topwork_request_duration_seconds_bucket", _asks_a_model))
     requests = sum(n for _, n in gained("topwork_requests_total", lambda _: True))
@@ -205,6 +260,7 @@ def load_between(before: Look, after: Look) -> Load:
         p50_s=_quantile(latency, 0.5),
         p99_s=_quantile(latency, 0.99),
         models=tuple(_model(name, after.samples, gained, seconds) for name in names),
+        versions=tuple(_versions(after.samples, gained, seconds)),
     )
 
 
@@ -240,6 +296,9 @@ def _model(name: str, samples: Samples, gained: Gained, seconds: float) -> Model
     def now(metric: str) -> float:
         return sum(n for labels, n in samples.get(metric, {}).items() if is_own(dict(labels)))
 
+    def has(metric: str) -> bool:
+        return any(is_own(dict(labels)) for labels in samples.get(metric, {}))
+
     work = _steps(gained("topwork_work_seconds_bucket", is_own))
     answers = now("topwork_answers_total")
     distances = {
@@ -249,7 +308,7 @@ def _model(name: str, samples: Samples, gained: Gained, seconds: float) -> Model
     }
     return ModelLoad(
         name=name,
-        is_ready=now("topwork_ready") == 1,
+        is_ready=now("topwork_ready") == 1 if has("topwork_ready") else None,
         n_waiting=int(now("topwork_waiting_requests")),
         n_working=int(now("topwork_working_requests")),
         answers_per_s=sum(n for _, n in gained("topwork_answers_total", is_own)) / seconds,
@@ -260,6 +319,38 @@ def _model(name: str, samples: Samples, gained: Gained, seconds: float) -> Model
         n_windows=int(now("topwork_drift_windows_total")),
         n_drifted=int(now("topwork_drifted_windows_total")),
         most_drifted=max(distances.items(), key=lambda one: one[1]) if distances else None,
+    )
+
+
+def _versions(samples: Samples, gained: Gained, seconds: float) -> Iterator[VersionLoad]:
+    for labels, share in samples.get("topwork_version_share", {}).items():
+        own = dict(labels)
+        yield _version(own["model"], own["version"], share, (samples, gained, seconds))
+
+
+def _version(model: str, version: str, share: float, seen: tuple[Samples, Gained, float]) -> VersionLoad:
+    samples, gained, seconds = seen
+
+    def is_own(labels: Mapping[str, str]) -> bool:
+        return (labels.get("model"), labels.get("version")) == (model, version)
+
+    def own(metric: str) -> list[tuple[dict[str, str], float]]:
+        pairs = ((dict(labels), n) for labels, n in samples.get(metric, {}).items())
+        return [(labels, n) for labels, n in pairs if is_own(labels)]
+
+    took = _steps(gained("topwork_version_duration_seconds_bucket", is_own))
+    counts = {labels["outcome"]: int(n) for labels, n in own("topwork_version_requests_total")}
+    return VersionLoad(
+        model=model,
+        version=version,
+        share=share,
+        requests_per_s=sum(n for _, n in gained("topwork_version_requests_total", is_own)) / seconds,
+        n_answered=counts.get("answered", 0),
+        n_failed=counts.get("failed", 0),
+        p50_s=_quantile(took, 0.5),
+        p99_s=_quantile(took, 0.99),
+        phase=next((labels["phase"] for labels, n in own("topwork_canary_phase") if n), ""),
+        decided_s=next((n for _, n in own("topwork_canary_decided_timestamp_seconds")), None),
     )
 
 
