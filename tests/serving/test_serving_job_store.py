@@ -13,7 +13,8 @@ import pytest
 
 from doors import Clock
 from topwork.errors import StorageError, UsageError
-from topwork.serving.job_store import Bounds, Ending, JobStore, NewJob, Status
+from topwork.serving.job_records import Bounds, Ending, NewJob, Status
+from topwork.serving.job_store import JobStore
 from topwork.serving.refusals import Refusal
 
 BOUNDS = Bounds(max_jobs=5, max_bytes=1000, keep_s=100.0)

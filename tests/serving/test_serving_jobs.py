@@ -21,9 +21,10 @@ from topwork.errors import UsageError
 from topwork.serving.app import Application
 from topwork.serving.door import Door
 from topwork.serving.hosting import Hosted
+from topwork.serving.job_lanes import SLICE
 from topwork.serving.job_opening import open_jobs
-from topwork.serving.job_store import Bounds, Ending, JobStore
-from topwork.serving.job_work import SLICE
+from topwork.serving.job_records import Bounds, Ending
+from topwork.serving.job_store import JobStore
 from topwork.serving.jobs import Jobs, Tempo
 from topwork.serving.limits import Limits
 from topwork.serving.settings import ModelSettings, ServerSettings
@@ -434,5 +435,5 @@ def test_each_kind_of_input_has_its_own_path_in_the_description(path: Path) -> N
 
     described = asyncio.run(main())
     paths = {path for path in described["paths"] if "jobs" in path}
-    assert paths == {"/v1/models/chess/jobs", "/v1/models/texts/jobs", "/v1/jobs/{id}"}
+    assert paths == {"/v1/models/chess/jobs", "/v1/models/texts/jobs", "/v1/jobs", "/v1/jobs/{id}"}
     assert "image/png" in described["paths"]["/v1/models/chess/jobs"]["post"]["requestBody"]["content"]

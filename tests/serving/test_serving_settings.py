@@ -100,6 +100,7 @@ limits:
   wrong_keys_per_minute: 5
   max_jobs: 7
   max_stored: 1GiB
+  max_key_share: 0.25
   keep_jobs: 2h
   webhook_retry: 1m
   drift_window: 100
