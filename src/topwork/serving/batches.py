@@ -31,7 +31,7 @@ OUTPUTS: Final = (".jsonl", ".csv", ".parquet")
 _REQUIRED, _KEYS = ("input", "output"), ("input", "output", "column")
 
 Ask: TypeAlias = "Callable[[Sequence[bytes]], Future[Sequence[Answer]]]"
-"""Asks the model about a few inputs, behind requests that somebody waits for; what it gives raises at the batch's end."""
+"""Asks the model about a few inputs, behind requests that somebody waits for; what comes raises where that ends."""
 
 
 @dataclass(frozen=True, slots=True)

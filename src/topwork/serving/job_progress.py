@@ -40,10 +40,9 @@ class Progress:
         """Return it with so many more."""
         return replace(self, n_done=self.n_done + n_done, n_failed=self.n_failed + n_failed)
 
-    @property
-    def n_left(self) -> int:
-        """How many are still to be worked on."""
-        return max(0, self.n_inputs - self.n_done)
+    def seconds_left(self, per_second: float | None) -> float | None:
+        """Return how long the rest takes at such a pace; None where nobody can tell."""
+        return None if per_second is None else max(0, self.n_inputs - self.n_done) / per_second
 
 
 class Pace:
@@ -73,8 +72,3 @@ class Pace:
         (first_s, first), (_, last) = self._looks[0], self._looks[-1]
         took_s = self._clock() - first_s  # until now, so that a job that waits becomes slower while it waits
         return (last - first) / took_s if last > first and took_s >= LEAST_S else None
-
-    def seconds_left(self, progress: Progress) -> float | None:
-        """Return how long the rest takes at this pace; None while nobody can tell."""
-        rate = self.per_second()
-        return None if rate is None else progress.n_left / rate

@@ -50,6 +50,7 @@ def listed(page: Page, run_of: RunOf) -> bytes:
 def _head(job: StoredJob, run_of: RunOf) -> dict[str, Json]:
     run = run_of(job.id) if job.status == "running" else None
     progress = job.progress if run is None else run.progress
+    per_second = None if run is None else run.pace.per_second()
     return {
         "id": job.id,
         "model": job.model,
@@ -59,8 +60,8 @@ def _head(job: StoredJob, run_of: RunOf) -> dict[str, Json]:
         "n_inputs": progress.n_inputs,
         "n_done": progress.n_done,
         "n_failed": progress.n_failed,
-        "per_second": None if run is None else run.pace.per_second(),
-        "seconds_left": None if run is None else run.pace.seconds_left(progress),
+        "per_second": per_second,
+        "seconds_left": progress.seconds_left(per_second),
     }
 
 
