@@ -332,7 +332,7 @@ def _write_csv(predictions: Iterable[Prediction], model: Model) -> int:
         )
     names = next(iter(labels.values()))
     table = csv.writer(sys.stdout, lineterminator="\n")
-    said_of_answer = list(model.servable.answer_schema["properties"])  # type: ignore[arg-type]
+    said_of_answer: list[str] = list(model.servable.answer_schema["properties"])  # type: ignore[arg-type]
     if not names:
         return _write_values(predictions, table, said_of_answer)
     several = next(iter(model.servable.targets.values())).link == "sigmoid"
