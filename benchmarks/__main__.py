@@ -17,6 +17,7 @@ NAMES = (
     "serve_overhead",
     "serve_queue",
     "serve_overload",
+    "serve_replicas",
     "serve_soak",
     "serve_peers",
     "extraction",
