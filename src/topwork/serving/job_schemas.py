@@ -34,7 +34,10 @@ _HOOK: Final[Object] = {
 }
 _ORDER: Final = ("input", "output", "column")
 _ELSEWHERE: Final = "A file does not lie below a folder of batches, or could not be written."
-NOBODYS: Final = "The server asks for no keys, and others than this machine can reach it."
+_NOBODYS: Final = (
+    "The key is good neither for `predict` nor for `admin`; or the server asks for no keys, and others than this machine "
+    "can reach it."
+)
 _LISTED: Final = (
     "Those that were made with the same key; all of them with a key that is good for `admin`. Results are had by the "
     "path of one job."
@@ -106,7 +109,7 @@ def _listed() -> Object:
         for name, (about, schema) in asked.items()
     ]
     found = operation("listJobs", "Jobs, the newest first.", ref("Jobs"), (400, 500, 503))
-    found["responses"]["403"] = response(NOBODYS, ref("Error"))  # type: ignore[index]
+    found["responses"]["403"] = response(_NOBODYS, ref("Error"))  # type: ignore[index]
     return {**found, "description": _LISTED, "parameters": parameters}
 
 
