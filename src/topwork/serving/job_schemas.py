@@ -35,8 +35,8 @@ _HOOK: Final[Object] = {
 _ORDER: Final = ("input", "output", "column")
 _ELSEWHERE: Final = "A file does not lie below a folder of batches, or could not be written."
 _NOBODYS: Final = (
-    "The key is good neither for `predict` nor for `admin`; or the server asks for no keys, and others than this machine "
-    "can reach it."
+    "The key is good neither for `predict` nor for `admin`; or the server asks for no keys, and others than this "
+    "machine can reach it."
 )
 _LISTED: Final = (
     "Those that were made with the same key; all of them with a key that is good for `admin`. Results are had by the "
