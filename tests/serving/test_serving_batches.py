@@ -303,9 +303,9 @@ def test_requests_are_answered_as_fast_beside_a_batch(
         n_before = len(servable.seen)
         beside_s = await times(one, n_requests)
         assert len(servable.seen) - n_before > n_requests + 10, "the batch went on meanwhile"
-        assert percentile(beside_s, 0.99) < percentile(idle_s, 0.99) + 1.5 * SLICE_S, (idle_s, beside_s)
+        assert percentile(beside_s, 0.99) < percentile(idle_s, 0.99) + 2 * SLICE_S, (idle_s, beside_s)
         if n_places > 1:
-            assert percentile(beside_s, 0.5) < 2 * percentile(idle_s, 0.5), (idle_s, beside_s)
+            assert percentile(beside_s, 0.5) < percentile(idle_s, 0.5) + SLICE_S / 4, (idle_s, beside_s)
 
     with_batches(folder, use, servable, limits=Limits(max_concurrent=n_places))
 

@@ -185,12 +185,8 @@ def test_a_job_says_how_far_it_is(path: Path) -> None:
         assert [made.json()[name] for name in ("n_inputs", "n_done", "n_failed")] == [20, 0, 0]
         servable.allowed.release(9)  # slices of one, two and four, and two of the next
         found = await until(one, made.json()["id"], lambda job: job["n_done"] >= 7)
-        assert (found["status"], found["n_inputs"], found["n_done"], found["n_failed"]) == (
-            "running",
-            20,
-            7,
-            1,
-        )
+        assert (found["status"], found["n_inputs"], found["n_failed"]) == ("running", 20, 1)
+        assert found["n_done"] <= 9, "for no more were allowed"
         servable.allowed.release(20)
         return await over(one, found["id"])
 
@@ -297,7 +293,7 @@ def test_a_key_with_many_jobs_does_not_hold_up_anothers(path: Path, tmp_path: Pa
         before = len(servable.seen)
         name = await made_job(one, content=b"other", headers=few)
         assert (await over(one, name, few))["status"] == "done"
-        assert servable.seen.index(b"other") - before <= 3 * SLICE, "of 8000"
+        assert servable.seen.index(b"other") - before <= 200, "of 8000, and each job has 400"
         mine = (await one.get("/v1/jobs?status=queued&limit=100", headers=many_jobs)).json()["jobs"]
         assert len(mine) >= 10, "which still wait"
 
