@@ -121,7 +121,8 @@ async def _entered(hosted: Hosted) -> bool:
         return False
     with suppress(Refusal):  # it takes nobody now
         await gate.enter()
-        if not hosted.workers.stopped:
+        # Meanwhile it may have been stopped, or another version may have taken the lead, with a gate of its own.
+        if not hosted.workers.stopped and hosted.gate is gate:
             return True
         gate.leave(0.0)
     return False
