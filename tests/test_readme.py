@@ -231,6 +231,6 @@ def check_files(folder: Path) -> None:
         "mine.topwork",
     }
     rows = (folder / "predictions.csv").read_text(encoding="utf-8").splitlines()
-    assert rows[0] == "input,label,error,blue,green,red"
+    assert rows[0] == "input,label,error,in_domain,blue,green,red"
     assert len(rows) == 1 + 15
     assert load(folder / "mine.topwork").record.trunk.name == "efficientnet-lite0"

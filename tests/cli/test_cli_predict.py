@@ -49,7 +49,9 @@ def test_csv_has_a_column_per_label(topwork: Command, bundle: Path, photos: Path
     shutil.copy(photos / "red" / "00.jpg", tmp_path / 'a, "b".jpg')
     told = topwork("predict", bundle, "--format", "csv", 'a, "b".jpg', "gone.jpg")
     good, bad = csv.DictReader(told.out.splitlines())
-    assert list(good) == ["input", "label", "error", "blue", "green", "red"]
+    assert list(good) == ["input", "label", "error", "in_domain", "blue", "green", "red"]
+    as_json = topwork("predict", bundle, "--json", 'a, "b".jpg').json
+    assert (good["in_domain"], bad["in_domain"]) == (json.dumps(as_json["in_domain"]), "")
     assert (good["input"], good["label"], good["error"]) == ('a, "b".jpg', "red", "")
     assert float(good["red"]) + float(good["green"]) + float(good["blue"]) == pytest.approx(1, abs=1e-5)
     assert (bad["input"], bad["label"], bad["red"]) == ("gone.jpg", "", "")

@@ -62,7 +62,7 @@ def test_predict_answers_for_some(topwork: Command, mixed: Path) -> None:
     kind = topwork("predict", mixed, photo, "--only", "kind").out.strip().split("\t")[1]
     assert f"\tkind: {kind}; price: " in both
     table = topwork("predict", mixed, photo, "--only", "price", "--format", "csv")
-    assert table.out.splitlines()[0] == "input,value,low,high,error"
+    assert table.out.splitlines()[0] == "input,value,low,high,in_domain,error"
     several = topwork("predict", mixed, photo, "--format", "csv")
     assert several.status == 1
     assert "Name one with --only" in several.err

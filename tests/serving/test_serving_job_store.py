@@ -7,13 +7,17 @@ import sqlite3
 import stat
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from doors import Clock
 from topwork.errors import StorageError, UsageError
-from topwork.serving.job_store import Bounds, Ending, JobStore, NewJob, Status
+from topwork.serving.batches import BATCH_TYPE
+from topwork.serving.job_progress import Progress
+from topwork.serving.job_records import Bounds, Ending, NewJob, Status, Wanted
+from topwork.serving.job_store import JobStore
 from topwork.serving.refusals import Refusal
 
 BOUNDS = Bounds(max_jobs=5, max_bytes=1000, keep_s=100.0)
@@ -126,6 +130,111 @@ def test_an_end_in_order_is_no_attempt(path: Path) -> None:
         assert status_of(store, made.id) == "queued"
 
 
+# --- turns, and how far ---------------------------------------------------------------------------------
+
+
+def test_owners_have_turns(path: Path) -> None:
+    """One with many jobs in line does not hold up another, who comes later with a few."""
+    with opened(path) as store:
+        bounds = replace(BOUNDS, max_jobs=20)
+        for owner in ("tw_many",) * 6 + ("tw_few",) * 2 + ("tw_one",):
+            store.make(wanted(owner=owner), bounds)
+        taken = [store.take("chess") for _ in range(9)]
+        owners = [one.owner.removeprefix("tw_") for one in taken if one is not None]
+        assert owners == ["many", "few", "one", "many", "few", "many", "many", "many", "many"]
+        store.make(wanted(owner="tw_many"), bounds)
+        store.make(wanted(owner="tw_few"), bounds)
+        again = store.take("chess")
+        assert again is not None
+        assert again.owner == "tw_few", "whose last turn is the longest ago"
+
+
+def test_so_many_of_one_owner_run(path: Path) -> None:
+    with opened(path) as store:
+        mine = [store.make(wanted(owner="tw_1"), BOUNDS) for _ in range(3)]
+        other = store.make(wanted(owner="tw_2"), BOUNDS)
+        taken = [store.take("chess", most=2) for _ in range(4)]
+        assert [one and one.id for one in taken] == [mine[0].id, other.id, mine[1].id, None]
+        store.finish(mine[0].id, DONE, BOUNDS)
+        last = store.take("chess", most=2)
+        assert last is not None
+        assert last.id == mine[2].id
+
+
+def test_files_are_a_line_of_their_own(path: Path) -> None:
+    with opened(path) as store:
+        files = store.make(replace(wanted(), content_type=BATCH_TYPE), BOUNDS)
+        assert store.take("chess") is None
+        taken = store.take("chess", "files")
+        assert taken is not None
+        assert taken.id == files.id
+
+
+def test_how_far_a_job_was_is_kept(path: Path) -> None:
+    with opened(path) as store:
+        made = store.make(wanted(), BOUNDS)
+        store.take("chess")
+        store.note(made.id, Progress(90, 40, 2))
+    with opened(path) as store:
+        found = store.find(made.id, "tw_1")
+        assert found is not None
+        assert (found.status, found.progress) == ("queued", Progress(90, 40, 2))
+        taken = store.take("chess")
+        assert taken is not None
+        assert taken.progress == Progress(90, 40, 2)
+        store.finish(made.id, replace(DONE, progress=Progress(90, 90, 3)), BOUNDS)
+        found = store.find(made.id, "tw_1")
+        assert found is not None
+        assert found.progress == Progress(90, 90, 3)
+
+
+# --- a list ---------------------------------------------------------------------------------------------
+
+
+def test_a_list_is_paged_from_the_newest_on(path: Path) -> None:
+    clock = Clock()
+    with opened(path, clock) as store:
+        bounds, names = replace(BOUNDS, max_jobs=20), []
+        for n in range(9):
+            clock.now_s = float(n // 2)  # of two that are made at once each is shown once as well
+            names.append(store.make(wanted(owner="tw_2" if n == 4 else "tw_1"), bounds).id)
+        found: list[str] = []
+        before = None
+        for n_page in (3, 3, 2):
+            page = store.page(Wanted("tw_1", before=before, most=3))
+            assert len(page.jobs) == n_page
+            found += [one.id for one in page.jobs]
+            before = (page.jobs[-1].created_s, page.jobs[-1].id)
+        assert not page.has_more
+        assert sorted(found) == sorted({*names} - {names[4]})
+        assert names.index(found[0]) > names.index(found[-1])
+        store.take("chess")
+        assert [one.id for one in store.page(Wanted("tw_1", "running")).jobs] == [names[0]]
+        assert len(store.page(Wanted(None)).jobs) == 9
+
+
+def test_a_file_of_the_first_version_is_taken_up(path: Path) -> None:
+    with opened(path) as store:
+        over, waits = (store.make(wanted(body), BOUNDS) for body in (b"a", b"b"))
+        store.take("chess")
+        store.finish(over.id, DONE, BOUNDS)
+    with closing(sqlite3.connect(path)) as old:
+        old.execute("DROP INDEX own")
+        old.execute("ALTER TABLE jobs DROP COLUMN n_done")
+        old.execute("ALTER TABLE jobs DROP COLUMN n_failed")
+        old.execute("PRAGMA user_version=1")
+        old.commit()
+    for _ in range(2):
+        with opened(path) as store:
+            found = [store.find(one.id, "tw_1") for one in (over, waits)]
+            assert [one and one.progress for one in found] == [Progress(1, 1), Progress(1, 0)]
+    with closing(sqlite3.connect(path)) as later:
+        later.execute("PRAGMA user_version=99")
+        later.commit()
+    with pytest.raises(UsageError, match="another program or version"):
+        JobStore(path)
+
+
 # --- bounds ---------------------------------------------------------------------------------------------
 
 
@@ -138,6 +247,29 @@ def test_no_more_jobs_are_kept_than_there_may_be(path: Path) -> None:
         assert (caught.value.status, caught.value.headers["retry-after"]) == (429, "60")
         store.remove(made.id, "tw_1")
         store.make(wanted(), BOUNDS)
+
+
+def test_one_key_leaves_room_for_others(path: Path) -> None:
+    bounds = replace(BOUNDS, max_jobs=4, key_share=0.5)
+    with opened(path) as store:
+        for _ in range(2):
+            made = store.make(wanted(owner="tw_1"), bounds)
+        with pytest.raises(
+            Refusal, match="2 jobs of 6 bytes of the key tw_1; of one key it keeps at most 2"
+        ) as caught:
+            store.make(wanted(owner="tw_1"), bounds)
+        assert (caught.value.status, caught.value.headers["retry-after"]) == (429, "60")
+        with pytest.raises(Refusal, match="500 bytes"):
+            store.make(wanted(b"x" * 501, owner="tw_2"), bounds)
+        store.make(wanted(owner="tw_2"), bounds)
+        store.remove(made.id, "tw_1")
+        store.make(wanted(owner="tw_1"), bounds)
+
+
+def test_without_keys_nobody_has_a_share(path: Path) -> None:
+    with opened(path) as store:
+        for _ in range(4):
+            store.make(wanted(owner=""), replace(BOUNDS, max_jobs=4, key_share=0.5))
 
 
 def test_no_more_bytes_are_kept_than_there_may_be(path: Path) -> None:

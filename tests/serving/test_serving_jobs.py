@@ -7,7 +7,8 @@ import base64
 import json
 import sqlite3
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,14 +17,15 @@ import pytest
 
 from doors import keyed_door, made
 from fake_servable import TEXT, FakeServable, Gated, client
-from topwork.contracts import Servable
+from topwork.contracts import Answer, Servable
 from topwork.errors import UsageError
 from topwork.serving.app import Application
 from topwork.serving.door import Door
 from topwork.serving.hosting import Hosted
+from topwork.serving.job_lanes import SLICE
 from topwork.serving.job_opening import open_jobs
-from topwork.serving.job_store import Bounds, Ending, JobStore
-from topwork.serving.job_work import SLICE
+from topwork.serving.job_records import Bounds, Ending
+from topwork.serving.job_store import JobStore
 from topwork.serving.jobs import Jobs, Tempo
 from topwork.serving.limits import Limits
 from topwork.serving.settings import ModelSettings, ServerSettings
@@ -169,6 +171,149 @@ def test_without_a_file_there_are_no_jobs() -> None:
             return [(await one.post("/v1/models/chess/jobs", content=b"x")).status_code]
 
     assert asyncio.run(main()) == [404]
+
+
+# --- how far, and which -----------------------------------------------------------------------------------
+
+
+def test_a_job_says_how_far_it_is(path: Path) -> None:
+    servable = Stepwise(wire=TEXT)
+
+    async def use(one: httpx.AsyncClient, _: Application) -> Any:
+        texts = ["bad" if n == 2 else f"text {n}" for n in range(20)]
+        made = await one.post("/v1/models/chess/jobs", json={"inputs": texts})
+        assert [made.json()[name] for name in ("n_inputs", "n_done", "n_failed")] == [20, 0, 0]
+        servable.allowed.release(9)  # slices of one, two and four, and two of the next
+        found = await until(one, made.json()["id"], lambda job: job["n_done"] >= 7)
+        assert (found["status"], found["n_inputs"], found["n_failed"]) == ("running", 20, 1)
+        assert found["n_done"] <= 9, "for no more were allowed"
+        servable.allowed.release(20)
+        return await over(one, found["id"])
+
+    job = with_jobs(path, use, servable)
+    assert (job["n_inputs"], job["n_done"], job["n_failed"]) == (20, 20, 1)
+    assert (job["per_second"], job["seconds_left"]) == (None, None)
+
+    async def again(one: httpx.AsyncClient, _: Application) -> Any:
+        return (await one.get(f"/v1/jobs/{job['id']}")).json()
+
+    assert with_jobs(path, again) == job, "after a restart as well"
+
+
+async def until(one: httpx.AsyncClient, name: str, holds: Callable[[Any], bool]) -> Any:
+    """Wait until something holds of a job."""
+    for _ in range(2000):
+        found = (await one.get(f"/v1/jobs/{name}")).json()
+        if holds(found):
+            return found
+        await asyncio.sleep(0.005)
+    raise AssertionError(f"it never held: {found}")
+
+
+@dataclass
+class Stepwise(FakeServable):
+    """Answers an input whenever the test allows one."""
+
+    allowed: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+
+    def _answers(self, index: int, given: bytes) -> Iterator[Answer]:
+        assert self.allowed.acquire(timeout=20), "the test never allowed another input"
+        yield from super()._answers(index, given)
+
+
+def test_a_list_is_of_the_keys_own_jobs_or_of_all(path: Path, tmp_path: Path) -> None:
+    keys = tmp_path / "keys.json"
+    mine, theirs = ({"x-api-key": made(keys, name)} for name in ("mine", "theirs"))
+    admin, metrics = ({"x-api-key": made(keys, name, name)} for name in ("admin", "metrics"))
+
+    async def use(one: httpx.AsyncClient, _: Application) -> None:
+        names = [await made_job(one, content=b"x" * n, headers=mine) for n in (1, 2, 3)]
+        for name in names:
+            await over(one, name, mine)
+        foreign = await made_job(one, content=b"boom", headers=theirs)
+        await over(one, foreign, theirs)
+
+        async def ids(headers: dict[str, str], query: str = "") -> list[str]:
+            response = await one.get(f"/v1/jobs{query}", headers=headers)
+            assert response.status_code == 200, response.text
+            return [job["id"] for job in response.json()["jobs"]]
+
+        assert await ids(mine) == names[::-1]
+        assert await ids(theirs) == [foreign]
+        assert await ids(admin) == [foreign, *names[::-1]]
+        assert await ids(admin, "?status=failed") == [foreign]
+        assert await ids(mine, "?status=failed") == []
+        first = (await one.get("/v1/jobs?limit=2", headers=mine)).json()
+        assert "result" not in first["jobs"][0]
+        assert first["jobs"][0]["owner"] == mine["x-api-key"][: len(first["jobs"][0]["owner"])]
+        rest = (await one.get(f"/v1/jobs?limit=2&cursor={first['next']}", headers=mine)).json()
+        assert [job["id"] for job in (*first["jobs"], *rest["jobs"])] == names[::-1]
+        assert rest["next"] is None
+        assert (await one.get("/v1/jobs", headers=metrics)).status_code == 403
+        assert (await one.get("/v1/jobs")).status_code == 401
+
+    with_jobs(path, use, door=keyed_door(keys))
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["status=gone", "status=", "limit=0", "limit=101", "limit=x", "cursor=x", "limit=1&limit=2", "owner=x"],
+)
+def test_a_list_that_cannot_be_is_refused(path: Path, query: str) -> None:
+    async def use(one: httpx.AsyncClient, _: Application) -> int:
+        return (await one.get(f"/v1/jobs?{query}")).status_code
+
+    assert with_jobs(path, use) == 400
+
+
+def test_without_keys_a_list_is_this_machines_alone(path: Path) -> None:
+    async def use(one: httpx.AsyncClient, _: Application) -> tuple[int, int]:
+        name = await made_job(one, content=b"x")
+        await over(one, name)
+        found = await one.get("/v1/jobs")
+        return found.status_code, len(found.json().get("jobs", ()))
+
+    assert with_jobs(path, use) == (200, 1)
+    assert with_jobs(path, use, door=Door(None)) == (403, 0), "a proxy's clients would see one another's"
+
+
+# --- fairness -------------------------------------------------------------------------------------------
+
+
+def test_a_key_with_many_jobs_does_not_hold_up_anothers(path: Path, tmp_path: Path) -> None:
+    """Twenty long jobs of one key are in line; a job of another key is done after a few slices of these."""
+    keys, servable = tmp_path / "keys.json", FakeServable(delay_s=0.002)
+    many_jobs, few = ({"x-api-key": made(keys, name)} for name in ("many", "few"))
+
+    async def use(one: httpx.AsyncClient, _: Application) -> None:
+        for _turn in range(20):
+            await made_job(one, json=many(400), headers=many_jobs)
+        while len(servable.seen) < 2 * SLICE:
+            await asyncio.sleep(0.001)
+        before = len(servable.seen)
+        name = await made_job(one, content=b"other", headers=few)
+        assert (await over(one, name, few))["status"] == "done"
+        assert servable.seen.index(b"other") - before <= 200, "of 8000, and each job has 400"
+        mine = (await one.get("/v1/jobs?status=queued&limit=100", headers=many_jobs)).json()["jobs"]
+        assert len(mine) >= 10, "which still wait"
+
+    with_jobs(path, use, servable, door=keyed_door(keys), limits=Limits(max_concurrent=1, max_inputs=400))
+
+
+def test_a_key_has_its_share_of_the_jobs(path: Path, tmp_path: Path) -> None:
+    keys = tmp_path / "keys.json"
+    greedy, other = ({"x-api-key": made(keys, name)} for name in ("greedy", "other"))
+
+    async def use(one: httpx.AsyncClient, _: Application) -> None:
+        for _turn in range(3):
+            await made_job(one, content=b"abc", headers=greedy)
+        refused = await one.post("/v1/models/chess/jobs", content=b"abc", headers=greedy)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "busy")
+        assert "of one key it keeps at most 3 jobs" in refused.json()["error"]["message"]
+        assert refused.headers["retry-after"] == "60"
+        await made_job(one, content=b"abc", headers=other)
+
+    with_jobs(path, use, door=keyed_door(keys), limits=Limits(max_jobs=6))
 
 
 # --- cancelling, repeating, owning -----------------------------------------------------------------------
@@ -434,5 +579,5 @@ def test_each_kind_of_input_has_its_own_path_in_the_description(path: Path) -> N
 
     described = asyncio.run(main())
     paths = {path for path in described["paths"] if "jobs" in path}
-    assert paths == {"/v1/models/chess/jobs", "/v1/models/texts/jobs", "/v1/jobs/{id}"}
+    assert paths == {"/v1/models/chess/jobs", "/v1/models/texts/jobs", "/v1/jobs", "/v1/jobs/{id}"}
     assert "image/png" in described["paths"]["/v1/models/chess/jobs"]["post"]["requestBody"]["content"]

@@ -101,6 +101,7 @@ limits:
   wrong_keys_per_minute: 5
   max_jobs: 7
   max_stored: 1GiB
+  max_key_share: 0.25
   keep_jobs: 2h
   webhook_retry: 1m
   drift_window: 100
@@ -150,7 +151,7 @@ def test_every_setting_can_stand_in_a_file(tmp_path: Path) -> None:
     )
     reviews = ModelSettings(Path("/srv/models/reviews.topwork"))
     first = (64 * 2**20, 8, 1_000_000, 10**8, 10**9, 3, 6, 0, 10, 4, 0.5, 90.0, 2.5, 10.0, 3600.0, 5)
-    limits = Limits(*first, 7, 2**30, 7200.0, 60.0, drift_window=100, model_memory_bytes=2**32)
+    limits = Limits(*first, 7, 2**30, 0.25, 7200.0, 60.0, drift_window=100, model_memory_bytes=2**32)
     expected = ServerSettings(
         (photos, reviews, *others),
         "0.0.0.0",

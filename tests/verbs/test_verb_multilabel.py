@@ -242,7 +242,7 @@ def test_predictions_are_told_with_their_labels(model: Model, table: Path, form:
             assert json.loads(lines[i]) == {"input": str(inputs[i]), **(one.answer or {})}
         else:
             row = list(csv.DictReader(lines))[i]
-            assert list(row) == ["input", "labels", "error", "bluish", "reddish"]
+            assert list(row) == ["input", "labels", "error", "in_domain", "bluish", "reddish"]
             assert tuple(json.loads(row["labels"])) == one.labels
 
 

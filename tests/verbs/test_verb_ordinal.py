@@ -200,7 +200,7 @@ def test_predictions_are_told_as_those_of_classes(model: Model, table: Path, for
             )
         else:
             row = list(csv.DictReader(lines))[i]
-            assert list(row) == ["input", "label", "error", "1", "2", "3", "4"]
+            assert list(row) == ["input", "label", "error", "in_domain", "1", "2", "3", "4"]
             assert row["label"] == one.label
 
 

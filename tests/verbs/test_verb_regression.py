@@ -311,7 +311,8 @@ def test_predictions_are_told_with_their_interval(
     assert first == {"input": name, **told}
     rows = list(csv.DictReader(lines("csv")))
     assert len(rows) == 3
-    assert list(rows[0]) == ["input", "value", "low", "high", "error"]
+    assert list(rows[0]) == ["input", "value", "low", "high", "in_domain", "error"]
+    assert rows[0]["in_domain"] == json.dumps(said.in_domain)
     assert float(rows[0]["value"]) == said.value
     assert rows[0]["error"] == ""
 

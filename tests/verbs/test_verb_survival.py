@@ -252,7 +252,7 @@ def test_predictions_are_told_in_words_and_as_a_table(model: Model, fresh: Path)
     assert out["text"].count(" left at ") == 4
     assert json.loads(out["jsonl"])["risk"] == said.risk
     (row,) = csv.DictReader(out["csv"].splitlines())
-    assert list(row) == ["input", "risk", "band", "survival", "error"]
+    assert list(row) == ["input", "risk", "band", "survival", "in_domain", "error"]
     assert (float(row["risk"]), row["band"]) == (said.risk, said.band)
     assert {one["time"]: one["probability"] for one in json.loads(row["survival"])} == said.survival
 

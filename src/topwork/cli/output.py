@@ -332,18 +332,20 @@ def _write_csv(predictions: Iterable[Prediction], model: Model) -> int:
         )
     names = next(iter(labels.values()))
     table = csv.writer(sys.stdout, lineterminator="\n")
+    said_of_answer: list[str] = list(model.servable.answer_schema["properties"])  # type: ignore[arg-type]
     if not names:
-        (target,) = model.servable.targets.values()
-        return _write_values(predictions, table, list(target.answer_schema()["properties"]))  # type: ignore[arg-type]
+        return _write_values(predictions, table, said_of_answer)
     several = next(iter(model.servable.targets.values())).link == "sigmoid"
-    table.writerow(["input", "labels" if several else "label", "error", *names])
+    doubts = [name for name in ("in_domain", "abstains") if name in said_of_answer]
+    table.writerow(["input", "labels" if several else "label", "error", *doubts, *names])
     n_good = 0
     for one in predictions:
         n_good += one.answer is not None
         shares = [f"{one.probabilities[n]:.6f}" if n in one.probabilities else "" for n in names]
         # A JSON list, because a label may hold whatever sign would separate them.
         said = json.dumps(one.labels, ensure_ascii=False) if one.labels is not None else one.label or ""
-        table.writerow([one.input, said, _problem(one), *shares])
+        told = [_cell((one.answer or {}).get(name)) for name in doubts]
+        table.writerow([one.input, said, _problem(one), *told, *shares])
     return n_good
 
 

@@ -21,7 +21,8 @@ The room in reading order:
   `shadows`;
 - `directory`, `marks` and `newcomers`: models of a folder; `shelf`: models within a memory;
 - `routes`, `pages`: which paths there are, and what a person sees;
-- `job_store`, `job_work`, `jobs`, `job_opening`: requests that are answered later; `batches`: of whole files;
+- `job_file`, `job_records`, `job_store`, `job_lanes`, `job_progress`, `job_work`, `job_views`, `jobs`, `job_opening`:
+  requests that are answered later; `batches`: of whole files;
 - `webhooks`, `telling`: who is told of their ends;
 - `inference` with `tensors` and `outputs`, `sagemaker`: the protocols of others; `metrics`: what is counted;
 - `openapi` with `tensor_schemas`, `job_schemas`, `schemes`, `schemas` and `places`: the description of paths and keys;

@@ -271,7 +271,9 @@ class Application:
             if request.surplus and route.scope != "open":
                 raise self._full(request.surplus)
             key = self.door.admit(request, route.scope)
-            known = request if key is None else replace(request, owner=key.prefix)
+            known = (
+                request if key is None else replace(request, owner=key.prefix, is_admin="admin" in key.scopes)
+            )
             return await route.handler(known, *arguments)
         except ClientGone:
             raise

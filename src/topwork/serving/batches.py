@@ -7,18 +7,21 @@ function.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from topwork.serving.bodies import kind_of
+from topwork.serving.job_progress import Progress
 from topwork.serving.refusals import Refusal
 
 if TYPE_CHECKING:
     from topwork.contracts import Answer, Json, Servable
 
-__all__ = ["BATCH_TYPE", "MAX_ORDER_BYTES", "Ask", "BatchOrder", "Batches", "RunBatch"]
+__all__ = ["BATCH_TYPE", "MAX_ORDER_BYTES", "Ask", "BatchOrder", "Batches", "Means", "RunBatch"]
 
 BATCH_TYPE: Final = "application/vnd.topwork.batch+json"
 """Content type, in the store, of a job that is a batch."""
@@ -27,8 +30,31 @@ MAX_ORDER_BYTES: Final = 16 * 1024
 OUTPUTS: Final = (".jsonl", ".csv", ".parquet")
 _REQUIRED, _KEYS = ("input", "output"), ("input", "output", "column")
 
-Ask: TypeAlias = "Callable[[Sequence[bytes]], Sequence[Answer]]"
-"""Asks the model about a few inputs, behind requests that somebody waits for; blocks. Raises where the batch ends."""
+Ask: TypeAlias = "Callable[[Sequence[bytes]], Future[Sequence[Answer]]]"
+"""Asks the model about a few inputs, behind requests that somebody waits for; what comes raises where that ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a batch is carried out with; all of it may be called from its thread.
+
+    Attributes
+    ----------
+    ask
+        Asks the model.
+    n_ahead
+        How many times it may well be asked before the first answer is there: as often as it can work on at once, and
+        once more, which is read meanwhile.
+    allows
+        Whether a file that the inputs name may be read.
+    tell
+        Told how far it is, at its beginning and whenever rows were kept; blocks until that is kept as well.
+    """
+
+    ask: Ask
+    n_ahead: Callable[[], int]
+    allows: Callable[[Path], bool]
+    tell: Callable[[Progress], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +82,12 @@ class RunBatch(Protocol):
     """Carries a batch out; called in a thread of its own."""
 
     def __call__(
-        self, order: BatchOrder, servable: Servable, *, ask: Ask, allows: Callable[[Path], bool], again: bool
+        self, order: BatchOrder, servable: Servable, means: Means, *, again: bool
     ) -> Mapping[str, Json]:
         """Return what it came to.
 
         Parameters
         ----------
-        allows
-            Whether a file that the inputs name may be read.
         again
             Whether it was begun before, so that it goes on and may be done already.
 
@@ -89,6 +113,9 @@ class Batches:
     def __init__(self, folders: Sequence[Path], run: RunBatch) -> None:
         self._folders = tuple(folder.resolve() for folder in folders)
         self.run = run
+        longest_first = sorted(map(str, self._folders), key=len, reverse=True)
+        among = "|".join(map(re.escape, longest_first))
+        self._above = re.compile(rf"(?<![\w/.-])(?P<folder>{among})(?:(?P<inside>[/\\])|(?![\w-]))")
 
     def allows(self, path: Path) -> bool:
         """Return whether a file lies where files may lie."""
@@ -97,6 +124,21 @@ class Batches:
         except (OSError, RuntimeError, ValueError):  # a link that leads to itself, or no path at all
             return False
         return any(real.is_relative_to(folder) for folder in self._folders)
+
+    def shown(self, text: str) -> str:
+        """Return a text that names files without what lies above the folders that the operator has named.
+
+        Below the first folder a file is called as a client may call it, from there on; below another one by that
+        folder's own name as well.
+        """
+        return self._above.sub(self._call, text)
+
+    def _call(self, found: re.Match[str]) -> str:
+        folder = Path(found["folder"])
+        is_first = folder == self._folders[0]
+        if found["inside"]:
+            return "" if is_first else f"{folder.name}/"
+        return "." if is_first else folder.name
 
     def order(self, body: bytes) -> BatchOrder:
         """Read what a client asks for; looks at the disk.

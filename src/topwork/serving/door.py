@@ -14,7 +14,7 @@ import logging
 import math
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from topwork.errors import TopworkError
 from topwork.serving.addresses import client_of
@@ -24,7 +24,7 @@ from topwork.serving.rates import Buckets
 from topwork.serving.refusals import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Set
 
     from topwork.serving.keyring import Keyring
     from topwork.serving.keys import Key
@@ -35,6 +35,8 @@ __all__ = ["Door"]
 
 LOG = logging.getLogger("topwork.serving")
 CHALLENGE = 'Bearer realm="topwork"'
+SUFFICIENT: Final[Mapping[Scope, Set[str]]] = {"own": {"predict", "admin"}}
+"""Scopes of which one is enough, where not just the one that is asked for will do."""
 
 
 def _utc_now() -> datetime:
@@ -100,11 +102,13 @@ class Door:
         if self.keyring is None:
             if scope == "admin":
                 raise _no_admin()
+            if scope == "own" and not self.local_only:
+                raise _nobodys()
             return None
         key = self._right_key(request, _keys_of(self.keyring))
         if key.per_minute is not None and (wait_s := self._uses.take(key.prefix, key.per_minute)):
             raise _too_often(f"This key is good for {key.per_minute} requests in a minute.", wait_s)
-        if scope not in key.scopes:
+        if not SUFFICIENT.get(scope, {scope}) & {*key.scopes}:
             raise _not_for(key, scope)
         return key
 
@@ -161,7 +165,8 @@ def _unauthorized(problem: str, challenge: str) -> Refusal:
     )
 
 
-def _not_for(key: Key, scope: Scope) -> Refusal:
+def _not_for(key: Key, wanted: Scope) -> Refusal:
+    scope = "predict" if wanted == "own" else wanted
     return Refusal(
         "forbidden",
         f"The key {key.prefix} is good for {' and '.join(key.scopes)}, not for {scope}.",
@@ -175,6 +180,14 @@ def _no_admin() -> Refusal:
         "forbidden",
         "This server asks for no keys, and so it takes no admin calls.",
         next_step="Start it with --keys, and use a key with the scope admin.",
+    )
+
+
+def _nobodys() -> Refusal:
+    return Refusal(
+        "forbidden",
+        "This server asks for no keys, so nobody can be told what is theirs alone.",
+        next_step="Ask for one job by its id; or start the server with --keys.",
     )
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from topwork.serving.job_records import MOST_LISTED, STATUSES
+from topwork.serving.job_views import CURSOR, MOST
 from topwork.serving.places import name_parameter, places
 from topwork.serving.schemas import Object, any_of, closed, errors, operation, ref, response
 
@@ -32,6 +34,14 @@ _HOOK: Final[Object] = {
 }
 _ORDER: Final = ("input", "output", "column")
 _ELSEWHERE: Final = "A file does not lie below a folder of batches, or could not be written."
+_NOBODYS: Final = (
+    "The key is good neither for `predict` nor for `admin`; or the server asks for no keys, and others than this "
+    "machine can reach it."
+)
+_LISTED: Final = (
+    "Those that were made with the same key; all of them with a key that is good for `admin`. Results are had by the "
+    "path of one job."
+)
 _ERRORS: Final = (400, 404, 408, 413, 415, 422, 429, 500, 503)
 
 
@@ -63,6 +73,7 @@ def paths(
         "description": "What the job was called when it was made.",
         "schema": {"type": "string", "minLength": 1},
     }
+    found["/v1/jobs"] = {"get": _listed()}
     found["/v1/jobs/{id}"] = {
         "parameters": [name],
         "get": operation("showJob", "Where a job stands, and its result.", ref("Job"), (404, 500, 503)),
@@ -79,6 +90,27 @@ def paths(
             "post": _batched(offer),
         }
     return found
+
+
+def _listed() -> Object:
+    asked: Mapping[str, tuple[str, Object]] = {
+        "status": ("Only jobs of this status.", {"type": "string", "enum": list(STATUSES)}),
+        "limit": (
+            "Most jobs of a page.",
+            {"type": "integer", "minimum": 1, "maximum": MOST, "default": MOST_LISTED},
+        ),
+        "cursor": (
+            "What stood under `next` of the page before.",
+            {"type": "string", "pattern": f"^{CURSOR}$"},
+        ),
+    }
+    parameters: list[Json] = [
+        {"name": name, "in": "query", "description": about, "schema": schema}
+        for name, (about, schema) in asked.items()
+    ]
+    found = operation("listJobs", "Jobs, the newest first.", ref("Jobs"), (400, 500, 503))
+    found["responses"]["403"] = response(_NOBODYS, ref("Error"))  # type: ignore[index]
+    return {**found, "description": _LISTED, "parameters": parameters}
 
 
 def _batched(offer: Offer) -> Object:
@@ -137,20 +169,31 @@ def components(parts: Mapping[str, Servable], offer: Offer) -> Object:
     results += [ref(name) for name in batches]
     error = closed({name: {"type": "string"} for name in ("code", "message", "next_step")})
     nothing: Object = {"type": "null"}
+    amount: Object = {"anyOf": [{"type": "number", "minimum": 0}, nothing]}
+    n: Object = {"type": "integer", "minimum": 0}
+    head: dict[str, Json] = {
+        "id": {"type": "string"},
+        "model": {"type": "string"},
+        "status": {"type": "string", "enum": list(STATUSES)},
+        "created": _MOMENT,
+        "ended": {"anyOf": [_MOMENT, nothing]},
+        "n_inputs": {**n, "description": "Inputs in all; of a batch 0 until it has begun."},
+        "n_done": {**n, "description": "Those that were worked on; of a batch those that are kept."},
+        "n_failed": {**n, "description": "Those of them that have no answer."},
+        "per_second": {**amount, "description": "How many become done in a second now; while it is at work."},
+        "seconds_left": {**amount, "description": "How long the rest takes at this pace."},
+    }
+    outcomes: dict[str, Json] = {
+        "result": any_of([*results, nothing]),
+        "error": {"anyOf": [error, nothing]},
+    }
+    owner: Object = {"type": "string", "description": "Prefix of the key that made it; empty without one."}
+    cursor: Object = {"anyOf": [{"type": "string"}, nothing]}
     return {
         **batches,
-        "Job": closed(
-            {
-                "id": {"type": "string"},
-                "model": {"type": "string"},
-                "status": {"type": "string", "enum": ["queued", "running", "done", "failed"]},
-                "created": _MOMENT,
-                "ended": {"anyOf": [_MOMENT, nothing]},
-                "n_inputs": {"type": "integer", "minimum": 0},
-                "result": any_of([*results, nothing]),
-                "error": {"anyOf": [error, nothing]},
-            }
-        ),
+        "Job": closed({**head, **outcomes}),
+        "Jobs": closed({"jobs": {"type": "array", "items": ref("JobHead")}, "next": cursor}),
+        "JobHead": closed({**head, "owner": owner}),
         "JobDeleted": closed(
             {"id": {"type": "string"}, "status": {"type": "string", "enum": ["cancelled", "deleted"]}}
         ),

@@ -1,4 +1,4 @@
-"""Jobs on the disk: one SQLite file that one thread of one process uses. It knows no HTTP and no model.
+"""Jobs on the disk: made, found, listed, taken, ended, told of, expired. It knows no HTTP and no model.
 
 What a client was told is on the disk before: a job before its id, an answer before anybody reads it. A process that
 was killed leaves jobs that were running; whoever opens the file next finds them in line again. So a job may be
@@ -8,9 +8,7 @@ computed more than once, and is answered once: only a job that is running can en
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
-import os
 import secrets
 import sqlite3
 import time
@@ -18,149 +16,52 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias, TypeVar
+from typing import Any, Final, TypeVar
 
-from topwork.errors import StorageError, UsageError
+from topwork.serving.batches import BATCH_TYPE
+from topwork.serving.job_file import Connect, explained, open_file
+from topwork.serving.job_progress import Progress
+from topwork.serving.job_records import (
+    Bounds,
+    Due,
+    Ending,
+    Kind,
+    NewJob,
+    Page,
+    Status,
+    StoredJob,
+    Taken,
+    Wanted,
+)
 from topwork.serving.refusals import Refusal
-from topwork.storage import explain
 
-__all__ = ["Bounds", "Clerk", "Due", "Ending", "JobStore", "NewJob", "Status", "StoredJob", "Taken"]
+__all__ = ["Clerk", "JobStore"]
 
 T = TypeVar("T")
-Status: TypeAlias = Literal["queued", "running", "done", "failed"]
-Connect: TypeAlias = Callable[[str], sqlite3.Connection]
-
 MOST_ATTEMPTS: Final = 3
 """A job that was at work when its process ended is begun so many times; it may be what ended it."""
 
-FORMAT: Final = 0x746A_6F62
-"""SQLite's application_id of these files, "tjob"."""
-
-VERSION: Final = 1
-_PATIENCE_S = 2.0
-_TABLES = (
-    """CREATE TABLE jobs (
-        number INTEGER PRIMARY KEY AUTOINCREMENT,
-        id TEXT NOT NULL UNIQUE,
-        owner TEXT NOT NULL,
-        model TEXT NOT NULL,
-        status TEXT NOT NULL,
-        created_s REAL NOT NULL,
-        ended_s REAL,
-        content_type TEXT NOT NULL,
-        body BLOB,
-        n_inputs INTEGER NOT NULL,
-        attempts INTEGER NOT NULL DEFAULT 0,
-        answer BLOB,
-        repeat_key TEXT,
-        fingerprint TEXT NOT NULL,
-        hook TEXT,
-        hook_tries INTEGER NOT NULL DEFAULT 0,
-        hook_due_s REAL
-    )""",
-    "CREATE UNIQUE INDEX once ON jobs (owner, repeat_key) WHERE repeat_key IS NOT NULL",
-    "CREATE INDEX line ON jobs (status, model, number)",
+_HEAD = "id, owner, model, status, created_s, ended_s, n_inputs, n_done, n_failed"
+_FIND = f"SELECT {_HEAD}, answer FROM jobs WHERE id=? AND owner=?"  # noqa: S608 - of names that stand here
+_LIST = (
+    f"SELECT {_HEAD} FROM jobs WHERE (:owner IS NULL OR owner=:owner) AND (:status IS NULL OR status=:status) "  # noqa: S608
+    "AND (:at_s IS NULL OR (created_s, id) < (:at_s, :id)) ORDER BY created_s DESC, id DESC LIMIT :most"
 )
-_FIND = (
-    "SELECT id, owner, model, status, created_s, ended_s, n_inputs, answer FROM jobs WHERE id=? AND owner=?"
+_IN_LINE = "status='queued' AND model=:model AND (content_type=:batch) = :is_batch"
+_OWNERS = f"SELECT owner, MIN(number) FROM jobs WHERE {_IN_LINE} GROUP BY owner"  # noqa: S608
+_AT_WORK = (
+    "SELECT owner FROM jobs WHERE status='running' AND model=:model AND (content_type=:batch) = :is_batch "
+    "GROUP BY owner HAVING COUNT(*) >= :most"
 )
+_TAKE = (
+    "SELECT id, owner, content_type, body, attempts + 1, n_inputs, n_done, n_failed FROM jobs WHERE number=?"
+)
+_NOTE = "UPDATE jobs SET n_inputs=?, n_done=?, n_failed=? WHERE id=?"
 _END = (
     "UPDATE jobs SET status=:status, answer=:answer, body=NULL, ended_s=:now, "
     "hook_due_s=CASE WHEN hook IS NULL THEN NULL ELSE :now END WHERE id=:id AND status=:before"
 )
 """Ends a job of the status ``before``; its body is not needed any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class NewJob:
-    """What a client asks for.
-
-    Attributes
-    ----------
-    owner
-        Prefix of the key that asks; empty where no keys are asked for.
-    webhook
-        Where to tell of its end; None for nowhere.
-    repeat_key
-        The client's own name of this request, by which it may send it again; None without one.
-    """
-
-    owner: str
-    model: str
-    content_type: str
-    body: bytes
-    n_inputs: int
-    webhook: str | None = None
-    repeat_key: str | None = None
-
-    def fingerprint(self) -> str:
-        """Return what two requests have in common that ask for the same."""
-        digest = hashlib.sha256()
-        for part in (self.model, self.content_type, self.webhook or ""):
-            digest.update(part.encode("utf-8", "surrogateescape") + b"\0")
-        digest.update(self.body)
-        return digest.hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class StoredJob:
-    """A job as its owner may see it.
-
-    Attributes
-    ----------
-    created_s, ended_s
-        Seconds since 1970; the latter None while it is not over.
-    answer
-        JSON: the result of a job that is done, the error of one that failed; None before.
-    """
-
-    id: str
-    owner: str
-    model: str
-    status: Status
-    created_s: float
-    ended_s: float | None
-    n_inputs: int
-    answer: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """A job that is to be worked on now, for which time."""
-
-    id: str
-    content_type: str
-    body: bytes
-    attempts: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a job ended: its result or its error, as JSON."""
-
-    status: Literal["done", "failed"]
-    answer: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """An end of a job of which somebody is to be told."""
-
-    id: str
-    model: str
-    status: Status
-    ended_s: float
-    url: str
-    tries: int
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """How much may be kept: jobs, and bytes of their bodies and answers together; for ``keep_s`` seconds."""
-
-    max_jobs: int
-    max_bytes: int
-    keep_s: float
 
 
 @dataclass(slots=True)
@@ -169,10 +70,6 @@ class _Tally:
 
     by_status: Mapping[str, int] = field(default_factory=dict)
     n_bytes: int = 0
-
-
-def _plain(path: str) -> sqlite3.Connection:
-    return sqlite3.connect(path, timeout=_PATIENCE_S, check_same_thread=False)
 
 
 class JobStore:
@@ -201,58 +98,22 @@ class JobStore:
     """
 
     def __init__(
-        self, path: Path, *, now: Callable[[], float] = time.time, connect: Connect = _plain
+        self, path: Path, *, now: Callable[[], float] = time.time, connect: Connect | None = None
     ) -> None:
         self.path, self._now = path, now
         self.tally = _Tally()
-        _make_private(path)
+        self._n_taken = 0
+        self._turns: dict[tuple[str, Kind, str], int] = {}
+        self._db = open_file(path, connect)
         try:
-            self._db = connect(str(path))
-        except sqlite3.Error as error:
-            raise _explained(error, path) from error
-        try:
-            self._open()
+            with self._db:
+                self._take_up()
+            self._count()
         except BaseException as error:
             self._db.close()
             if isinstance(error, sqlite3.Error):
-                raise _explained(error, path) from error
+                raise explained(error, path) from error
             raise
-
-    def _open(self) -> None:
-        self._db.execute(
-            "PRAGMA locking_mode=EXCLUSIVE"
-        )  # another process is refused for as long as this one lives
-        self._db.execute("PRAGMA auto_vacuum=INCREMENTAL")
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        self._db.execute("PRAGMA secure_delete=ON")  # what has expired is overwritten, not only forgotten
-        [(found,)] = self._db.execute("PRAGMA quick_check(1)").fetchall()
-        if found != "ok":
-            raise _damaged(self.path, str(found))
-        self._require_own()
-        with self._db:
-            self._take_up()
-        self._count()
-
-    def _require_own(self) -> None:
-        """Make the tables of a new file; refuse one that is another program's, or of a later version."""
-        found = [self._pragma(name) for name in ("application_id", "user_version")]
-        n_tables = self._db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
-        if found == [0, 0] and not n_tables:
-            with self._db:
-                self._db.execute("BEGIN")
-                for statement in _TABLES:
-                    self._db.execute(statement)
-                self._db.execute(f"PRAGMA application_id={FORMAT}")
-                self._db.execute(f"PRAGMA user_version={VERSION}")
-        elif found != [FORMAT, VERSION]:
-            raise UsageError(
-                f"{self.path} is a database of another program or version; expected one of jobs.",
-                next_step="Give another path with --jobs; a new file is made there.",
-            )
-
-    def _pragma(self, name: str) -> int:
-        return int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
 
     def _take_up(self) -> None:
         """Put jobs in line again that were running when their process ended; give up what was begun too often."""
@@ -276,7 +137,7 @@ class JobStore:
         """
         if (same := self._made_before(job)) is not None:
             return same
-        self._require_room(len(job.body), bounds)
+        self._require_room(job, bounds)
         created_s, name = self._now(), secrets.token_hex(16)
         with self._db:
             self._db.execute(
@@ -288,7 +149,7 @@ class JobStore:
                 ),
             )
         self._count()
-        return StoredJob(name, job.owner, job.model, "queued", created_s, None, job.n_inputs, None)
+        return StoredJob(name, job.owner, job.model, "queued", created_s, None, Progress(job.n_inputs))
 
     def _made_before(self, job: NewJob) -> StoredJob | None:
         if job.repeat_key is None:
@@ -306,20 +167,38 @@ class JobStore:
             )
         return self.find(row[0], job.owner)
 
-    def _require_room(self, n_bytes: int, bounds: Bounds) -> None:
+    def _require_room(self, job: NewJob, bounds: Bounds) -> None:
         n_jobs, held = sum(self.tally.by_status.values()), self.tally.n_bytes
-        if n_jobs >= bounds.max_jobs or held + n_bytes > bounds.max_bytes:
-            raise Refusal(
-                "busy",
-                f"The server keeps {n_jobs:,} jobs of {held:,} bytes; it takes no more now.",
-                next_step="Fetch results and DELETE their jobs, or try again later.",
-                headers={"retry-after": "60"},
+        if n_jobs >= bounds.max_jobs or held + len(job.body) > bounds.max_bytes:
+            raise _full(f"The server keeps {n_jobs:,} jobs of {held:,} bytes; it takes no more now.")
+        if not job.owner:  # where there are no keys nobody can be told from another
+            return
+        n_jobs, held = self._held_by(job.owner)
+        own = bounds.of_key()
+        if n_jobs >= own.max_jobs or held + len(job.body) > own.max_bytes:
+            raise _full(
+                f"The server keeps {n_jobs:,} jobs of {held:,} bytes of the key {job.owner}; of one key it keeps at "
+                f"most {own.max_jobs:,} jobs of {own.max_bytes:,} bytes, so that there is room for others."
             )
+
+    def _held_by(self, owner: str) -> tuple[int, int]:
+        """Return how many jobs of an owner are kept, and their bytes."""
+        row = self._db.execute(
+            "SELECT COUNT(*), TOTAL(LENGTH(body)), TOTAL(LENGTH(answer)) FROM jobs WHERE owner=?", (owner,)
+        ).fetchone()
+        return row[0], int(row[1] + row[2])
 
     def find(self, name: str, owner: str) -> StoredJob | None:
         """Return a job of this owner; None where there is none, or where it is another's."""
         row = self._db.execute(_FIND, (name, owner)).fetchone()
-        return None if row is None else StoredJob(*row)
+        return None if row is None else _stored(row)
+
+    def page(self, wanted: Wanted) -> Page:
+        """Return jobs, the newest first, without their answers."""
+        at_s, name = wanted.before or (None, None)
+        asked = {"owner": wanted.owner, "status": wanted.status, "at_s": at_s, "id": name}
+        rows = self._db.execute(_LIST, {**asked, "most": wanted.most + 1}).fetchall()
+        return Page(tuple(map(_stored, rows[: wanted.most])), has_more=len(rows) > wanted.most)
 
     def remove(self, name: str, owner: str) -> StoredJob | None:
         """Delete a job of this owner, whatever its status, and return it as it was; None where there is none."""
@@ -336,19 +215,44 @@ class JobStore:
         """Return the names of the models for which jobs wait."""
         return [name for (name,) in self._db.execute("SELECT DISTINCT model FROM jobs WHERE status='queued'")]
 
-    def take(self, model: str) -> Taken | None:
-        """Return the job of a model that has waited the longest, which is running from now on; None without one."""
-        row = self._db.execute(
-            "SELECT id, content_type, body, attempts + 1 FROM jobs WHERE status='queued' AND model=? "
-            "ORDER BY number LIMIT 1",
-            (model,),
-        ).fetchone()
-        if row is None:
+    def take(self, model: str, kind: Kind = "inputs", most: int | None = None) -> Taken | None:
+        """Return a job of a model whose turn it is, which is running from now on; None without one.
+
+        Owners have turns, and each gives the job of theirs that has waited the longest.
+
+        Parameters
+        ----------
+        most
+            How many of one owner may be running; None for any number.
+        """
+        number = self._first(model, kind, most)
+        if number is None:
             return None
+        name, owner, content_type, body, attempts, *counts = self._db.execute(_TAKE, (number,)).fetchone()
         with self._db:
-            self._db.execute("UPDATE jobs SET status='running', attempts=attempts+1 WHERE id=?", (row[0],))
+            self._db.execute("UPDATE jobs SET status='running', attempts=attempts+1 WHERE id=?", (name,))
+        self._n_taken += 1
+        self._turns[model, kind, owner] = self._n_taken
         self._count()
-        return Taken(*row)
+        return Taken(name, owner, content_type, body, attempts, Progress(*counts))
+
+    def _first(self, model: str, kind: Kind, most: int | None) -> int | None:
+        """Return the number of the job whose turn it is: of the owner whose last turn is the longest ago."""
+        asked: dict[str, Any] = {"model": model, "batch": BATCH_TYPE, "is_batch": kind == "files"}
+        found = self._db.execute(_OWNERS, asked).fetchall()
+        asked["most"] = most
+        at_work = {owner for (owner,) in self._db.execute(_AT_WORK, asked)} if most is not None else set()
+        free = [(owner, number) for owner, number in found if owner not in at_work]
+        turns = [(self._turns.get((model, kind, owner), 0), number) for owner, number in free]
+        return min(turns)[1] if turns else None
+
+    def note(self, name: str, progress: Progress) -> None:
+        """Keep how far a job is."""
+        with self._db:
+            self._note(name, progress)
+
+    def _note(self, name: str, progress: Progress) -> None:
+        self._db.execute(_NOTE, (progress.n_inputs, progress.n_done, progress.n_failed, name))
 
     def finish(self, name: str, ending: Ending, bounds: Bounds) -> bool:
         """Keep how a running job ended, and its body no longer; False where it is not running any more.
@@ -359,9 +263,12 @@ class JobStore:
         others = self.tally.n_bytes - (row[0] or 0 if row else 0)
         if others + len(ending.answer) > bounds.max_bytes:
             problem = f"The answer has {len(ending.answer):,} bytes, for which there is no room."
-            ending = Ending("failed", _as_json(Refusal("too_large", problem, next_step="Send fewer inputs.")))
+            refusal = Refusal("too_large", problem, next_step="Send fewer inputs.")
+            ending = Ending("failed", _as_json(refusal), ending.progress)
         with self._db:
             is_ended = self._end(name, ending, before="running")
+            if is_ended and ending.progress is not None:
+                self._note(name, ending.progress)
         self._count()
         return is_ended
 
@@ -463,7 +370,7 @@ class Clerk:
         try:
             return call(self.store)
         except sqlite3.Error as error:
-            raise _explained(error, self.store.path) from error
+            raise explained(error, self.store.path) from error
 
     def close(self) -> None:
         """Close the store; blocks while it is busy."""
@@ -474,42 +381,21 @@ class Clerk:
 # --- what is said -------------------------------------------------------------------------------------
 
 
+def _stored(row: Sequence[Any]) -> StoredJob:
+    """Return a job of a row that begins with ``_HEAD``, with its answer where that follows."""
+    name, owner, model, status, created_s, ended_s, n_inputs, n_done, n_failed, *answer = row
+    progress = Progress(n_inputs, n_done, n_failed)
+    return StoredJob(name, owner, model, status, created_s, ended_s, progress, *answer)
+
+
 def _as_json(refusal: Refusal) -> bytes:
     return json.dumps(refusal.body()["error"]).encode()
 
 
-def _make_private(path: Path) -> None:
-    """Make the file where there is none, so that SQLite takes over its mode for its log as well."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    except OSError as error:
-        raise explain(error, path) from error
-
-
-_REASONS: Mapping[int, tuple[str, str]] = {
-    sqlite3.SQLITE_FULL: ("the disk is full", "Free some space; jobs that were taken are all there."),
-    sqlite3.SQLITE_IOERR: ("the disk does not take or give it", "Look at the disk; it may be full."),
-    sqlite3.SQLITE_READONLY: ("it may not be written", "Give a path with --jobs that you may write to."),
-    sqlite3.SQLITE_CANTOPEN: ("it cannot be opened", "Give a path with --jobs that you may write to."),
-}
-
-
-def _explained(error: sqlite3.Error, path: Path) -> StorageError | UsageError:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest says more than anybody can act on
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return _damaged(path, str(error))
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return UsageError(
-            f"The file of jobs {path} is in use by another process.",
-            next_step="Stop the other server, or give each its own file with --jobs.",
-        )
-    reason, step = _REASONS.get(code, (str(error), "Look at the disk and the path."))
-    return StorageError(f"Cannot use the file of jobs {path}: {reason}.", next_step=step)
-
-
-def _damaged(path: Path, reason: Any) -> StorageError:
-    return StorageError(
-        f"The file of jobs {path} is damaged: {reason}.",
-        next_step=f"Move it away, with {path.name}-wal where that is there; the next start makes a new one.",
+def _full(problem: str) -> Refusal:
+    return Refusal(
+        "busy",
+        problem,
+        next_step="Fetch results and DELETE their jobs, or try again later.",
+        headers={"retry-after": "60"},
     )

@@ -1,7 +1,7 @@
 """Jobs: a request that is answered later. POST gives an id at once; status and result are had by it.
 
-It knows no task and no SQL: what is kept is in `job_store`, who works is in `job_work`, and what is told to others goes
-through `telling`.
+It knows no task and no SQL: what is kept is in `job_store`, who works is in `job_work`, what clients see in
+`job_views`, and what is told to others goes through `telling`.
 """
 
 from __future__ import annotations
@@ -11,21 +11,22 @@ import logging
 import re
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from topwork.errors import TopworkError, UsageError
 from topwork.serving.batches import BATCH_TYPE, MAX_ORDER_BYTES, Batches
 from topwork.serving.bodies import Unreadable
+from topwork.serving.job_records import Bounds, Kind, NewJob, StoredJob
 from topwork.serving.job_schemas import Offer
-from topwork.serving.job_store import Bounds, Clerk, JobStore, NewJob, StoredJob
+from topwork.serving.job_store import Clerk, JobStore
+from topwork.serving.job_views import listed, shown, wanted
 from topwork.serving.job_work import JobWork, patiently
-from topwork.serving.messages import Request, Response, dumps, json_response
+from topwork.serving.messages import Request, Response, json_response
 from topwork.serving.prediction import received
 from topwork.serving.refusals import Refusal
 from topwork.serving.routes import Route
@@ -44,6 +45,7 @@ LOG = logging.getLogger("topwork.serving")
 N_READING: Final = 2
 """Bodies that are taken apart at once before they are kept."""
 
+KINDS: Final[tuple[Kind, ...]] = ("inputs", "files")
 REPEAT_HEADER, HOOK_HEADER = "idempotency-key", "x-webhook-url"
 _REPEAT_KEY = re.compile("[!-~]{1,200}", re.ASCII)
 
@@ -141,6 +143,7 @@ class Jobs:
         return (
             *(batches if self._batches is not None else ()),
             Route("POST", "/v1/models/{name}/jobs", self._make),
+            Route("GET", "/v1/jobs", self._list, "own"),
             Route("GET", "/v1/jobs/{id}", self._show),
             Route("DELETE", "/v1/jobs/{id}", self._remove),
         )
@@ -169,7 +172,8 @@ class Jobs:
     async def _look_after(self) -> None:
         retry_s = self._tempo.retry_s
         for model in await patiently(self._clerk, JobStore.models, retry_s):
-            self._work.work_for(model)
+            for kind in KINDS:
+                self._work.work_for(model, kind)
         while True:
             keep_s = self._bounds().keep_s
             await patiently(self._clerk, partial(JobStore.expire, keep_s=keep_s), retry_s)
@@ -177,14 +181,16 @@ class Jobs:
 
     def _bounds(self) -> Bounds:
         limits = self._models.named(None).limits
-        return Bounds(limits.max_jobs, limits.max_stored_bytes, limits.keep_jobs_s)
+        return Bounds(
+            limits.max_jobs, limits.max_stored_bytes, limits.keep_jobs_s, key_share=limits.max_key_share
+        )
 
     # --- handlers ---------------------------------------------------------------------------------------
 
     async def _make(self, request: Request, name: str) -> Response:
         hosted = self._models.named(name)
         hosted.require_ready()
-        return await self._kept(await self._wanted(hosted, request, name))
+        return await self._kept(await self._wanted(hosted, request, name), "inputs")
 
     async def _make_batch(self, request: Request, name: str) -> Response:
         hosted, batches = self._models.named(name), self._batches
@@ -197,13 +203,17 @@ class Jobs:
         )
         async with self._reading:
             order = await in_thread(partial(batches.order, body), "topwork-batch-order")
-        return await self._kept(NewJob(request.owner, name, BATCH_TYPE, order.to_json(), 0, hook, repeat_key))
+        new = NewJob(request.owner, name, BATCH_TYPE, order.to_json(), 0, hook, repeat_key)
+        return await self._kept(new, "files")
 
-    async def _kept(self, wanted: NewJob) -> Response:
+    async def _kept(self, new: NewJob, kind: Kind) -> Response:
         bounds = self._bounds()
-        job = await self._asked(lambda store: store.make(wanted, bounds))
-        self._work.work_for(wanted.model)
-        return Response(202, "application/json", _shown(job), {"location": f"/v1/jobs/{job.id}"})
+        job = await self._asked(lambda store: store.make(new, bounds))
+        self._work.work_for(new.model, kind)
+        return self._told(job, 202, {"location": f"/v1/jobs/{job.id}"})
+
+    def _told(self, job: StoredJob, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+        return Response(status, "application/json", shown(job, self._work.run_of), headers or {})
 
     async def _wanted(self, hosted: Hosted, request: Request, name: str) -> NewJob:
         """Read a request to its end, and refuse what would be refused at once were it answered now."""
@@ -232,8 +242,12 @@ class Jobs:
         return url
 
     async def _show(self, request: Request, name: str) -> Response:
-        job = await self._asked(lambda store: store.find(name, request.owner))
-        return Response(200, "application/json", _shown(_there(job, name)))
+        return self._told(_there(await self._asked(lambda store: store.find(name, request.owner)), name))
+
+    async def _list(self, request: Request) -> Response:
+        asked = wanted(request.query, None if request.is_admin else request.owner)
+        page = await self._asked(lambda store: store.page(asked))
+        return Response(200, "application/json", listed(page, self._work.run_of))
 
     async def _remove(self, request: Request, name: str) -> Response:
         job = _there(await self._asked(lambda store: store.remove(name, request.owner)), name)
@@ -290,22 +304,3 @@ def _there(job: StoredJob | None, name: str) -> StoredJob:
             next_step="It may have expired; jobs are kept for a time after their end.",
         )
     return job
-
-
-def _shown(job: StoredJob) -> bytes:
-    """Return a job as JSON; its answer is JSON already, and may be long."""
-    head: dict[str, Any] = {
-        "id": job.id,
-        "model": job.model,
-        "status": job.status,
-        "created": _moment(job.created_s),
-        "ended": None if job.ended_s is None else _moment(job.ended_s),
-        "n_inputs": job.n_inputs,
-    }
-    answer = job.answer or b"null"
-    result, error = (answer, b"null") if job.status == "done" else (b"null", answer)
-    return dumps(head)[:-1] + b',"result":' + result + b',"error":' + error + b"}"
-
-
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Annotated
 
 from topwork.errors import UsageError
-from topwork.serving.kinds import Count, Duration, Size
+from topwork.serving.kinds import Count, Duration, Number, Size
 
 __all__ = ["Limits"]
 
@@ -65,6 +65,14 @@ class Limits:
     max_stored_bytes: Annotated[
         int, Size("Most bytes of all jobs together, inputs and answers; beyond it a 429.")
     ] = 2**30
+    max_key_share: Annotated[
+        float,
+        Number(
+            "Share of max_jobs and of max_stored that the jobs of one API key may take; beyond it a 429.",
+            0.001,
+            1.0,
+        ),
+    ] = 0.5
     keep_jobs_s: Annotated[
         float, Duration("How long a job is kept after its end, and how long one may wait for its turn.")
     ] = 3600.0

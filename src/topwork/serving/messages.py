@@ -177,6 +177,10 @@ class Request:
         Why its connection is one too many, in a sentence; empty where it is none. It is closed after the answer.
     owner
         Prefix of the key that it was let in with; empty where it has none.
+    is_admin
+        Whether that key is good for an operator's calls.
+    query
+        What stands behind the question mark of its address, as it came.
     cleanup
         Is closed when the exchange is over, whatever its end.
     times
@@ -192,6 +196,8 @@ class Request:
     client: str = ""
     surplus: str = ""
     owner: str = ""
+    is_admin: bool = False
+    query: str = ""
     cleanup: ExitStack = field(default_factory=ExitStack)
     times: Times = field(default_factory=Times)
     visit: Visit = field(default_factory=Visit)
@@ -265,6 +271,7 @@ def read_request(scope: Scope, receive: Receive) -> Request:
         body=Body(receive, declared=declared, expected=expected),
         client=(scope.get("client") or ("",))[0],
         surplus=scope.get("state", {}).get(SURPLUS, ""),
+        query=scope.get("query_string", b"").decode("latin-1"),
     )
 
 

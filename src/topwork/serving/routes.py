@@ -20,8 +20,12 @@ __all__ = ["Annex", "Handler", "Route", "Scope", "match"]
 Handler: TypeAlias = Callable[..., Awaitable[Response]]
 """Is given the request, and the text of each ``{…}`` segment of its path in order."""
 
-Scope: TypeAlias = Literal["open", "predict", "admin", "metrics"]
-"""What a key must be good for; what is ``open`` asks for none."""
+Scope: TypeAlias = Literal["open", "predict", "admin", "metrics", "own"]
+"""What a key must be good for; what is ``open`` asks for none.
+
+What is ``own`` shows each key what is its own, and an operator's everything: it asks for ``predict`` or ``admin``, and
+where no keys are asked for it is this machine's alone.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,8 @@ def with_keys(document: Mapping[str, Json], routes: Sequence[Route]) -> dict[str
             continue
         operation["security"] = [{name: []} for name in SCHEMES]
         answers = operation["responses"]
-        said = {status: _answer(text.format(scope=route.scope), answers) for status, text in MEANINGS.items()}
+        scope = "predict` or `admin" if route.scope == "own" else route.scope
+        said = {status: _answer(text.format(scope=scope), answers) for status, text in MEANINGS.items()}
         # What it says of a 503 already says more.
         operation["responses"] = {**said, **answers, "429": {**answers.get("429", {}), **said["429"]}}
     return told

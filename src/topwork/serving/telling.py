@@ -17,7 +17,8 @@ from functools import partial
 from typing import Final
 
 from topwork.errors import TopworkError
-from topwork.serving.job_store import Clerk, Due
+from topwork.serving.job_records import Due
+from topwork.serving.job_store import Clerk
 from topwork.serving.messages import dumps
 from topwork.serving.webhooks import Undelivered, Webhooks, read_secrets, signed
 from topwork.serving.work import in_thread

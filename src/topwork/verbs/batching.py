@@ -25,7 +25,17 @@ from topwork.steps.remote import Patience, is_url, open_remote
 from topwork.steps.results import require_writable, write_results
 from topwork.storage import explain
 
-__all__ = ["BatchOptions", "BatchOutcome", "Trial", "batch", "batch_with", "failed_beside", "rehearse"]
+__all__ = [
+    "BatchOptions",
+    "BatchOutcome",
+    "Oversight",
+    "Standing",
+    "Trial",
+    "batch",
+    "batch_with",
+    "failed_beside",
+    "rehearse",
+]
 
 MOST_TOGETHER: Final = 1000
 MOST_BETWEEN_S: Final = 1.0
@@ -60,6 +70,31 @@ class BatchOptions:
     resume: bool = False
     key: str | None = None
     patience: Patience | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a batch is: its rows, those that are kept, and those of them without an answer."""
+
+    n_rows: int
+    n_done: int
+    n_failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Oversight:
+    """What somebody who has a batch done says and hears of it.
+
+    Attributes
+    ----------
+    within
+        May take inputs away.
+    told
+        Told how far it is, at its beginning and whenever rows were kept.
+    """
+
+    within: Callable[[Stream], Stream] = lambda stream: stream
+    told: Callable[[Standing], None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,19 +196,20 @@ def batch_with(
     *,
     options: BatchOptions,
     around: Surroundings,
-    within: Callable[[Stream], Stream] = lambda stream: stream,
+    oversight: Oversight | None = None,
 ) -> BatchOutcome:
-    """Do what `batch` does with what answers; ``within`` may take inputs away."""
+    """Do what `batch` does with what answers, for somebody who looks at it."""
     if (done := _done_before(out, options)) is not None:
         return done
     began_s, failed = around.clock(), options.failed or failed_beside(out)
-    stream = within(open_stream(inputs, answerer.modality, options.column))
+    seen = oversight or Oversight()
+    stream = seen.within(open_stream(inputs, answerer.modality, options.column))
     order = _order(answerer, stream, out)
     journal = (resume if options.resume and is_begun(out) else begin)(out, order)
     with closing(journal):
         n_resumed = journal.mark.n_rows
         if not journal.mark.over:
-            _work(journal, answerer, stream, around)
+            _work(journal, answerer, stream, around=around, told=seen.told)
         journal.end(lambda rows: write_results(rows, out), out, failed)
     mark = journal.mark
     return BatchOutcome(
@@ -270,8 +306,20 @@ def _order(answerer: Answerer, stream: Stream, out: Path) -> dict[str, Json]:
     }
 
 
-def _work(journal: Journal, answerer: Answerer, stream: Stream, around: Surroundings) -> None:
+def _work(
+    journal: Journal,
+    answerer: Answerer,
+    stream: Stream,
+    *,
+    around: Surroundings,
+    told: Callable[[Standing], None],
+) -> None:
     n_rows, n_done = stream.count(), journal.mark.n_rows
+
+    def tell() -> None:
+        told(Standing(n_rows, journal.mark.n_rows, journal.mark.n_failed))
+
+    tell()
     kept_s = around.clock()
     outcomes = answerer.answers(stream.rows(n_done))
     with around.progress.track("batch", n_rows - n_done, "rows") as advance:
@@ -281,8 +329,10 @@ def _work(journal: Journal, answerer: Answerer, stream: Stream, around: Surround
                 advance(1)
                 if journal.n_waiting >= MOST_TOGETHER or around.clock() - kept_s >= MOST_BETWEEN_S:
                     journal.commit()
+                    tell()
                     kept_s = around.clock()
             journal.commit(over=True)
+            tell()
         except BaseException:
             _tell_what_is_kept(journal, n_rows, around.progress.say)
             raise

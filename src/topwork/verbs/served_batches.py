@@ -5,37 +5,41 @@ It knows no HTTP and no gate: how the model is asked comes as a function.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from topwork.contracts import Json, Modality, Servable
+from topwork.contracts import Answer, Json, Modality, Servable
 from topwork.data.streams import Row, Stream
 from topwork.errors import DecodeError, UsageError
 from topwork.inputs import modalities
 from topwork.progress import Quiet
-from topwork.serving.batches import Ask, BatchOrder
+from topwork.serving.batches import BatchOrder, Means
+from topwork.serving.job_progress import Progress
 from topwork.steps.answering import Outcome
 from topwork.steps.options import Surroundings
-from topwork.verbs.batching import BatchOptions, batch_with
+from topwork.verbs.batching import BatchOptions, Oversight, batch_with
 
 __all__ = ["run_served"]
 
 TOGETHER = 16
 
 
-def run_served(
-    order: BatchOrder, servable: Servable, *, ask: Ask, allows: Callable[[Path], bool], again: bool
-) -> Mapping[str, Json]:
+def run_served(order: BatchOrder, servable: Servable, means: Means, *, again: bool) -> Mapping[str, Json]:
     """Carry a batch out; as of `topwork.serving.batches.RunBatch`."""
     found = batch_with(
-        ServedAnswerer(servable, ask),
+        ServedAnswerer(servable, means),
         order.input,
         order.output,
         options=BatchOptions(column=order.column, resume=True),
         around=Surroundings(progress=Quiet()),
-        within=lambda stream: _guarded(stream, allows),
+        oversight=Oversight(
+            within=lambda stream: _guarded(stream, means.allows),
+            told=lambda found: means.tell(Progress(found.n_rows, found.n_done, found.n_failed)),
+        ),
     )
     if found.was_done and not again:
         raise UsageError(f"{order.output} is there already.", next_step="Choose another output.")
@@ -48,11 +52,29 @@ def run_served(
 
 
 @dataclass(frozen=True, slots=True)
+class _Asked:
+    """Some rows: what came of those that could not be read, and the answers to come to the others."""
+
+    rows: list[Row]
+    found: dict[int, Outcome]
+    readable: list[Row]
+    answers: Future[Sequence[Answer]] | None
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Wait for the answers, and yield what comes of each row."""
+        found = dict(self.found)
+        for answer in self.answers.result() if self.answers is not None else ():
+            row = self.readable[answer.index]
+            found[row.number] = Outcome(row, answer.value, answer.problem or "")
+        yield from (found[row.number] for row in self.rows)
+
+
+@dataclass(frozen=True, slots=True)
 class ServedAnswerer:
     """A model that is served in this process."""
 
     servable: Servable
-    ask: Ask
+    means: Means
 
     @property
     def mark(self) -> Mapping[str, Json]:
@@ -67,22 +89,32 @@ class ServedAnswerer:
         return next((one for one in alike if one.wire.noun == wire.noun), alike[0])
 
     def answers(self, rows: Iterator[Row]) -> Iterator[Outcome]:
-        """Yield what comes of each row, in their order."""
-        while several := list(islice(rows, TOGETHER)):
-            yield from self._answered(several)
+        """Yield what comes of each row, in their order; the model is asked for the next ones meanwhile."""
+        waiting: deque[_Asked] = deque()
+        try:
+            while several := list(islice(rows, TOGETHER)):
+                waiting.append(self._asked(several))
+                while len(waiting) >= max(1, self.means.n_ahead()):
+                    yield from waiting.popleft().outcomes()
+            while waiting:
+                yield from waiting.popleft().outcomes()
+        finally:
+            for one in waiting:
+                if one.answers is not None:
+                    one.answers.cancel()
 
-    def _answered(self, rows: list[Row]) -> Iterator[Outcome]:
-        readable: list[tuple[Row, bytes]] = []
+    def _asked(self, rows: list[Row]) -> _Asked:
+        """Ask for some rows; those that cannot be read are not asked for."""
+        contents: list[bytes] = []
+        readable: list[Row] = []
         found: dict[int, Outcome] = {}
         for row in rows:
             try:
-                readable.append((row, row.content()))
+                contents.append(row.content())
+                readable.append(row)
             except DecodeError as error:
                 found[row.number] = Outcome(row, None, str(error))
-        for answer in self.ask([content for _, content in readable]) if readable else ():
-            row, _ = readable[answer.index]
-            found[row.number] = Outcome(row, answer.value, answer.problem or "")
-        yield from (found[row.number] for row in rows)
+        return _Asked(rows, found, readable, self.means.ask(contents) if contents else None)
 
 
 def _guarded(stream: Stream, allows: Callable[[Path], bool]) -> Stream:
