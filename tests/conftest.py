@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import gc
-import os
 from pathlib import Path
 
 import pytest
 
+import cores  # noqa: F401 - before all that computes
 from quick import fit_probe as fit
 from tiny_trunk import write_tiny_trunk
 from topwork import Model, Surroundings
@@ -17,20 +17,6 @@ from toy_photos import write_photos
 
 rest_while_waiting()  # as the command does; torch reads it when it is first imported
 sum_in_order()
-
-
-def share_the_cores() -> None:
-    """Give each of several workers cores of its own: threads of two on one core wait for each other."""
-    n_workers, name = (
-        int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
-        os.environ.get("PYTEST_XDIST_WORKER"),
-    )
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    if name is not None and 1 < n_workers <= len(cores):
-        os.sched_setaffinity(0, cores[int(name.removeprefix("gw")) :: n_workers])
-
-
-share_the_cores()
 
 
 def pytest_collection_finish() -> None:

@@ -164,6 +164,7 @@ def test_the_result_looks_as_it_is_shown(result: dict[str, object]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl here")
 def test_its_commands_and_its_python_run(desk: Desk) -> None:
     """Run the blocks in their order; while a server runs, the shell blocks that follow talk to it."""
