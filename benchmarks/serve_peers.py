@@ -22,7 +22,7 @@ from benchmarks.results import Section
 from benchmarks.serve_ready import typical
 from benchmarks.servers import client_cores, of_bundle, server_cores, serving
 from benchmarks.serving_sides import Serving
-from benchmarks.wrk import Load, Post, load
+from benchmarks.wrk import Load, NoAnswerError, Post, load
 
 REQUIREMENTS = (
     "litserve==0.2.19",
@@ -118,7 +118,8 @@ def settings_to_try(n_cores: int) -> Iterator[Serving]:
     yield _AS_IT_COMES
     for engine in ("onnxruntime", "openvino"):
         for max_batch, wait_ms in ((8, 2.0), (16, 5.0), (16, 0.5)):
-            yield Serving(engine, max_batch, wait_ms, reduces_early=True)
+            for n_threads in (0, n_cores):
+                yield Serving(engine, max_batch, wait_ms, n_threads=n_threads, reduces_early=True)
         if n_cores > 1:
             yield Serving(engine, 8, 2.0, n_workers=n_cores, n_threads=1, reduces_early=True)
 
@@ -131,7 +132,11 @@ def _tries(place: Place, peer: _Peer, expected: str) -> dict[Serving, Load]:
         with peer.serving(settings) as post:
             if (label := _label_at(post)) != expected:
                 raise RuntimeError(f"{peer.name} answers {label!r}; topwork answers {expected!r}.")
-            found[settings] = _loaded(post, _QUICK_S if place.is_quick else _TRY_S)
+            try:
+                found[settings] = _loaded(post, _QUICK_S if place.is_quick else _TRY_S)
+            except NoAnswerError as none:
+                print(f"  {peer.name}, {settings.shown()}: {none}", flush=True)
+                continue
         print(f"  {peer.name}, {settings.shown()}: {found[settings].per_s:.1f} per s", flush=True)
     return found
 

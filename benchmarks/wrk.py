@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.processes import pinned, run
 
-__all__ = ["Load", "Post", "load"]
+__all__ = ["Load", "NoAnswerError", "Post", "load"]
 
 _SCRIPT = """
 local file = assert(io.open("{body}", "rb"))
@@ -28,6 +28,10 @@ done = function(summary, latency, requests)
     e.connect + e.read + e.write + e.status + e.timeout))
 end
 """
+
+
+class NoAnswerError(RuntimeError):
+    """Not one request was answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,5 +97,5 @@ def load(post: Post, *, n_clients: int, seconds: int, cores: Sequence[int] = ())
     if seen.n_failed:
         raise RuntimeError(f"{seen.n_failed} of {seen.n} requests to {post.url} failed.")
     if not seen.n:
-        raise RuntimeError(f"No request to {post.url} was answered within {seconds} s.")
+        raise NoAnswerError(f"No request to {post.url} was answered within {seconds} s.")
     return seen
