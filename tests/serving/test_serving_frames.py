@@ -153,6 +153,13 @@ def test_an_answer_comes_through(answer: Answer) -> None:
     assert decode_answer(encode_answer(answer)[0]) == answer
 
 
+def test_an_answer_of_a_chain_comes_through_without_its_parts() -> None:
+    whole = Answer(0, {"plate": {"label": "x"}}, parts={"plate": Answer(0, {"label": "x"})})
+    found = decode_answer(encode_answer(whole)[0])
+    assert found == whole
+    assert found.parts is None
+
+
 def test_an_answer_that_is_no_json_is_the_models_mistake() -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         encode_answer(Answer(0, {"value": float("nan")}))

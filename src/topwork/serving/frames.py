@@ -50,7 +50,8 @@ MOST_BYTES: Final = 2**30
 CHUNK_BYTES: Final = 2**20
 ASK: Final = struct.Struct("!BI")
 LENGTH: Final = struct.Struct("!I")
-ANSWER: Final = frozenset(one.name for one in fields(Answer))
+ANSWER: Final = frozenset(one.name for one in fields(Answer)) - {"parts"}
+"""What of an answer travels; nobody watches its parts on the other side, and what they say stands in its value."""
 
 
 class Kind(IntEnum):
