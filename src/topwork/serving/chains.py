@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from topwork.contracts import Answer, Json, Reference, Servable, Wire
 from topwork.errors import UsageError
 from topwork.serving.answers import answered
+from topwork.serving.around import reference_of
 from topwork.serving.bodies import Input, Unreadable
 from topwork.serving.conditions import holds, require_possible
 from topwork.serving.gathering import Gathered, gathered_of, together
@@ -124,7 +125,7 @@ class Chain:
     @property
     def references(self) -> Mapping[str, Reference | None]:
         """What each of its models was like at the time of its fit."""
-        return {link.name: getattr(link.servable, "reference", None) for link in self._links}
+        return {link.name: reference_of(link.servable) for link in self._links}
 
     def prove(self) -> None:
         """Prove every model."""

@@ -18,6 +18,7 @@ import numpy as np
 
 from topwork.contracts import Answer, Array, Reference, Servable
 from topwork.evaluation.drift import Shift, holm, shift_of_labels, shift_of_shares, shift_of_values
+from topwork.serving.around import reference_of
 from topwork.training.profile import labels_of, numbers_of
 
 __all__ = ["LEVEL", "Finding", "Verdict", "Watch", "Window", "trait_names", "watch_of", "word_name"]
@@ -172,7 +173,7 @@ def watch_of(servable: Servable, size: int) -> Watch:
     """Return what sees the answers of a servable, and those of its parts where it has some."""
     parts: Mapping[str, Reference | None] = getattr(servable, "references", {})
     watches = {name: Watch(reference, size) for name, reference in parts.items()}
-    return Watch(getattr(servable, "reference", None), size, watches)
+    return Watch(reference_of(servable), size, watches)
 
 
 def trait_names(n: int) -> list[str]:

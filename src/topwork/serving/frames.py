@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from topwork import errors
-from topwork.contracts import Answer, Json, Reference, Servable, Wire
+from topwork.contracts import Answer, Json, Servable, Wire
 from topwork.errors import TopworkError, UsageError
+from topwork.serving.around import reference_of
 from topwork.serving.gathering import Gathered, gathered_of
 from topwork.serving.messages import dumps
 from topwork.serving.references import reference_from_json, reference_to_json
@@ -259,7 +260,7 @@ class Description:
     def of(cls, opened: Opened) -> Description:
         """Describe what was opened, in plain JSON."""
         servable, gathered = opened.servable, gathered_of(opened.servable)
-        reference: Reference | None = getattr(servable, "reference", None)
+        reference = reference_of(servable)
         told = {
             "answer_schema": servable.answer_schema,
             "explanation_schema": servable.explanation_schema,

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any
 
-from topwork.contracts import Answer, Batchable, Json, Reference, Servable, Wire
+from topwork.contracts import Answer, Batchable, Servable
+from topwork.serving.around import Around
 from topwork.serving.crew import Crew
 from topwork.serving.errands import waiting
 from topwork.serving.share import Share
@@ -49,7 +50,7 @@ class Gathered:
         return 2 * self.n_at_once
 
 
-class Gathering:
+class Gathering(Around):
     """A servable whose `submit` shares batches; see `topwork.contracts.Servable`.
 
     Its threads end when nobody holds it.
@@ -70,44 +71,14 @@ class Gathering:
         self, servable: Servable, n_slots: int, *, max_batch: int | None = None, deadline_s: float = 30.0
     ) -> None:
         assert isinstance(servable, Batchable)
-        self._servable, self._batches = servable, servable
+        super().__init__(servable)
+        self._batches = servable
         self._max_batch, self._deadline_s = max_batch, deadline_s
         self._crew = Crew(servable, n_slots, n_slots, name=f"topwork-{servable.name}-gathering")
         # Neither may hold this object, or it would never be let go.
         self._crew.start(_one_at_a_time())
         weakref.finalize(self, self._crew.stop, 0.0)
         self._crew.take_up_to(max_batch or 1)
-
-    @property
-    def name(self) -> str:
-        """The model's name."""
-        return self._servable.name
-
-    @property
-    def wire(self) -> Wire:
-        """How an input of the model travels."""
-        return self._servable.wire
-
-    @property
-    def answer_schema(self) -> Mapping[str, Json]:
-        """JSON Schema of its answers."""
-        return self._servable.answer_schema
-
-    @property
-    def explanation_schema(self) -> Mapping[str, Json] | None:
-        """JSON Schema of its explanations."""
-        return self._servable.explanation_schema
-
-    @property
-    def about(self) -> Mapping[str, Json]:
-        """What the model says of itself."""
-        return self._servable.about
-
-    @property
-    def reference(self) -> Reference | None:
-        """What its inputs and answers are held against."""
-        found: Reference | None = getattr(self._servable, "reference", None)
-        return found
 
     @property
     def gathered(self) -> Gathered:

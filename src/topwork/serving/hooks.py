@@ -16,9 +16,10 @@ from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from topwork.contracts import Answer, Batchable, Intake, Json, Reference, Servable, Wire
+from topwork.contracts import Answer, Batchable, Intake, Json, Reference, Servable
 from topwork.errors import DecodeError, UsageError
 from topwork.serving.answers import pieces
+from topwork.serving.around import Around
 from topwork.serving.bodies import Input, Unreadable
 from topwork.serving.conformity import misfit
 from topwork.serving.gathering import Gathered, gathered_of
@@ -64,21 +65,12 @@ class Hooks:
     answer_schema: Mapping[str, Json] | None = None
 
 
-class Hooked:
+class Hooked(Around):
     """A servable with a user's code around it; see `topwork.contracts.Servable`."""
 
     def __init__(self, servable: Servable, hooks: Hooks) -> None:
-        self._servable, self._hooks = servable, hooks
-
-    @property
-    def name(self) -> str:
-        """The model's name."""
-        return self._servable.name
-
-    @property
-    def wire(self) -> Wire:
-        """How an input of the model travels; raw bytes may be what only ``before`` can read."""
-        return self._servable.wire
+        super().__init__(servable)
+        self._hooks = hooks
 
     @property
     def answer_schema(self) -> Mapping[str, Json]:
@@ -88,11 +80,6 @@ class Hooked:
         return OPEN_SCHEMA if self._hooks.answer_schema is None else self._hooks.answer_schema
 
     @property
-    def explanation_schema(self) -> Mapping[str, Json] | None:
-        """The model's: an explanation is of its answer, not of what ``after`` makes of that."""
-        return self._servable.explanation_schema
-
-    @property
     def about(self) -> Mapping[str, Json]:
         """What the model says of itself, and whose code stands around it."""
         return {**self._servable.about, "app": self._hooks.source}
@@ -100,7 +87,7 @@ class Hooked:
     @property
     def reference(self) -> Reference | None:
         """The model's; what ``after`` makes of answers cannot be held against the model's own, the inputs can."""
-        found: Reference | None = getattr(self._servable, "reference", None)
+        found = super().reference
         if found is None or self._hooks.after is None:
             return found
         return replace(found, profiles={}, out_of_domain=None)
