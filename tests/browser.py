@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,6 +28,7 @@ __all__ = ["WATCHED", "chromium", "find", "launch", "missing", "outside_requests
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 # No sandbox: containers have no user namespaces. No /dev/shm: theirs is too small for a picture.
 ARGUMENTS = ("--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--force-color-profile=srgb")
+PATIENCE_MS = 20_000  # several looks of a page that looks again every few seconds, on a busy machine
 WATCHED = ("http:", "https:", "ws:", "wss:")
 
 
@@ -51,6 +52,7 @@ def launch() -> Iterator[Browser]:
     executable = find()
     if executable is None:
         missing()
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=list(ARGUMENTS))
         try:

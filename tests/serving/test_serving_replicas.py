@@ -285,7 +285,9 @@ def test_who_wakes_it_waits_within_the_deadline() -> None:
         app = Application([Hosted(model, Limits(), model.n_at_once)], Limits())
         async with app.running(), client(app) as one:
             await app.proven()
-            await asyncio.to_thread(eventually, lambda: not model.headcount.wanted)
+            await asyncio.to_thread(
+                eventually, lambda: not model.headcount.wanted and not any(model.headcount.states.values())
+            )
             # No line, so it is turned away, and wakes the model all the same.
             assert (await asked(one, b"x")).status_code == 429
             await asyncio.to_thread(eventually, lambda: model.pids)
