@@ -40,9 +40,13 @@ class FakeBatches(FakeServable):
     entered: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     batches: list[list[bytes]] = field(default_factory=list)
     prepared: list[bytes] = field(default_factory=list)
+    rehearsed: list[str] = field(default_factory=list)
 
     def samples(self) -> Sequence[bytes]:
         return [b"sample"]
+
+    def rehearse(self) -> None:
+        self.rehearsed.append(threading.current_thread().name)
 
     def prepare(self, encoded: bytes) -> bytes:
         self.prepared.append(encoded)

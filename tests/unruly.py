@@ -78,6 +78,9 @@ class UnrulyBatches(Unruly):
     def samples(self) -> Sequence[bytes]:
         return [b"sample"]
 
+    def rehearse(self) -> None:
+        time.sleep(self.sample_s)
+
     def prepare(self, encoded: bytes) -> bytes:
         return encoded
 

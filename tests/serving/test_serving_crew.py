@@ -92,6 +92,43 @@ def test_an_idle_engine_takes_an_input_at_once() -> None:
     assert servable.batches == [[b"alone"]]
 
 
+def test_each_thread_rehearses_once_before_there_is_a_request() -> None:
+    servable = FakeBatches()
+
+    async def main() -> None:
+        async with working(servable, n_slots=2, largest=2) as desk:
+            await asyncio.to_thread(desk.crew.rehearse)
+            assert desk.crew.n_waiting == 0
+            (answer,) = await answers_of(desk.ask(b"first"))
+            assert answer.value == describe(b"first")
+
+    asyncio.run(main())
+    assert len(servable.rehearsed) == len(set(servable.rehearsed)) > 2
+    assert servable.batches == [[b"first"]]
+
+
+def test_a_rehearsal_that_fails_or_hangs_is_left_to_the_requests() -> None:
+    hung = threading.Event()
+
+    class Unable(FakeBatches):
+        def rehearse(self) -> None:
+            if len(self.rehearsed) == 0:
+                super().rehearse()
+                hung.wait(20)
+            raise RuntimeError("no sample")
+
+    servable = Unable()
+
+    async def main() -> None:
+        async with working(servable, n_slots=2) as desk:
+            await asyncio.to_thread(desk.crew.rehearse, 0.2)
+            (answer,) = await answers_of(desk.ask(b"first"))
+            assert answer.value == describe(b"first")
+            hung.set()
+
+    asyncio.run(main())
+
+
 def test_what_comes_while_the_engine_is_busy_goes_together() -> None:
     servable = FakeBatches()
 

@@ -225,6 +225,11 @@ class BundleModel:
         """Return the tensors of the golden examples."""
         return [golden.tensor for golden in self._bundle.goldens()]
 
+    def rehearse(self) -> None:
+        """Answer a golden example in this thread; see `topwork.contracts.Batchable`."""
+        for _ in self.submit([self._bundle.goldens()[0].encoded]):
+            pass
+
     def prepare(self, encoded: bytes) -> Array:
         """Decode one input; see `topwork.contracts.Batchable`."""
         return self._modality.decode(encoded, self._preprocessing).tensor

@@ -148,6 +148,10 @@ class Batchable(Protocol):
         """Return prepared inputs that stand for those to come, at least one: batches are timed with them."""
         ...
 
+    def rehearse(self) -> None:
+        """Answer one of those in this thread, from its encoded form on: a thread takes longer over its first one."""
+        ...
+
     def prepare(self, encoded: bytes) -> Any:
         """Decode one input, beside what is being computed.
 

@@ -117,6 +117,26 @@ class Crew:
             self.largest = largest
             self._changed.notify_all()
 
+    def rehearse(self, patience_s: float = 1.0) -> None:
+        """Have the threads answer a sample each, and wait for it: what is new to a thread takes longer.
+
+        Nobody may wait for an answer meanwhile. A thread that cannot does not matter: its first request will tell.
+        """
+        n = min(len(self._threads), self.n_slots * (self.largest + 1))
+        together, ended = threading.Barrier(n), threading.Semaphore(0)
+
+        def read() -> Sequence[Input]:
+            try:
+                together.wait(patience_s)  # so that no thread takes two
+                self._servable.rehearse()
+            finally:
+                ended.release()
+            return ()
+
+        for _ in range(n):
+            self.begin(read, eager=False, for_s=patience_s, on_done=lambda _: None)
+        all(ended.acquire(timeout=patience_s) for _ in range(n))
+
     def begin(
         self,
         read: Callable[[], Sequence[Input]],

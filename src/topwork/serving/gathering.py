@@ -93,6 +93,7 @@ class Gathering(Around):
             times = measured(self._batches, self._deadline_s, self._crew.n_slots)
             self._max_batch = batch_limit(times, self._deadline_s)
             self._crew.take_up_to(self._max_batch)
+        self._crew.rehearse()
 
     def submit(self, inputs: Sequence[bytes]) -> Iterator[Answer]:
         """Answer inputs as they come out of batches; those on which the model failed come last."""

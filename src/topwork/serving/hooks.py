@@ -165,6 +165,10 @@ class HookedBatches(Hooked):
         """Return the model's: the code around it is not measured."""
         return self._batches.samples()
 
+    def rehearse(self) -> None:
+        """Have the model rehearse; the code around it is not asked."""
+        self._batches.rehearse()
+
     def prepare(self, encoded: bytes) -> Any:
         """Ask ``before``, and decode what it gives."""
         found = self._prepared(encoded)

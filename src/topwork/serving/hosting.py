@@ -141,12 +141,14 @@ class Hosted:
         self._proof.add_done_callback(self._log_failure)
 
     async def _prove(self) -> None:
-        """Have the servable prove itself, and find out how large its batches may be."""
+        """Have the servable prove itself, find out how large its batches may be, and let its threads rehearse."""
         await in_thread(self._replay, f"topwork-proof-{self.servable.name}")
         if isinstance(self.servable, Batchable) and self._is_measured:
             measure = partial(measured, self.servable, self.limits.deadline_s, self._n_at_once)
             self._times = await in_thread(measure, f"topwork-times-{self.servable.name}")
         self._size()
+        if self.crew is not None:
+            await in_thread(self.crew.rehearse, f"topwork-rehearsal-{self.servable.name}")
 
     @property
     def _is_measured(self) -> bool:

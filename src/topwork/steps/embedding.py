@@ -254,8 +254,15 @@ class Embedder:
 
     def samples(self) -> Sequence[Array]:
         """Return synthetic inputs, decoded."""
-        made = self._network.modality.synthetic(N_PROVEN, 0, self._network.preprocessing)
-        return [self.prepare(one) for one in made]
+        return [self.prepare(one) for one in self._synthetic(N_PROVEN)]
+
+    def rehearse(self) -> None:
+        """Answer a synthetic input in this thread; see `topwork.contracts.Batchable`."""
+        for _ in self.submit(self._synthetic(1)):
+            pass
+
+    def _synthetic(self, n: int) -> Sequence[bytes]:
+        return self._network.modality.synthetic(n, 0, self._network.preprocessing)
 
     def prepare(self, encoded: bytes) -> Array:
         """Decode one input; see `topwork.contracts.Batchable`."""
