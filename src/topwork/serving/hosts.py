@@ -10,6 +10,7 @@ Whoever sends no such header is no browser, and is let in.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from topwork.errors import UsageError
@@ -25,6 +26,7 @@ __all__ = ["Hosts"]
 
 ANY = "*"
 LOCAL = "localhost"
+_N_REMEMBERED = 64
 _PORT = re.compile(r":[0-9]*$")
 _NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
 
@@ -48,6 +50,7 @@ class Hosts:
     def __init__(self, allowed: Sequence[str] = (), *, addresses: bool = False) -> None:
         self._allowed = frozenset(map(_allowed, allowed))
         self._addresses = addresses
+        self._knows = lru_cache(_N_REMEMBERED)(self._judged)  # clients say the same with each request
 
     def require(self, request: Request) -> None:
         """Refuse a request that came by another name.
@@ -68,6 +71,9 @@ class Hosts:
 
     def knows(self, said: str) -> bool:
         """Tell whether a server may be asked by what a header ``Host`` says: a name or an address, perhaps a port."""
+        return self._knows(said)
+
+    def _judged(self, said: str) -> bool:
         if ANY in self._allowed:
             return True
         name = _bare(_PORT.sub("", said))

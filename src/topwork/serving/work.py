@@ -68,7 +68,7 @@ class Job:
         self._on_done = on_done
         self._loop = asyncio.get_running_loop()
         self._batches: asyncio.Queue[Batch] = asyncio.Queue()
-        self._room = threading.Semaphore(MAX_UNREAD)
+        self._room: threading.Semaphore | None = None  # most jobs have one batch, and need none
         self._errand = Errand()
         self._context = contextvars.copy_context()
         self.is_begun = False
@@ -107,7 +107,8 @@ class Job:
             close()
 
     def _hand_on(self, pending: list[Answer]) -> None:
-        while not self._room.acquire(timeout=CHECK_S):
+        room = self._room = self._room or threading.Semaphore(MAX_UNREAD)
+        while not room.acquire(timeout=CHECK_S):
             if self._errand.is_over:
                 return
         self._loop.call_soon_threadsafe(self._batches.put_nowait, Batch(tuple(pending), finished=False))
@@ -123,7 +124,8 @@ class Job:
     async def next(self) -> Batch:
         """Wait for the next answers."""
         batch = await self._batches.get()
-        self._room.release()
+        if self._room is not None:
+            self._room.release()
         return batch
 
 
