@@ -7,7 +7,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from fake_batches import FakeBatches
 from fake_servable import FakeServable, Gated
 from keepers import Keeper, Told, answered, used
 from topwork.contracts import Answer
@@ -24,6 +25,8 @@ from topwork.serving.limits import Limits
 from topwork.serving.settings import ModelSettings
 from topwork.serving.shelf import Shelf, Shelved, TooLargeError, resident_bytes
 from topwork.serving.succession import Succession
+from unruly import eventually
+from watched_servable import WatchedServable
 
 MIB = 2**20
 
@@ -46,6 +49,9 @@ class Machine:
     most: int = 0
     made: dict[str, FakeServable] = field(default_factory=dict)
     fails: set[str] = field(default_factory=set)
+    makes: Callable[[str], FakeServable] = FakeServable
+    limits: Limits = field(default_factory=Limits)
+    n_at_once: int = 3
 
     def taken(self) -> int:
         gc.collect()
@@ -57,10 +63,15 @@ class Machine:
         if name in self.fails:
             raise BundleError("It is gone.", next_step="Put it back.")
         self.opened.append(name)
-        servable = self.made.get(name) or FakeServable(name)
+        servable = self.made.get(name) or self.makes(name)
         self.alive[name] = weakref.ref(servable)
         self.taken()
-        return Hosted(servable, Limits(), 3)
+        return Hosted(servable, self.limits, self.n_at_once)
+
+    def batches_of(self, name: str) -> FakeBatches:
+        servable = self.alive[name]()
+        assert isinstance(servable, FakeBatches)
+        return servable
 
     def book(self, shelf: Shelf, name: str, n_file_bytes: int = 0) -> Shelved:
         return Shelved(shelf, lambda: self.open(name), name, n_file_bytes)
@@ -255,6 +266,52 @@ def test_a_model_that_is_never_idle_keeps_no_other_out() -> None:
         assert len(pool.submit(asked, b).result(20)) == 1
         over.set()
         assert all(one.result(20) > 0 for one in busy)
+
+
+def test_requests_share_batches_and_what_they_made_is_known_when_it_is_closed() -> None:
+    machine = Machine({"a": 60, "b": 60}, makes=FakeBatches, limits=Limits(max_batch=4), n_at_once=1)
+    shelf = Shelf(100, machine.taken)
+    a = machine.book(shelf, "a")
+    model = machine.batches_of("a")
+    prepared, batches = model.prepared, model.batches
+    model.gate.clear()
+    with ThreadPoolExecutor(4) as pool:
+        asking = [pool.submit(asked, a, b"first")]
+        assert model.entered.acquire(timeout=20)
+        asking += [pool.submit(asked, a, b"later") for _ in range(3)]
+        eventually(lambda: len(prepared) == 4)
+        model.gate.set()
+        assert [len(one.result(20)) for one in asking] == [1] * 4
+    assert batches == [[b"first"], [b"later"] * 3]
+    del model
+    machine.book(shelf, "b")
+    assert machine.alive["a"]() is None, "its threads still hold it"
+    asked(a)
+    assert a.gathered is not None
+    assert a.gathered.sizes == {1: 2, 3: 1}
+
+
+def test_how_large_batches_may_be_is_measured_once() -> None:
+    machine = Machine({"a": 60, "b": 60}, makes=FakeBatches)
+    shelf = Shelf(100, machine.taken)
+    a = machine.book(shelf, "a")
+    a.prove()
+    assert [b"sample"] in machine.batches_of("a").batches
+    assert a.gathered is not None
+    largest = a.gathered.largest
+    machine.book(shelf, "b")
+    asked(a)
+    assert machine.batches_of("a").batches == [[b"x"]]
+    assert a.gathered.largest == largest
+
+
+def test_what_it_is_held_against_is_known_when_it_is_closed() -> None:
+    machine = Machine({"a": 60, "b": 60}, makes=WatchedServable)
+    shelf = Shelf(100, machine.taken)
+    a = machine.book(shelf, "a")
+    machine.book(shelf, "b")
+    assert not a.is_open
+    assert a.reference is not None
 
 
 def test_a_reader_who_leaves_early_gives_the_model_back() -> None:

@@ -144,6 +144,12 @@ class Chain:
             f"The chain {self._name!r} has no explanations.", next_step="Ask one of its models by itself."
         )
 
+    def close(self) -> None:
+        """End what its links have running, so that nothing holds their models."""
+        for link in self._links:
+            if (close := getattr(link.servable, "close", None)) is not None:
+                close()
+
     def _said(self, inputs: Sequence[bytes]) -> list[Said]:
         """Return what each link that was asked said of each input."""
         said: list[Said] = [{} for _ in inputs]

@@ -110,6 +110,10 @@ class Gathering(Around):
         """Have the model explain inputs; these share nothing."""
         return self._servable.explain(inputs)
 
+    def close(self) -> None:
+        """End the threads, so that nothing holds the model."""
+        self._crew.stop(timeout_s=5.0)
+
 
 class _Waiting(Share):
     """A share for which a thread waits in place of an event loop."""
@@ -149,11 +153,27 @@ def _one_at_a_time() -> Callable[[Callable[[], None]], None]:
 
 
 def gathering(
-    servable: Servable, n_slots: int, *, max_batch: int | None = None, deadline_s: float = 30.0
+    servable: Servable,
+    n_at_once: int,
+    *,
+    n_threads: int | None = None,
+    max_batch: int | None = None,
+    deadline_s: float = 30.0,
 ) -> Servable:
-    """Return a servable that shares batches where the given one takes any, else that one."""
+    """Return a servable that shares batches where the given one takes any, else that one.
+
+    Parameters
+    ----------
+    n_at_once
+        Batches that its engine can well compute at once.
+    n_threads
+        How many are computed at once at most; None for as many as can be.
+    max_batch, deadline_s
+        As of `Gathering`.
+    """
     if not isinstance(servable, Batchable):
         return servable
+    n_slots = min(n_at_once, n_threads or n_at_once)
     return Gathering(servable, n_slots, max_batch=max_batch, deadline_s=deadline_s)
 
 

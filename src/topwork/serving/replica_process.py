@@ -173,8 +173,13 @@ def _opened(channel: Channel, order: Order) -> _Desk | None:
 
 
 def _with_batches(opened: Opened, order: Order) -> Opened:
-    n_slots = min(opened.n_at_once, order.n_threads or opened.n_at_once)
-    servable = gathering(opened.servable, n_slots, max_batch=order.max_batch, deadline_s=order.deadline_s)
+    servable = gathering(
+        opened.servable,
+        opened.n_at_once,
+        n_threads=order.n_threads,
+        max_batch=order.max_batch,
+        deadline_s=order.deadline_s,
+    )
     return replace(opened, servable=servable)
 
 

@@ -21,10 +21,12 @@ from typing import TYPE_CHECKING
 from weakref import ref
 
 from topwork.errors import UsageError
+from topwork.serving.around import reference_of
+from topwork.serving.gathering import Gathered, gathered_of, gathering, together
 from topwork.serving.hosting import Hosted
 
 if TYPE_CHECKING:
-    from topwork.contracts import Answer, Json, Servable, Wire
+    from topwork.contracts import Answer, Json, Reference, Servable, Wire
     from topwork.serving.limits import Limits
     from topwork.serving.posts import Opener
     from topwork.serving.settings import ModelSettings
@@ -160,6 +162,8 @@ class Shelf:
             state.is_closing = True
             self._changed.wait_for(lambda: state.n_users == 0)
             servable, state.servable, state.is_closing = state.servable, None, False
+        assert servable is not None
+        book.past_batches = together([book.past_batches, gathered_of(servable)])
         if (close := getattr(servable, "close", None)) is not None:
             close()
         del servable, close
@@ -217,6 +221,18 @@ class _Face:
     answer_schema: Mapping[str, Json]
     explanation_schema: Mapping[str, Json] | None
     about: Mapping[str, Json]
+    reference: Reference | None
+
+    @classmethod
+    def of(cls, servable: Servable) -> _Face:
+        return cls(
+            servable.name,
+            servable.wire,
+            servable.answer_schema,
+            servable.explanation_schema,
+            servable.about,
+            reference_of(servable),
+        )
 
 
 class Shelved:
@@ -237,6 +253,8 @@ class Shelved:
     ----------
     n_at_once
         Inputs that it can well work on at once.
+    past_batches
+        What it made of several requests in the times when it was open before.
     state
         The shelf's.
 
@@ -260,6 +278,7 @@ class Shelved:
         self._face: _Face | None = None
         self._is_proven = False
         self.n_at_once = 1
+        self.past_batches: Gathered | None = None
         self.state = _State()
         with shelf.borrowed(self):
             pass
@@ -273,20 +292,31 @@ class Shelved:
             It cannot be opened, does not pass its proof, or is another model by now.
         """
         hosted = self._open_hosted()
-        servable, self.n_at_once = hosted.servable, hosted.n_at_once
-        face = _Face(
-            servable.name,
-            servable.wire,
-            servable.answer_schema,
-            servable.explanation_schema,
-            servable.about,
-        )
+        servable, self.n_at_once = self._gathering(hosted), hosted.n_at_once
+        face = _Face.of(servable)
         if self._face is not None:
             _require_same(self._face, face)
             servable.prove()
             self._is_proven = True
         self._face = face
         return servable
+
+    def _gathering(self, hosted: Hosted) -> Servable:
+        """Let it make batches of several requests; how large they may be is measured when it is proven first."""
+        limits, before = hosted.limits, self.past_batches if self._is_proven else None
+        return gathering(
+            hosted.servable,
+            hosted.n_at_once,
+            n_threads=limits.max_concurrent,
+            max_batch=limits.max_batch or (before.largest if before is not None else None),
+            deadline_s=limits.deadline_s,
+        )
+
+    @property
+    def gathered(self) -> Gathered | None:
+        """What its batches are like, with those of before; None where it makes none."""
+        now = self.state.servable
+        return together([self.past_batches, None if now is None else gathered_of(now)])
 
     @property
     def said(self) -> _Face:
@@ -323,6 +353,11 @@ class Shelved:
     def about(self) -> Mapping[str, Json]:
         """What a person may want to know."""
         return self.said.about
+
+    @property
+    def reference(self) -> Reference | None:
+        """What its inputs and answers are held against."""
+        return self.said.reference
 
     def prove(self) -> None:
         """Prove it, where it never was; whenever it is opened again it is proven by that."""

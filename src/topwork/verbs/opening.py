@@ -133,8 +133,13 @@ def _borrowed(network: Network) -> tuple[Path, ...]:
 
 def _gathering(opened: _Opened, limits: Limits) -> Servable:
     """Let a link compute together what several requests ask of the chain."""
-    n_slots = min(opened.n_at_once, limits.max_concurrent or opened.n_at_once)
-    return gathering(opened.servable, n_slots, max_batch=limits.max_batch, deadline_s=limits.deadline_s)
+    return gathering(
+        opened.servable,
+        opened.n_at_once,
+        n_threads=limits.max_concurrent,
+        max_batch=limits.max_batch,
+        deadline_s=limits.deadline_s,
+    )
 
 
 def _link(servable: Servable, chosen: LinkSettings) -> Link:
