@@ -62,6 +62,11 @@ def test_keys_are_listed_and_made_as_json(topwork: Command, own: Path) -> None:
     assert "key" not in one
 
 
+def test_several_scopes_may_be_given(topwork: Command) -> None:
+    made = topwork("keys", "create", "boss", "--scope", "metrics", "--scope", "both", "--json").json
+    assert made["scopes"] == ["predict", "admin", "metrics"]
+
+
 def test_without_keys_the_list_says_how_one_is_made(topwork: Command) -> None:
     told = topwork("keys", "list")
     assert (told.status, told.out) == (0, "")

@@ -8,7 +8,7 @@ import shutil
 import signal
 import socket
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -82,6 +82,15 @@ def test_settings_come_from_a_file_and_are_applied_again(desk: Desk, bundle: Pat
         assert end(process).status == 0
 
 
+@pytest.fixture
+def _hangups_mean_something() -> Iterator[None]:
+    """Let SIGHUP end the programs that are started here; below nohup they would inherit that it is ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("_hangups_mean_something")
 def test_several_bundles_may_be_given(desk: Desk, bundle: Path, topwork: Callable[..., Told]) -> None:
     key = topwork("keys", "create", "me", "--scope", "both", "--keys", "keys.json").out.strip()
     other = desk.folder / "other.topwork"

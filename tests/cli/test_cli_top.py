@@ -16,7 +16,7 @@ from topwork.serving.hosting import Hosted
 from topwork.serving.limits import Limits
 from topwork.serving.traffic import Canary, Lane, Traffic
 from topwork.serving.versions import Versions
-from watched_servable import WatchedServable
+from watched_servable import StaffedServable, WatchedServable
 
 
 def test_one_look_as_a_table_and_as_json(topwork: Callable[..., Told]) -> None:
@@ -32,6 +32,12 @@ def test_one_look_as_a_table_and_as_json(topwork: Callable[..., Told]) -> None:
         "<b>[red]",
         True,
     )
+
+
+def test_worker_processes_stand_beside_the_state(topwork: Callable[..., Told]) -> None:
+    with serving(application(StaffedServable(states={"ready": 2, "starting": 1}))) as url:
+        table = topwork("top", url, "--once", "--every", "0.1")
+    assert "ready, 2 of 3 processes" in table.out
 
 
 def test_versions_have_a_table_of_their_own(topwork: Callable[..., Told]) -> None:

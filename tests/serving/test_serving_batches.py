@@ -174,6 +174,34 @@ def test_what_cannot_be_read_fails_the_job(folder: Path) -> None:
     assert "not clear which column" in job["error"]["message"]
 
 
+def test_rows_on_which_the_model_fails_are_put_aside(folder: Path) -> None:
+    texts = ["boom" if i in (2, 50, 51) else f"text number {i}" for i in range(60)]
+    (folder / "in" / "b.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+
+    async def use(one: httpx.AsyncClient) -> Any:
+        return await ended(one, await one.post(PATH, json={"input": "b.jsonl", "output": "x.jsonl"}))
+
+    job = with_batches(folder, use)
+    assert (job["status"], job["n_done"], job["n_failed"]) == ("done", 60, 3)
+    failed = [json.loads(line) for line in (folder / "in" / "x.failed.jsonl").read_text().splitlines()]
+    assert [one["row"] for one in failed] == [3, 51, 52]
+    assert all("The model failed on this input." in json.dumps(one) for one in failed)
+    assert "secret" not in json.dumps(failed)
+
+
+def test_a_batch_ends_where_the_model_fails_on_everything(folder: Path) -> None:
+    (folder / "in" / "b.jsonl").write_text('{"text": "good"}\n' * 16 + '{"text": "boom"}\n' * 100)
+    servable = FakeServable(wire=TEXT)
+
+    async def use(one: httpx.AsyncClient) -> Any:
+        return await ended(one, await one.post(PATH, json={"input": "b.jsonl", "output": "x.jsonl"}))
+
+    job = with_batches(folder, use, servable)
+    assert (job["status"], job["error"]["code"]) == ("failed", "internal")
+    assert not (folder / "in" / "x.jsonl").exists()
+    assert servable.seen.count(b"boom") < 100
+
+
 def test_a_batch_outlives_the_server_and_answers_no_row_twice(folder: Path) -> None:
     order = {"input": "a.jsonl", "output": "x.jsonl"}
     slow, fast = FakeServable(wire=TEXT, delay_s=0.02), FakeServable(wire=TEXT)

@@ -153,6 +153,21 @@ def test_what_goes_wrong_at_work_is_the_jobs_error(path: Path) -> None:
     assert {job["result"] for job in (bug, bad, pieces)} == {None}
 
 
+@pytest.mark.parametrize(("inputs", "status"), [(["a", "boom", "bb"], "done"), (["boom"] * 3, "failed")])
+def test_an_input_on_which_the_model_fails_fails_alone(path: Path, inputs: list[str], status: str) -> None:
+    async def use(one: httpx.AsyncClient, _: Application) -> Any:
+        return await over(one, await made_job(one, json={"inputs": inputs}))
+
+    job = with_jobs(path, use, FakeServable(wire=TEXT))
+    assert job["status"] == status
+    if status == "done":
+        first, second, third = job["result"]["predictions"]
+        assert (first["n_bytes"], third["n_bytes"]) == (1, 2)
+        assert second["error"].startswith("The model failed on this input.")
+    else:
+        assert job["error"]["code"] == "internal"
+
+
 def test_a_job_that_is_not_there_is_not_found(path: Path) -> None:
     async def use(one: httpx.AsyncClient, _: Application) -> list[int]:
         asked = [("GET", "/v1/jobs/none"), ("DELETE", "/v1/jobs/none"), ("POST", "/v1/models/no/jobs")]

@@ -25,7 +25,7 @@ from topwork.serving.limits import Limits
 from topwork.serving.shadows import Shadow
 from topwork.serving.traffic import Canary, Lane, Traffic
 from topwork.serving.versions import Versions
-from topwork.verbs.watching import METRICS, OF_VERSIONS
+from topwork.verbs.watching import METRICS, OF_REPLICAS, OF_VERSIONS
 from watched_servable import StaffedServable, WatchedServable
 
 PATH = "/v1/models/chess/monitoring"
@@ -272,6 +272,15 @@ def test_what_is_watched_is_counted_for_prometheus() -> None:
 
 def test_top_reads_only_metrics_that_there_are() -> None:
     assert set(METRICS) <= set(scraped())
+
+
+def test_top_reads_only_metrics_that_there_are_of_worker_processes() -> None:
+    async def use(one: httpx.AsyncClient) -> str:
+        return (await one.get("/metrics")).text
+
+    hosted = Hosted(StaffedServable(states={"ready": 3}), Limits(drift_window=WINDOW))
+    families = text_string_to_metric_families(used_by(hosted, use))
+    assert set(OF_REPLICAS) <= {sample.name for family in families for sample in family.samples}
 
 
 def test_top_reads_only_metrics_that_there_are_of_versions() -> None:

@@ -20,7 +20,7 @@ from topwork.serving.server import listen, url_of
 from topwork.serving.traffic import Canary, Lane, Traffic
 from topwork.serving.versions import Versions
 from topwork.verbs.watching import Look, load_between, look, parse
-from watched_servable import WatchedServable
+from watched_servable import StaffedServable, WatchedServable
 
 
 def test_two_looks_tell_what_went_on_between() -> None:
@@ -81,6 +81,18 @@ def test_versions_and_the_models_of_a_chain_are_told_of() -> None:
     assert (canary.p50_s, old.decided_s) == (None, None)
     assert traffic.ended is not None
     assert canary.decided_s == pytest.approx(traffic.ended.at.timestamp())
+
+
+def test_worker_processes_are_told_of_where_there_are_any() -> None:
+    staffed = StaffedServable("cars", states={"ready": 2, "starting": 1})
+    app = Application([Hosted(staffed, Limits()), Hosted(FakeServable(), Limits())], Limits())
+    with serving(app) as url:
+        httpx.post(f"{url}/v1/models/chess/predict", content=b"x")
+        found = load_between(look(url), look(url))
+    cars, chess = found.models
+    assert (cars.n_replicas_ready, cars.n_replicas) == (2, 3)
+    assert (chess.n_replicas_ready, chess.n_replicas) == (None, None)
+    assert chess.out_of_domain is None, "it has answered, and knows no domain"
 
 
 def test_where_nothing_happened_nothing_is_made_up() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -11,6 +11,7 @@ from topwork.cli.lines import put, put_json, put_table, say
 from topwork.cli.options import STYLE, Json, path_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from topwork.serving.keys import Key, KeyScope
@@ -19,7 +20,7 @@ __all__ = ["keys_app"]
 
 keys_app = typer.Typer(help="API keys of a server.", **STYLE)
 
-ScopeWord = Literal["predict", "admin", "metrics", "both", "all"]
+SCOPE_WORDS: Final = ("predict", "admin", "metrics", "both", "all")
 KeysFile = Annotated[
     Path | None,
     typer.Option(
@@ -28,10 +29,23 @@ KeysFile = Annotated[
 ]
 
 
+def _scope(word: str) -> str:
+    if word not in SCOPE_WORDS:
+        raise typer.BadParameter(f"{word!r} is not one of {', '.join(map(repr, SCOPE_WORDS))}.")
+    return word
+
+
 @keys_app.command("create", epilog="Example:  topwork keys create phone --expires 90d --per-minute 60")
 def keys_create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Who will use it.")],
-    scope: Annotated[ScopeWord, typer.Option(help="What it is good for.")] = "predict",
+    scope: Annotated[
+        list[str],
+        typer.Option(
+            parser=_scope,
+            metavar=f"[{'|'.join(SCOPE_WORDS)}]",
+            help="What it is good for; repeat it for several.",
+        ),
+    ] = ["predict"],  # noqa: B006 - it is read alone
     expires: Annotated[
         str,
         typer.Option(metavar="WHEN", help="After 12h, 90d or 8w, on a day such as 2027-01-31, or never."),
@@ -94,10 +108,12 @@ def keys_revoke(
     put(f"The key {gone.prefix} of {gone.name} is no longer good.")
 
 
-def _scopes(word: ScopeWord) -> tuple[KeyScope, ...]:
-    if word == "both":
-        return ("predict", "admin")
-    return ("predict", "admin", "metrics") if word == "all" else (word,)
+def _scopes(words: Sequence[str]) -> tuple[KeyScope, ...]:
+    from topwork.serving.keys import SCOPES
+
+    meant = {"both": ("predict", "admin"), "all": SCOPES}
+    wanted = {scope for word in words for scope in meant.get(word, (word,))}
+    return tuple(scope for scope in SCOPES if scope in wanted)
 
 
 def _path(chosen: Path | None) -> Path:

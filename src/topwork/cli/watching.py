@@ -91,7 +91,7 @@ def _row(one: ModelLoad) -> tuple[str, ...]:
     moved = "" if one.most_drifted is None else f" ({one.most_drifted[0]} {one.most_drifted[1]:.2f})"
     return (
         one_line(one.name),
-        {True: "ready", False: "not ready", None: "part"}[one.is_ready],
+        {True: "ready", False: "not ready", None: "part"}[one.is_ready] + _replicas(one),
         f"{one.answers_per_s:.1f}",
         _time(one.p50_s),
         _time(one.p99_s),
@@ -101,6 +101,10 @@ def _row(one: ModelLoad) -> tuple[str, ...]:
         "–" if one.out_of_domain is None else f"{one.out_of_domain:.1%}",
         drifted + one_line(moved),
     )
+
+
+def _replicas(one: ModelLoad) -> str:
+    return "" if one.n_replicas is None else f", {one.n_replicas_ready} of {one.n_replicas} processes"
 
 
 def _of_version(one: VersionLoad) -> tuple[str, ...]:

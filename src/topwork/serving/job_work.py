@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from topwork.contracts import Answer
 from topwork.errors import DataError, TopworkError, UsageError
 from topwork.serving.answers import answered, predictions
 from topwork.serving.batches import BATCH_TYPE, Batches, BatchOrder, Means
@@ -29,10 +30,11 @@ from topwork.serving.job_store import Clerk, JobStore
 from topwork.serving.messages import dumps
 from topwork.serving.prediction import told
 from topwork.serving.refusals import Refusal
+from topwork.serving.share import FAILED
 from topwork.serving.work import Job, in_thread
 
 if TYPE_CHECKING:
-    from topwork.contracts import Answer, Json, Servable
+    from topwork.contracts import Json, Servable
     from topwork.serving.hosting import Hosted, Models
 
 __all__ = ["JobWork", "Run", "patiently"]
@@ -41,6 +43,9 @@ T = TypeVar("T")
 LOG = logging.getLogger("topwork.serving")
 N_OTHERS: Final = 3
 """Jobs of a model that are at work besides those of one owner, of each kind."""
+
+N_HOPELESS: Final = 8
+"""Rows of a file in a row on which the model fails, each asked alone, from which on its batch is given up."""
 
 PATIENCE_S: Final = 5.0
 """How long the end of the server waits for a batch to stop."""
@@ -228,20 +233,42 @@ class JobWork:
         return await self._worked(inputs, run, lambda some: run.note(_with(run.progress, some)))
 
     async def _worked(
-        self, inputs: Sequence[Input], run: Run, note: Callable[[Sequence[Answer]], None]
+        self,
+        inputs: Sequence[Input],
+        run: Run,
+        note: Callable[[Sequence[Answer]], None],
+        *,
+        n_hopeless: int = 1,
     ) -> list[Answer] | None:
-        """Return the answers to some inputs, slice by slice; None where the job is over, or its model another one."""
-        lane, at = self._lanes[run.model], 0
+        """Return the answers to some inputs, slice by slice; None where the job is over, or its model another one.
+
+        A slice on which the model fails is asked again input by input. Where it fails on each of at least
+        ``n_hopeless``, that is raised: it is the model that is broken.
+        """
+        lane, at, alone_until = self._lanes[run.model], 0, 0
         found: list[Answer] = []
+        failures: list[Exception] = []
         while at < len(inputs):
             hosted = await lane.enter(run.owner, partial(self._host, run))
             if hosted is None:
                 return None
-            several = inputs[at : at + lane.size]
-            answers = await self._slice(hosted, several, run)
+            several = inputs[at : at + (1 if at < alone_until else lane.size)]
+            try:
+                answers = await self._slice(hosted, several, run)
+            except (Refusal, TopworkError):
+                raise
+            except Exception as error:
+                if len(several) > 1:
+                    alone_until = at + len(several)
+                    continue
+                LOG.exception("one of several inputs failed")
+                failures.append(error)
+                answers = (Answer(0, None, FAILED),)
             found += (replace(one, index=one.index + at) for one in answers)
             note(answers)
             at += len(several)
+        if len(failures) == len(inputs) >= n_hopeless:
+            raise failures[0]
         return None if run.cancelled else found
 
     def _host(self, run: Run) -> Hosted | None:
@@ -316,7 +343,7 @@ class JobWork:
 
     async def _some(self, inputs: Sequence[bytes], run: Run) -> Sequence[Answer]:
         """Answer a few inputs of a batch; refuse where it was ended, or another model took the place of its own."""
-        found = await self._worked(inputs, run, lambda _: None)
+        found = await self._worked(inputs, run, lambda _: None, n_hopeless=N_HOPELESS)
         if found is None:
             raise Refusal(
                 "conflict",

@@ -218,7 +218,8 @@ def _watched(hosted: Sequence[tuple[str, Hosted]]) -> Iterator[Metric]:
     for metric, words, read in counts:
         family = CounterMetricFamily(metric, words, labels=("model",))
         for name, watch in watches.items():
-            family.add_metric((name,), read(watch))
+            if metric != "topwork_out_of_domain" or _knows_domain(watch):
+                family.add_metric((name,), read(watch))
         yield family
     labels = CounterMetricFamily(
         "topwork_labels", "Answers that gave a label.", labels=("model", "target", "label")
@@ -235,6 +236,10 @@ def _watched(hosted: Sequence[tuple[str, Hosted]]) -> Iterator[Metric]:
             distances.add_metric((name, test.what), test.shift.distance)
     yield labels
     yield distances
+
+
+def _knows_domain(watch: Watch) -> bool:
+    return watch.n_strange > 0 or (watch.reference is not None and watch.reference.out_of_domain is not None)
 
 
 def _watches(hosted: Leaves) -> Iterator[tuple[str, Watch]]:

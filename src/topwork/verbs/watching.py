@@ -20,6 +20,7 @@ from topwork.errors import UsageError
 
 __all__ = [
     "METRICS",
+    "OF_REPLICAS",
     "OF_VERSIONS",
     "Load",
     "Look",
@@ -52,6 +53,8 @@ METRICS: Final = (
     "topwork_drift_distance",
 )
 """What is read."""
+OF_REPLICAS: Final = ("topwork_replicas", "topwork_replicas_wanted")
+"""What is read of models with worker processes."""
 OF_VERSIONS: Final = (
     "topwork_version_share",
     "topwork_version_requests_total",
@@ -94,8 +97,10 @@ class ModelLoad:
         Percentiles of the time at work.
     wait_p99_s
         Of the time in line.
+    n_replicas, n_replicas_ready
+        Worker processes that there are to be, and those that answer; None of a model without any.
     out_of_domain
-        Share of the answers since the server began whose input was called so.
+        Share of the answers since the server began whose input was called so; None where the model knows no domain.
     n_windows, n_drifted
         Windows of answers that were tested since the server began, and those that had drifted.
     most_drifted
@@ -110,6 +115,8 @@ class ModelLoad:
     p50_s: float | None
     p99_s: float | None
     wait_p99_s: float | None
+    n_replicas: int | None
+    n_replicas_ready: int | None
     out_of_domain: float | None
     n_windows: int
     n_drifted: int
@@ -293,14 +300,15 @@ def _model(name: str, samples: Samples, gained: Gained, seconds: float) -> Model
     def is_own(labels: Mapping[str, str]) -> bool:
         return labels.get("model") == name
 
-    def now(metric: str) -> float:
-        return sum(n for labels, n in samples.get(metric, {}).items() if is_own(dict(labels)))
+    def now(metric: str, state: str | None = None) -> float:
+        found = ((dict(labels), n) for labels, n in samples.get(metric, {}).items())
+        return sum(n for labels, n in found if is_own(labels) and labels.get("state") in (state, None))
 
     def has(metric: str) -> bool:
         return any(is_own(dict(labels)) for labels in samples.get(metric, {}))
 
     work = _steps(gained("topwork_work_seconds_bucket", is_own))
-    answers = now("topwork_answers_total")
+    answers, knows_domain = now("topwork_answers_total"), has("topwork_out_of_domain_total")
     distances = {
         dict(labels).get("what", ""): n
         for labels, n in samples.get("topwork_drift_distance", {}).items()
@@ -315,7 +323,9 @@ def _model(name: str, samples: Samples, gained: Gained, seconds: float) -> Model
         p50_s=_quantile(work, 0.5),
         p99_s=_quantile(work, 0.99),
         wait_p99_s=_quantile(_steps(gained("topwork_wait_seconds_bucket", is_own)), 0.99),
-        out_of_domain=now("topwork_out_of_domain_total") / answers if answers else None,
+        n_replicas=int(now("topwork_replicas_wanted")) if has("topwork_replicas_wanted") else None,
+        n_replicas_ready=int(now("topwork_replicas", "ready")) if has("topwork_replicas_wanted") else None,
+        out_of_domain=now("topwork_out_of_domain_total") / answers if answers and knows_domain else None,
         n_windows=int(now("topwork_drift_windows_total")),
         n_drifted=int(now("topwork_drifted_windows_total")),
         most_drifted=max(distances.items(), key=lambda one: one[1]) if distances else None,
