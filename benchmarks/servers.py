@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -92,6 +93,7 @@ def serving(
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         _wait_until_ready(server, port, health)
@@ -99,6 +101,9 @@ def serving(
     finally:
         server.terminate()
         server.wait(_TIMEOUT_S)
+        # Some servers leave processes behind, which would stand in the way of the next one.
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
 
 
 def _wait_until_ready(server: subprocess.Popen[bytes], port: int, health: str) -> None:
