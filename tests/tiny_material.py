@@ -88,6 +88,10 @@ class TinyMaterial:
         noisy = turned + draw.normal(0, 4, picture.shape)
         return np.asarray(np.clip(noisy, 0, 255), dtype=np.uint8)
 
+    @property
+    def has_words(self) -> bool:
+        return False
+
     def words(self, network: torch.nn.Module) -> Words | None:
         return None
 

@@ -72,6 +72,10 @@ class TinyTextMaterial:
         del draw
         return self.example(row)
 
+    @property
+    def has_words(self) -> bool:
+        return False
+
     def words(self, network: torch.nn.Module) -> Words | None:
         del network
         return None

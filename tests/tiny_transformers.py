@@ -75,6 +75,7 @@ class TextMaterial:
     trunk: Trunk
     texts: list[str]
     further: list[str] = field(default_factory=list)
+    are_weighed: bool = False
 
     @property
     def resources(self) -> Resources:
@@ -102,6 +103,10 @@ class TextMaterial:
 
     def variant(self, row: int, draw: np.random.Generator) -> Array:
         return self.example(row)
+
+    @property
+    def has_words(self) -> bool:
+        return self.are_weighed
 
     def words(self, network: torch.nn.Module) -> Words | None:
         assert isinstance(self.trunk, TextTrunk)

@@ -36,6 +36,7 @@ from topwork.contracts.fitting import (
 )
 from topwork.contracts.inputs import Decoded, Modality, Preprocessing, Remark, Shown, Wire
 from topwork.contracts.networks import (
+    WORD_WEIGHTS,
     Divisible,
     Engine,
     Exportable,
@@ -80,6 +81,7 @@ from topwork.contracts.values import (
 )
 
 __all__ = [
+    "WORD_WEIGHTS",
     "Afterwards",
     "Allowance",
     "Answer",

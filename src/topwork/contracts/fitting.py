@@ -293,6 +293,11 @@ class Material(Protocol):
         """Return a tensor of the same size that shows the same thing a little differently."""
         ...
 
+    @property
+    def has_words(self) -> bool:
+        """Whether inputs are windows of tokens, and scores of these can stand beside the network's features."""
+        ...
+
     def words(self, network: torch.nn.Module) -> Words | None:
         """Show what `network` returned token by token; None where inputs are no texts, or words cannot be hidden."""
         ...

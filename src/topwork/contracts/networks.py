@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 from topwork.contracts.inputs import Preprocessing
 from topwork.contracts.values import Array, Progress
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
+    "WORD_WEIGHTS",
     "Divisible",
     "Engine",
     "Exportable",
@@ -162,6 +163,10 @@ class Words:
     further: tuple[Callable[[], Array], ...] = ()
 
 
+WORD_WEIGHTS: Final = "words.weight"
+"""The tensor of `TextTrunk.with_word_scores`."""
+
+
 @runtime_checkable
 class TextTrunk(Protocol):
     """What a trunk of texts may offer besides: its tokens, and other poolings of them."""
@@ -177,6 +182,14 @@ class TextTrunk(Protocol):
         ------
         UsageError
             There is no such pooling.
+        """
+        ...
+
+    def with_word_scores(self, n: int) -> Trunk:
+        """Return the same network with ``n`` features more: scores of a text's words by themselves.
+
+        They stand behind its own, and are the products of the tensor `WORD_WEIGHTS`, ``float32 [m, n]``, which is 0 in
+        what `load` builds, with what `topwork.inputs.word_buckets` finds in a text.
         """
         ...
 

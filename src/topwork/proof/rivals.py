@@ -19,6 +19,7 @@ from topwork.recipes.probe import PROBE
 from topwork.recipes.scratch import SCRATCH
 from topwork.steps.order import Order, Rows
 from topwork.steps.transfer import Preparation, features_of
+from topwork.steps.tuning import trained_graph, with_words
 from topwork.training.links import solver_of
 from topwork.training.sparse import fit_sparse
 
@@ -171,9 +172,8 @@ def features_after(order: Order, rows: Rows, preparation: Preparation, fitted: F
     """Return the features of the test rows by the network as a fit left it; ``rows`` have those of the frozen one."""
     if not fitted.weights:
         return rows.test_features
-    graph = preparation.graph()
-    trained = replace(graph, weights={**graph.weights, **fitted.weights})
-    return features_of(preparation, trained, order, rows.split.test)
+    graph = trained_graph(order, preparation, fitted)
+    return features_of(preparation, graph, with_words(order, fitted), rows.split.test)
 
 
 def _job(order: Order, rows: Rows, budget: Budget) -> FitJob:

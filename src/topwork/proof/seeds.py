@@ -19,10 +19,11 @@ from topwork.contracts import (
     known_rows,
 )
 from topwork.evaluation.brittleness import Spread, spread, variance_ratio
+from topwork.proof.rivals import features_after
 from topwork.recipes.scratch import SCRATCH
 from topwork.report.quantities import is_share
 from topwork.steps.order import Order, Rows
-from topwork.steps.transfer import Preparation, features_of
+from topwork.steps.transfer import Preparation
 
 __all__ = ["N_SEEDS", "Brittleness", "brittleness", "in_times"]
 
@@ -124,12 +125,7 @@ def _scores(
 
 
 def _scores_of(order: Order, rows: Rows, preparation: Preparation, fitted: Fitted) -> dict[str, float]:
-    features = rows.test_features
-    if fitted.weights:
-        graph = preparation.graph()
-        trained = replace(graph, weights={**graph.weights, **fitted.weights})
-        features = features_of(preparation, trained, order, rows.split.test)
-    found = {}
+    features, found = features_after(order, rows, preparation, fitted), {}
     for name, target in rows.targets.items():
         if _n_test(rows, name):
             scores = fitted.heads[name].scores(features)

@@ -5,7 +5,8 @@ Rung by rung, each starting from the best of the one before:
 1. ``probe``: a linear head on the frozen network's features;
 2. ``top``: the upper stages, on activations at the cut that were computed once and kept;
 3. ``all``: every stage, the lower ones gently (Howard and Ruder, arXiv 1801.06146);
-4. ``longer``: the same for twice as many steps, where ``all`` was a gain and time is left.
+4. ``longer``: the same for twice as many steps, where ``all`` was a gain and time is left;
+5. ``words``: of texts, what their words say by themselves beside the network of the rung that is best so far.
 
 The model is the simplest rung whose validation log loss is within one standard error of the best one's (Breiman et
 al., *Classification and Regression Trees*, 1984, section 3.4.3), each row's scores calibrated by other rows. Nothing
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from topwork.contracts import (
+    WORD_WEIGHTS,
     Array,
     Beginning,
     FitJob,
@@ -40,6 +42,7 @@ from topwork.recipes.beginning import ended, has_time, known_part, of_sample
 from topwork.recipes.first_rung import FirstRung
 from topwork.recipes.result import after, heads_and_scores, held_out_of, judged, weights_of_network
 from topwork.recipes.stretch import probe_heads, told_to_stop
+from topwork.recipes.words import WORDS, WeighedWords, weigh_words
 from topwork.training.fingerprint import digest, versions_of
 from topwork.training.forecasts import peak_bytes, range_of
 from topwork.training.judging import mean_score, of_rows
@@ -122,7 +125,12 @@ class LadderRecipe:
         with at_work(job.material.resources.device):
             climber = _Climber(job, first.strengths, began_s, self.settings)
             probe = _Candidate(first.rung, first.scores, first.losses)
-            fitted = climber.finish(first.probe, [probe, *climber.climb(probe)])
+            # Now, for it takes seconds, and nobody knows what is left at the end.
+            words = weigh_words(climber.job)
+            candidates = [probe, *climber.climb(probe)]
+            if words is not None:
+                candidates.append(climber.with_words(words, first.probe, candidates))
+            fitted = climber.finish(first.probe, candidates)
             began_s = climber.began_s
         return ended(job, fitted, first, began_s)
 
@@ -363,6 +371,22 @@ class _Climber:
         n_all = sum(p.numel() for p in self.network.parameters())
         rung = replace(after(rung, outcome), trained_share=n_trained / n_all)
         return _Candidate(rung, scores, losses, heads, outcome.weights)
+
+    def with_words(self, words: WeighedWords, probe: Fitted, candidates: Sequence[_Candidate]) -> _Candidate:
+        """Put the words beside the network of the rung that would be chosen."""
+        import torch
+
+        started_s = self.job.budget.clock()
+        best = candidates[choose([one.losses for one in candidates])]
+        added = words.beside(probe.heads if best.heads is None else best.heads, best.scores)
+        seconds = words.seconds + self.job.budget.clock() - started_s
+        rung, losses = judged(self.job, WORDS, seconds, added.scores, best.losses)
+        shares = ", ".join(f"{share:.0%}" for share in added.shares.values())
+        note = f"beside {best.rung.name}; {shares} of the scores are the words'"
+        rung = replace(rung, trained_share=best.rung.trained_share, notes=(note,))
+        self.job.progress.say(_told(rung))
+        raw = {**best.raw, WORD_WEIGHTS: torch.from_numpy(added.weight)}
+        return _Candidate(rung, added.scores, losses, added.heads, raw)
 
     def _set(self, best: _Candidate) -> None:
         """Put the best rung's weights into network and heads, for the next one to start from."""

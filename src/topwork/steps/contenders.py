@@ -9,7 +9,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
-from topwork.contracts import Array, Engine, Exportable, Graph, Metrics, Precision
+from topwork.contracts import (
+    WORD_WEIGHTS,
+    Array,
+    Engine,
+    Exportable,
+    Graph,
+    Metrics,
+    Precision,
+    TextTrunk,
+    Trunk,
+)
 from topwork.engines.choice import EngineChoice, EngineName, build, has_fast_bf16
 from topwork.engines.machine import Machine
 from topwork.engines.pace import Pace
@@ -144,7 +154,9 @@ def module_of(bundle: Bundle, graph: Graph, example: Array, around: Surroundings
     MissingExtraError
         What builds the trunk is not installed.
     """
-    trunk = trunk_of(bundle.path, None)
+    trunk: Trunk = trunk_of(bundle.path, None)
+    if (words := graph.weights.get(WORD_WEIGHTS)) is not None and isinstance(trunk, TextTrunk):
+        trunk = trunk.with_word_scores(words.shape[1])
     try:
         from topwork.engines.headed import Headed
 

@@ -100,6 +100,11 @@ class TrunkMaterial:
         shapes = {self.modality.decode(one, self.trunk.preprocessing).tensor.shape for one in (short, long)}
         return len(shapes) > 1
 
+    @property
+    def has_words(self) -> bool:
+        """Whether the trunk can have scores of words beside its features."""
+        return isinstance(self.trunk, TextTrunk) and self.trunk.with_word_scores(1) is not self.trunk
+
     def words(self, network: torch.nn.Module) -> Words | None:
         """Show the network token by token, with the texts that have no label."""
         found = self.trunk.words(network) if isinstance(self.trunk, TextTrunk) else None

@@ -104,6 +104,10 @@ class BundleTrunk:
         """Return the same with the base's tokens pooled otherwise, where it has tokens."""
         return replace(self, base=self.base.pooled(how)) if isinstance(self.base, TextTrunk) else self
 
+    def with_word_scores(self, n: int) -> Trunk:
+        """Return the same with scores of words beside the base's features, where it has tokens."""
+        return replace(self, base=self.base.with_word_scores(n)) if isinstance(self.base, TextTrunk) else self
+
 
 def trunk_of(path: Path, trunk: str | None) -> BundleTrunk:
     """Open a bundle to go on from.

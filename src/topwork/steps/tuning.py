@@ -9,15 +9,31 @@ from dataclasses import replace
 
 import numpy as np
 
-from topwork.contracts import Array, Graph
+from topwork.contracts import WORD_WEIGHTS, Array, Fitted, Graph, TextTrunk
 from topwork.steps.order import Order, Rows
 from topwork.steps.reading import require_still_there
 from topwork.steps.sampling import rows_after
-from topwork.steps.transfer import Preparation, read_part
+from topwork.steps.transfer import Preparation, load_graph, read_part
 
-__all__ = ["tuned_rows"]
+__all__ = ["trained_graph", "tuned_rows", "with_words"]
 
 _GO_ON = "Put them back, and run the same command with --resume: nothing that was trained is lost."
+
+
+def with_words(order: Order, fitted: Fitted) -> Order:
+    """Return the order with scores of words beside the trunk's features, where a fit put some there."""
+    words = fitted.weights.get(WORD_WEIGHTS)
+    if words is None:
+        return order
+    assert isinstance(order.trunk, TextTrunk)
+    return replace(order, trunk=order.trunk.with_word_scores(words.shape[1]))
+
+
+def trained_graph(order: Order, preparation: Preparation, fitted: Fitted) -> Graph:
+    """Return the trunk's graph as a fit left it: with the weights that it changed, and what it put beside them."""
+    wide = with_words(order, fitted)
+    graph = preparation.graph() if wide is order else load_graph(wide.trunk, order.modality, order.around)
+    return replace(graph, weights={**graph.weights, **fitted.weights})
 
 
 def tuned_rows(order: Order, rows: Rows, preparation: Preparation, graph: Graph) -> Rows:

@@ -20,7 +20,7 @@ from topwork.evaluation.links import losses_of
 from topwork.evaluation.ordinal import exceeded
 from topwork.training.cox import weights_of_columns
 
-__all__ = ["fit_sparse"]
+__all__ = ["fit_at", "fit_sparse"]
 
 _STRENGTHS: Final = (0.03, 0.2, 1.0, 4.0, 16.0, 64.0)
 """Inverse strengths of the penalty, as scikit-learn's ``C``."""
@@ -49,16 +49,23 @@ def fit_sparse(features: Any, goal: Goal, folds: Sequence[Fold]) -> Callable[[An
     MissingExtraError
         scikit-learn is not installed.
     """
-    known, fit = known_rows(goal.truth), _FITS[goal.link]
+    known, fit = known_rows(goal.truth), partial(fit_at, link=goal.link, n_outputs=goal.n_outputs)
     fold = folds[0]
     train, valid = fold.train[known[fold.train]], fold.valid[known[fold.valid]]
 
     def loss_of(strength: float) -> float:
-        scores = fit(features[train], goal.truth[train], strength, goal.n_outputs)(features[valid])
+        scores = fit(features[train], truth=goal.truth[train], strength=strength)(features[valid])
         return float(losses_of(goal.link, goal.truth[valid], scores).mean())
 
     best = min(_STRENGTHS, key=loss_of) if len(train) and len(valid) else 1.0
-    return fit(features[known], goal.truth[known], best, goal.n_outputs)
+    return fit(features[known], truth=goal.truth[known], strength=best)
+
+
+def fit_at(
+    features: Any, link: Link, truth: Array, strength: float, n_outputs: int
+) -> Callable[[Any], Array]:
+    """Fit all rows with one strength; the rest is as of `fit_sparse`. The scores are linear in the features."""
+    return _FITS[link](features, truth, strength, n_outputs)
 
 
 def _linear_models() -> Any:

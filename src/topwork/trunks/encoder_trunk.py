@@ -66,7 +66,7 @@ class EncoderTrunk(NetworkTrunk):
         from topwork.trunks.token_network import TokenNetwork
 
         network = encoders.fill(encoders.build(self.encoder), self.encoder, weights)
-        return TokenNetwork(network, self.encoder.pooling).eval()
+        return TokenNetwork(network, self.encoder.pooling, self.encoder.n_word_scores).eval()
 
     def cut(self, network: torch.nn.Module) -> tuple[Stage, ...]:
         """Return the stages of the encoder."""
@@ -82,6 +82,11 @@ class EncoderTrunk(NetworkTrunk):
         network: Any = module.trunk
         width = int(network.config.hidden_size)
         return Words(module.states, network.get_input_embeddings(), width, masking.mask, masking.special)
+
+    def with_word_scores(self, n: int) -> Trunk:
+        """Return the same encoder with so many features more: scores of the words by themselves, all 0 yet."""
+        card = replace(self.card, n_features=self.card.n_features - self.encoder.n_word_scores + n)
+        return replace(self, card=card, encoder=replace(self.encoder, n_word_scores=n), topology="")
 
     def pooled(self, how: str) -> Trunk:
         """Return the same encoder with another pooling: ``concat`` gives three times as many features.

@@ -32,10 +32,14 @@ _AGREEMENT = 1e-4
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """A network of the transformers library: the fields of its ``config.json``, and how its tokens are pooled."""
+    """A network of the transformers library: the fields of its ``config.json``, and how its tokens are pooled.
+
+    ``n_word_scores`` are features besides, of what the words say by themselves.
+    """
 
     config: Mapping[str, Json]
     pooling: Pooling = "mean"
+    n_word_scores: int = 0
 
     @property
     def kind(self) -> str:
@@ -44,7 +48,8 @@ class Encoder:
 
     def to_text(self) -> str:
         """Return a text that differs whenever the network does."""
-        return json.dumps({"config": self.config, "pooling": self.pooling}, sort_keys=True)
+        besides = {"word_scores": self.n_word_scores} if self.n_word_scores else {}
+        return json.dumps({"config": self.config, "pooling": self.pooling, **besides}, sort_keys=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 
 from topwork.trunks.network import LoadedNetwork
+from topwork.trunks.word_scores import WordScores
 
 __all__ = ["TokenNetwork"]
 
@@ -50,15 +51,30 @@ class TokenNetwork(LoadedNetwork):
     pooling
         ``mean`` over all tokens of a text, or of the ``first`` token of its windows; ``concat`` puts side by side the
         first token, the maximum over all tokens, and their mean.
+    n_word_scores
+        Features besides, which are what the words of a text say by themselves; see `WordScores`.
     """
 
-    def __init__(self, trunk: torch.nn.Module, pooling: Literal["mean", "first", "concat"]) -> None:
+    def __init__(
+        self,
+        trunk: torch.nn.Module,
+        pooling: Literal["mean", "first", "concat"],
+        n_word_scores: int = 0,
+    ) -> None:
         super().__init__()
         self.trunk = trunk
         self.pooling = pooling
+        self.words = WordScores(n_word_scores) if n_word_scores else None
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """Map ``int32 [n, k, w]`` (token id + 1, 0 where nothing is) to features ``float [n, d]``."""
+        features = self._encoded(tokens)
+        if self.words is None:
+            return features
+        scores = self.words(tokens.flatten(0, 1), tokens.shape[0], tokens.shape[1])
+        return torch.cat([features, scores], dim=1)
+
+    def _encoded(self, tokens: torch.Tensor) -> torch.Tensor:
         windows = tokens.flatten(0, 1)
         if torch.onnx.is_in_onnx_export():
             return self._of_texts(self.summed(windows), tokens.shape[0], tokens.shape[1])

@@ -76,7 +76,7 @@ from topwork.steps.recording import (
 from topwork.steps.sampling import begin, completed, rows_after, sample_of, settled_on
 from topwork.steps.speeds import DELIVERY_S
 from topwork.steps.transfer import Preparation, packages
-from topwork.steps.tuning import tuned_rows
+from topwork.steps.tuning import trained_graph, tuned_rows, with_words
 from topwork.storage import sweep, write_atomically
 from topwork.training.judging import loss_name, skill
 from topwork.verbs.model import Model
@@ -317,11 +317,10 @@ def _material(order: Order, rows: Rows, preparation: Preparation) -> TrunkMateri
 
 def _transferred(order: Order, rows: Rows, preparation: Preparation, fitted: Fitted) -> tuple[Graph, Rows]:
     """Return the trunk as it is now, with its features of the rows: computed again where training changed it."""
-    graph = preparation.graph()
     if not fitted.weights:
-        return graph, rows
-    tuned = replace(graph, weights={**graph.weights, **fitted.weights})
-    return tuned, tuned_rows(order, rows, preparation, tuned)
+        return preparation.graph(), rows
+    tuned = trained_graph(order, preparation, fitted)
+    return tuned, tuned_rows(with_words(order, fitted), rows, preparation, tuned)
 
 
 def _validation(rows: Rows, fitted: Fitted, target: str) -> Metrics:

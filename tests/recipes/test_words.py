@@ -1,0 +1,85 @@
+"""Words beside the network: where they gain, that is the model, and the network with their weights says the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tiny_transformers import TextMaterial, as_numbers, text_job
+from topwork.contracts import WORD_WEIGHTS, Budget, FitJob, Fitted, TextTrunk, padded
+from topwork.inputs.word_buckets import N_BUCKETS
+from topwork.recipes.ladder import LADDER
+from topwork.recipes.words import WORDS, weigh_words
+
+N = 240
+
+
+def weighed(folder: Path, **rest: object) -> FitJob:
+    return text_job(folder, n=N, change=lambda material: replace(material, are_weighed=True), **rest)  # type: ignore[arg-type]
+
+
+def agreement(job: FitJob, fitted: Fitted) -> float:
+    """Return how held-out scores go with those of the network with words beside its features: a correlation.
+
+    They are not the same, for each held-out row's are mixed and calibrated by other rows.
+    """
+    assert isinstance(job.material, TextMaterial)
+    assert isinstance(job.material.trunk, TextTrunk)
+    words = fitted.weights[WORD_WEIGHTS]
+    wide = replace(job.material, trunk=job.material.trunk.with_word_scores(words.shape[1]))
+    network, valid = wide.network(), job.folds[0].valid
+    changed = {name: torch.from_numpy(value) for name, value in fitted.weights.items()}
+    network.load_state_dict({**network.state_dict(), **changed})
+    with torch.no_grad():
+        features = network.eval()(torch.from_numpy(padded(wide.example(int(i)) for i in valid))).numpy()
+    return min(
+        float(np.corrcoef(head.scores(features)[:, -1], fitted.held_out[name][valid][:, -1])[0, 1])
+        for name, head in fitted.heads.items()
+    )
+
+
+def test_words_that_decide_are_added_to_the_network(tmp_path: Path) -> None:
+    job = weighed(tmp_path, n_steps=1)
+    fitted = LADDER(job)
+    rung = fitted.rungs[-1]
+    assert (rung.name, rung.chosen) == (WORDS, True)
+    assert rung.gain is not None
+    assert rung.gain.low > 0
+    assert "of the scores are the words'" in rung.notes[0]
+    assert fitted.weights[WORD_WEIGHTS].shape == (N_BUCKETS, 1)
+    assert agreement(job, fitted) > 0.98
+
+
+def test_several_targets_have_columns_of_their_own(tmp_path: Path) -> None:
+    job = weighed(tmp_path, n_steps=1)
+    number = as_numbers(job).goals["label"]
+    both = replace(job, goals={**job.goals, "number": number})
+    fitted = LADDER(both)
+    assert fitted.rungs[-1].name == WORDS
+    if fitted.rungs[-1].chosen:
+        assert fitted.weights[WORD_WEIGHTS].shape == (N_BUCKETS, 2)
+        assert not fitted.heads["label"].weight[:, -1].any()
+        assert not fitted.heads["number"].weight[:, -2].any()
+        assert agreement(both, fitted) > 0.95
+
+
+def test_it_is_for_texts_with_enough_rows_few_scores_and_time(tmp_path: Path) -> None:
+    job = weighed(tmp_path)
+    assert weigh_words(job) is not None
+    few = replace(job, folds=tuple(replace(one, train=one.train[:99]) for one in job.folds))
+    assert weigh_words(few) is None
+    many = replace(job, goals={"label": replace(job.goals["label"], n_outputs=9)})
+    assert weigh_words(many) is None
+    late = replace(job, n_steps=None, budget=Budget(lambda: 0.0, 0.1))
+    assert weigh_words(late) is None
+    pictures = text_job(tmp_path, n=N)
+    assert weigh_words(pictures) is None
+
+
+def test_the_same_twice(tmp_path: Path) -> None:
+    one, other = (LADDER(weighed(tmp_path, n_steps=1)) for _ in range(2))
+    assert np.array_equal(one.weights[WORD_WEIGHTS], other.weights[WORD_WEIGHTS])
+    assert np.array_equal(one.heads["label"].weight, other.heads["label"].weight)
