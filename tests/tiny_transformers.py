@@ -152,14 +152,20 @@ def as_numbers(job: FitJob) -> FitJob:
 
 def largest_difference(job: FitJob, fitted: Fitted) -> float:
     """Return how far held-out scores are from those of the network with the tensors that a recipe gave back."""
+    [(name, scores)] = scores_after(job, fitted).items()
+    return float(np.abs(scores - fitted.held_out[name][job.folds[0].valid]).max())
+
+
+def scores_after(job: FitJob, fitted: Fitted) -> dict[str, Array]:
+    """Return the scores of the validation rows by the network with the tensors that a recipe gave back."""
     assert job.material is not None
-    network, valid = job.material.network(), job.folds[0].valid
+    network = job.material.network()
     changed = {name: torch.from_numpy(value) for name, value in fitted.weights.items()}
     network.load_state_dict({**network.state_dict(), **changed})
+    batch = padded(job.material.example(int(i)) for i in job.folds[0].valid)
     with torch.no_grad():
-        features = network.eval()(torch.from_numpy(padded(job.material.example(int(i)) for i in valid)))
-    [(name, head)] = fitted.heads.items()
-    return float(np.abs(head.scores(features.numpy()) - fitted.held_out[name][valid]).max())
+        features = network.eval()(torch.from_numpy(batch)).numpy()
+    return {name: head.scores(features) for name, head in fitted.heads.items()}
 
 
 def write_masking_trunk(folder: Path) -> Path:

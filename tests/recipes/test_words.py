@@ -6,10 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from tiny_transformers import TextMaterial, as_numbers, text_job
-from topwork.contracts import WORD_WEIGHTS, Budget, FitJob, Fitted, TextTrunk, padded
+from tiny_transformers import TextMaterial, as_numbers, scores_after, text_job
+from topwork.contracts import WORD_WEIGHTS, Budget, FitJob, Fitted, TextTrunk
 from topwork.inputs.word_buckets import N_BUCKETS
 from topwork.recipes.ladder import LADDER
 from topwork.recipes.words import WORDS, weigh_words
@@ -28,16 +27,11 @@ def agreement(job: FitJob, fitted: Fitted) -> float:
     """
     assert isinstance(job.material, TextMaterial)
     assert isinstance(job.material.trunk, TextTrunk)
-    words = fitted.weights[WORD_WEIGHTS]
-    wide = replace(job.material, trunk=job.material.trunk.with_word_scores(words.shape[1]))
-    network, valid = wide.network(), job.folds[0].valid
-    changed = {name: torch.from_numpy(value) for name, value in fitted.weights.items()}
-    network.load_state_dict({**network.state_dict(), **changed})
-    with torch.no_grad():
-        features = network.eval()(torch.from_numpy(padded(wide.example(int(i)) for i in valid))).numpy()
+    trunk = job.material.trunk.with_word_scores(fitted.weights[WORD_WEIGHTS].shape[1])
+    wide, valid = replace(job, material=replace(job.material, trunk=trunk)), job.folds[0].valid
     return min(
-        float(np.corrcoef(head.scores(features)[:, -1], fitted.held_out[name][valid][:, -1])[0, 1])
-        for name, head in fitted.heads.items()
+        float(np.corrcoef(scores[:, -1], fitted.held_out[name][valid][:, -1])[0, 1])
+        for name, scores in scores_after(wide, fitted).items()
     )
 
 

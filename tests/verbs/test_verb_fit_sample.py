@@ -14,7 +14,6 @@ import pytest
 
 import topwork
 from quick import fit_probe
-from tiny_text_trunk import write_tiny_text_trunk
 from topwork import FitOptions, Surroundings
 from topwork.progress import Quiet
 from toy_texts import toy_texts
@@ -40,11 +39,6 @@ class Tuning:
 TUNING = Tuning()
 """
 """A recipe that changes the network a little, so that it has to be run again."""
-
-
-@pytest.fixture(scope="module")
-def trunk(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(write_tiny_text_trunk(tmp_path_factory.mktemp("trunk") / "tiny-bert"))
 
 
 def surroundings(folder: Path) -> Surroundings:

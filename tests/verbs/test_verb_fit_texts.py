@@ -13,7 +13,7 @@ import pytest
 
 import topwork
 from quick import fit_probe
-from tiny_text_trunk import N_FEATURES, WINDOW, write_tiny_text_trunk
+from tiny_text_trunk import N_FEATURES, WINDOW
 from told import Told
 from topwork import DecodeError, FitOptions, Model, Surroundings, UsageError, load
 from topwork.contracts import Gallery, Table
@@ -21,11 +21,6 @@ from topwork.inputs import TEXT
 from toy_texts import LABELS, TELLING, toy_texts, write_text_folders, write_text_table
 
 pytestmark = pytest.mark.filterwarnings("ignore:The number of unique classes:UserWarning")
-
-
-@pytest.fixture(scope="module")
-def trunk(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(write_tiny_text_trunk(tmp_path_factory.mktemp("trunk") / "tiny-bert"))
 
 
 @pytest.fixture(scope="module")

@@ -5,17 +5,11 @@ from __future__ import annotations
 import pytest
 
 import topwork
-from tiny_text_trunk import write_tiny_text_trunk
 from topwork import FitOptions, Surroundings
 from topwork.contracts import Gallery
 from toy_texts import toy_texts
 
 pytestmark = pytest.mark.filterwarnings("ignore:The number of unique classes:UserWarning")
-
-
-@pytest.fixture(scope="module")
-def trunk(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(write_tiny_text_trunk(tmp_path_factory.mktemp("trunk") / "tiny-bert"))
 
 
 @pytest.mark.parametrize(("recipe", "proof"), [("full", "none"), ("head", "quick"), ("hyperrule", "none")])

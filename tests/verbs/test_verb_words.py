@@ -8,20 +8,15 @@ import numpy as np
 import pytest
 
 import topwork
-from tiny_text_trunk import N_FEATURES, write_tiny_text_trunk
+from tiny_text_trunk import N_FEATURES
 from topwork import FitOptions, Model, Surroundings, load
-from topwork.contracts import WORD_WEIGHTS
+from topwork.contracts import WORD_WEIGHTS, TextTrunk
 from topwork.engines.choice import EngineChoice, build
 from topwork.engines.headed import Headed
 from topwork.steps.onward import trunk_of
 from toy_texts import toy_texts
 
 pytestmark = pytest.mark.filterwarnings("ignore:The number of unique classes:UserWarning")
-
-
-@pytest.fixture(scope="module")
-def trunk(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(write_tiny_text_trunk(tmp_path_factory.mktemp("trunk") / "tiny-bert"))
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +50,9 @@ def test_torch_says_the_same(model: Model, trunk: str, around: Surroundings) -> 
 
     bundle = model.servable.bundle
     graph = bundle.graph()
-    wide = trunk_of(bundle.path, trunk).with_word_scores(1)
+    own = trunk_of(bundle.path, trunk)
+    assert isinstance(own, TextTrunk)
+    wide = own.with_word_scores(1)
     network = Headed(
         wide.load(wide.fetch(around.cache_dir, around.progress)), graph.weights, graph.output_names
     )

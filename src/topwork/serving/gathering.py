@@ -19,11 +19,12 @@ from topwork.contracts import Answer, Batchable, Servable
 from topwork.serving.around import Around
 from topwork.serving.crew import Crew
 from topwork.serving.errands import waiting
+from topwork.serving.limits import Limits
 from topwork.serving.share import Share
 from topwork.serving.sizing import batch_limit, measured
 from topwork.serving.work import Batch
 
-__all__ = ["Gathered", "Gathering", "gathered_of", "gathering", "together"]
+__all__ = ["Gathered", "Gathering", "gathered_of", "gathering", "gathering_within", "together"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +176,19 @@ def gathering(
         return servable
     n_slots = min(n_at_once, n_threads or n_at_once)
     return Gathering(servable, n_slots, max_batch=max_batch, deadline_s=deadline_s)
+
+
+def gathering_within(
+    servable: Servable, n_at_once: int, limits: Limits, *, largest: int | None = None
+) -> Servable:
+    """Return what `gathering` does within a server's limits, with batches of the ``largest`` that is known already."""
+    return gathering(
+        servable,
+        n_at_once,
+        n_threads=limits.max_concurrent,
+        max_batch=limits.max_batch or largest,
+        deadline_s=limits.deadline_s,
+    )
 
 
 def gathered_of(servable: Servable) -> Gathered | None:

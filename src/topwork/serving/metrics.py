@@ -208,9 +208,9 @@ def _counter(name: str, words: str, label: str, counts: Mapping[str, int]) -> Me
 
 def _watched(hosted: Sequence[tuple[str, Hosted]]) -> Iterator[Metric]:
     """Tell what was asked and answered, held against the time of the fit where a model knows it."""
-    counts: tuple[tuple[str, str, Callable[[Watch], int]], ...] = (
+    counts: tuple[tuple[str, str, Callable[[Watch], int | None]], ...] = (
         ("topwork_answers", "Answers that were given.", lambda watch: watch.n_answers),
-        ("topwork_out_of_domain", "Inputs called out of domain.", lambda watch: watch.n_strange),
+        ("topwork_out_of_domain", "Inputs called out of domain.", _n_strange),
         ("topwork_drift_windows", "Windows of answers that were tested.", lambda watch: watch.n_windows),
         ("topwork_drifted_windows", "Those that have drifted.", lambda watch: watch.n_drifted),
     )
@@ -218,8 +218,8 @@ def _watched(hosted: Sequence[tuple[str, Hosted]]) -> Iterator[Metric]:
     for metric, words, read in counts:
         family = CounterMetricFamily(metric, words, labels=("model",))
         for name, watch in watches.items():
-            if metric != "topwork_out_of_domain" or _knows_domain(watch):
-                family.add_metric((name,), read(watch))
+            if (n := read(watch)) is not None:
+                family.add_metric((name,), n)
         yield family
     labels = CounterMetricFamily(
         "topwork_labels", "Answers that gave a label.", labels=("model", "target", "label")
@@ -238,8 +238,10 @@ def _watched(hosted: Sequence[tuple[str, Hosted]]) -> Iterator[Metric]:
     yield distances
 
 
-def _knows_domain(watch: Watch) -> bool:
-    return watch.n_strange > 0 or (watch.reference is not None and watch.reference.out_of_domain is not None)
+def _n_strange(watch: Watch) -> int | None:
+    """Return how many inputs were called out of domain; None of a model that knows no domain."""
+    knows = watch.reference is not None and watch.reference.out_of_domain is not None
+    return watch.n_strange if knows or watch.n_strange else None
 
 
 def _watches(hosted: Leaves) -> Iterator[tuple[str, Watch]]:

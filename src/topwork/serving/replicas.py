@@ -7,12 +7,13 @@ open goes to the second process. What has begun to stream cannot begin again, an
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from topwork.contracts import Answer, Json, Reference, Wire
+from topwork.contracts import Answer, Reference
+from topwork.serving.around import Faced
 from topwork.serving.autoscaling import Policy
 from topwork.serving.fleet import Fleet, Recipe
 from topwork.serving.frames import Description
@@ -30,7 +31,7 @@ STOP_S: Final = 5.0
 """How long to wait for processes at the end; those that are left end with the server."""
 
 
-class Replicas:
+class Replicas(Faced):
     """A model that is answered by processes; see `topwork.contracts.Servable`.
 
     The processes end when this object is dismissed from the last place that it works for, and when nobody holds it.
@@ -60,44 +61,19 @@ class Replicas:
             raise
 
     @property
-    def _description(self) -> Description:
+    def _face(self) -> Description:
         return self._fleet.description or self._described
-
-    @property
-    def name(self) -> str:
-        """The model's name."""
-        return self._description.name
-
-    @property
-    def wire(self) -> Wire:
-        """How an input of the model travels."""
-        return self._description.wire
-
-    @property
-    def answer_schema(self) -> Mapping[str, Json]:
-        """JSON Schema of its answers."""
-        return self._description.answer_schema
-
-    @property
-    def explanation_schema(self) -> Mapping[str, Json] | None:
-        """JSON Schema of its explanations."""
-        return self._description.explanation_schema
-
-    @property
-    def about(self) -> Mapping[str, Json]:
-        """What the model says of itself."""
-        return self._description.about
 
     @property
     def reference(self) -> Reference | None:
         """What its inputs and answers are held against."""
-        found = self._description.reference
+        found = self._face.reference
         return None if found is None else reference_from_json(found)
 
     @property
     def made_of(self) -> tuple[Path, ...]:
         """Files and folders besides those of its settings that it was made of."""
-        return tuple(map(Path, self._description.made_of))
+        return tuple(map(Path, self._face.made_of))
 
     @property
     def gathered(self) -> Gathered | None:

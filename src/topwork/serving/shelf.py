@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 from weakref import ref
 
 from topwork.errors import UsageError
-from topwork.serving.around import reference_of
-from topwork.serving.gathering import Gathered, gathered_of, gathering, together
+from topwork.serving.around import Faced, reference_of
+from topwork.serving.gathering import Gathered, gathered_of, gathering_within, together
 from topwork.serving.hosting import Hosted
 
 if TYPE_CHECKING:
@@ -235,7 +235,7 @@ class _Face:
         )
 
 
-class Shelved:
+class Shelved(Faced):
     """A model that is open while somebody asks it; see `topwork.contracts.Servable`. It is opened once at once.
 
     Parameters
@@ -275,7 +275,7 @@ class Shelved:
             title,
             n_file_bytes,
         )
-        self._face: _Face | None = None
+        self._said: _Face | None = None
         self._is_proven = False
         self.n_at_once = 1
         self.past_batches: Gathered | None = None
@@ -294,23 +294,18 @@ class Shelved:
         hosted = self._open_hosted()
         servable, self.n_at_once = self._gathering(hosted), hosted.n_at_once
         face = _Face.of(servable)
-        if self._face is not None:
-            _require_same(self._face, face)
+        if self._said is not None:
+            _require_same(self._said, face)
             servable.prove()
             self._is_proven = True
-        self._face = face
+        self._said = face
         return servable
 
     def _gathering(self, hosted: Hosted) -> Servable:
         """Let it make batches of several requests; how large they may be is measured when it is proven first."""
-        limits, before = hosted.limits, self.past_batches if self._is_proven else None
-        return gathering(
-            hosted.servable,
-            hosted.n_at_once,
-            n_threads=limits.max_concurrent,
-            max_batch=limits.max_batch or (before.largest if before is not None else None),
-            deadline_s=limits.deadline_s,
-        )
+        before = self.past_batches if self._is_proven else None
+        largest = None if before is None else before.largest
+        return gathering_within(hosted.servable, hosted.n_at_once, hosted.limits, largest=largest)
 
     @property
     def gathered(self) -> Gathered | None:
@@ -319,10 +314,9 @@ class Shelved:
         return together([self.past_batches, None if now is None else gathered_of(now)])
 
     @property
-    def said(self) -> _Face:
-        """What it said of itself when it was opened last."""
-        assert self._face is not None
-        return self._face
+    def _face(self) -> _Face:
+        assert self._said is not None
+        return self._said
 
     @property
     def is_open(self) -> bool:
@@ -331,33 +325,8 @@ class Shelved:
 
     @property
     def name(self) -> str:
-        """Name in the API."""
-        return self._face.name if self._face else self._title
-
-    @property
-    def wire(self) -> Wire:
-        """How an input travels."""
-        return self.said.wire
-
-    @property
-    def answer_schema(self) -> Mapping[str, Json]:
-        """JSON Schema of an answer."""
-        return self.said.answer_schema
-
-    @property
-    def explanation_schema(self) -> Mapping[str, Json] | None:
-        """JSON Schema of an explanation; None where there is none."""
-        return self.said.explanation_schema
-
-    @property
-    def about(self) -> Mapping[str, Json]:
-        """What a person may want to know."""
-        return self.said.about
-
-    @property
-    def reference(self) -> Reference | None:
-        """What its inputs and answers are held against."""
-        return self.said.reference
+        """Name in the API, also before it is open."""
+        return self._said.name if self._said else self._title
 
     def prove(self) -> None:
         """Prove it, where it never was; whenever it is opened again it is proven by that."""

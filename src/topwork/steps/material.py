@@ -103,7 +103,7 @@ class TrunkMaterial:
     @property
     def has_words(self) -> bool:
         """Whether the trunk can have scores of words beside its features."""
-        return isinstance(self.trunk, TextTrunk) and self.trunk.with_word_scores(1) is not self.trunk
+        return isinstance(self.trunk, TextTrunk)
 
     def words(self, network: torch.nn.Module) -> Words | None:
         """Show the network token by token, with the texts that have no label."""

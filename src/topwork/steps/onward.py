@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 
@@ -96,17 +96,28 @@ class BundleTrunk:
         """Return the base's stages."""
         return self.base.stages(module)
 
+
+class _TextBase(Trunk, TextTrunk, Protocol):
+    """A trunk that has tokens."""
+
+
+@dataclass(frozen=True, eq=False)
+class TextBundleTrunk(BundleTrunk):
+    """The same where the base has tokens; see `topwork.contracts.TextTrunk`."""
+
+    base: _TextBase
+
     def words(self, module: torch.nn.Module) -> Words | None:
-        """Return the network token by token, where the base can; see `topwork.contracts.TextTrunk`."""
-        return self.base.words(module) if isinstance(self.base, TextTrunk) else None
+        """Return the network token by token, where the base can."""
+        return self.base.words(module)
 
     def pooled(self, how: str) -> Trunk:
-        """Return the same with the base's tokens pooled otherwise, where it has tokens."""
-        return replace(self, base=self.base.pooled(how)) if isinstance(self.base, TextTrunk) else self
+        """Return the same with the base's tokens pooled otherwise."""
+        return replace(self, base=cast("_TextBase", self.base.pooled(how)))
 
     def with_word_scores(self, n: int) -> Trunk:
-        """Return the same with scores of words beside the base's features, where it has tokens."""
-        return replace(self, base=self.base.with_word_scores(n)) if isinstance(self.base, TextTrunk) else self
+        """Return the same with scores of words beside the base's features."""
+        return replace(self, base=cast("_TextBase", self.base.with_word_scores(n)))
 
 
 def trunk_of(path: Path, trunk: str | None) -> BundleTrunk:
@@ -134,6 +145,8 @@ def trunk_of(path: Path, trunk: str | None) -> BundleTrunk:
             f"{path} was made from the trunk {made_from.name!r}; {base.card.name!r} has other weights.",
             next_step="Give the same trunk with --trunk, or leave it out.",
         )
+    if isinstance(base, TextTrunk):
+        return TextBundleTrunk(cast("_TextBase", base), bundle)
     return BundleTrunk(base, bundle)
 
 

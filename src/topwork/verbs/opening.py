@@ -14,7 +14,7 @@ from topwork.bundle.model import BundleModel, open_model
 from topwork.contracts import Servable
 from topwork.inputs.allowance import SharedAllowance
 from topwork.serving.chains import Chain, Link
-from topwork.serving.gathering import gathering
+from topwork.serving.gathering import gathering_within
 from topwork.serving.hooks import hooked, load_hooks
 from topwork.serving.hosting import Hosted
 from topwork.serving.limits import Limits
@@ -74,7 +74,7 @@ class ModelOpener:
     def _chain(self, chosen: ModelSettings, limits: Limits) -> _Opened:
         opened = [self._link(one) for one in chosen.chain]
         links = [
-            _link(_gathering(one, limits), settings)
+            _link(gathering_within(one.servable, one.n_at_once, limits), settings)
             for one, settings in zip(opened, chosen.chain, strict=True)
         ]
         chain = self._with_app(Chain(str(chosen.name), links), chosen.app)
@@ -129,17 +129,6 @@ def _borrowed(network: Network) -> tuple[Path, ...]:
     """Return what a network takes weights from that stands beside its bundle."""
     inner = network.network if isinstance(network, Embedder) else network
     return inner.bundle.borrowed if isinstance(inner, BundleModel) else ()
-
-
-def _gathering(opened: _Opened, limits: Limits) -> Servable:
-    """Let a link compute together what several requests ask of the chain."""
-    return gathering(
-        opened.servable,
-        opened.n_at_once,
-        n_threads=limits.max_concurrent,
-        max_batch=limits.max_batch,
-        deadline_s=limits.deadline_s,
-    )
 
 
 def _link(servable: Servable, chosen: LinkSettings) -> Link:
