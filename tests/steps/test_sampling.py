@@ -12,12 +12,12 @@ import pytest
 from tiny_text_trunk import write_tiny_text_trunk
 from told import Told
 from topwork import FitOptions, Surroundings
-from topwork.contracts import Array, Budget, Fitted, LinearHead, Workplace
+from topwork.contracts import Array, Beginning, Budget, Fitted, LinearHead, Workplace
 from topwork.steps.asking import look_up
 from topwork.steps.assigning import assign
 from topwork.steps.order import Order, Rows
 from topwork.steps.reading import read_rows
-from topwork.steps.sampling import begin, completed, rows_after, sample_of, settled_on
+from topwork.steps.sampling import begin, completed, n_validating, rows_after, sample_of, settled_on
 from topwork.steps.speeds import DELIVERY_S
 from topwork.steps.transfer import Preparation
 from topwork.steps.tuning import tuned_rows
@@ -128,6 +128,16 @@ def test_a_sample_has_the_rows_that_the_seed_draws_and_the_split_is_that_of_all(
     )
 
 
+@pytest.mark.parametrize(
+    ("n_known", "left_s", "row_s", "n"),
+    [(320, 1e3, 0.01, 680), (320, 1e3, 1.0, 100), (320, -5.0, 1.0, 0), (320, 9.0, None, 680), (1200, 9.0, 0.1, 0)],
+)  # fmt: skip
+def test_validation_takes_a_share_of_the_time_at_most(
+    n_known: int, left_s: float, row_s: float | None, n: int
+) -> None:
+    assert n_validating(Beginning(2000, 0.1), n_known, left_s, row_s) == n
+
+
 @pytest.mark.parametrize("why", ["few rows", "no budget", "steps", "probe", "quick"])
 def test_all_is_read_where_a_sample_gains_nothing(why: str, trunk: str, whole: Rows, tmp_path: Path) -> None:
     desk = {
@@ -171,14 +181,35 @@ def planned(desk: Desk, n_known: int | None) -> None:
 
 
 @pytest.mark.parametrize("is_cached", [True, False])
-def test_a_resumed_fit_begins_as_the_first_run_did(is_cached: bool, trunk: str, tmp_path: Path) -> None:
+def test_a_resumed_fit_begins_as_the_first_run_did(
+    is_cached: bool, trunk: str, whole: Rows, tmp_path: Path
+) -> None:
     """Neither what is cached by now nor how fast it is matters any more."""
     desk = desk_of(trunk, tmp_path, ALWAYS_QUICK)
-    planned(desk, 80)
+    planned(desk, len(np.intersect1d(whole.fit_rows, drawn())))
     if is_cached:
         desk.whole()
     rows = desk.begin(resume=True)
     assert np.array_equal(rows.fit_rows[fit_known(rows)], np.intersect1d(rows.fit_rows, drawn()))
+
+
+def test_further_rows_are_of_validation_in_the_order_of_the_draw(
+    trunk: str, whole: Rows, tmp_path: Path
+) -> None:
+    """As many as the first run had, though time has become short."""
+    desk = desk_of(trunk, tmp_path)
+    n_drawn, n_more = len(np.intersect1d(whole.fit_rows, drawn())), 30
+    planned(desk, n_drawn + n_more)
+    rows = desk.begin(1.0, resume=True)
+    valid, of_draw = rows.folds[0].valid, np.flatnonzero(np.isin(rows.fit_rows, drawn()))
+    more = np.setdiff1d(fit_known(rows), of_draw)
+    assert len(more) == n_more
+    assert len(fit_known(rows)) == n_drawn + n_more
+    assert np.isin(more, valid).all()
+    place = {row: i for i, row in enumerate(np.random.default_rng(0).permutation(N).tolist())}
+    left_out = np.setdiff1d(valid, fit_known(rows))
+    assert max(place[row] for row in rows.fit_rows[more]) < min(place[row] for row in rows.fit_rows[left_out])
+    assert np.allclose(rows.fit_features[more], whole.fit_features[more], atol=1e-5)
 
 
 def test_a_resumed_fit_that_had_read_all_reads_all(trunk: str, tmp_path: Path) -> None:

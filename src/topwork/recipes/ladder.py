@@ -80,7 +80,8 @@ class LadderSettings:
     """How the ladder keeps to its budget.
 
     ``reserve_s``: time kept back of it beside what the trial measured. ``sample``: inputs of many that the probe begins
-    with, unless reading all of them then takes less than ``quick`` of what is left.
+    with, unless reading all of them then takes less than ``quick`` of what is left; if not, as long is spent at most
+    on further validation rows, of which there are to be half as many.
     """
 
     reserve_s: float = 1.0

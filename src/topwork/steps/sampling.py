@@ -38,7 +38,16 @@ from topwork.steps.transfer import Preparation
 from topwork.training.selection import folds_of
 from topwork.training.unfinished import Unfinished
 
-__all__ = ["begin", "beginning_of", "completed", "is_large", "rows_after", "sample_of", "settled_on"]
+__all__ = [
+    "begin",
+    "beginning_of",
+    "completed",
+    "is_large",
+    "n_validating",
+    "rows_after",
+    "sample_of",
+    "settled_on",
+]
 
 _NO_TIME_TO_TRAIN = (
     "All inputs are read all the same, and the model is then a probe that is found in little time. To train more, stop "
@@ -47,6 +56,8 @@ _NO_TIME_TO_TRAIN = (
 _PUT_BACK = "Put them back, and run the same command again: what was read is in the cache."
 _AT_LEAST = 2
 """Times the sample that the data must have: with fewer rows little is gained."""
+_VALIDATING = 0.5
+"""Validation rows, relative to the rows of the sample."""
 _STRETCH_S = 20.0
 """Longest reading between two looks at the clock, and at whether the user wants the best so far."""
 _PART = 0.8
@@ -63,16 +74,27 @@ def begin(order: Order, preparation: Preparation, deadline: Budget, workplace: W
     if found is None:
         told = Forewarning(order.around.progress, deadline, _NO_TIME_TO_TRAIN)
         return _rows_of(order, preparation, progress=told)
-    beginning, goes_on = found
+    beginning, n_known = found
     drawn = np.sort(_draw(order)[: beginning.n_rows])
     rows = _rows_of(order, preparation, drawn)
     speed = speed_of(order.trunk.card.name, preparation.choice, order.around)
     rows = replace(rows, row_s=rows.row_s if rows.row_s or not speed else 1 / speed)
     sampled = _sampled(rows, drawn)
-    if not goes_on and not _is_worth_it(rows, sampled, beginning, deadline.remaining_s()):
+    if n_known is None and not _is_worth_it(rows, sampled, beginning, deadline.remaining_s()):
         return completed(order, rows, preparation)
     order.around.progress.say(_said(sampled, deadline.remaining_s()))
-    return sampled
+    assert sampled.fit_known is not None
+    n_more = (
+        n_validating(
+            beginning,
+            len(np.intersect1d(sampled.folds[0].valid, sampled.fit_known)),
+            deadline.remaining_s(),
+            sampled.row_s,
+        )
+        if n_known is None
+        else max(0, n_known - len(sampled.fit_known))
+    )
+    return _validating(order, sampled, preparation, n_more)
 
 
 def _rows_of(
@@ -88,14 +110,17 @@ def _rows_of(
     return replace(assign(order, reading), row_s=row_s_of(reading))
 
 
-def _beginning(order: Order, deadline: Budget, workplace: Workplace) -> tuple[Beginning, bool] | None:
-    """Return how the recipe begins with a sample, and whether an earlier run did so; None where it does not."""
+def _beginning(order: Order, deadline: Budget, workplace: Workplace) -> tuple[Beginning, int | None] | None:
+    """Return how the recipe begins with a sample, and of how many rows that are fitted on an earlier run's was.
+
+    None where it does not begin with one.
+    """
     beginning = beginning_of(order)
     if beginning is None:
         return None
     if workplace.resume and (plan := Unfinished(workplace, order.around.progress.say).planned()) is not None:
-        return None if plan.n_known is None else (beginning, True)
-    return (beginning, False) if is_large(order, beginning, deadline.remaining_s()) else None
+        return None if plan.n_known is None else (beginning, plan.n_known)
+    return (beginning, None) if is_large(order, beginning, deadline.remaining_s()) else None
 
 
 def beginning_of(order: Order) -> Beginning | None:
@@ -126,6 +151,31 @@ def _is_worth_it(rows: Rows, sampled: Rows, beginning: Beginning, left_s: float)
     n_left = len(fit) + len(test)
     is_quick = rows.row_s is not None and n_left * rows.row_s < beginning.share * left_s
     return n_left > beginning.n_rows and not is_quick and _is_enough(sampled)
+
+
+def n_validating(beginning: Beginning, n_known: int, left_s: float, row_s: float | None) -> int:
+    """Return how many validation rows to read beside the sample, which has few: by them rungs are chosen.
+
+    Parameters
+    ----------
+    n_known
+        Validation rows of the sample.
+    left_s, row_s
+        Of the budget, and what reading a row takes, if that is known; both in seconds.
+    """
+    wanted = max(0, ceil(_VALIDATING * beginning.n_rows) - n_known)
+    return wanted if not row_s else int(min(wanted, max(0.0, beginning.share * left_s / row_s)))
+
+
+def _validating(order: Order, rows: Rows, preparation: Preparation, n: int) -> Rows:
+    """Return the rows with the features of ``n`` further validation rows, as far as there are so many."""
+    assert rows.fit_known is not None
+    left = _in_turn(order, rows)
+    more = left[np.isin(left, rows.folds[0].valid)][:n]
+    if not len(more):
+        return rows
+    _fill(order, rows, preparation, (more, more[:0]))
+    return replace(rows, fit_known=np.union1d(rows.fit_known, more))
 
 
 def _is_enough(rows: Rows) -> bool:

@@ -22,7 +22,7 @@ from topwork.steps.kinds import encoded, learned
 from topwork.steps.material import TrunkMaterial, resources_of
 from topwork.steps.options import DEFAULT_BUDGET, FitOptions, Surroundings, duration_s
 from topwork.steps.order import Order
-from topwork.steps.sampling import beginning_of, is_large
+from topwork.steps.sampling import beginning_of, is_large, n_validating
 from topwork.steps.speeds import DELIVERY_S
 from topwork.steps.transfer import Part, Preparation, read_part
 from topwork.steps.trying import SHARE, n_sampled
@@ -155,9 +155,11 @@ def _course(order: Order, preparation: Preparation, rows: Array, row_s: float) -
     first_s = row_s * beginning.n_rows + (clock() - began_s) / len(rows) * n_left
     if row_s * n_left < beginning.share * (budget_s - first_s):
         return replace(whole, first_s=first_s + row_s * n_left)
-    tested = SplitOptions().test_fraction
-    n_again = beginning.n_rows * (1 - tested) + n * tested
-    return _Course(n, beginning.n_rows, first_s, row_s * n_again)
+    split = SplitOptions()
+    n_fitted = beginning.n_rows * (1 - split.test_fraction)
+    n_more = n_validating(beginning, int(n_fitted / split.n_folds), budget_s - first_s, row_s)
+    n_again = n_fitted + n_more + n * split.test_fraction
+    return _Course(n, beginning.n_rows + n_more, first_s + row_s * n_more, row_s * n_again)
 
 
 class _Watch:
