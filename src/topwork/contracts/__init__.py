@@ -79,6 +79,7 @@ from topwork.contracts.values import (
     row_numbers,
     strata_of,
 )
+from topwork.contracts.writing import Attention, Ending, Sampling, Written
 
 __all__ = [
     "WORD_WEIGHTS",
@@ -86,6 +87,7 @@ __all__ = [
     "Allowance",
     "Answer",
     "Array",
+    "Attention",
     "Batchable",
     "Beginning",
     "BoundedDecoding",
@@ -98,6 +100,7 @@ __all__ = [
     "Dataset",
     "Decoded",
     "Divisible",
+    "Ending",
     "Engine",
     "Estimate",
     "Exportable",
@@ -138,6 +141,7 @@ __all__ = [
     "Resources",
     "Rung",
     "Sample",
+    "Sampling",
     "SamplingRecipe",
     "Section",
     "Series",
@@ -160,6 +164,7 @@ __all__ = [
     "Words",
     "Workplace",
     "WritingTarget",
+    "Written",
     "by_shape",
     "decoding_within",
     "has_classes",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -16,9 +17,10 @@ from topwork.engines.machine import require_share
 from topwork.engines.mapped import laid_out
 from topwork.errors import MissingExtraError, TopworkError, UsageError
 
-__all__ = ["OpenVinoEngine"]
+__all__ = ["NUMBERS", "OpenVinoEngine", "compiled", "core", "library"]
 
-_TYPES = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+NUMBERS: Final = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+"""What OpenVINO calls the number formats that it computes an fp32 graph in."""
 _FIRST_CALL = Lock()
 
 
@@ -65,16 +67,16 @@ class OpenVinoEngine:
         self.precision: Precision = _supported(precision, graph)
         self.n_streams = n_streams
         self.output_names = graph.output_names
-        self.version = str(_openvino().__version__).split("-")[0]
+        self.version = str(library().__version__).split("-")[0]
         source = assemble(graph) if shelf is None else laid_out(graph, shelf / "openvino")
-        compiled = _compile(source, _settings(precision, n_threads, n_streams))
+        network = compiled(source, _settings(precision, n_threads, n_streams))
         self._idle: SimpleQueue[Any] = SimpleQueue()
         for _ in range(n_streams):
-            self._idle.put(compiled.create_infer_request())
+            self._idle.put(network.create_infer_request())
         # OpenVINO's binding to NumPy sets itself up in the first call of a process, and two first calls at once
         # wait for each other for ever: one thread holds the set-up and wants the GIL, the other the reverse.
         with _FIRST_CALL:
-            self.run(_smallest(compiled.input(0)))
+            self.run(_smallest(network.input(0)))
 
     def run(self, batch: Array) -> dict[str, Array]:
         """Run a raw batch ``[n, ...]``; wait for a free request where ``n_streams`` calls are under way."""
@@ -97,15 +99,22 @@ class OpenVinoEngine:
 
 
 def _supported(precision: Precision, graph: Graph) -> Precision:
-    if precision not in _TYPES and not (precision == "int8" and is_quantized(graph)):
+    if precision not in NUMBERS and not (precision == "int8" and is_quantized(graph)):
         raise UsageError(
-            f"OpenVINO does not run an fp32 graph in {precision}; expected one of {', '.join(_TYPES)}.",
+            f"OpenVINO does not run an fp32 graph in {precision}; expected one of {', '.join(NUMBERS)}.",
             next_step="Choose another precision.",
         )
     return precision
 
 
-def _openvino() -> Any:
+def library() -> Any:
+    """Return the package.
+
+    Raises
+    ------
+    MissingExtraError
+        It is not installed.
+    """
     try:
         import openvino
     except ImportError as error:
@@ -121,7 +130,7 @@ def _settings(precision: Precision, n_threads: int, n_streams: int) -> dict[str,
         "NUM_STREAMS": n_streams,
         "INFERENCE_NUM_THREADS": n_threads,
     }
-    return found if precision == "int8" else {**found, "INFERENCE_PRECISION_HINT": _TYPES[precision]}
+    return found if precision == "int8" else {**found, "INFERENCE_PRECISION_HINT": NUMBERS[precision]}
 
 
 def _smallest(port: Any) -> Array:
@@ -131,22 +140,33 @@ def _smallest(port: Any) -> Array:
 
 
 @cache
-def _core() -> Any:
+def core() -> Any:
     """Return the one core of this process, which is never let go.
 
     OpenVINO's CPU plug-in gives the thread that loads it a signal stack of its own, and frees that stack with
     the last network. Where another thread does the freeing, the first one keeps a stack that is no longer
     there, and its next signal (a Ctrl-C) kills the process.
     """
-    return _openvino().Core()
+    return library().Core()
 
 
-def _compile(source: bytes | Path, settings: dict[str, Any]) -> Any:
+def compiled(
+    source: bytes | Path, settings: Mapping[str, Any], change: Callable[[Any], None] = lambda _: None
+) -> Any:
+    """Read an ONNX model, change it in place as wanted, and compile it.
+
+    Raises
+    ------
+    TopworkError
+        OpenVINO cannot read or compile it.
+    """
     try:
-        core = _core()
         # What lies in files is mapped, and stays so.
-        model = core.read_model(source, b"") if isinstance(source, bytes) else core.read_model(str(source))
-        return core.compile_model(model, "CPU", settings)
+        model = (
+            core().read_model(source, b"") if isinstance(source, bytes) else core().read_model(str(source))
+        )
+        change(model)
+        return core().compile_model(model, "CPU", dict(settings))
     except RuntimeError as error:
         raise TopworkError(
             f"OpenVINO cannot compile the network: {error}",

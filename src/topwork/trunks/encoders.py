@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from topwork.contracts import Json, Stage
 from topwork.errors import MissingExtraError, UsageError, WeightsError
@@ -20,12 +20,23 @@ from topwork.trunks.torchvision_guard import import_torchvision
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Encoder", "EncoderMeasurements", "Pooling", "build", "fill", "measure", "stages"]
+__all__ = [
+    "OF_OTHERS",
+    "Encoder",
+    "EncoderMeasurements",
+    "Pooling",
+    "build",
+    "fill",
+    "measure",
+    "names_of",
+    "stages",
+    "transformers_library",
+]
 
 Pooling: TypeAlias = Literal["mean", "first", "concat"]
 """Of all tokens of a text, of the first token of its windows, or first, maximum and mean side by side."""
 
-_OF_OTHERS = frozenset({"_name_or_path", "auto_map", "transformers_version", "torch_dtype", "dtype"})
+OF_OTHERS: Final = frozenset({"_name_or_path", "auto_map", "transformers_version", "torch_dtype", "dtype"})
 """Fields of a ``config.json`` that name files or code, or say how somebody else stored the weights."""
 _AGREEMENT = 1e-4
 
@@ -73,9 +84,9 @@ def build(encoder: Encoder) -> torch.nn.Module:
     """
     import torch
 
-    library = _transformers()
+    library = transformers_library()
     own = {
-        key: value for key, value in encoder.config.items() if key not in _OF_OTHERS and key != "model_type"
+        key: value for key, value in encoder.config.items() if key not in OF_OTHERS and key != "model_type"
     }
     try:
         config = library.AutoConfig.for_model(encoder.kind, **own)
@@ -230,14 +241,21 @@ def _as_exported(around: Any, tokens: torch.Tensor) -> torch.Tensor:
     return features
 
 
-def _transformers() -> Any:
+def transformers_library() -> Any:
+    """Return the package.
+
+    Raises
+    ------
+    MissingExtraError
+        It is not installed.
+    """
     with suppress(MissingExtraError):
         import_torchvision()  # transformers imports it, and only behind this guard does it always load
     try:
         import transformers
     except ImportError as error:
         raise MissingExtraError(
-            "Text encoders need transformers, which is not installed.",
+            "Networks for texts need transformers, which is not installed.",
             next_step="Install topwork with its extra text.",
         ) from error
     return transformers

@@ -1,0 +1,84 @@
+"""What writes on: language models, how a next token is chosen, and what is asked of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+__all__ = ["Attention", "Ending", "Sampling", "Written"]
+
+Ending: TypeAlias = Literal["stop", "length"]
+"""Why a text ended: by a token or words that it was to stop at, or because it was as long as it might become."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """One layer's attention, as an engine needs it to compute it its own way.
+
+    Attributes
+    ----------
+    n_heads, n_kv_heads
+        Of the queries, and of keys and values, which several queries may share.
+    head_size, value_size
+        Of one head's keys, and of its values.
+    scale
+        What products of queries and keys are multiplied by.
+    window
+        How many tokens back it sees, itself counted; 0 for all.
+    """
+
+    n_heads: int
+    n_kv_heads: int
+    head_size: int
+    value_size: int
+    scale: float
+    window: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a next token is chosen out of the scores of all; `topwork.engines.sampling.require` tells what makes sense.
+
+    They are changed in this order: ``repetition_penalty``, ``temperature``, ``top_k``, ``top_p``, ``min_p``.
+
+    Attributes
+    ----------
+    temperature
+        Scores are divided by it; 0 always takes the likeliest token.
+    top_k
+        Only so many likeliest tokens are in the draw; 0 for all.
+    top_p
+        Only the likeliest tokens that together have this probability (Holtzman et al., arXiv 1904.09751).
+    min_p
+        Only tokens at least this share as likely as the likeliest (Nguyen et al., arXiv 2407.01082).
+    repetition_penalty
+        Divides the scores of tokens that were there, or multiplies negative ones (Keskar et al., arXiv 1909.05858);
+        1 for none.
+    seed
+        Of the draw; None for another one each time.
+    """
+
+    temperature: float = 0.7
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One more token of the text with this number.
+
+    Attributes
+    ----------
+    log_probability
+        That the network gave it, before anything was changed for the draw; in nats.
+    ending
+        None where more follows. Where it is ``stop``, the token is one to stop at and no part of the text.
+    """
+
+    number: int
+    token: int
+    log_probability: float
+    ending: Ending | None = None

@@ -1,0 +1,267 @@
+"""A language model on OpenVINO with keys and values in blocks, so that texts of any lengths go through it together.
+
+It takes a `Graph` that `topwork.engines.decoder_export` made, in which attention is only marked, and puts OpenVINO's
+paged attention there. It knows no tokeniser, and does not choose tokens.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+
+from topwork.contracts import Array, Attention, Graph, Precision
+from topwork.engines.graphs import assemble, parse
+from topwork.engines.openvino import NUMBERS, compiled, library
+from topwork.errors import BundleError, TopworkError, UsageError
+
+__all__ = ["ATTENTION", "MARK", "PagedEngine", "Part"]
+
+ATTENTION: Final = "topwork.attention"
+"""Key in the topology's metadata: of each mark, by its name, what `Attention` holds."""
+MARK: Final = "attention_mark"
+"""Name of the module that stands where attention belongs; its node is named by the way to it."""
+
+_KEYS, _VALUES = "keys.", "values."
+_CACHE_BYTES: Final = 1 << 30
+_LEAST_BLOCKS: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one text adds in one run.
+
+    Attributes
+    ----------
+    tokens
+        Its next ones, at least one.
+    n_before
+        How many tokens of it are in the cache.
+    blocks
+        Numbers of its blocks, enough for all of these.
+    n_wanted
+        Scores are wanted after so many of the last tokens; 0 where more tokens are to come first.
+    """
+
+    tokens: Sequence[int]
+    n_before: int
+    blocks: Sequence[int]
+    n_wanted: int = 1
+
+
+class PagedEngine:
+    """A compiled language model and the blocks that its texts stand in; for one thread.
+
+    Parameters
+    ----------
+    graph
+        What to run.
+    precision
+        ``fp32``, ``bf16`` or ``fp16``; keys and values are kept in the same.
+    n_threads
+        For one run.
+    cache_bytes
+        What blocks may take together; there are at least a few.
+
+    Raises
+    ------
+    BundleError
+        The graph has no marks.
+    UsageError
+        There is no such precision here.
+    MissingExtraError
+        OpenVINO is not installed.
+    TopworkError
+        It cannot read or compile the graph.
+    """
+
+    name = "openvino"
+
+    def __init__(
+        self,
+        graph: Graph,
+        precision: Precision = "fp32",
+        *,
+        n_threads: int,
+        cache_bytes: int = _CACHE_BYTES,
+    ) -> None:
+        if precision not in NUMBERS:
+            raise UsageError(f"Texts are not written in {precision}; expected one of {', '.join(NUMBERS)}.")
+        self.precision: Precision = precision
+        network = compiled(
+            assemble(graph),
+            {
+                "PERFORMANCE_HINT": "LATENCY",
+                "NUM_STREAMS": 1,
+                "INFERENCE_NUM_THREADS": n_threads,
+                "INFERENCE_PRECISION_HINT": NUMBERS[precision],
+                "KV_CACHE_PRECISION": NUMBERS[precision],
+            },
+            partial(_put_in, attentions=attentions_of(graph)),
+        )
+        self.version = str(library().__version__).split("-")[0]
+        self._request = network.create_infer_request()
+        caches = [port for port in network.inputs if port.get_any_name().startswith((_KEYS, _VALUES))]
+        block_bytes = sum(_block_bytes(port) for port in caches)
+        self.n_blocks = max(_LEAST_BLOCKS, cache_bytes // block_bytes)
+        self.n_block_tokens = int(_cache_shape(caches[1], 1)[2])
+        self.n_scores = int(network.output(0).get_partial_shape()[1].get_length())
+        self._caches = [self._cache(port) for port in caches]
+
+    def run(self, parts: Sequence[Part]) -> Array:
+        """Run texts together; return the scores that they want, ``float32 [sum of n_wanted, n_scores]``, in order."""
+        for name, values in _inputs_of(parts).items():
+            self._request.set_tensor(name, library().Tensor(values))
+        self._request.infer()
+        return np.array(self._request.get_output_tensor(0).data, dtype=np.float32)
+
+    def _cache(self, port: Any) -> Any:
+        tensor = library().Tensor(port.get_element_type(), library().Shape(_cache_shape(port, self.n_blocks)))
+        self._request.set_tensor(port.get_any_name(), tensor)
+        return tensor
+
+
+def attentions_of(graph: Graph) -> dict[str, Attention]:
+    """Return the attention of each mark by the mark's name.
+
+    Raises
+    ------
+    BundleError
+        The topology tells of none.
+    """
+    told = {one.key: one.value for one in parse(graph.topology).metadata_props}.get(ATTENTION)
+    if told is None:
+        raise BundleError(
+            "The network's graph does not say where it attends: it is not one that writes texts.",
+            next_step="Give a bundle that was fitted on texts to write like.",
+        )
+    try:
+        return {name: Attention(**fields) for name, fields in json.loads(told).items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise BundleError(
+            f"What the network's graph says of its attention cannot be read: {error}."
+        ) from error
+
+
+def _inputs_of(parts: Sequence[Part]) -> dict[str, Array]:
+    lengths = [len(part.tokens) for part in parts]
+    begins = np.cumsum([0, *lengths])
+    tokens = [token for part in parts for token in part.tokens]
+    positions = [np.arange(part.n_before, part.n_before + len(part.tokens)) for part in parts]
+    wanted = [
+        np.arange(end - part.n_wanted, end) for part, end in zip(parts, begins[1:].tolist(), strict=True)
+    ]
+    return {
+        "tokens": np.array(tokens, np.int64),
+        "positions": np.concatenate(positions).astype(np.int64),
+        "wanted": np.concatenate(wanted).astype(np.int64),
+        "n_before": np.array([part.n_before for part in parts], np.int32),
+        "begins": begins.astype(np.int32),
+        "blocks": np.array([block for part in parts for block in part.blocks], np.int32),
+        "block_begins": np.cumsum([0, *(len(part.blocks) for part in parts)]).astype(np.int32),
+        "longest": np.array(max(part.n_before + len(part.tokens) for part in parts), np.int32),
+    }
+
+
+# --- the graph --------------------------------------------------------------------------------------------
+
+
+def _put_in(model: Any, attentions: Mapping[str, Attention]) -> None:
+    """Put paged attention where the marks are.
+
+    Raises
+    ------
+    BundleError
+        A mark is missing.
+    """
+    nodes = {name: node for node in model.get_ordered_ops() for name in _names_of(node) if name in attentions}
+    if missing := [name for name in attentions if name not in nodes]:
+        raise BundleError(
+            f"{len(missing)} of {len(attentions)} layers do not attend in the network's graph, such as {missing[0]}.",
+            next_step="Get the file again from where it comes.",
+        )
+    whole = {
+        name: _parameter(name, np.int32, [-1]) for name in ("n_before", "begins", "blocks", "block_begins")
+    }
+    whole["longest"] = _parameter("longest", np.int32, [])
+    parameters = list(whole.values())
+    for number, (name, attention) in enumerate(attentions.items()):
+        heads, dynamic = attention.n_kv_heads, library().Type.dynamic
+        caches = (
+            _parameter(f"{_KEYS}{number}", dynamic, [-1, heads, -1, attention.head_size]),
+            _parameter(f"{_VALUES}{number}", dynamic, [-1, heads, -1, attention.value_size]),
+        )
+        parameters += caches
+        own = _paged([nodes[name].input_value(i) for i in range(3)], caches, whole, attention)
+        for user in list(nodes[name].output(0).get_target_inputs()):
+            user.replace_source_output(own)
+    model.add_parameters(parameters)
+    model.validate_nodes_and_infer_types()
+
+
+def _names_of(node: Any) -> Iterator[str]:
+    if node.get_type_name() == "Concat":
+        yield node.get_friendly_name().removesuffix("_output_0")
+
+
+def _parameter(name: str, numbers: Any, shape: Sequence[int]) -> Any:
+    from openvino import opset13
+
+    parameter = opset13.parameter(library().PartialShape(list(shape)), numbers)
+    parameter.output(0).get_tensor().set_names({name})
+    return parameter
+
+
+def _paged(
+    states: Sequence[Any], caches: Sequence[Any], whole: Mapping[str, Any], attention: Attention
+) -> Any:
+    """Return the output of OpenVINO's own operator, whose inputs beyond the thirteenth are of no use here."""
+    from openvino import opset13
+    from openvino.op import _PagedAttentionExtension
+
+    def constant(value: Any, numbers: Any = np.int32) -> Any:
+        return opset13.constant(np.array(value, numbers)).output(0)
+
+    none, empty = constant([]), constant([], np.float32)
+    inputs = [
+        *states,
+        *(cache.output(0) for cache in caches),
+        *(whole[name].output(0) for name in ("n_before", "begins", "blocks", "block_begins")),
+        constant(attention.scale, np.float32),
+        constant(attention.window),
+        empty,  # slopes of ALiBi
+        whole["longest"].output(0),
+        none,  # of how many tokens scores are summed up
+        none, constant(np.zeros((0, 0))), constant(np.zeros((0, 0)), np.float32),  # blocks that are rotated
+        empty, constant(64), constant(16),  # attention to some blocks only
+        empty,  # sinks
+        constant(0), none, none, none,  # blocks that are given up
+        none,  # types of tokens
+        constant([], np.uint8), none,  # what queries see of each other
+    ]  # fmt: skip
+    try:
+        node = _PagedAttentionExtension(inputs)
+    except RuntimeError as error:
+        raise TopworkError(
+            f"The attention of OpenVINO {library().__version__} takes other inputs: {error}",
+            next_step="Install the version of OpenVINO that constraints.txt of topwork names.",
+        ) from error
+    known = node.get_rt_info()
+    known["num_k_heads"], known["num_v_heads"] = attention.n_kv_heads, attention.n_kv_heads
+    known["k_head_size"], known["v_head_size"] = attention.head_size, attention.value_size
+    return node.output(0)
+
+
+def _cache_shape(port: Any, n_blocks: int) -> list[int]:
+    axes = list(port.get_partial_shape())
+    if any(not axis.is_static for axis in axes[1:]):
+        raise UsageError("OpenVINO does not say how large a block of the cache is on this device.")
+    return [n_blocks, *(axis.get_length() for axis in axes[1:])]
+
+
+def _block_bytes(port: Any) -> int:
+    return int(np.prod(_cache_shape(port, 1))) * int(port.get_element_type().size)

@@ -1,0 +1,115 @@
+"""Choosing a next token out of the scores of all. It knows no text and no network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf, isfinite
+from typing import Final
+
+import numpy as np
+
+from topwork.contracts import Array, Sampling
+from topwork.errors import UsageError
+
+__all__ = ["choose", "log_probability", "require"]
+
+_LIKELIEST: Final = 256
+"""Tokens that are sorted at first, where few of many are wanted; then four times as many, and so on."""
+_RANGES: Final = {
+    "temperature": (0.0, inf, "0 or more"),
+    "top_k": (0, inf, "0 or more"),
+    "top_p": (0.0, 1.0, "0 to 1"),
+    "min_p": (0.0, 1.0, "0 to 1"),
+    "repetition_penalty": (1e-3, 1e3, "0.001 to 1000"),
+}
+
+
+def require(sampling: Sampling) -> Sampling:
+    """Return settings that make sense.
+
+    Raises
+    ------
+    UsageError
+        They do not.
+    """
+    for name, (low, high, told) in _RANGES.items():
+        value = getattr(sampling, name)
+        if not (isfinite(value) and low <= value <= high):
+            raise UsageError(f"{name} is {value!r}; expected {told}.")
+    if sampling.seed is not None and sampling.seed < 0:
+        raise UsageError(f"seed is {sampling.seed!r}; expected a whole number from 0.")
+    return sampling
+
+
+def choose(scores: Array, sampling: Sampling, before: Sequence[int], draw: np.random.Generator) -> int:
+    """Return the number of the next token.
+
+    Parameters
+    ----------
+    scores
+        ``float32 [v]``, of which probabilities are the softmax.
+    before
+        Tokens that were there, for `Sampling.repetition_penalty`.
+    """
+    scores = _penalised(scores, sampling.repetition_penalty, before)
+    if sampling.temperature == 0:
+        return int(scores.argmax())
+    scores = (scores - scores.max()) / sampling.temperature
+    tokens, weights = _candidates(np.exp(scores), sampling)
+    upto = np.cumsum(weights, dtype=np.float64)
+    place = int(np.searchsorted(upto, draw.random() * upto[-1], side="right"))
+    return int(tokens[min(place, len(tokens) - 1)])
+
+
+def log_probability(scores: Array, token: int) -> float:
+    """Return the logarithm of a token's probability by the scores of all, in nats."""
+    highest = float(scores.max())
+    return float(scores[token]) - highest - float(np.log(np.exp(scores - highest).sum(dtype=np.float64)))
+
+
+def _penalised(scores: Array, penalty: float, before: Sequence[int]) -> Array:
+    if penalty == 1 or not before:
+        return scores
+    there = np.unique(np.asarray(before, np.int64))
+    own = scores[there]
+    changed = scores.copy()
+    changed[there] = np.where(own > 0, own / penalty, own * penalty)
+    return changed
+
+
+def _candidates(weights: Array, sampling: Sampling) -> tuple[Array, Array]:
+    """Return the tokens that are in the draw and what each weighs; the likeliest one always is."""
+    n, total = len(weights), float(weights.sum(dtype=np.float64))
+    most = n if sampling.top_k == 0 else min(sampling.top_k, n)
+    least = max(sampling.min_p * float(weights.max()), np.finfo(np.float32).tiny)
+    if most == n and sampling.top_p >= 1:
+        tokens = np.flatnonzero(weights >= least)
+        return tokens, weights[tokens]
+    if most < n:  # what is cut off has no part in the probability that top_p speaks of
+        tokens = _likeliest(weights, most)
+        total = float(weights[tokens].sum(dtype=np.float64))
+    else:
+        tokens = _with_mass(weights, sampling.top_p * total)
+    upto = np.cumsum(weights[tokens], dtype=np.float64)
+    n_taken = int(np.searchsorted(upto, sampling.top_p * total, side="left")) + 1
+    tokens = tokens[:n_taken]
+    tokens = tokens[weights[tokens] >= min(least, float(weights[tokens[0]]))]
+    return tokens, weights[tokens]
+
+
+def _likeliest(weights: Array, n: int) -> Array:
+    """Return the tokens that weigh most, the heaviest first."""
+    some = (
+        np.argpartition(weights, len(weights) - n)[len(weights) - n :] if n < len(weights) else np.arange(n)
+    )
+    return np.asarray(some[np.argsort(-weights[some], kind="stable")])
+
+
+def _with_mass(weights: Array, mass: float) -> Array:
+    """Return the likeliest tokens, the heaviest first, at least as many as weigh so much together."""
+    n = min(_LIKELIEST, len(weights))
+    while True:
+        tokens = _likeliest(weights, n)
+        if n == len(weights) or float(weights[tokens].sum(dtype=np.float64)) >= mass:
+            return tokens
+        n = min(4 * n, len(weights))

@@ -1,0 +1,215 @@
+"""Writing several texts at once: newcomers join a batch that runs, and each leaves it as soon as it has ended.
+
+Every step runs one more token of each text that is being written, and as many tokens of the beginnings of others as
+there is room for, so that a long beginning holds nobody up for long (Yu et al., *Orca*, OSDI 2022; Agrawal et al.,
+*Sarathi-Serve*, arXiv 2403.02310). Where the cache is full, the text that came last gives its blocks back and begins
+again later, with what it has written so far. It knows no letters: texts are tokens here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import numpy as np
+
+from topwork.contracts import Array, Ending, Sampling, Written
+from topwork.engines.paged import Part
+from topwork.engines.paging import BlockPool, Lease
+from topwork.engines.sampling import choose, log_probability, require
+from topwork.errors import UsageError
+
+__all__ = ["Decoder", "Joining", "Opening", "write"]
+
+_STEP_TOKENS: Final = 256
+"""Of beginnings that one step runs, beside a token of each text that is being written."""
+_MOST_TEXTS: Final = 64
+
+
+class Decoder(Protocol):
+    """What runs tokens; see `topwork.engines.paged.PagedEngine`."""
+
+    @property
+    def n_blocks(self) -> int:
+        """How many blocks its cache has."""
+        ...
+
+    @property
+    def n_block_tokens(self) -> int:
+        """How many tokens stand in one."""
+        ...
+
+    def run(self, parts: Sequence[Part]) -> Array:
+        """Return the scores that are wanted, part by part."""
+        ...
+
+
+class Joining(Protocol):
+    """Whom a batch asks between two steps who else has come, and who has gone."""
+
+    def admit(self) -> Sequence[Opening]:
+        """Return texts that have come meanwhile; they take the next numbers."""
+        ...
+
+    def gone(self) -> Collection[int]:
+        """Return the numbers of texts that nobody waits for any more."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How a text begins, and how it is to go on.
+
+    Attributes
+    ----------
+    tokens
+        At least one.
+    n_most
+        Tokens to be written at most, 1 or more.
+    stops
+        Tokens that end it.
+    """
+
+    tokens: tuple[int, ...]
+    n_most: int
+    sampling: Sampling = field(default_factory=Sampling)
+    stops: frozenset[int] = frozenset()
+
+
+@dataclass(slots=True, eq=False)
+class _Text:
+    """A text on its way: ``tokens`` are all of it, the first ``n_known`` are in the cache."""
+
+    number: int
+    opening: Opening
+    draw: np.random.Generator
+    tokens: list[int]
+    lease: Lease | None = None
+    n_known: int = 0
+
+    @property
+    def n_written(self) -> int:
+        return len(self.tokens) - len(self.opening.tokens)
+
+
+def write(decoder: Decoder, openings: Sequence[Opening], joining: Joining | None = None) -> Iterator[Written]:
+    """Go on with texts, all at once, and give each token as it is chosen.
+
+    What a text becomes does not depend on the others, as far as the decoder rounds alike whatever else it runs.
+
+    Raises
+    ------
+    UsageError
+        A text does not fit into the cache by itself, or its sampling makes no sense.
+    """
+    pool = BlockPool(decoder.n_blocks, decoder.n_block_tokens)
+    yield from _Batch(decoder, pool).run(openings, joining)
+
+
+class _Batch:
+    """The texts that are being written, in the order in which they came, and those that wait for room."""
+
+    def __init__(self, decoder: Decoder, pool: BlockPool) -> None:
+        self.decoder, self.pool = decoder, pool
+        self.running: list[_Text] = []
+        self.waiting: deque[_Text] = deque()
+        self.n_come = 0
+
+    def run(self, openings: Sequence[Opening], joining: Joining | None) -> Iterator[Written]:
+        self._come(openings)
+        while True:
+            if joining is not None:
+                self._come(joining.admit())
+                self._go(joining.gone())
+            self._begin()
+            if not self.running:
+                return
+            yield from self._step()
+
+    def _come(self, openings: Sequence[Opening]) -> None:
+        for opening in openings:
+            most = self.pool.n_blocks * self.pool.n_tokens
+            if len(opening.tokens) + opening.n_most > most:
+                raise UsageError(
+                    f"A text of {len(opening.tokens):,} tokens that is to become {opening.n_most:,} longer does not "
+                    f"fit into a cache of {most:,}.",
+                    next_step="Ask for less, or give the cache more memory.",
+                )
+            draw = np.random.default_rng(require(opening.sampling).seed)
+            self.waiting.append(_Text(self.n_come, opening, draw, list(opening.tokens)))
+            self.n_come += 1
+
+    def _go(self, numbers: Collection[int]) -> None:
+        for text in [one for one in self.running if one.number in numbers]:
+            self._leave(text)
+        self.waiting = deque(one for one in self.waiting if one.number not in numbers)
+
+    def _begin(self) -> None:
+        while self.waiting and len(self.running) < _MOST_TEXTS:
+            text = self.waiting[0]
+            text.lease = self.pool.take(text.tokens)
+            if text.lease is None:
+                return
+            text.n_known = text.lease.n_shared
+            self.running.append(self.waiting.popleft())
+
+    def _leave(self, text: _Text) -> None:
+        assert text.lease is not None
+        self.pool.release(text.lease)
+        text.lease = None
+        self.running.remove(text)
+
+    def _step(self) -> Iterator[Written]:
+        """Run one step, and give the tokens that are chosen after it."""
+        chosen = list(self._parts())
+        scores = self.decoder.run([part for _, part in chosen])
+        place = 0
+        for text, part in chosen:
+            assert text.lease is not None
+            text.n_known += len(part.tokens)
+            self.pool.keep(text.lease, text.tokens[: text.n_known])
+            if part.n_wanted:
+                yield self._chosen(text, scores[place])
+                place += 1
+
+    def _parts(self) -> Iterator[tuple[_Text, Part]]:
+        """Return what each text adds, as far as there is room for it."""
+        n_left = _STEP_TOKENS
+        for text in list(self.running):
+            if text not in self.running:
+                continue  # it had to make room for one before it
+            n_missing = len(text.tokens) - text.n_known
+            n = 1 if n_missing == 1 else min(n_missing, n_left)
+            if not n or not self._has_room(text):
+                continue
+            n_left -= 0 if n_missing == 1 else n
+            assert text.lease is not None
+            tokens = text.tokens[text.n_known : text.n_known + n]
+            blocks = text.lease.blocks[: self.pool.needed(text.n_known + n)]
+            yield text, Part(tokens, text.n_known, blocks, 1 if n == n_missing else 0)
+
+    def _has_room(self, text: _Text) -> bool:
+        """Make room for a text, where need be by having later ones begin again; False where it is the last one."""
+        assert text.lease is not None
+        while not self.pool.grow(text.lease, len(text.tokens)):
+            last = self.running[-1]
+            self._leave(last)
+            last.n_known = 0
+            self.waiting.appendleft(last)
+            if last is text:
+                return False
+        return True
+
+    def _chosen(self, text: _Text, scores: Array) -> Written:
+        token = choose(scores, text.opening.sampling, text.tokens, text.draw)
+        text.tokens.append(token)
+        ending: Ending | None = None
+        if token in text.opening.stops:
+            ending = "stop"
+        elif text.n_written == text.opening.n_most:
+            ending = "length"
+        if ending:
+            self._leave(text)
+        return Written(text.number, token, log_probability(scores, token), ending)

@@ -1,0 +1,230 @@
+"""Language models of the transformers library: built without weights, filled, and with their attention marked.
+
+It knows how transformers describes and calls a network that writes. It does not know where weights come from. No code
+that a model brings along is ever run: only networks that the library itself has are built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from topwork.contracts import Attention, Json
+from topwork.errors import UsageError, WeightsError
+from topwork.trunks.encoders import OF_OTHERS, names_of, transformers_library
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["build", "fill", "marked"]
+
+_MARKED = "topwork_marked"
+"""What the library calls our attention."""
+_PLAIN = frozenset(
+    {"dropout", "is_causal", "position_ids", "sliding_window", "use_cache", "output_attentions"}
+)
+"""What the library tells an attention that changes nothing of it, or is seen to."""
+_NEXT = "Give a model such as Llama, Qwen, GPT-2 or SmolLM."
+
+
+def build(config: Mapping[str, Json], *, attention: str = "sdpa") -> Any:
+    """Build a language model with random weights, in evaluation mode; the global random state is left alone.
+
+    Parameters
+    ----------
+    config
+        Fields of its ``config.json``.
+
+    Raises
+    ------
+    UsageError
+        transformers has no such network, it writes nothing, or it does not take these fields.
+    MissingExtraError
+        transformers is not installed.
+    """
+    import torch
+
+    library, kind = transformers_library(), str(config.get("model_type", ""))
+    own = {key: value for key, value in config.items() if key not in OF_OTHERS and key != "model_type"}
+    try:
+        made = library.AutoConfig.for_model(kind, **own)
+        with torch.random.fork_rng(devices=[]):
+            network: Any = library.AutoModelForCausalLM.from_config(
+                made, trust_remote_code=False, attn_implementation=attention
+            )
+    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
+        raise UsageError(
+            f"transformers {library.__version__} cannot build a language model of kind {kind!r}: {error}",
+            next_step=_NEXT,
+        ) from error
+    return network.eval()
+
+
+def fill(network: Any, weights: Path) -> Any:
+    """Put the weights in.
+
+    Raises
+    ------
+    WeightsError
+        The file is damaged, or a tensor is missing or has another shape than the network's.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        stored = load_file(weights)
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(
+            f"Cannot read the weights in {weights}: {error}.", next_step="Delete the file and fetch it again."
+        ) from error
+    wanted, tensors = network.state_dict(), names_of(network, tuple(stored))
+    tied = set(getattr(network, "all_tied_weights_keys", None) or ())
+    wrong = [
+        name
+        for name, value in wanted.items()
+        if (name not in tensors and name not in tied)
+        or (name in tensors and stored[tensors[name]].shape != value.shape)
+    ]
+    if wrong:
+        raise WeightsError(
+            f"The weights in {weights} are not those of its config.json: {len(wrong)} tensors are missing or have "
+            f"another shape, such as {wrong[0]}.",
+            next_step="Check that config.json and the weights belong together.",
+        )
+    network.load_state_dict({n: stored[theirs].float() for n, theirs in tensors.items()}, strict=False)
+    network.tie_weights()
+    return network.eval()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Marked:
+    """A network whose attention is marked, to be exported.
+
+    Attributes
+    ----------
+    module
+        Maps ``tokens [t]`` at ``positions [t]`` to scores ``[n, v]`` after the ``wanted [n]`` ones of them. Its tensors
+        have the names that they have in the library's network.
+    attentions
+        Of each mark, by the name of its module.
+    """
+
+    module: torch.nn.Module
+    attentions: dict[str, Attention]
+
+
+def marked(network: Any, name: str) -> Marked:
+    """Return a network that `build` made with a module called ``name`` wherever it attends.
+
+    The module joins queries, keys and values ``[t, heads * size]``; what it returns begins with what takes their place.
+
+    Raises
+    ------
+    UsageError
+        The network attends in a way that cannot be marked.
+    """
+    import torch
+
+    module = _writer(network)
+    _register(name)
+    network.set_attn_implementation(_MARKED)
+    with torch.inference_mode():
+        module(torch.zeros(2, dtype=torch.int64), torch.arange(2), torch.tensor([1]))
+    found = {
+        f"{path}.{name}": one.topwork_attention
+        for path, one in module.named_modules()
+        if hasattr(one, "topwork_attention")
+    }
+    if not found:
+        raise UsageError(
+            f"A network of kind {network.config.model_type!r} does not let others compute its attention.",
+            next_step=_NEXT,
+        )
+    return Marked(module, found)
+
+
+def _writer(network: Any) -> torch.nn.Module:
+    """Return network and head as one module of a row of tokens, their tensors named as in the library's network."""
+    import torch
+
+    class Writer(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            setattr(self, network.base_model_prefix, network.base_model)
+            self.lm_head = network.get_output_embeddings()
+
+        def forward(
+            self, tokens: torch.Tensor, positions: torch.Tensor, wanted: torch.Tensor
+        ) -> torch.Tensor:
+            states = getattr(self, network.base_model_prefix)(
+                input_ids=tokens[None], position_ids=positions[None], use_cache=False
+            ).last_hidden_state
+            scores: torch.Tensor = self.lm_head(states[0][wanted])
+            return scores
+
+    return Writer().eval()
+
+
+def _register(name: str) -> None:
+    """Let the library find our attention. It needs no mask: what takes the mark's place knows where texts begin."""
+    import torch
+    from transformers import AttentionInterface
+    from transformers.masking_utils import AttentionMaskInterface
+
+    class Mark(torch.nn.Module):
+        def forward(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+            return torch.cat([query, key, value], dim=-1)
+
+    def attend(
+        module: Any,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,  # noqa: ARG001
+        scaling: float | None = None,
+        **further: Any,
+    ) -> tuple[torch.Tensor, None]:
+        """Mark the place; states are ``[1, heads, t, size]``, what is returned ``[1, t, heads, size]``."""
+        if not hasattr(module, name):
+            setattr(module, name, Mark())
+            module.topwork_attention = _attention(query, key, value, scaling, further)
+        flat = [states[0].transpose(0, 1).flatten(1) for states in (query, key, value)]
+        n_heads, size = query.shape[1], value.shape[-1]
+        joined = getattr(module, name)(*flat)
+        # Not `unflatten`, which would fix the number of tokens when the network is exported.
+        return joined[:, : n_heads * size].reshape(1, -1, n_heads, size), None
+
+    AttentionInterface.register(_MARKED, attend)
+    AttentionMaskInterface.register(_MARKED, lambda *_, **__: None)
+
+
+def _attention(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    scaling: float | None,
+    further: Mapping[str, Any],
+) -> Attention:
+    """Return what the library says of an attention.
+
+    Raises
+    ------
+    UsageError
+        It says something that no engine here heeds.
+    """
+    strange = [name for name, value in further.items() if name not in _PLAIN and value is not None]
+    if strange:
+        raise UsageError(
+            f"The network's attention has {strange[0]!r}, which is not known here.", next_step=_NEXT
+        )
+    size = key.shape[-1]
+    return Attention(
+        n_heads=query.shape[1],
+        n_kv_heads=key.shape[1],
+        head_size=size,
+        value_size=value.shape[-1],
+        scale=float(size**-0.5 if scaling is None else scaling),
+        window=int(further.get("sliding_window") or 0),
+    )

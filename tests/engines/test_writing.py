@@ -1,0 +1,172 @@
+"""Texts that are written at once: who joins, who leaves, and that nobody gets anybody else's words."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from topwork.contracts import Array, Sampling, Written
+from topwork.engines.paged import Part
+from topwork.engines.writing import Joining, Opening, write
+from topwork.errors import UsageError
+
+N_SCORES = 50
+GREEDY = Sampling(temperature=0)
+
+
+def after(tokens: Sequence[int]) -> int:
+    """Return the token that the decoder below finds likeliest after all of these."""
+    return int((sum((place + 1) * token for place, token in enumerate(tokens)) * 7 + 3) % N_SCORES)
+
+
+def continued(tokens: Sequence[int], n: int) -> list[int]:
+    found = list(tokens)
+    for _ in range(n):
+        found.append(after(found))
+    return found[len(tokens) :]
+
+
+@dataclass
+class Reading:
+    """A decoder that keeps tokens in its blocks in place of keys and values, and reads a text from there."""
+
+    n_blocks: int = 100
+    n_block_tokens: int = 4
+    steps: list[int] = field(default_factory=list)
+    n_run: int = 0
+
+    def __post_init__(self) -> None:
+        self.cache = np.full((self.n_blocks, self.n_block_tokens), -1)
+
+    def run(self, parts: Sequence[Part]) -> Array:
+        self.steps.append(len(parts))
+        self.n_run += sum(len(part.tokens) for part in parts)
+        rows = []
+        for part in parts:
+            for place, token in enumerate(part.tokens, start=part.n_before):
+                block = part.blocks[place // self.n_block_tokens]
+                self.cache[block, place % self.n_block_tokens] = token
+        for part in parts:
+            n = part.n_before + len(part.tokens)
+            text = self.cache[list(part.blocks)].reshape(-1)[:n]
+            for back in range(part.n_wanted):
+                scores = np.zeros(N_SCORES, np.float32)
+                scores[after(text[: n - part.n_wanted + 1 + back].tolist())] = 9.0
+                rows.append(scores)
+        return np.array(rows, np.float32).reshape(-1, N_SCORES)
+
+
+@dataclass
+class Coming(Joining):
+    """Texts that come, and numbers that go, at the n-th time that they are asked for."""
+
+    come: dict[int, list[Opening]] = field(default_factory=dict)
+    go: dict[int, list[int]] = field(default_factory=dict)
+    n_asked: int = 0
+
+    def admit(self) -> Sequence[Opening]:
+        self.n_asked += 1
+        return self.come.get(self.n_asked, [])
+
+    def gone(self) -> Collection[int]:
+        return self.go.get(self.n_asked, [])
+
+
+def texts_of(written: Sequence[Written]) -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
+    for one in written:
+        found.setdefault(one.number, []).append(one.token)
+    return found
+
+
+def opening(*tokens: int, n: int = 6) -> Opening:
+    return Opening(tokens, n, GREEDY)
+
+
+def test_texts_are_written_at_once_each_as_if_alone() -> None:
+    decoder = Reading()
+    openings = [opening(*range(1, 11)), opening(3, n=2), opening(*range(1, 9), 40)]
+    found = texts_of(list(write(decoder, openings)))
+    assert found == {i: continued(one.tokens, one.n_most) for i, one in enumerate(openings)}
+    assert decoder.steps[0] == 3
+    assert len(decoder.steps) == 6
+
+
+def test_it_is_told_why_a_text_ended() -> None:
+    (token, *_) = continued((1, 2), 1)
+    stopped = list(write(Reading(), [Opening((1, 2), 5, GREEDY, frozenset({token}))]))
+    assert [(one.token, one.ending) for one in stopped] == [(token, "stop")]
+    ended = list(write(Reading(), [opening(1, 2, n=3)]))
+    assert [one.ending for one in ended] == [None, None, "length"]
+    assert ended[0].log_probability == pytest.approx(9 - np.log(np.exp(9) + N_SCORES - 1), abs=1e-5)
+
+
+def test_newcomers_join_while_others_are_written() -> None:
+    decoder = Reading()
+    joining = Coming({3: [opening(5, 6, 7), opening(8, n=1)]})
+    written = list(write(decoder, [opening(1, 2, n=8)], joining))
+    assert texts_of(written) == {0: continued((1, 2), 8), 1: continued((5, 6, 7), 6), 2: continued((8,), 1)}
+    assert decoder.steps == [1, 1, 3, 2, 2, 2, 2, 2]
+
+
+def test_who_has_gone_is_written_no_further() -> None:
+    decoder = Reading()
+    written = list(write(decoder, [opening(1, n=50), opening(2, n=4)], Coming(go={3: [0]})))
+    assert {number: len(tokens) for number, tokens in texts_of(written).items()} == {0: 2, 1: 4}
+    assert len(decoder.steps) == 4
+
+
+def test_who_goes_before_there_is_room_never_begins() -> None:
+    decoder = Reading(n_blocks=2)
+    joining = Coming(go={2: [1]})
+    written = list(write(decoder, [opening(1, 2, 3, 4, 5, n=3), opening(5, 6, n=4)], joining))
+    assert set(texts_of(written)) == {0}
+
+
+def test_a_beginning_that_others_had_is_not_computed_again() -> None:
+    decoder = Reading()
+    beginning = tuple(range(1, 21))
+    joining = Coming({2: [opening(*beginning, 30, n=1)]})
+    written = list(write(decoder, [opening(*beginning, n=3)], joining))
+    assert texts_of(written)[1] == continued((*beginning, 30), 1)
+    assert decoder.n_run == 20 + 2 + 1
+
+
+def test_a_long_beginning_is_run_in_pieces_while_others_go_on() -> None:
+    decoder = Reading(n_blocks=1000)
+    long = tuple(1 + i % 40 for i in range(700))
+    joining = Coming({2: [opening(*long, n=2)]})
+    written = list(write(decoder, [opening(1, 2, n=6)], joining))
+    assert texts_of(written) == {0: continued((1, 2), 6), 1: continued(long, 2)}
+    numbers = [one.number for one in written]
+    assert numbers == [0, 0, 0, 0, 1, 0, 1, 0]  # the first goes on while 256, 256 and 188 tokens are run
+
+
+@pytest.mark.parametrize("n_blocks", [6, 7, 9, 12])
+def test_where_the_cache_is_full_texts_wait_or_begin_again_and_come_out_the_same(n_blocks: int) -> None:
+    decoder = Reading(n_blocks=n_blocks)
+    openings = [opening(*range(i + 1, i + 6), n=15) for i in range(5)]
+    found = texts_of(list(write(decoder, openings)))
+    assert found == {i: continued(one.tokens, 15) for i, one in enumerate(openings)}
+
+
+def test_a_text_that_never_fits_is_refused() -> None:
+    with pytest.raises(
+        UsageError, match=r"5 tokens that is to become 4 longer does not fit into a cache of 8"
+    ):
+        list(write(Reading(n_blocks=2), [opening(1, 2, 3, 4, 5, n=4)]))
+
+
+def test_draws_do_not_depend_on_who_else_is_there() -> None:
+    class Flat(Reading):
+        def run(self, parts: Sequence[Part]) -> Array:
+            return np.zeros_like(super().run(parts))
+
+    one = Opening((1, 2, 3), 10, Sampling(temperature=1, seed=5))
+    alone = texts_of(list(write(Flat(), [one])))[0]
+    together = texts_of(list(write(Flat(), [opening(4), one, opening(9)])))[1]
+    assert alone == together
+    assert len(set(alone)) > 3
