@@ -26,6 +26,7 @@ FACE = {
     "TopworkRegressor",
     "UsageError",
     "WeightsError",
+    "Writer",
     "__version__",
     "check",
     "compare",
@@ -40,6 +41,7 @@ FACE = {
     "optimize",
     "predict",
     "serve",
+    "writer",
 }
 HEAVY = (
     "numpy",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -61,3 +64,61 @@ def continued(network: Any, tokens: tuple[int, ...], n: int) -> list[int]:
         for _ in range(n):
             text = torch.cat([text, network(text).logits[:, -1].argmax(-1, keepdim=True)], dim=1)
     return [int(one) for one in text[0, len(tokens) :]]
+
+
+def byte_tokenizer() -> str:
+    """Return a ``tokenizer.json``: tokens are the 256 bytes, three pieces of words, and one that ends a text, 0."""
+    from tokenizers import pre_tokenizers
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    merges = [("t", "h"), ("th", "e"), ("Ġ", "the")]
+    words = ["<|end|>", *letters, *("".join(one) for one in merges)]
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    return json.dumps(
+        {
+            "version": "1.0",
+            "truncation": None,
+            "padding": None,
+            "added_tokens": [
+                {
+                    "id": 0,
+                    "content": "<|end|>",
+                    "special": True,
+                    **dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False),
+                }
+            ],
+            "normalizer": None,
+            "pre_tokenizer": byte_level,
+            "post_processor": None,
+            "decoder": byte_level,
+            "model": {
+                "type": "BPE",
+                "dropout": None,
+                "unk_token": None,
+                "continuing_subword_prefix": "",
+                "end_of_word_suffix": "",
+                "fuse_unk": False,
+                "byte_fallback": False,
+                "vocab": {word: number for number, word in enumerate(words)},
+                "merges": [list(one) for one in merges],
+            },
+        }
+    )
+
+
+def write_tiny_writer(folder: Path, config: Mapping[str, Any] = LLAMA, **further: str) -> Path:
+    """Write the files that transformers' ``save_pretrained`` writes, and further ones; return the folder."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    state = tiny_writer(dict(config)).state_dict()
+    tied = {"lm_head.weight"} if config.get("tie_word_embeddings", True) else set()
+    save_file(
+        {name: value.clone() for name, value in state.items() if name not in tied},
+        folder / "model.safetensors",
+    )
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (folder / "tokenizer.json").write_text(byte_tokenizer(), encoding="utf-8")
+    for name, content in further.items():
+        (folder / name).write_text(content, encoding="utf-8")
+    return folder

@@ -7,16 +7,20 @@ Usage: python tools/ship_topologies.py [NAME ...]
 
 from __future__ import annotations
 
+import gzip
 import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from topwork import Surroundings, plugins
+from topwork.engines.decoder_export import export_decoder
 from topwork.engines.export import export
+from topwork.engines.paged import MARK
 from topwork.inputs import modality
 from topwork.steps.transfer import exportable_of
-from topwork.trunks import architectures, encoders
+from topwork.trunks import architectures, causal, encoders
+from topwork.trunks.causal_trunk import CausalTrunk
 from topwork.trunks.encoder_trunk import EncoderTrunk
 from topwork.trunks.tensors import read_order
 from topwork.trunks.timm_trunk import TimmTrunk
@@ -34,6 +38,17 @@ def ship(trunk: TimmTrunk | EncoderTrunk, around: Surroundings) -> None:
     (FOLDER / f"{trunk.topology}.onnx").write_bytes(graph.topology)
     (FOLDER / f"{trunk.topology}.json").write_text(json.dumps(table, indent=0) + "\n", encoding="utf-8")
     sys.stderr.write(f"{trunk.topology}: {len(graph.topology)} bytes, {len(table)} weights\n")
+
+
+def ship_writer(writer: CausalTrunk, around: Surroundings) -> None:
+    """Write the topology of a language model, packed, and its table of names."""
+    weights = writer.fetch(around.cache_dir, around.progress)
+    made = causal.marked(writer.load(weights), MARK)
+    graph = export_decoder(made.module, made.attentions)
+    table = {name: name for name in sorted(graph.weights)}
+    (FOLDER / f"{writer.topology}.onnx.gz").write_bytes(gzip.compress(graph.topology, mtime=0))
+    (FOLDER / f"{writer.topology}.json").write_text(json.dumps(table, indent=0) + "\n", encoding="utf-8")
+    sys.stderr.write(f"{writer.topology}: {len(graph.topology)} bytes, {len(table)} weights\n")
 
 
 def names_in_file(trunk: TimmTrunk | EncoderTrunk, weights: Path) -> Mapping[str, str]:
@@ -54,3 +69,6 @@ if __name__ == "__main__":
             and (not sys.argv[1:] or name in sys.argv[1:])
         ):
             ship(found, Surroundings())
+    for name, model in plugins.writers().items():
+        if isinstance(model, CausalTrunk) and model.topology and (not sys.argv[1:] or name in sys.argv[1:]):
+            ship_writer(model, Surroundings())

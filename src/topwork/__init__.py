@@ -32,6 +32,7 @@ __all__ = [
     "TopworkRegressor",
     "UsageError",
     "WeightsError",
+    "Writer",
     "__version__",
     "check",
     "compare",
@@ -46,6 +47,7 @@ __all__ = [
     "optimize",
     "predict",
     "serve",
+    "writer",
 ]
 
 if TYPE_CHECKING:
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
         Model,
         Prediction,
         Surroundings,
+        Writer,
         check,
         compare,
         embed,
@@ -79,6 +82,7 @@ if TYPE_CHECKING:
         optimize,
         predict,
         serve,
+        writer,
     )
     from topwork.verbs.estimators import TopworkClassifier, TopworkRegressor
 

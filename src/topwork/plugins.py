@@ -1,11 +1,11 @@
-"""Finding tasks, trunks and recipes through entry points; the built-in ones enter by the same door.
+"""Finding tasks, trunks, recipes and language models through entry points; the built-in ones enter by the same door.
 
 A package adds one by naming an object in its metadata::
 
     [project.entry-points."topwork.tasks"]
     counting = "my_package:COUNTING"
 
-Nothing is imported until a name is asked for. This module knows the three groups and the protocol that each
+Nothing is imported until a name is asked for. This module knows the groups and the protocol that each
 must keep, and nothing of what is behind them.
 """
 
@@ -20,15 +20,28 @@ from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 from typing import Protocol, cast
 
-from topwork.contracts import Recipe, Task, Trunk
+from topwork.contracts import LanguageModel, Recipe, Task, Trunk
 from topwork.errors import PluginError, UsageError
 
-__all__ = ["GROUPS", "Plugin", "discover", "load", "recipe", "recipes", "task", "tasks", "trunk", "trunks"]
+__all__ = [
+    "GROUPS",
+    "Plugin",
+    "discover",
+    "load",
+    "recipe",
+    "recipes",
+    "task",
+    "tasks",
+    "trunk",
+    "trunks",
+    "writers",
+]
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "tasks": ("name", "needs", "learn", "restore", "link"),
     "trunks": ("card", "preprocessing", "identity", "fetch", "graph", "load", "stages"),
     "recipes": ("name", "requires", "__call__"),
+    "writers": ("card", "vocabulary", "identity", "fetch", "graph", "load"),
 }
 """Kind of plugin to the attributes that its protocol asks for."""
 
@@ -162,3 +175,8 @@ def recipes() -> Mapping[str, Recipe]:
 def trunks() -> Mapping[str, Trunk]:
     """Return every trunk of the catalogue by name."""
     return {name: cast("Trunk", load(p)) for name, p in discover("trunks").items()}
+
+
+def writers() -> Mapping[str, LanguageModel]:
+    """Return every language model of the catalogue by name."""
+    return {name: cast("LanguageModel", load(p)) for name, p in discover("writers").items()}

@@ -78,3 +78,24 @@ def test_the_tokeniser_is_the_one_in_the_package_of_the_weights() -> None:
     expected = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
     assert sha256(spec.tokenizer.encode()).hexdigest() == expected
     assert spec.window == 256
+
+
+@pytest.mark.slow
+def test_the_language_model_that_came_exported_is_the_one_that_transformers_builds(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file as save_tensors
+
+    from topwork.engines.paged import PagedEngine, Part
+    from topwork.trunks.causal import build
+    from topwork.trunks.writer_catalogue import SMOLLM2_135M
+
+    network = build(SMOLLM2_135M.config)
+    state = {name: value for name, value in network.state_dict().items() if name != "lm_head.weight"}
+    save_tensors(state, tmp_path / "w.safetensors")
+    graph = SMOLLM2_135M.graph(tmp_path / "w.safetensors")
+    assert graph is not None
+    tokens = tuple(range(3, 60))
+    found = PagedEngine(graph, n_threads=1, cache_bytes=1).run([Part(tokens, 0, [0, 1], 5)])
+    with torch.inference_mode():
+        expected = network(torch.tensor([tokens])).logits[0, -5:].numpy()
+    assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()

@@ -10,6 +10,7 @@ import typer
 from topwork import __version__
 from topwork.cli.batch import batch
 from topwork.cli.flags import Given, with_flags
+from topwork.cli.generate import generate
 from topwork.cli.keys import keys_app
 from topwork.cli.machines import bundle_export, bundle_optimize
 from topwork.cli.options import (
@@ -326,6 +327,7 @@ def predict(
     raise typer.Exit(show_predictions(model, found, "jsonl" if json else output))
 
 
+app.command(epilog='Example:  topwork generate smollm2-135m "Once upon a time"')(generate)
 app.command(epilog="Example:  topwork batch photos.topwork new/ --out answers.csv")(batch)
 
 

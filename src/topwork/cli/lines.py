@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["number", "one_line", "put", "put_json", "put_table", "say"]
+__all__ = ["number", "one_line", "printable", "put", "put_json", "put_table", "say"]
 
 _GAP = "  "
 
@@ -49,6 +49,11 @@ def _put_blocks(rows: Sequence[Sequence[str]]) -> None:
         put(item[0])
         for title, cell in zip(head[1:], item[1:], strict=True):
             put(f"{_GAP}{title.ljust(width)}{_GAP}{cell}")
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with control characters escaped, all but the tab and the line break."""
+    return "\n".join(one_line(line) for line in text.split("\n"))
 
 
 def one_line(text: str) -> str:

@@ -103,13 +103,12 @@ def show_plugins(*, as_json: bool) -> None:
 
 def show_trunks(around: Surroundings, *, as_json: bool) -> None:
     """List the catalogue; speeds are those that fits on this machine have measured."""
-    from topwork.plugins import trunks
+    from topwork.plugins import trunks, writers
     from topwork.steps.speeds import known_speeds
     from topwork.trunks import is_here
 
-    cards = [
-        replace(trunk.card, offline=is_here(trunk.card, around.cache_dir)) for trunk in trunks().values()
-    ]
+    found = [*(one.card for one in trunks().values()), *(one.card for one in writers().values())]
+    cards = [replace(card, offline=is_here(card, around.cache_dir)) for card in found]
     speeds = known_speeds(around)
     if as_json:
         put_json([{**_card_json(card), "items_per_s": speeds.get(card.name)} for card in cards])

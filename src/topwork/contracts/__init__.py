@@ -79,7 +79,7 @@ from topwork.contracts.values import (
     row_numbers,
     strata_of,
 )
-from topwork.contracts.writing import Attention, Ending, Sampling, Written
+from topwork.contracts.writing import Attention, Ending, LanguageModel, Sampling, Written
 
 __all__ = [
     "WORD_WEIGHTS",
@@ -116,6 +116,7 @@ __all__ = [
     "Inspection",
     "Intake",
     "Json",
+    "LanguageModel",
     "LinearHead",
     "Link",
     "LowRank",

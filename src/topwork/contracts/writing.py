@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeAlias
 
-__all__ = ["Attention", "Ending", "Sampling", "Written"]
+from topwork.contracts.networks import Graph, TrunkCard
+from topwork.contracts.values import Progress
+
+__all__ = ["Attention", "Ending", "LanguageModel", "Sampling", "Written"]
 
 Ending: TypeAlias = Literal["stop", "length"]
 """Why a text ended: by a token or words that it was to stop at, or because it was as long as it might become."""
@@ -82,3 +86,39 @@ class Written:
     token: int
     log_probability: float
     ending: Ending | None = None
+
+
+class LanguageModel(Protocol):
+    """A pretrained network that writes texts on, and may not be on this machine yet."""
+
+    @property
+    def card(self) -> TrunkCard:
+        """What is known before loading."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """Text that differs whenever what it writes differs."""
+        ...
+
+    def vocabulary(self) -> Any:
+        """Return its `topwork.inputs.vocabulary.Vocabulary`."""
+        ...
+
+    def fetch(self, cache_dir: Path, progress: Progress) -> Path:
+        """Bring the weights here as one safetensors file below ``cache_dir``, once, hash checked.
+
+        Raises
+        ------
+        WeightsError
+            They cannot be had, or are not what they claim to be.
+        """
+        ...
+
+    def graph(self, weights: Path) -> Graph | None:
+        """Return the network as `topwork.engines.paged` runs it, where it came exported with the trunk."""
+        ...
+
+    def load(self, weights: Path, *, attention: str = "sdpa") -> Any:
+        """Build the network of transformers in evaluation mode, its weights filled in."""
+        ...

@@ -11,16 +11,28 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
+from typing import Final
 
-from topwork.contracts import Trunk, TrunkCard
+from topwork.contracts import LanguageModel, Trunk, TrunkCard
 from topwork.errors import UsageError
 from topwork.trunks.identity import IDENTITY, IdentityTrunk, identity_trunk
 from topwork.trunks.speeds import recall, remember
 
-__all__ = ["DEFAULTS", "IdentityTrunk", "is_here", "recall", "remember", "resolve"]
+__all__ = [
+    "DEFAULTS",
+    "DEFAULT_WRITER",
+    "IdentityTrunk",
+    "is_here",
+    "recall",
+    "remember",
+    "resolve",
+    "resolve_writer",
+]
 
 DEFAULTS = MappingProxyType({"image": "efficientnet-lite0", "text": "all-minilm-l6-v2", "vector": IDENTITY})
 """Name of the trunk that is taken where none is asked for, by the modality of the data."""
+DEFAULT_WRITER: Final = "smollm2-135m"
+"""Name of the language model that is taken where none is asked for."""
 
 
 def resolve(name: str, catalogue: Mapping[str, Trunk]) -> Trunk:
@@ -47,6 +59,36 @@ def resolve(name: str, catalogue: Mapping[str, Trunk]) -> Trunk:
 
         return open_folder(Path(name))
     raise _unknown(name, catalogue)
+
+
+def resolve_writer(name: str, catalogue: Mapping[str, LanguageModel]) -> LanguageModel:
+    """Find a language model by its name in the catalogue, ``hf/OWNER/NAME``, or a path.
+
+    Raises
+    ------
+    UsageError
+        The name means nothing; close matches are listed.
+    WeightsError
+        A folder or a repository is not what it should be, or cannot be had.
+    """
+    from topwork.trunks.causal_config import open_writer
+
+    if name in catalogue:
+        return catalogue[name]
+    if name.startswith("hf/") and (repository := _repository(name)):
+        from topwork.trunks.hub import Hub, repository_as
+
+        return repository_as(name, repository, Hub(), open_writer)
+    if _is_path(name):
+        from topwork.trunks.folder import folder_as
+
+        return folder_as(Path(name), open_writer)
+    close = get_close_matches(name, catalogue, n=3, cutoff=0.4)
+    raise UsageError(
+        f"There is no language model named {name!r}; there are {', '.join(sorted(catalogue))}.",
+        next_step=(f"Did you mean {' or '.join(close)}? " if close else "")
+        + "Or give hf/OWNER/NAME, or a folder that transformers' save_pretrained has written.",
+    )
 
 
 def is_here(card: TrunkCard, cache_dir: Path) -> bool:

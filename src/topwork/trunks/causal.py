@@ -18,7 +18,7 @@ from topwork.trunks.encoders import OF_OTHERS, names_of, transformers_library
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["build", "fill", "marked"]
+__all__ = ["Marked", "build", "count", "fill", "marked"]
 
 _MARKED = "topwork_marked"
 """What the library calls our attention."""
@@ -60,6 +60,15 @@ def build(config: Mapping[str, Json], *, attention: str = "sdpa") -> Any:
             next_step=_NEXT,
         ) from error
     return network.eval()
+
+
+def count(config: Mapping[str, Json]) -> int:
+    """Count the parameters of a network; nothing is allocated."""
+    import torch
+
+    with torch.device("meta"):
+        network = build(config)
+    return sum(p.numel() for p in network.parameters())
 
 
 def fill(network: Any, weights: Path) -> Any:

@@ -9,18 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from topwork.contracts import Progress, Trunk
 from topwork.errors import WeightsError
 from topwork.storage import explain
-from topwork.trunks.kinds import open_config
+from topwork.trunks.kinds import Opened, open_config
 from topwork.trunks.origin import Origin
 from topwork.trunks.tensors import sha256_of
 
-__all__ = ["CONFIG", "WEIGHTS", "FolderWeights", "open_folder"]
+__all__ = ["CONFIG", "WEIGHTS", "FolderWeights", "folder_as", "open_folder"]
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+T = TypeVar("T")
 _PICKLES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
 
 
@@ -51,7 +53,12 @@ class FolderWeights:
 
 
 def open_folder(folder: Path) -> Trunk:
-    """Make a trunk of a local folder.
+    """Make a trunk of a local folder; see `folder_as`."""
+    return folder_as(folder, open_config)
+
+
+def folder_as(folder: Path, opened: Opened[T]) -> T:
+    """Return what ``opened`` makes of the files in a local folder.
 
     Raises
     ------
@@ -72,7 +79,7 @@ def open_folder(folder: Path) -> Trunk:
             f"There is no folder {folder}.", next_step="Give a folder, or a name from `topwork trunks list`."
         )
     config = _read(folder / CONFIG)
-    return open_config(config, str(folder / CONFIG), partial(_companion, folder), partial(_origin, folder))
+    return opened(config, str(folder / CONFIG), partial(_companion, folder), partial(_origin, folder))
 
 
 def _origin(folder: Path) -> Origin:

@@ -13,16 +13,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from topwork.contracts import Progress, Trunk
 from topwork.errors import MissingExtraError, WeightsError
 from topwork.trunks.folder import CONFIG, WEIGHTS
-from topwork.trunks.kinds import open_config
+from topwork.trunks.kinds import Opened, open_config
 from topwork.trunks.origin import Origin
 from topwork.trunks.tensors import sha256_of
 
-__all__ = ["Hub", "HubWeights", "open_repository"]
+__all__ = ["Hub", "HubWeights", "open_repository", "repository_as"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,14 @@ class HubWeights:
 
 
 def open_repository(name: str, repository: str, hub: Hub) -> Trunk:
-    """Make a trunk of a repository ``owner/model``, or ``owner/model@revision``; ``name`` goes on its card.
+    """Make a trunk of a repository; see `repository_as`."""
+    return repository_as(name, repository, hub, open_config)
+
+
+def repository_as(name: str, repository: str, hub: Hub, opened: Opened[T]) -> T:
+    """Return what ``opened`` makes of a repository ``owner/model``, or ``owner/model@revision``.
+
+    ``name`` goes on its card.
 
     Only the configuration is downloaded, a few kilobytes.
 
@@ -124,7 +133,7 @@ def open_repository(name: str, repository: str, hub: Hub) -> Trunk:
     commit = path.parent.name  # the hub's cache keeps a folder for each commit
     config = path.read_text(encoding="utf-8")
     companion = partial(hub.companion, repository, commit)
-    return open_config(
+    return opened(
         config, f"{repository}/{CONFIG}", companion, partial(_origin, name, repository, commit, hub)
     )
 

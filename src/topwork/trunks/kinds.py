@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias, TypeVar
 
 from topwork.contracts import Trunk
 from topwork.errors import WeightsError
 from topwork.trunks.origin import Companion, Origin, read_object
 
-__all__ = ["open_config"]
+__all__ = ["Opened", "open_config"]
+
+T = TypeVar("T")
+Opened: TypeAlias = Callable[[str, str, Companion, Callable[[], Origin]], T]
+"""Makes a trunk of the text of a ``config.json``, the name of that, the files beside it and an origin."""
 
 
 def open_config(text: str, where: str, companion: Companion, origin: Callable[[], Origin]) -> Trunk:

@@ -1,13 +1,15 @@
 """Networks of the catalogue as they were exported when topwork was made, without their weights.
 
 With one of these, features need neither torch nor timm, and nothing is exported on the user's time. Each is an
-ONNX file of some tens of kilobytes in ``topologies/``, and beside it a table from the names of its weights to
-the names in the file that the weights are distributed in. ``tools/ship_topologies.py`` makes them; a test holds
-them against the networks that timm builds. This module knows no architecture.
+ONNX file of some tens of kilobytes in ``topologies/`` (that of a language model, which has many layers, packed), and
+beside it a table from the names of its weights to the names in the file that the weights are distributed in.
+``tools/ship_topologies.py`` makes them; a test holds them against the networks that timm builds. This module knows no
+architecture.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -26,7 +28,7 @@ def shipped() -> tuple[str, ...]:
     )
 
 
-def graph(name: str, weights: Path) -> Graph:
+def graph(name: str, weights: Path, output_names: tuple[str, ...] = ("features",)) -> Graph:
     """Fill a topology with weights.
 
     Raises
@@ -46,7 +48,16 @@ def graph(name: str, weights: Path) -> Graph:
             f"{weights} does not hold the weights of {name}: {error}.",
             next_step="Remove the file; it is fetched again.",
         ) from error
-    return Graph(_folder().joinpath(f"{name}.onnx").read_bytes(), filled, ("features",))
+    return Graph(_topology(name), filled, output_names)
+
+
+def _topology(name: str) -> bytes:
+    packed = _folder().joinpath(f"{name}.onnx.gz")
+    return (
+        gzip.decompress(packed.read_bytes())
+        if packed.is_file()
+        else _folder().joinpath(f"{name}.onnx").read_bytes()
+    )
 
 
 def _folder() -> Traversable:

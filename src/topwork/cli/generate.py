@@ -1,0 +1,110 @@
+"""`topwork generate`: a language model goes on with a text. It knows no network."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from topwork.cli.lines import printable, put_json, say
+from topwork.cli.options import Json, Quiet, path_of
+from topwork.cli.sources import around_of
+
+if TYPE_CHECKING:
+    from topwork.contracts import Sampling
+    from topwork.verbs.writing import Writer
+
+__all__ = ["generate"]
+
+_DELIMITER = "=" * 20
+PrecisionWord = Literal["auto", "fp32", "bf16", "fp16"]
+
+
+def generate(
+    context: typer.Context,
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Catalogue name, hf/ORG/NAME, or a folder of transformers.")
+    ],
+    prefix: Annotated[
+        str, typer.Argument(metavar="TEXT", help="What to go on from; - for standard input.")
+    ] = "",
+    length: Annotated[int, typer.Option(metavar="N", min=1, help="Tokens to write at most.")] = 200,
+    samples: Annotated[int, typer.Option(metavar="N", min=1, help="Texts, written all at once.")] = 1,
+    temperature: Annotated[
+        float, typer.Option(metavar="T", help="Above 1 wilder, below 1 tamer; 0 always takes the likeliest.")
+    ] = 0.7,
+    top_k: Annotated[int, typer.Option(metavar="N", help="Only so many likeliest tokens; 0 for all.")] = 0,
+    top_p: Annotated[
+        float, typer.Option(metavar="P", help="Only the likeliest tokens with this probability together.")
+    ] = 1.0,
+    min_p: Annotated[
+        float, typer.Option(metavar="P", help="Only tokens at least this share as likely as the likeliest.")
+    ] = 0.0,
+    repetition_penalty: Annotated[
+        float, typer.Option(metavar="X", help="Above 1, what was there becomes less likely.")
+    ] = 1.0,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="The same again; without one, another each time.")
+    ] = None,
+    stop: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WORDS", help="End there; may be given several times."),
+    ] = None,
+    no_prefix: Annotated[bool, typer.Option("--no-prefix", help="Leave out what it goes on from.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", parser=path_of, help="Write the texts there.")
+    ] = None,
+    precision: Annotated[
+        PrecisionWord, typer.Option(help="What it computes in; fp32 for transformers' own answers.")
+    ] = "auto",
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Go on with a text."""
+    from topwork.contracts import Sampling
+    from topwork.engines.sampling import require
+    from topwork.verbs.writing import writer
+
+    sampling = require(Sampling(temperature, top_k, top_p, min_p, repetition_penalty, seed))
+    text = _given(prefix)
+    found = writer(
+        model, precision=None if precision == "auto" else precision, around=around_of(context, quiet=quiet)
+    )
+    if out is None and not json and samples == 1:
+        _stream(found, text, length, sampling, tuple(stop or ()), "" if no_prefix else text)
+        return
+    passages = found.passages(
+        text, length=length, n_samples=samples, sampling=sampling, stops=tuple(stop or ())
+    )
+    texts = [one.text if no_prefix else text + one.text for one in passages]
+    if out is not None:
+        from topwork.storage import write_atomically
+
+        content = "".join(f"{one}\n{_DELIMITER}\n" for one in texts)
+        write_atomically(out, content.encode("utf-8"))
+        say(f"{len(texts):,} texts in {out}")
+    if json:
+        put_json(
+            [
+                {"text": whole, "n_tokens": len(one.tokens), "ending": one.ending}
+                for whole, one in zip(texts, passages, strict=True)
+            ]
+        )
+    elif out is None:
+        print(f"\n{_DELIMITER}\n".join(printable(one) for one in texts))
+
+
+def _given(prefix: str) -> str:
+    return sys.stdin.read() if prefix == "-" else prefix
+
+
+def _stream(
+    found: Writer, text: str, length: int, sampling: Sampling, stops: tuple[str, ...], shown: str
+) -> None:
+    """Print a text as it is written."""
+    print(printable(shown), end="", flush=True)
+    for piece in found.stream(text, length=length, sampling=sampling, stops=stops):
+        print(printable(piece), end="", flush=True)
+    print()

@@ -1,0 +1,187 @@
+"""How a language model's texts become tokens and tokens texts, and where a text begins and ends.
+
+The tokeniser is data: the content of a ``tokenizer.json``, executed by the package ``tokenizers``. It knows no network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from topwork.contracts import Json
+from topwork.errors import MissingExtraError, UsageError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+__all__ = ["Spelling", "Vocabulary"]
+
+_N_KEPT = 4
+_BROKEN: Final = "\N{REPLACEMENT CHARACTER}"
+"""What a tokeniser gives for the first bytes of a letter whose others are still to come."""
+_MOST_BROKEN: Final = 4
+"""Tokens that a letter may take; what is broken for longer stays so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """The tokens of a language model.
+
+    Attributes
+    ----------
+    tokenizer
+        Content of a Hugging Face ``tokenizer.json``.
+    window
+        Tokens that the network sees at most.
+    begin
+        Token that stands before every text; None where none does.
+    ends
+        Tokens that end a text; the first is the one that is put there.
+    chat_template
+        Jinja template that makes a text of messages, as transformers has them; empty where there is none.
+    """
+
+    tokenizer: str = field(repr=False)
+    window: int
+    begin: int | None = None
+    ends: tuple[int, ...] = ()
+    chat_template: str = field(default="", repr=False)
+
+    def encode(self, text: str) -> list[int]:
+        """Return the tokens of a text, without those of beginning and end; words for special tokens become these.
+
+        Raises
+        ------
+        MissingExtraError
+            The package ``tokenizers`` is not installed.
+        UsageError
+            The tokeniser cannot be loaded.
+        """
+        return list(_tokenizer(self.tokenizer).encode(text, add_special_tokens=False).ids)
+
+    def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the tokens of many texts; they are cut in parallel."""
+        found = _tokenizer(self.tokenizer).encode_batch(list(texts), add_special_tokens=False)
+        return [list(one.ids) for one in found]
+
+    def opening(self, text: str) -> list[int]:
+        """Return the tokens that a text begins with: never none."""
+        tokens = self.encode(text)
+        before = self.begin if self.begin is not None else next(iter(self.ends), None)
+        if self.begin is not None or not tokens:
+            return [before, *tokens] if before is not None else tokens or [0]
+        return tokens
+
+    def decode(self, tokens: Sequence[int], *, plain: bool = True) -> str:
+        """Return the text of tokens; ``plain`` leaves special ones out."""
+        return _tokenizer(self.tokenizer).decode(list(tokens), skip_special_tokens=plain)
+
+    def __len__(self) -> int:
+        return _tokenizer(self.tokenizer).get_vocab_size(with_added_tokens=True)
+
+    def to_json(self) -> Mapping[str, Json]:
+        """Return the fields by name."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Vocabulary:
+        """Read what `to_json` gave.
+
+        Raises
+        ------
+        UsageError
+            It is something else.
+        """
+        try:
+            made = cls(**{**stored, "ends": tuple(stored["ends"])})
+        except (TypeError, KeyError) as error:
+            raise UsageError(f"This describes no vocabulary: {error}.") from error
+        return made
+
+    def describe(self) -> str:
+        """Return the size of the window, and a hash that stands for the tokeniser."""
+        digest = hashlib.sha256(self.tokenizer.encode("utf-8")).hexdigest()[:12]
+        return f"tokenizer {digest}, window {self.window:,}"
+
+
+class Spelling:
+    """A text as its tokens come: no half letter is shown, and nothing of words that it is to stop at.
+
+    Parameters
+    ----------
+    stops
+        Texts that end it.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, stops: Sequence[str] = ()) -> None:
+        self._vocabulary, self._stops = vocabulary, tuple(one for one in stops if one)
+        self._tokens: list[int] = []
+        self._begin = self._shown = 0
+        self._kept = ""
+        """What is spelled, and may turn out to be the beginning of a stop."""
+        self.is_ended = False
+
+    def add(self, token: int) -> str:
+        """Take a token; return what of the text is certain now, and was not shown before."""
+        if self.is_ended:
+            return ""
+        self._tokens.append(token)
+        return self._shown_of(self._fresh(is_last=False))
+
+    def finish(self) -> str:
+        """Return what is left, now that no token follows."""
+        if self.is_ended:
+            return ""
+        text = self._shown_of(self._fresh(is_last=True))
+        rest, self._kept = self._kept, ""
+        return text if self.is_ended else text + rest
+
+    def _fresh(self, *, is_last: bool) -> str:
+        """Return what the last tokens add to the text, as soon as they make whole letters.
+
+        A token is spelled together with the one before it, for spaces may belong to either.
+        """
+        before = self._vocabulary.decode(self._tokens[self._begin : self._shown])
+        text = self._vocabulary.decode(self._tokens[self._begin :])
+        n_waiting = len(self._tokens) - self._shown
+        if not is_last and text.endswith(_BROKEN) and n_waiting < _MOST_BROKEN:
+            return ""
+        self._begin, self._shown = self._shown, len(self._tokens)
+        return text[len(before) :]
+
+    def _shown_of(self, fresh: str) -> str:
+        """Return what can be shown of the text, and keep what may be the beginning of a stop."""
+        text = self._kept + fresh
+        at = min((place for stop in self._stops if (place := text.find(stop)) >= 0), default=-1)
+        if at >= 0:
+            self.is_ended, self._kept = True, ""
+            return text[:at]
+        n_kept = max((_n_begun(text, stop) for stop in self._stops), default=0)
+        self._kept = text[len(text) - n_kept :]
+        return text[: len(text) - n_kept]
+
+
+def _n_begun(text: str, stop: str) -> int:
+    """Return with how many letters of a stop the text ends, but for the whole of it."""
+    return next((n for n in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:n])), 0)
+
+
+@lru_cache(maxsize=_N_KEPT)
+def _tokenizer(content: str) -> Tokenizer:
+    try:
+        from tokenizers import Tokenizer
+    except ImportError as error:
+        raise MissingExtraError(
+            "Writing texts needs the package tokenizers, which is not installed.",
+            next_step="Install topwork with its extra generate.",
+        ) from error
+    try:
+        tokenizer = Tokenizer.from_str(content)
+    except Exception as error:  # the package raises bare exceptions
+        raise UsageError(f"The tokeniser cannot be loaded: {error}.") from error
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer

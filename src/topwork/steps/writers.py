@@ -1,0 +1,39 @@
+"""Making a language model ready to write: weights fetched, its network exported where need be, an engine started."""
+
+from __future__ import annotations
+
+from topwork.contracts import Graph, LanguageModel, Precision
+from topwork.engines.choice import has_fast_bf16
+from topwork.engines.decoder_export import export_decoder
+from topwork.engines.machine import survey
+from topwork.engines.paged import MARK, PagedEngine
+from topwork.steps.options import Surroundings
+from topwork.trunks.causal import marked
+
+__all__ = ["engine_on", "graph_of"]
+
+
+def graph_of(model: LanguageModel, around: Surroundings) -> Graph:
+    """Return a language model as `PagedEngine` runs it.
+
+    Raises
+    ------
+    WeightsError
+        Its weights cannot be had, or are not those of its network.
+    UsageError
+        transformers has no such network, or it attends in a way that is not known here.
+    """
+    weights = model.fetch(around.cache_dir, around.progress)
+    if (graph := model.graph(weights)) is not None:
+        return graph
+    around.progress.say(f"Exporting {model.card.name}")
+    made = marked(model.load(weights), MARK)
+    return export_decoder(made.module, made.attentions)
+
+
+def engine_on(graph: Graph, precision: Precision | None, around: Surroundings) -> PagedEngine:
+    """Start an engine; without a precision the shortest that this machine computes in, but no eight bits."""
+    machine = survey()
+    n_cores = machine.n_cores if around.n_cores is None else min(around.n_cores, machine.n_cores)
+    shortest: Precision = "bf16" if has_fast_bf16(machine) else "fp32"
+    return PagedEngine(graph, precision or shortest, n_threads=n_cores)

@@ -1,0 +1,305 @@
+"""`writer`: a language model that goes on with texts, as users of gpt-2-simple know it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import Lock
+from typing import Literal, overload
+
+import numpy as np
+
+from topwork import plugins
+from topwork.contracts import Ending, Precision, Sampling
+from topwork.engines.sampling import require
+from topwork.engines.writing import Decoder, Opening, write
+from topwork.errors import UsageError
+from topwork.inputs.vocabulary import Spelling, Vocabulary
+from topwork.steps.options import Surroundings
+from topwork.steps.writers import engine_on, graph_of
+from topwork.storage import write_atomically
+from topwork.trunks import DEFAULT_WRITER, resolve_writer
+
+__all__ = ["Passage", "Writer", "writer"]
+
+_DELIMITER = "=" * 20 + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """What a model wrote.
+
+    Attributes
+    ----------
+    text
+        Without what it goes on from.
+    tokens
+        Numbers of its tokens, with those that spell words to stop at, and without one that ends texts.
+    log_probabilities
+        Of each, in nats.
+    ending
+        Why it ended.
+    """
+
+    text: str
+    tokens: tuple[int, ...]
+    log_probabilities: tuple[float, ...]
+    ending: Ending
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Writer:
+    """A language model that is ready; safe from several threads, which take turns.
+
+    Attributes
+    ----------
+    name
+        What it was opened as.
+    """
+
+    name: str
+    vocabulary: Vocabulary
+    decoder: Decoder
+    around: Surroundings = field(default_factory=Surroundings)
+    _turn: Lock = field(default_factory=Lock)
+
+    @overload
+    def generate(
+        self,
+        prefix: str = "",
+        *,
+        length: int = ...,
+        n_samples: int = ...,
+        temperature: float = ...,
+        top_k: int = ...,
+        top_p: float = ...,
+        min_p: float = ...,
+        repetition_penalty: float = ...,
+        seed: int | None = ...,
+        stop: str | Sequence[str] = ...,
+        truncate: str | None = ...,
+        include_prefix: bool = ...,
+        as_list: Literal[True],
+    ) -> list[str]: ...
+    @overload
+    def generate(
+        self,
+        prefix: str = "",
+        *,
+        length: int = ...,
+        n_samples: int = ...,
+        temperature: float = ...,
+        top_k: int = ...,
+        top_p: float = ...,
+        min_p: float = ...,
+        repetition_penalty: float = ...,
+        seed: int | None = ...,
+        stop: str | Sequence[str] = ...,
+        truncate: str | None = ...,
+        include_prefix: bool = ...,
+        as_list: Literal[False] = ...,
+    ) -> str: ...
+    def generate(
+        self,
+        prefix: str = "",
+        *,
+        length: int = 200,
+        n_samples: int = 1,
+        temperature: float = 0.7,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        min_p: float = 0.0,
+        repetition_penalty: float = 1.0,
+        seed: int | None = None,
+        stop: str | Sequence[str] = (),
+        truncate: str | None = None,
+        include_prefix: bool = True,
+        as_list: bool = False,
+    ) -> str | list[str]:
+        """Go on with a text.
+
+        Parameters
+        ----------
+        prefix
+            What the texts begin with.
+        length
+            Tokens to be written at most.
+        n_samples
+            Texts, written all at once.
+        temperature, top_k, top_p, min_p, repetition_penalty, seed
+            As `topwork.contracts.Sampling` has them.
+        stop, truncate
+            Texts that end it; they are no part of it, and nothing is written beyond.
+        include_prefix
+            Whether the texts are given with what they begin with.
+        as_list
+            Whether a list is given, of one text too; else texts come as one, with a line of ``=`` between them.
+
+        Raises
+        ------
+        UsageError
+            A setting makes no sense, or there is no room for so long a text.
+        """
+        sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty, seed)
+        stops = (*((stop,) if isinstance(stop, str) else stop), *(() if truncate is None else (truncate,)))
+        passages = self.passages(prefix, length=length, n_samples=n_samples, sampling=sampling, stops=stops)
+        texts = [prefix + one.text if include_prefix else one.text for one in passages]
+        return texts if as_list else f"\n{_DELIMITER}".join(texts)
+
+    def generate_to_file(
+        self,
+        path: str | Path,
+        prefix: str = "",
+        *,
+        length: int = 200,
+        n_samples: int = 1,
+        sampling: Sampling | None = None,
+    ) -> None:
+        """Write texts into a file, with a line of ``=`` after each.
+
+        Raises
+        ------
+        UsageError
+            As `generate` has it.
+        StorageError
+            It cannot be written.
+        """
+        passages = self.passages(prefix, length=length, n_samples=n_samples, sampling=sampling)
+        content = "".join(f"{prefix}{one.text}\n{_DELIMITER}" for one in passages)
+        write_atomically(Path(path), content.encode("utf-8"))
+
+    def passages(
+        self,
+        prefix: str = "",
+        *,
+        length: int = 200,
+        n_samples: int = 1,
+        sampling: Sampling | None = None,
+        stops: Sequence[str] = (),
+    ) -> list[Passage]:
+        """Go on with a text, and tell token by token what was written; see `generate`."""
+        if n_samples < 1:
+            raise UsageError(f"n_samples is {n_samples}; expected 1 or more.")
+        opening = self._opening(prefix, length, sampling or Sampling())
+        openings = [replace(opening, sampling=_drawn(opening.sampling, i)) for i in range(n_samples)]
+        drafts = [_Draft(Spelling(self.vocabulary, stops)) for _ in openings]
+        total = n_samples * length
+        with self._turn, self.around.progress.track("Writing", total, "tokens") as advance:
+            leaving = _Leaving()
+            for one in write(self.decoder, openings, leaving):
+                draft = drafts[one.number]
+                draft.take(one.token, one.log_probability, one.ending)
+                if draft.ending is not None:
+                    leaving.numbers.add(one.number)
+                advance(1)
+        return [draft.passage() for draft in drafts]
+
+    def stream(
+        self,
+        prefix: str = "",
+        *,
+        length: int = 200,
+        sampling: Sampling | None = None,
+        stops: Sequence[str] = (),
+    ) -> Iterator[str]:
+        """Go on with a text, and give it piece by piece as it is written, without the prefix; see `generate`."""
+        opening = self._opening(prefix, length, sampling or Sampling())
+        draft = _Draft(Spelling(self.vocabulary, stops))
+        with self._turn:
+            for one in write(self.decoder, [opening]):
+                if piece := draft.take(one.token, one.log_probability, one.ending):
+                    yield piece
+                if draft.ending is not None:
+                    return
+
+    def _opening(self, prefix: str, length: int, sampling: Sampling) -> Opening:
+        if length < 1:
+            raise UsageError(f"length is {length}; expected 1 or more.")
+        tokens = tuple(self.vocabulary.opening(prefix))
+        window = self.vocabulary.window
+        if len(tokens) + length > window:
+            raise UsageError(
+                f"The text has {len(tokens):,} tokens and is to become {length:,} longer; {self.name} sees {window:,}.",
+                next_step=f"Ask for at most {max(0, window - len(tokens)):,}, or begin with less.",
+            )
+        return Opening(tokens, length, require(sampling), frozenset(self.vocabulary.ends))
+
+
+def writer(
+    model: str | Path = DEFAULT_WRITER,
+    *,
+    precision: Precision | None = None,
+    around: Surroundings | None = None,
+) -> Writer:
+    """Open a language model.
+
+    Parameters
+    ----------
+    model
+        A name of the catalogue, ``hf/ORG/NAME``, or a folder that transformers' ``save_pretrained`` has written.
+    precision
+        What it computes in, ``fp32`` for transformers' own answers; by default ``bf16`` where the machine has that.
+
+    Raises
+    ------
+    UsageError
+        There is no such model, or it cannot be run here.
+    WeightsError
+        Its weights cannot be had.
+    """
+    around = around or Surroundings()
+    found = resolve_writer(str(model), plugins.writers())
+    engine = engine_on(graph_of(found, around), precision, around)
+    return Writer(found.card.name, found.vocabulary(), engine, around)
+
+
+# --- small parts ------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A passage on its way."""
+
+    spelling: Spelling
+    pieces: list[str] = field(default_factory=list)
+    tokens: list[int] = field(default_factory=list)
+    log_probabilities: list[float] = field(default_factory=list)
+    ending: Ending | None = None
+
+    def take(self, token: int, log_probability: float, ending: Ending | None) -> str:
+        """Take a token; return what of the text is certain now."""
+        piece = ""
+        if ending != "stop":
+            self.tokens.append(token)
+            self.log_probabilities.append(log_probability)
+            piece = self.spelling.add(token)
+        if ending is not None and not self.spelling.is_ended:
+            piece += self.spelling.finish()
+        self.ending = "stop" if self.spelling.is_ended else ending
+        self.pieces.append(piece)
+        return piece
+
+    def passage(self) -> Passage:
+        assert self.ending is not None
+        return Passage("".join(self.pieces), tuple(self.tokens), tuple(self.log_probabilities), self.ending)
+
+
+@dataclass(slots=True)
+class _Leaving:
+    """Texts that ended by their letters, which the batch does not see."""
+
+    numbers: set[int] = field(default_factory=set)
+
+    def admit(self) -> Sequence[Opening]:
+        return ()
+
+    def gone(self) -> set[int]:
+        return self.numbers
+
+
+def _drawn(sampling: Sampling, number: int) -> Sampling:
+    """Return the sampling of one of several texts: with a seed, each has its own that follows from it."""
+    if sampling.seed is None or not number:
+        return sampling
+    return replace(sampling, seed=int(np.random.SeedSequence((sampling.seed, number)).generate_state(1)[0]))

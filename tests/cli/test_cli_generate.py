@@ -1,0 +1,77 @@
+"""`topwork generate`: texts on standard output, in a file, as JSON; what makes no sense refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from commands import Told
+from tiny_writers import write_tiny_writer
+
+Command = Callable[..., Told]
+GREEDY = ("--temperature", "0", "--precision", "fp32", "--length", "12")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_writer(tmp_path_factory.mktemp("writers") / "tiny")
+
+
+def test_a_text_is_printed_with_what_it_begins_with_or_without(topwork: Command, tiny: Path) -> None:
+    told = topwork("generate", tiny, "the end", *GREEDY)
+    assert told.status == 0
+    assert told.out.startswith("the end")
+    assert len(told.out) > len("the end\n")
+    assert topwork("generate", tiny, "the end", *GREEDY, "--no-prefix").out == told.out[len("the end") :]
+
+
+def test_several_texts_are_parted_by_a_line(topwork: Command, tiny: Path) -> None:
+    told = topwork("generate", tiny, "the", *GREEDY, "--samples", "2")
+    one, other = told.out.rstrip("\n").split(f"\n{'=' * 20}\n")
+    assert one == other
+    assert one.startswith("the")
+
+
+def test_json_tells_why_each_ended(topwork: Command, tiny: Path) -> None:
+    told = topwork("generate", tiny, "the", *GREEDY, "--json")
+    [found] = json.loads(told.out.splitlines()[-1])
+    assert set(found) == {"text", "n_tokens", "ending"}
+    assert found["ending"] in {"length", "stop"}
+    assert 0 < found["n_tokens"] <= 12
+
+
+def test_texts_go_into_a_file(topwork: Command, tiny: Path, tmp_path: Path) -> None:
+    told = topwork("generate", tiny, "the", *GREEDY, "--samples", "2", "--out", tmp_path / "texts.txt")
+    assert (told.status, told.out) == (0, "")
+    assert "2 texts in" in told.err
+    assert (tmp_path / "texts.txt").read_text("utf-8").count("=" * 20) == 2
+
+
+def test_a_text_cannot_steer_the_terminal(topwork: Command, tiny: Path) -> None:
+    told = topwork("generate", tiny, "a\x1b[2Jb\nc", *GREEDY)
+    assert told.out.startswith("a\\x1b[2Jb\nc")
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("--temperature", "-1"), "temperature is -1.0; expected 0 or more"),
+        (("--top-p", "2"), "top_p is 2.0; expected 0 to 1"),
+        (("--length", "600"), "sees 512"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    words: tuple[str, ...], problem: str, topwork: Command, tiny: Path
+) -> None:
+    told = topwork("generate", tiny, "the", *words)
+    assert told.status == 1
+    assert problem in told.err
+
+
+def test_a_model_that_is_none_is_refused(topwork: Command) -> None:
+    told = topwork("generate", "smollm", "the")
+    assert told.status == 1
+    assert "Did you mean smollm2-135m?" in told.err
