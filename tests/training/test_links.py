@@ -17,7 +17,7 @@ from topwork.training.losses import loss_of
 from topwork.training.probe import Axes
 from topwork.training.statistics import describe, seen_truth
 
-LINKS: tuple[Link, ...] = get_args(Link)
+LINKS: tuple[Link, ...] = tuple(one for one in get_args(Link) if one != "cost")  # which no head gives
 LEFT = {"hazard": 0.95}
 """Part of the blind loss that a good model may leave, where that is not the half: of orders of 80 rows."""
 

@@ -39,14 +39,15 @@ __all__ = [
     "has_one_label",
 ]
 
-Link: TypeAlias = Literal["softmax", "identity", "sigmoid", "cumulative", "hazard"]
+Link: TypeAlias = Literal["softmax", "identity", "sigmoid", "cumulative", "hazard", "cost"]
 """How scores become predictions; it grows with the tasks that need one.
 
 ``softmax``: the scores of k classes, whose truth is a class number. ``identity``: the score is the prediction itself,
 in units of the training data's standard deviation from their mean. ``sigmoid``: the log odds of each of k labels, of
 which a row may have any number; truth is 0 or 1 for each of them. ``cumulative``: the log odds of being above each of
 k - 1 thresholds between k ordered classes, whose truth is a rank. ``hazard``: the log of how many times as often as on
-average an event happens, whose truth is a time and whether it happened then.
+average an event happens, whose truth is a time and whether it happened then. ``cost``: the score is itself what the row
+costs, in nats, as of texts that are to be written; nothing is compared with it.
 """
 
 

@@ -18,7 +18,16 @@ from typing import Any, Literal
 from topwork.contracts import Rejected
 from topwork.errors import DataError, MissingExtraError
 
-__all__ = ["MAX_CELL", "TABLE_SUFFIXES", "Table", "delimiter_of", "parse_table", "table_of", "unique_names"]
+__all__ = [
+    "MAX_CELL",
+    "TABLE_SUFFIXES",
+    "Table",
+    "delimiter_of",
+    "json_rows",
+    "parse_table",
+    "table_of",
+    "unique_names",
+]
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet"})
 """Suffixes of tables, lower case."""
@@ -169,13 +178,22 @@ def delimiter_of(text: str) -> str:
     return max(_DELIMITERS, key=agreement)
 
 
-def _json_lines(name: str, content: bytes) -> Table:
+def json_rows(name: str, content: bytes) -> tuple[list[tuple[int, dict[str, Any]]], list[str]]:
+    """Return the object of each line that is not empty with the line's number, and what a reader should know.
+
+    Raises
+    ------
+    DataError
+        A line is no JSON object.
+    """
     text, notes = _decoded(name, content)
-    objects: list[tuple[int, dict[str, Any]]] = []
     # Not splitlines(): JSON strings may hold other line separators, unescaped.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            objects.append((number, _json_object(name, number, line)))
+    lines = enumerate(text.split("\n"), start=1)
+    return [(number, _json_object(name, number, line)) for number, line in lines if line.strip()], notes
+
+
+def _json_lines(name: str, content: bytes) -> Table:
+    objects, notes = json_rows(name, content)
     columns = tuple(dict.fromkeys(key for _, one in objects for key in one))
     rows = tuple(tuple(_text(one.get(column)) for column in columns) for _, one in objects)
     return Table(columns, rows, tuple(number for number, _ in objects), tuple(notes))

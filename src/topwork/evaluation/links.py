@@ -41,7 +41,8 @@ def losses_of(link: Link, truth: Array, scores: Array) -> Array:
         squared error in units of the training variance: 1 is what always answering the mean costs, whatever was
         measured, so that targets of different units can be averaged. A Gaussian log-likelihood would add a variance
         that has to be fitted on the rows that choose, and orders models no differently where it is common to all
-        rows. Of ``hazard`` minus the log partial likelihood in nats, each row told by what it adds to it.
+        rows. Of ``hazard`` minus the log partial likelihood in nats, each row told by what it adds to it. Of
+        ``cost`` the scores themselves.
     """
     return _LOSSES[link](truth, scores)
 
@@ -54,6 +55,10 @@ def _binary_log_losses(truth: Array, scores: Array) -> Array:
     # The log of 1 + exp of the score's wrong way round, which neither overflows nor cancels.
     against = np.where(truth > 0, -1.0, 1.0) * np.asarray(scores, np.float64)
     return np.asarray(np.logaddexp(0.0, against).mean(axis=1))
+
+
+def _own_costs(truth: Array, scores: Array) -> Array:  # noqa: ARG001 - each of these takes both
+    return np.asarray(scores[:, 0], np.float64)
 
 
 def _threshold_losses(truth: Array, scores: Array) -> Array:
@@ -71,6 +76,7 @@ _LOSSES: Final[Mapping[Link, Callable[[Array, Array], Array]]] = MappingProxyTyp
         "sigmoid": _binary_log_losses,
         "cumulative": _threshold_losses,
         "hazard": cox_losses,
+        "cost": _own_costs,
     }
 )
 LOSS_NAMES: Final[Mapping[Link, str]] = MappingProxyType(
@@ -80,6 +86,7 @@ LOSS_NAMES: Final[Mapping[Link, str]] = MappingProxyType(
         "sigmoid": "log loss per label",
         "cumulative": "log loss per threshold",
         "hazard": "Cox loss",
+        "cost": "log loss",
     }
 )
 """What a person calls the losses of `losses_of`."""

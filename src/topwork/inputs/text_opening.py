@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from topwork.errors import DecodeError
 
-__all__ = ["MAX_BYTES", "Opened", "opened", "word_spans", "words_of"]
+__all__ = ["MAX_BYTES", "Opened", "characters_of", "opened", "word_spans", "words_of"]
 
 MAX_BYTES = 4 * 1024 * 1024
 """Largest encoded text that is looked at, in bytes; some 700,000 words."""
@@ -103,7 +103,7 @@ def opened(encoded: bytes) -> Opened:
         The bytes are empty, too many, no text, or nothing but white space and markup.
     """
     _check_bytes(encoded)
-    raw, n_replaced = _characters(encoded)
+    raw, n_replaced = characters_of(encoded)
     _check_characters(raw)
     shown = _without_markup(raw)
     text = _spaced(_ENTITY.sub(lambda found: html.unescape(found[0]), shown))
@@ -136,7 +136,7 @@ def _check_bytes(encoded: bytes) -> None:
             raise DecodeError(f"This is {kind}, not plain text.", next_step="Save it as plain text in UTF-8.")
 
 
-def _characters(encoded: bytes) -> tuple[str, int]:
+def characters_of(encoded: bytes) -> tuple[str, int]:
     """Return the characters and how many of them stand for bytes that could not be read."""
     for mark, encoding in _MARKS:
         if encoded.startswith(mark):

@@ -124,6 +124,8 @@ class Adapter:
         found = {}
         for layer in self.layers:
             module: Any = self.network.get_submodule(layer)
+            if type(module.base_layer).__name__ == "Conv1D":
+                continue
             down = module.lora_A[_NAME].weight.detach()
             up = module.lora_B[_NAME].weight.detach().flatten(1) * module.scaling[_NAME]
             found[f"{layer}.weight"] = LowRank(up.cpu().numpy(), down.cpu().numpy())
@@ -183,7 +185,7 @@ def _layers(network: torch.nn.Module, example: torch.Tensor, wanted: str) -> tup
     import torch
 
     called = _called(network, example)
-    linear = [name for name, module in called.items() if isinstance(module, torch.nn.Linear)]
+    linear = [name for name, module in called.items() if not isinstance(module, torch.nn.Conv2d)]
     spatial = [name for name in called if name not in linear]
     most = max(linear, spatial, key=lambda names: sum(called[name].weight.numel() for name in names))
     if wanted == _ALL and most:
@@ -231,7 +233,8 @@ def _is_adaptable(module: Any) -> bool:
 
     if isinstance(module, torch.nn.Conv2d):
         return module.groups == 1 and module.dilation == (1, 1) and module.padding_mode == "zeros"
-    return isinstance(module, torch.nn.Linear)
+    # transformers' GPT-2 has layers of its own, linear ones whose weights lie the other way round.
+    return isinstance(module, torch.nn.Linear) or type(module).__name__ == "Conv1D"
 
 
 # --- PEFT -------------------------------------------------------------------------------------------------

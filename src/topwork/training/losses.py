@@ -20,7 +20,8 @@ def loss_of(link: Link, scores: torch.Tensor, truth: torch.Tensor, smoothing: fl
     likewise, each label being two classes; of ``cumulative`` the same over the thresholds, as in Niu et al., *Ordinal
     Regression with Multiple Output CNN for Age Estimation*, 2016. Of ``identity`` the squared error, which has
     nothing to smooth. Of ``hazard`` minus Cox's log partial likelihood, at risk being the rows that are given, such as
-    those of a batch (as in Katzman et al., *DeepSurv*, 2018); 0 where they hold no event.
+    those of a batch (as in Katzman et al., *DeepSurv*, 2018); 0 where they hold no event. Of ``cost`` the scores
+    themselves.
     """
     if link == "hazard":
         return torch.as_tensor(_PartialLikelihood.apply(scores, truth))  # type: ignore[no-untyped-call]
@@ -31,6 +32,8 @@ def loss_of(link: Link, scores: torch.Tensor, truth: torch.Tensor, smoothing: fl
         return _binary_cross_entropy(scores, truth, smoothing)
     if link == "identity":
         return _squared_error(scores, truth)
+    if link == "cost":
+        return scores.mean()
     total = torch.nn.functional.cross_entropy(
         scores, truth, ignore_index=-1, label_smoothing=smoothing, reduction="sum"
     )

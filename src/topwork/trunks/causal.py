@@ -18,7 +18,7 @@ from topwork.trunks.encoders import OF_OTHERS, names_of, transformers_library
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Marked", "build", "count", "fill", "marked"]
+__all__ = ["Marked", "build", "count", "fill", "marked", "states_of"]
 
 _MARKED = "topwork_marked"
 """What the library calls our attention."""
@@ -122,6 +122,28 @@ class Marked:
 
     module: torch.nn.Module
     attentions: dict[str, Attention]
+
+
+def states_of(network: Any) -> torch.nn.Module:
+    """Return what a network that `build` made computes below its head, as a module to be trained.
+
+    It maps ``tokens int64 [n, t]`` at ``positions int64 [n, t]`` to states ``[n, t, d]``. Where positions begin again,
+    another text begins, and neither sees anything of the other. Its tensors have the names of the library's network.
+    """
+    import torch
+
+    class States(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            setattr(self, network.base_model_prefix, network.base_model)
+
+        def forward(self, tokens: torch.Tensor, positions: torch.Tensor | None = None) -> torch.Tensor:
+            found: torch.Tensor = getattr(self, network.base_model_prefix)(
+                input_ids=tokens, position_ids=positions, use_cache=False
+            ).last_hidden_state
+            return found
+
+    return States().eval()
 
 
 def marked(network: Any, name: str) -> Marked:

@@ -1,0 +1,42 @@
+"""Perplexity of texts, with its interval, and beside another model's.
+
+Texts are drawn again, not tokens: those of one text are alike, and an interval that took them for independent would be
+far too narrow. It knows no network.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from topwork.contracts import Array, Estimate
+from topwork.evaluation.intervals import stratified_bootstrap
+
+__all__ = ["perplexity", "perplexity_ratio"]
+
+
+def perplexity(costs: Array, counts: Array, *, seed: int) -> Estimate:
+    """Estimate the perplexity of a model on texts: e to the mean cost of a token.
+
+    Parameters
+    ----------
+    costs
+        ``float64 [n]``, what each text costs in nats.
+    counts
+        ``[n]``, tokens of each.
+    """
+    return _of_texts(costs, counts, seed)
+
+
+def perplexity_ratio(costs: Array, others: Array, counts: Array, *, seed: int) -> Estimate:
+    """Estimate one model's perplexity divided by another's on the same texts, drawn together."""
+    return _of_texts(np.asarray(costs) - np.asarray(others), counts, seed)
+
+
+def _of_texts(costs: Array, counts: Array, seed: int) -> Estimate:
+    costs, counts = np.asarray(costs, np.float64), np.asarray(counts, np.float64)
+
+    def statistic(weights: Array) -> Array:
+        return np.asarray(np.exp((weights @ costs) / (weights @ counts)))
+
+    found = stratified_bootstrap(np.zeros(len(costs), np.int64), statistic, seed=seed)
+    return Estimate(float(np.exp(costs.sum() / counts.sum())), found.low, found.high)
