@@ -36,6 +36,7 @@ FACE = {
     "export",
     "find_rate",
     "fit",
+    "fit_writer",
     "keep",
     "load",
     "optimize",

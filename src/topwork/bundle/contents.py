@@ -35,8 +35,9 @@ from topwork.bundle.topology import TOPOLOGY, WEIGHTS, check_graph
 from topwork.contracts import Array, FitRecord, Graph, Json, Preprocessing, Side, Target, TrunkCard
 from topwork.engines.grafting import scores_name, trim
 from topwork.errors import BundleError, TopworkError, UsageError
+from topwork.inputs.vocabulary import WRITING
 
-__all__ = ["Bundle", "Contents", "Restore", "open_bundle", "restore_target", "save"]
+__all__ = ["Bundle", "Contents", "Restore", "open_bundle", "require_answering", "restore_target", "save"]
 
 STATISTICS: Final = "statistics.safetensors"
 SPLIT: Final = "split.json"
@@ -193,6 +194,21 @@ class Bundle:
         inputs = [(key, self.archive.read(golden_part(number))) for number, key in enumerate(keys)]
         with naming(self.path):
             return decode_goldens(self.archive.read(GOLDENS), inputs, outputs)
+
+
+def require_answering(bundle: Bundle) -> None:
+    """Refuse a bundle whose network writes texts, of which no target can be asked.
+
+    Raises
+    ------
+    BundleError
+        It is such a one.
+    """
+    if bundle.manifest.modality == WRITING:
+        raise BundleError(
+            f"{bundle.path} holds a language model, which goes on with texts and answers nothing.",
+            next_step="`topwork generate` asks it, or topwork.writer in Python.",
+        )
 
 
 def save(path: Path, contents: Contents) -> str:

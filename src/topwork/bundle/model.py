@@ -21,7 +21,7 @@ import numpy as np
 
 from topwork.bundle.archive import naming
 from topwork.bundle.base import FindTrunk, find_trunk
-from topwork.bundle.contents import Bundle, Restore, open_bundle
+from topwork.bundle.contents import Bundle, Restore, open_bundle, require_answering
 from topwork.bundle.familiarity import Familiarity
 from topwork.bundle.goldens import Golden, replay
 from topwork.bundle.introduction import about, closed, explanation_schema_of
@@ -410,6 +410,7 @@ def open_model(
     else:
         chosen = as_wanted(engine, best)
     bundle = bundle.only(only) if only else bundle
+    require_answering(bundle)
     modality = inputs.modality(bundle.manifest.modality)
     graph = bundle.graph()
     with naming(path):

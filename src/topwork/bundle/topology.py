@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from topwork.contracts import Array, Graph
+from topwork.engines.decoder_export import DECODER_INPUTS
 from topwork.engines.graphs import WEIGHTS_LOCATION as WEIGHTS
 from topwork.engines.graphs import parse
 from topwork.errors import BundleError
@@ -76,8 +77,10 @@ def _outside(tensor: Any, where: str) -> BundleError:
 def _check_ends(graph: Any, output_names: Sequence[str]) -> None:
     stored = {tensor.name for tensor in graph.initializer}
     inputs = [value.name for value in graph.input if value.name not in stored]
-    if inputs != [INPUT]:
-        raise BundleError(f"{TOPOLOGY} has the inputs {inputs!r:.100}; only {INPUT!r} was expected.")
+    if inputs not in ([INPUT], list(DECODER_INPUTS)):
+        raise BundleError(
+            f"{TOPOLOGY} has the inputs {inputs!r:.100}; {INPUT!r} or {', '.join(DECODER_INPUTS)} were expected."
+        )
     outputs = tuple(value.name for value in graph.output)
     if set(outputs) != set(output_names) or len(outputs) != len(output_names):
         raise BundleError(

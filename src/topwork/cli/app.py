@@ -165,10 +165,10 @@ def fit(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Fit a model on labelled data: a bundle and a report."""
+    """Fit a model on labelled data, or a language model on texts to write like: a bundle and a report."""
     from dataclasses import replace
 
-    from topwork import verbs
+    from topwork.cli.generate import fitted
     from topwork.cli.interruption import stop_asked
     from topwork.cli.output import show_fit
     from topwork.cli.sources import settings_of, tasks_of
@@ -186,7 +186,7 @@ def fit(
     around = replace(around_of(context, engine, quiet=quiet), device=device, should_stop=stop_asked)
     if log is not None:
         require_tracker(log)
-    model = verbs.fit(
+    model = fitted(
         data,
         out or default_bundle(data),
         trunk=trunk,

@@ -1,4 +1,4 @@
-"""`topwork generate`: a language model goes on with a text. It knows no network."""
+"""`topwork generate`: a language model goes on with a text; and `topwork fit` on texts. It knows no network."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from topwork.cli.sources import around_of
 
 if TYPE_CHECKING:
     from topwork.contracts import Sampling
-    from topwork.verbs.writing import Writer
+    from topwork.verbs import FitOptions, Model, Surroundings, Writer
 
-__all__ = ["generate"]
+__all__ = ["fitted", "generate"]
+
+WRITING = "writing"
+"""Task of texts to write like."""
 
 _DELIMITER = "=" * 20
 PrecisionWord = Literal["auto", "fp32", "bf16", "fp16"]
@@ -25,7 +28,10 @@ PrecisionWord = Literal["auto", "fp32", "bf16", "fp16"]
 def generate(
     context: typer.Context,
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="Catalogue name, hf/ORG/NAME, or a folder of transformers.")
+        str,
+        typer.Argument(
+            metavar="MODEL", help="A bundle, a catalogue name, hf/ORG/NAME, or a folder of transformers."
+        ),
     ],
     prefix: Annotated[
         str, typer.Argument(metavar="TEXT", help="What to go on from; - for standard input.")
@@ -94,6 +100,33 @@ def generate(
         )
     elif out is None:
         print(f"\n{_DELIMITER}\n".join(printable(one) for one in texts))
+
+
+def fitted(
+    data: Path,
+    out: Path,
+    *,
+    trunk: str | None,
+    recipe: str,
+    budget: str | None,
+    seed: int,
+    options: FitOptions,
+    around: Surroundings,
+) -> Model | Writer:
+    """Fit a model on labelled data; a language model where the data are texts beside which no label stands."""
+    from topwork import verbs
+    from topwork.data.corpus import looks_like_corpus
+    from topwork.steps.options import DEFAULT_RECIPE, DEFAULT_TASK
+
+    writes = options.task == WRITING or (
+        options.task == DEFAULT_TASK and not options.target and looks_like_corpus(data)
+    )
+    fit = verbs.fit_writer if writes else verbs.fit
+    if writes and recipe == DEFAULT_RECIPE:
+        recipe = verbs.DEFAULT_WRITING_RECIPE
+    return fit(
+        data, out, trunk=trunk, recipe=recipe, budget=budget, seed=seed, options=options, around=around
+    )
 
 
 def _given(prefix: str) -> str:

@@ -18,7 +18,7 @@ from topwork.errors import UsageError
 if TYPE_CHECKING:
     from topwork.contracts import FitRecord, TargetResult, TriedTrunk, TrunkChoice, Wire
     from topwork.serving.succession import Changes
-    from topwork.verbs import FitEstimate, FitOptions, Model, Prediction, RateSearch
+    from topwork.verbs import FitEstimate, FitOptions, Model, Prediction, RateSearch, Writer
 
 __all__ = [
     "breakable",
@@ -38,7 +38,7 @@ __all__ = [
 
 
 def show_fit(
-    model: Model, data: Path | None = None, *, as_json: bool, seconds: float, quiet: bool = False
+    model: Model | Writer, data: Path | None = None, *, as_json: bool, seconds: float, quiet: bool = False
 ) -> None:
     """Tell how good the model is, where it is, and what to do next."""
     record, bundle = model.record, model.path
@@ -57,8 +57,8 @@ def show_fit(
     put(f"Took    {seconds:.1f} s" + (f", of which the proof {proof_s:.1f} s" if proof_s else ""))
     put(f"Bundle  {bundle}  ({bundle.stat().st_size / 1e6:.1f} MB)")
     put(f"Report  {report}")
-    if model.labels is not None:
-        put(f"Labels  {model.labels}  (those that look wrong)")
+    if (labels := getattr(model, "labels", None)) is not None:
+        put(f"Labels  {labels}  (those that look wrong)")
     if not quiet:
         _say_next(record, bundle, data)
 
@@ -104,10 +104,9 @@ def _trunk_row(one: TriedTrunk) -> list[str]:
 
 def _say_next(record: FitRecord, bundle: Path, data: Path | None) -> None:
     name = shlex.quote(str(bundle))
-    steps = [
-        (f"topwork predict {name} {_example(record)}", "what it says of a new one"),
-        (f"topwork serve {name}", "an HTTP API and a page to try it on"),
-    ]
+    steps = [(f'topwork generate {name} "A BEGINNING"', "how it goes on")]
+    if not any(one.task == "writing" for one in record.targets.values()):
+        steps = _steps_of_answers(record, name)
     if record.data.rejected and data is not None:
         steps.append((f"topwork data check {shlex.quote(str(data))}", "which inputs were left out, and why"))
     width = max(len(command) for command, _ in steps)
@@ -115,6 +114,13 @@ def _say_next(record: FitRecord, bundle: Path, data: Path | None) -> None:
     say("Next:")
     for command, purpose in steps:
         say(f"  {command.ljust(width)}   {purpose}")
+
+
+def _steps_of_answers(record: FitRecord, name: str) -> list[tuple[str, str]]:
+    return [
+        (f"topwork predict {name} {_example(record)}", "what it says of a new one"),
+        (f"topwork serve {name}", "an HTTP API and a page to try it on"),
+    ]
 
 
 def _example(record: FitRecord) -> str:

@@ -6,7 +6,9 @@ Nothing of a text is changed but its line ends. It knows no tokens and no langua
 from __future__ import annotations
 
 import glob
+import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,8 @@ _BOUNDARY: Final = "<|endoftext|>"
 """What separates texts in one file, as in those that GPT-2 was trained on."""
 _START: Final = "<|startoftext|>"
 _ROLES: Final = ("system", "user", "assistant", "tool")
+_LINED: Final = frozenset({".jsonl", ".ndjson", ".csv", ".tsv", ".tab"})
+_LOOKED_AT: Final = 1 << 16
 _TEXT_COLUMNS: Final = ("text", "story", "content", "document")
 
 
@@ -71,11 +75,40 @@ class Corpus:
 
 
 def looks_like_corpus(data: str | Path) -> bool:
-    """Tell by names alone whether data are plain texts, beside which no label stands: a text file, a glob of such."""
+    """Tell whether data are texts beside which no label stands, by names and by the first line of a table.
+
+    A text file, a glob or a folder of nothing else; a table of one column; prompts with completions, or chats.
+    """
     path = Path(data)
-    if path.is_file():
-        return path.suffix.lower() in _TEXT_SUFFIXES
-    return not path.exists() and glob.has_magic(str(data))
+    if path.is_dir():
+        with os.scandir(path) as entries:
+            shown = [one for one in entries if not one.name.startswith(".")]
+        return bool(shown) and all(one.is_file() and _is_text(one.name) for one in shown)
+    if not path.is_file():
+        return not path.exists() and glob.has_magic(str(data))
+    return _is_text(path.name) or (path.suffix.lower() in _LINED and _begins_like_corpus(path))
+
+
+def _is_text(name: str) -> bool:
+    return Path(name).suffix.lower() in _TEXT_SUFFIXES
+
+
+def _begins_like_corpus(path: Path) -> bool:
+    with path.open("rb") as stream:
+        line = stream.readline(_LOOKED_AT)
+    try:
+        first = json.loads(line)
+        columns = set(first) if isinstance(first, dict) else set()
+    except ValueError:
+        header = characters_of(line)[0].strip()
+        columns = {cell.strip().strip('"') for cell in re.split("[,;\t]", header)} if header else set()
+        if (
+            path.suffix.lower() in (".csv", ".tsv", ".tab")
+            and len(columns) == 1
+            and not header.startswith('"')
+        ):
+            return columns <= set(_TEXT_COLUMNS)
+    return "messages" in columns or {"prompt", "completion"} <= columns
 
 
 def read_corpus(data: str | Path, column: str | None = None) -> Corpus:

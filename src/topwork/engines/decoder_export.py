@@ -10,7 +10,7 @@ import json
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from topwork.contracts import Attention, Graph
 from topwork.engines.graphs import parse, split
@@ -20,9 +20,10 @@ from topwork.errors import TopworkError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["export_decoder"]
+__all__ = ["DECODER_INPUTS", "export_decoder"]
 
-_INPUTS, _OUTPUT = ("tokens", "positions", "wanted"), "scores"
+DECODER_INPUTS: Final = ("tokens", "positions", "wanted")
+_OUTPUT: Final = "scores"
 
 
 def export_decoder(module: torch.nn.Module, attentions: Mapping[str, Attention]) -> Graph:
@@ -59,7 +60,7 @@ def _to_onnx(module: torch.nn.Module) -> bytes:
                 example,
                 stream,  # type: ignore[arg-type]  # this exporter takes one, its annotation speaks of the other
                 dynamo=False,
-                input_names=list(_INPUTS),
+                input_names=list(DECODER_INPUTS),
                 output_names=[_OUTPUT],
                 dynamic_axes={
                     "tokens": {0: "t"},

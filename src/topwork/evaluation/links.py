@@ -86,7 +86,7 @@ LOSS_NAMES: Final[Mapping[Link, str]] = MappingProxyType(
         "sigmoid": "log loss per label",
         "cumulative": "log loss per threshold",
         "hazard": "Cox loss",
-        "cost": "log loss",
+        "cost": "token loss",
     }
 )
 """What a person calls the losses of `losses_of`."""

@@ -11,7 +11,7 @@ import numpy as np
 from topwork.contracts import Array, Estimate
 from topwork.evaluation.intervals import stratified_bootstrap
 
-__all__ = ["perplexity", "perplexity_ratio"]
+__all__ = ["perplexity", "perplexity_difference", "perplexity_ratio"]
 
 
 def perplexity(costs: Array, counts: Array, *, seed: int) -> Estimate:
@@ -30,6 +30,19 @@ def perplexity(costs: Array, counts: Array, *, seed: int) -> Estimate:
 def perplexity_ratio(costs: Array, others: Array, counts: Array, *, seed: int) -> Estimate:
     """Estimate one model's perplexity divided by another's on the same texts, drawn together."""
     return _of_texts(np.asarray(costs) - np.asarray(others), counts, seed)
+
+
+def perplexity_difference(costs: Array, others: Array, counts: Array, *, seed: int) -> Estimate:
+    """Estimate one model's perplexity minus another's on the same texts, drawn together."""
+    one, other, n = (np.asarray(values, np.float64) for values in (costs, others, counts))
+
+    def statistic(weights: Array) -> Array:
+        total = weights @ n
+        return np.asarray(np.exp((weights @ one) / total) - np.exp((weights @ other) / total))
+
+    found = stratified_bootstrap(np.zeros(len(n), np.int64), statistic, seed=seed)
+    value = np.exp(one.sum() / n.sum()) - np.exp(other.sum() / n.sum())
+    return Estimate(float(value), found.low, found.high)
 
 
 def _of_texts(costs: Array, counts: Array, seed: int) -> Estimate:

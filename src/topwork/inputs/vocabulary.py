@@ -17,7 +17,10 @@ from topwork.errors import MissingExtraError, UsageError
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-__all__ = ["Spelling", "Vocabulary"]
+__all__ = ["WRITING", "Spelling", "Vocabulary"]
+
+WRITING: Final = "writing"
+"""Kind of a bundle that holds a language model."""
 
 _N_KEPT = 4
 _BROKEN: Final = "\N{REPLACEMENT CHARACTER}"
@@ -49,6 +52,11 @@ class Vocabulary:
     begin: int | None = None
     ends: tuple[int, ...] = ()
     chat_template: str = field(default="", repr=False)
+
+    @property
+    def modality(self) -> str:
+        """Return ``writing``: what takes a text and goes on with it."""
+        return WRITING
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a text, without those of beginning and end; words for special tokens become these.

@@ -65,7 +65,7 @@ _SPELT = {
     "coverage": "coverage of the intervals",
     "interval_width": "width of the intervals",
 }
-_ERRORS = frozenset({"rmse", "mae"})
+_ERRORS = frozenset({"rmse", "mae", "perplexity"})
 # Invisible characters that reorder or break a line, and halves of pairs, which UTF-8 cannot hold at all.
 _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from types import UnionType
-from typing import Any, TypeAlias, cast, get_args, get_origin, get_type_hints
+from typing import Any, TypeAlias, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from topwork.contracts import Recipe
 from topwork.errors import UsageError
 
-__all__ = ["Value", "with_settings"]
+__all__ = ["Value", "settings_with", "with_settings"]
+
+T = TypeVar("T")
 
 Value: TypeAlias = str | int | float | bool | tuple[int, ...] | None
 _TRUTH = {"true": True, "yes": True, "false": False, "no": False}
@@ -30,16 +32,27 @@ def with_settings(recipe: Recipe, given: Mapping[str, Value]) -> Recipe:
     """
     if not given:
         return recipe
-    settings: Any = getattr(recipe, "settings", None)
-    known = [one.name for one in fields(settings)] if is_dataclass(settings) else []
+    settings = settings_with(recipe.name, getattr(recipe, "settings", None), given)
+    return cast("Recipe", replace(cast("Any", recipe), settings=settings))
+
+
+def settings_with(recipe: str, settings: T, given: Mapping[str, Value]) -> T:
+    """Return the settings of a recipe of this name with these in place of its own.
+
+    Raises
+    ------
+    UsageError
+        There is no such setting, or the value is not of its kind.
+    """
+    own: Any = settings
+    known = [one.name for one in fields(own)] if is_dataclass(own) else []
     if unknown := [name for name in given if name not in known]:
         raise UsageError(
-            f"The recipe {recipe.name} has no setting {unknown[0]!r}; it has {', '.join(known) or 'none'}.",
+            f"The recipe {recipe} has no setting {unknown[0]!r}; it has {', '.join(known) or 'none'}.",
             next_step="Give one of those, or another recipe.",
         )
-    kinds = get_type_hints(type(settings))
-    chosen = {name: _read(name, kinds[name], value) for name, value in given.items()}
-    return cast("Recipe", replace(cast("Any", recipe), settings=replace(settings, **chosen)))
+    kinds = get_type_hints(type(own))
+    return cast("T", replace(own, **{name: _read(name, kinds[name], value) for name, value in given.items()}))
 
 
 def _read(name: str, kind: Any, value: Value) -> Value:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from topwork.contracts import Graph, LanguageModel, Precision
 from topwork.engines.choice import has_fast_bf16
 from topwork.engines.decoder_export import export_decoder
-from topwork.engines.machine import survey
+from topwork.engines.machine import Machine, shared, survey
 from topwork.engines.paged import MARK, PagedEngine
+from topwork.errors import UsageError
 from topwork.steps.options import Surroundings
 from topwork.trunks.causal import marked
 
-__all__ = ["engine_on", "graph_of"]
+__all__ = ["engine_on", "graph_of", "machine_of"]
 
 
 def graph_of(model: LanguageModel, around: Surroundings) -> Graph:
@@ -33,7 +34,21 @@ def graph_of(model: LanguageModel, around: Surroundings) -> Graph:
 
 def engine_on(graph: Graph, precision: Precision | None, around: Surroundings) -> PagedEngine:
     """Start an engine; without a precision the shortest that this machine computes in, but no eight bits."""
-    machine = survey()
-    n_cores = machine.n_cores if around.n_cores is None else min(around.n_cores, machine.n_cores)
+    machine = machine_of(around)
     shortest: Precision = "bf16" if has_fast_bf16(machine) else "fp32"
-    return PagedEngine(graph, precision or shortest, n_threads=n_cores)
+    return PagedEngine(graph, precision or shortest, n_threads=machine.n_cores)
+
+
+def machine_of(around: Surroundings) -> Machine:
+    """Return what of the machine there is to write and to learn with: its processor, so far.
+
+    Raises
+    ------
+    UsageError
+        A GPU is asked for.
+    """
+    if around.device == "cuda":
+        raise UsageError(
+            "Language models are run and trained on the processor so far.", next_step="Leave --device out."
+        )
+    return shared(survey(), around.n_cores)

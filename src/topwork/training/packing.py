@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from topwork.contracts import Array
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["NOTHING", "Packed", "PackedFeed", "Tokenised", "cut", "pack"]
 
@@ -134,11 +137,15 @@ class PackedFeed:
 
     def batches(self, order: Iterator[tuple[int, Array]]) -> Iterator[tuple[Array, torch.Tensor]]:
         """Yield the rows that are asked for."""
+        import torch
+
         for _, rows in order:
             yield rows, torch.from_numpy(self.train.tensors[rows])
 
     def validation(self, rows: Array | None = None) -> Iterator[tuple[Array, torch.Tensor]]:
         """Yield validation rows, all of them or these."""
+        import torch
+
         every = np.arange(len(self.valid)) if rows is None else rows
         for begin in range(0, len(every), self.n_at_once):
             some = every[begin : begin + self.n_at_once]

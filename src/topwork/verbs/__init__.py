@@ -17,10 +17,12 @@ from topwork.verbs.keeping import keep
 from topwork.verbs.model import Model, Prediction
 from topwork.verbs.optimizing import Optimization, optimize
 from topwork.verbs.predicting import load, predict
+from topwork.verbs.rewriting import DEFAULT_WRITING_RECIPE, fit_writer
 from topwork.verbs.serving import serve
 from topwork.verbs.writing import Passage, Writer, writer
 
 __all__ = [
+    "DEFAULT_WRITING_RECIPE",
     "BundleComparison",
     "DataCheck",
     "Embeddings",
@@ -42,6 +44,7 @@ __all__ = [
     "export",
     "find_rate",
     "fit",
+    "fit_writer",
     "keep",
     "load",
     "optimize",

@@ -11,12 +11,15 @@ from typing import Literal, overload
 import numpy as np
 
 from topwork import plugins
-from topwork.contracts import Ending, Precision, Sampling
+from topwork.bundle.contents import Bundle, open_bundle
+from topwork.bundle.writing import prove_writing, vocabulary_of
+from topwork.contracts import Ending, FitRecord, Precision, Sampling
 from topwork.engines.sampling import require
 from topwork.engines.writing import Decoder, Opening, write
 from topwork.errors import UsageError
 from topwork.inputs.vocabulary import Spelling, Vocabulary
 from topwork.steps.options import Surroundings
+from topwork.steps.places import TemporaryFolder
 from topwork.steps.writers import engine_on, graph_of
 from topwork.storage import write_atomically
 from topwork.trunks import DEFAULT_WRITER, resolve_writer
@@ -56,13 +59,55 @@ class Writer:
     ----------
     name
         What it was opened as.
+    bundle
+        Where it comes from, where that is a bundle; ``folder`` where that vanishes with this object.
     """
 
     name: str
     vocabulary: Vocabulary
     decoder: Decoder
     around: Surroundings = field(default_factory=Surroundings)
+    bundle: Bundle | None = None
+    folder: TemporaryFolder | None = None
     _turn: Lock = field(default_factory=Lock)
+
+    @property
+    def path(self) -> Path:
+        """Return where its bundle is.
+
+        Raises
+        ------
+        UsageError
+            It was never fitted here.
+        """
+        if self.bundle is None:
+            raise UsageError(f"{self.name} was not fitted here, so that there is no bundle of it.")
+        return self.bundle.path
+
+    @property
+    def record(self) -> FitRecord:
+        """Return the record of the fit.
+
+        Raises
+        ------
+        UsageError
+            It was never fitted here.
+        """
+        if self.bundle is None:
+            raise UsageError(f"{self.name} was not fitted here, so that there is no record of it.")
+        return self.bundle.record()
+
+    def save(self, path: str | Path) -> None:
+        """Copy the bundle to ``path``, whole or not at all.
+
+        Raises
+        ------
+        UsageError
+            It was never fitted here.
+        StorageError
+            It cannot be written.
+        """
+        write_atomically(Path(path), self.path.read_bytes())
 
     @overload
     def generate(
@@ -237,7 +282,8 @@ def writer(
     Parameters
     ----------
     model
-        A name of the catalogue, ``hf/ORG/NAME``, or a folder that transformers' ``save_pretrained`` has written.
+        A bundle, a name of the catalogue, ``hf/ORG/NAME``, or a folder that transformers' ``save_pretrained`` has
+        written.
     precision
         What it computes in, ``fp32`` for transformers' own answers; by default ``bf16`` where the machine has that.
 
@@ -247,11 +293,24 @@ def writer(
         There is no such model, or it cannot be run here.
     WeightsError
         Its weights cannot be had.
+    BundleError
+        It is a bundle that is damaged, or that writes nothing.
     """
     around = around or Surroundings()
+    if Path(model).is_file():
+        return open_writer_bundle(Path(model), precision, around)
     found = resolve_writer(str(model), plugins.writers())
     engine = engine_on(graph_of(found, around), precision, around)
     return Writer(found.card.name, found.vocabulary(), engine, around)
+
+
+def open_writer_bundle(path: Path, precision: Precision | None, around: Surroundings) -> Writer:
+    """Open a bundle that holds a language model, and let it prove itself; see `writer`."""
+    bundle = open_bundle(path)
+    vocabulary = vocabulary_of(bundle)
+    engine = engine_on(bundle.graph(), precision, around)
+    prove_writing(bundle, vocabulary, engine)
+    return Writer(path.stem, vocabulary, engine, around, bundle)
 
 
 # --- small parts ------------------------------------------------------------------------------------------

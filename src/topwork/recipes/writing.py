@@ -1,0 +1,251 @@
+"""Fine-tuning a language model on texts: adapters on its layers, or all of its weights.
+
+The first rung is the model as it is. Adapters are those of Hu et al., *LoRA*, arXiv 2106.09685, on every layer below
+the head; one cycle of the learning rate, the weights that validation liked best, and the model stays as it was where
+that is not clearly worse. It sees no test text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from topwork.contracts import Array, FitJob, Fold, Goal, Moment, Rung
+from topwork.evaluation.comparison import one_standard_error_choice
+from topwork.recipes.adapters import Adapter, Shape, attach, drawn_by
+from topwork.recipes.result import after, judged
+from topwork.recipes.settings import require
+from topwork.recipes.stretch import check_every, refuse_resume, run
+from topwork.training.plan import RungPlan
+
+if TYPE_CHECKING:
+    import torch
+
+    from topwork.training.packing import Packed
+
+__all__ = ["BASE", "TEXT", "Rewritten", "WritingSettings", "goals_of", "rewrite"]
+
+BASE, TEXT = "base", "text"
+"""What the first rung is called, and the only target."""
+_RESERVE_S = 1.0
+_TRIAL_ROWS = 1
+
+
+@dataclass(frozen=True, slots=True)
+class WritingSettings:
+    """How a language model is fine-tuned.
+
+    Attributes
+    ----------
+    rank, alpha, dropout, layers
+        Of the adapters; see `topwork.recipes.adapters.Shape`. A rank of 0 trains all weights in place of adapters.
+    rate
+        Peak learning rate; 0 for what suits adapters or all weights.
+    length
+        Tokens of a row, or fewer where the model sees no more.
+    batch
+        Rows of a step.
+    epochs
+        How often each row is taken at most.
+    warmup
+        Share of the steps in which the rate goes up.
+    """
+
+    rank: int = 16
+    alpha: float = 32.0
+    dropout: float = 0.0
+    layers: str = "all"
+    rate: float = 0.0
+    length: int = 512
+    batch: int = 4
+    epochs: int = 3
+    warmup: float = 0.1
+
+    def __post_init__(self) -> None:
+        require(
+            self,
+            {
+                "rank": (self.rank >= 0, "0 or more"),
+                "dropout": (0 <= self.dropout < 1, "a share from 0 to below 1"),
+                "rate": (self.rate >= 0, "0 or more"),
+                "length": (self.length >= 8, "8 or more"),
+                "batch": (self.batch >= 1, "1 or more"),
+                "epochs": (self.epochs >= 1, "1 or more"),
+                "warmup": (0 < self.warmup < 1, "a share between 0 and 1"),
+            },
+        )
+
+    @property
+    def peak(self) -> float:
+        """Return the peak learning rate."""
+        return self.rate or (1e-3 if self.rank else 5e-5)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rewritten:
+    """What came of it.
+
+    Attributes
+    ----------
+    weights
+        Tensors of the network that differ now, by name; none where it stays as it was.
+    n_trained
+        Numbers that were trained.
+    """
+
+    weights: Mapping[str, Array]
+    rungs: tuple[Rung, ...]
+    history: tuple[Moment, ...]
+    n_trained: int
+
+
+def goals_of(train: Packed, valid: Packed) -> tuple[dict[str, Goal], Fold]:
+    """Return the goal of all rows, those of training first, and which is which: what a row costs is its score."""
+
+    def perplexity(truth: Array, scores: Array) -> float:  # noqa: ARG001 - what every goal's score takes
+        return float(np.exp(scores.mean()))
+
+    n = len(train) + len(valid)
+    goal = Goal(np.zeros(n), "cost", 1, perplexity, "perplexity")
+    return {TEXT: goal}, Fold(np.arange(len(train)), np.arange(len(train), n))
+
+
+def rewrite(
+    job: FitJob, network: Any, rows: tuple[Packed, Packed], settings: WritingSettings, *, bf16: bool
+) -> Rewritten:
+    """Fine-tune a language model of transformers, as long as the budget lasts; it is merged with its adapters then.
+
+    Parameters
+    ----------
+    job
+        Its goals and fold are those of `goals_of`.
+    rows
+        Of training and of validation.
+    """
+    from topwork.training.packing import PackedFeed
+    from topwork.training.saying import Speaker
+    from topwork.training.sight import Sight
+    from topwork.training.trainee import Trainee
+    from topwork.trunks.causal import states_of
+
+    train, valid = rows
+    refuse_resume(job, "writing")
+    states, head = states_of(network), network.get_output_embeddings()
+    speaker = Speaker(states, head, train.n_said / len(train))
+    network.requires_grad_(False)
+    adapter, named = _trained(job, states, settings)
+    feed = PackedFeed(train, valid)
+    trainee = Trainee(
+        speaker.costs,
+        (named,),
+        {TEXT: _identity()},
+        set_training=bool if adapter is None else adapter.set_training,
+    )
+    clock, began_s = job.budget.clock, job.budget.clock()
+    with job.progress.track("Reading as it is", len(valid), "rows"):
+        before = Sight(feed, _valid_goals(job), None, bf16).look(trainee).scores
+    look_s = clock() - began_s
+    base, losses = judged(job, BASE, look_s, before)
+    rung, kept_back_s = _planned(job, settings, trainee, feed, look_s, bf16)
+    if not rung.n_steps:
+        note = "no time to train"
+        return Rewritten({}, (replace(base, chosen=True, notes=(note,)),), (), 0)
+    began_s = clock()
+    outcome, history = run(job, (trainee, feed), rung, kept_back_s, bf16=bf16)
+    if not outcome.weights:
+        told = replace(base, chosen=True, notes=(f"training {outcome.ended} after {outcome.n_steps} steps",))
+        return Rewritten({}, (told,), history, 0)
+    found, own = judged(job, rung.name, clock() - began_s, outcome.check.scores, losses)
+    n_trained = sum(p.numel() for p in named.values())
+    share = n_trained / sum(p.numel() for p in states.parameters())
+    rungs = [base, replace(after(found, outcome), trained_share=min(1.0, share))]
+    chosen = one_standard_error_choice(np.stack([losses, own]))
+    rungs[chosen] = replace(rungs[chosen], chosen=True)
+    weights = _merged(adapter, outcome.weights) if chosen else {}
+    return Rewritten(weights, tuple(rungs), history, n_trained)
+
+
+def _trained(
+    job: FitJob, states: torch.nn.Module, settings: WritingSettings
+) -> tuple[Adapter | None, Mapping[str, torch.nn.Parameter]]:
+    """Return adapters that were put on the network, and what is trained by name."""
+    import torch
+
+    if not settings.rank:
+        states.requires_grad_(True)
+        return None, dict(states.named_parameters())
+    shape = Shape("lora", settings.rank, settings.alpha, settings.dropout, settings.layers)
+    with drawn_by(job.seed, "cpu"):
+        adapter = attach(states, torch.zeros((1, 2), dtype=torch.int64), shape)
+    return adapter, adapter.parameters
+
+
+def _planned(
+    job: FitJob, settings: WritingSettings, trainee: Any, feed: Any, look_s: float, bf16: bool
+) -> tuple[RungPlan, float]:
+    """Return the rung with the steps that the budget has time for, and the seconds of it to keep back."""
+    batch = min(settings.batch, feed.n_train)
+    per_epoch = max(1, feed.n_train // batch)
+    wanted = job.n_steps or settings.epochs * per_epoch
+    rung = RungPlan(
+        name="lora" if settings.rank else "full",
+        n_below=0,
+        n_steps=wanted,
+        batch=batch,
+        n_parts=batch,  # a row at a time: what the head says of all its tokens takes most of the memory
+        rates=(settings.peak, settings.peak),
+        check_every=1,
+        smoothing=0.0,
+        warmup=settings.warmup,
+    )
+    left_s = job.budget.remaining_s()
+    kept_back_s = _RESERVE_S + look_s + job.afterwards.seconds(0.0)
+    if job.n_steps is None and left_s != float("inf"):
+        step_s = batch * _row_seconds(trainee, feed, bf16)
+        n_looks = 5
+        rung = replace(
+            rung, n_steps=max(0, min(wanted, int((left_s - kept_back_s - n_looks * look_s) / step_s)))
+        )
+    return replace(rung, check_every=check_every(max(1, rung.n_steps), per_epoch)), kept_back_s
+
+
+def _row_seconds(trainee: Any, feed: Any, bf16: bool) -> float:
+    """Time one row forth and back; nothing is changed."""
+    import torch
+
+    from topwork.training.folding import precision_of
+    from topwork.training.trial import seconds_of
+
+    rows = torch.from_numpy(feed.train.tensors[:_TRIAL_ROWS])
+
+    def step() -> None:
+        with precision_of(bf16=bf16, device="cpu"):
+            trainee.features(rows).mean().backward()
+        for p in trainee.named().values():
+            p.grad = None
+
+    return seconds_of(step, n_runs=1) / len(rows)
+
+
+def _merged(adapter: Adapter | None, weights: Mapping[str, torch.Tensor]) -> dict[str, Array]:
+    import torch
+
+    own = {name: value for name, value in weights.items() if not name.startswith("heads.")}
+    if adapter is None:
+        return {name: value.numpy() for name, value in own.items()}
+    return dict(adapter.merge(own, torch.zeros((1, 2), dtype=torch.int64)).tensors)
+
+
+def _valid_goals(job: FitJob) -> dict[str, Goal]:
+    from topwork.training.judging import of_rows
+
+    return of_rows(job.goals, job.folds[0].valid)
+
+
+def _identity() -> torch.nn.Module:
+    import torch
+
+    return torch.nn.Identity()

@@ -1,0 +1,361 @@
+"""`fit` on texts to write like: a language model that is fine-tuned, proven and put into a bundle.
+
+The steps stand in `fit_writer` in the order in which they happen.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from topwork import __version__, plugins
+from topwork.bundle.contents import Contents, save
+from topwork.bundle.writing import golden_texts
+from topwork.contracts import (
+    Array,
+    Budget,
+    Comparison,
+    DataSummary,
+    FitJob,
+    FitRecord,
+    LanguageModel,
+    Sampling,
+    SplitSummary,
+    Table,
+    TargetResult,
+    Workplace,
+)
+from topwork.data.corpus import Corpus, read_corpus
+from topwork.data.reading import name_of
+from topwork.engines.choice import has_fast_bf16
+from topwork.engines.paged import PagedEngine
+from topwork.errors import UsageError
+from topwork.evaluation.ngrams import NgramModel, copied_share
+from topwork.evaluation.perplexity import perplexity, perplexity_difference
+from topwork.inputs.vocabulary import Vocabulary
+from topwork.recipes.writing import TEXT, WritingSettings, goals_of, rewrite
+from topwork.report.html import render_html
+from topwork.steps.options import DEFAULT_BUDGET, FitOptions, Surroundings, duration_s
+from topwork.steps.places import Place
+from topwork.steps.recording import moment, platform_settings
+from topwork.steps.settings import settings_with
+from topwork.steps.transfer import packages
+from topwork.steps.writers import graph_of, machine_of
+from topwork.steps.writing_rows import Sides, split_texts, tokenised
+from topwork.storage import write_atomically
+from topwork.training.packing import Packed, Tokenised, cut, pack
+from topwork.trunks import DEFAULT_WRITER, resolve_writer
+from topwork.trunks.causal import states_of
+from topwork.verbs.writing import Writer, open_writer_bundle
+
+__all__ = ["DEFAULT_WRITING_RECIPE", "fit_writer"]
+
+DEFAULT_WRITING_RECIPE: Final = "lora"
+
+RECIPES: Mapping[str, WritingSettings] = {"lora": WritingSettings(), "full": WritingSettings(rank=0)}
+_N_GOLDENS = 4
+_N_WRITTEN, _WRITTEN_TOKENS = 8, 120
+_ENOUGH_TEXTS = 20
+"""Of fewer test texts an interval would say little; their pieces are drawn again then, though neighbours are alike."""
+_MOST_COUNTED = 400_000
+"""Tokens that the n-gram model counts at most: it is a rival of minutes, not of hours."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rows:
+    """Texts of each side as tokens and as rows."""
+
+    train: Packed
+    valid: Packed
+    test: Packed
+    texts: Mapping[str, list[Tokenised]]
+
+
+def fit_writer(
+    data: str | Path,
+    out: str | Path | None = None,
+    *,
+    trunk: str | None = None,
+    recipe: str = DEFAULT_WRITING_RECIPE,
+    budget: str | float | None = DEFAULT_BUDGET,
+    seed: int = 0,
+    options: FitOptions | None = None,
+    around: Surroundings | None = None,
+) -> Writer:
+    """Fine-tune a language model on texts to write like.
+
+    Parameters
+    ----------
+    data
+        As `topwork.data.corpus.read_corpus` takes it.
+    out
+        Where the bundle goes; the report is written beside it.
+    trunk
+        A name of the catalogue, ``hf/ORG/NAME``, or a folder; by default SmolLM2-135M.
+    recipe
+        ``lora`` trains adapters, ``full`` all weights.
+    budget, seed, options, around
+        As `fit` has them.
+
+    Raises
+    ------
+    DataError
+        There are no texts, or too little.
+    UsageError
+        A name or a setting that cannot work.
+    WeightsError
+        The model's weights cannot be had.
+    StorageError
+        The bundle cannot be written.
+    """
+    around, options = around or Surroundings(), options or FitOptions()
+    began_s = around.clock() if around.began_s is None else around.began_s
+    deadline = Budget(around.clock, around.clock() + duration_s(budget))
+    settings = _settings_of(recipe, options)
+    model = resolve_writer(trunk or DEFAULT_WRITER, plugins.writers())
+    place = Place.of(name_of(data), out)
+    corpus = read_corpus(data, options.input)
+    for line in (corpus.layout, *corpus.notes):
+        around.progress.say(line)
+    vocabulary: Vocabulary = model.vocabulary()
+    settings = replace(settings, length=min(settings.length, vocabulary.window))
+    sides = split_texts(corpus, seed)
+    rows = _rows(sides, vocabulary, settings.length)
+    from topwork.training.saying import set_threads
+
+    machine = machine_of(around)
+    bf16 = has_fast_bf16(machine)
+    set_threads(machine.n_cores)
+    network = model.load(model.fetch(around.cache_dir, around.progress))
+    before = _test_costs(network, rows.test, around, bf16, "Reading the test as it is")
+    goals, fold = goals_of(rows.train, rows.valid)
+    job = FitJob(
+        features=np.zeros((len(rows.train) + len(rows.valid), 1), np.float32),
+        goals=goals,
+        folds=(fold,),
+        seed=seed,
+        budget=deadline,
+        progress=around.progress,
+        workplace=Workplace(None, options.resume, around.should_stop),
+        n_steps=options.steps,
+    )
+    found = rewrite(job, network, (rows.train, rows.valid), settings, bf16=bf16)
+    after = _test_costs(network, rows.test, around, bf16, "Reading the test") if found.weights else before
+    graph = graph_of(model, around)
+    graph = replace(graph, weights={**graph.weights, **found.weights})
+    del network
+    exact = PagedEngine(graph, "fp32", n_threads=machine.n_cores, cache_bytes=1)
+    goldens = golden_texts(_beginnings(sides, vocabulary), vocabulary, exact)
+    proof_s = around.clock()
+    rival = _ngrams(rows, vocabulary)
+    target = _judged(before, after, rival, seed, around.clock() - proof_s)
+    record = FitRecord(
+        kind="fit",
+        name=place.bundle.stem,
+        created=moment(around.wall_clock()),
+        topwork=__version__,
+        command=around.command or f"topwork.fit({str(data)!r}, recipe={recipe!r}, seed={seed})",
+        data=_summary(name_of(data).name, corpus, rows),
+        split=SplitSummary(
+            sides.method, seed, len(sides.train), len(sides.valid), len(sides.test), sides.notes
+        ),
+        trunk=model.card,
+        recipe=recipe,
+        settings=_told_settings(model, vocabulary, settings, budget, seed, bf16),
+        targets={TEXT: target},
+        rungs=found.rungs,
+        seconds=around.clock() - began_s,
+        seconds_to_first_model=found.rungs[0].seconds,
+        n_cached=0,
+    )
+    contents = Contents(
+        name=record.name,
+        graph=graph,
+        preprocessing=vocabulary,
+        trunk=model.card,
+        targets={},
+        sides=sides.keys(),
+        statistics={"tokens": np.array([rows.train.n_said, rows.valid.n_said, rows.test.n_said], np.float32)},
+        record=record,
+        goldens=goldens,
+    )
+    writer = _delivered(place, contents, around)
+    if options.proof == "none":
+        return writer
+    section = _written(writer, rows, seed)
+    return _delivered(
+        place, replace(contents, record=replace(record, sections=(*record.sections, section))), around
+    )
+
+
+def _settings_of(recipe: str, options: FitOptions) -> WritingSettings:
+    if recipe not in RECIPES:
+        raise UsageError(
+            f"There is no recipe {recipe!r} for texts to write like.",
+            next_step=f"Give one of {', '.join(RECIPES)}.",
+        )
+    return settings_with(recipe, RECIPES[recipe], options.recipe_settings)
+
+
+def _rows(sides: Sides, vocabulary: Vocabulary, length: int) -> _Rows:
+    texts = {
+        name: tokenised(documents, vocabulary)
+        for name, documents in (("train", sides.train), ("valid", sides.valid), ("test", sides.test))
+    }
+    packed = {name: pack(cut(own, length), length) for name, own in texts.items()}
+    for name, rows in packed.items():
+        if not len(rows):
+            raise UsageError(f"Nothing is left to learn of the texts of the side {name!r}.")
+    return _Rows(packed["train"], packed["valid"], packed["test"], texts)
+
+
+def _test_costs(
+    network: Any, test: Packed, around: Surroundings, bf16: bool, title: str
+) -> tuple[Array, Array]:
+    """Return what each test text costs in nats, and how many tokens it says; of few texts, what each piece does."""
+    from topwork.training.saying import Speaker, costs_of_pieces
+
+    speaker = Speaker(states_of(network), network.get_output_embeddings())
+    with around.progress.track(title, len(test), "rows") as advance:
+        costs, counts = costs_of_pieces(speaker, test, advance, bf16=bf16)
+    return _by_unit(costs, test), _by_unit(counts, test)
+
+
+def _by_unit(values: Array, test: Packed) -> Array:
+    """Sum what pieces have up by text, where there are enough texts to tell how they differ."""
+    texts, of = np.unique(test.documents, return_inverse=True)
+    return values if len(texts) < _ENOUGH_TEXTS else np.bincount(of, values)
+
+
+def _ngrams(rows: _Rows, vocabulary: Vocabulary) -> Array:
+    """Return what the test texts cost an n-gram model of the training texts."""
+    taken, n = [], 0
+    for text in rows.texts["train"]:
+        taken.append(text.tokens.tolist())
+        n += len(text.tokens)
+        if n >= _MOST_COUNTED:
+            break
+    model = NgramModel(len(vocabulary)).fit(taken)
+    pieces = cut(rows.texts["test"], rows.test.tensors.shape[2])
+    costs = [model.cost(one.tokens.tolist(), one.is_learned.tolist()) for one in pieces]
+    return _by_unit(np.array(costs), rows.test)
+
+
+def _judged(
+    before: tuple[Array, Array],
+    after: tuple[Array, Array],
+    rival: Array,
+    seed: int,
+    seconds: float,
+) -> TargetResult:
+    costs, counts = after
+    own = {"perplexity": perplexity(costs, counts, seed=seed)}
+    others = (
+        ("base model", "The same model before it was trained.", before[0], 0.0),
+        (
+            "n-gram model",
+            "Kneser-Ney over three tokens of the training texts, of which it knows nothing else.",
+            rival,
+            seconds,
+        ),
+    )
+    return TargetResult(
+        task="writing",
+        labels=(),
+        main_metric="perplexity",
+        validation={},
+        test=own,
+        baselines={},
+        sections=(),
+        n_test=len(counts),
+        comparisons=tuple(
+            Comparison(
+                name,
+                how,
+                {"perplexity": perplexity(theirs, counts, seed=seed)},
+                {"perplexity": perplexity_difference(costs, theirs, counts, seed=seed)},
+                took_s,
+            )
+            for name, how, theirs, took_s in others
+        ),
+    )
+
+
+def _beginnings(sides: Sides, vocabulary: Vocabulary) -> list[tuple[str, str]]:
+    """Return the beginnings of some training texts, for the goldens."""
+    found = []
+    for one in sides.train[: 4 * _N_GOLDENS]:
+        text = "".join(piece.text for piece in one.pieces)[:400]
+        if len(vocabulary.encode(text)) > 1:
+            found.append((one.where, text))
+    return found[:_N_GOLDENS]
+
+
+def _summary(name: str, corpus: Corpus, rows: _Rows) -> DataSummary:
+    n_tokens = sum(len(text.tokens) for own in rows.texts.values() for text in own)
+    findings = (
+        f"{n_tokens:,} tokens: {rows.train.n_said:,} to learn, {rows.valid.n_said:,} to validate by, "
+        f"{rows.test.n_said:,} to test.",
+        *corpus.notes,
+    )
+    return DataSummary(
+        name=name,
+        modality="text",
+        layout=corpus.layout,
+        understood=(),
+        n_listed=len(corpus.documents) + len(corpus.rejected),
+        n_used=len(corpus.documents),
+        rejected=corpus.rejected,
+        findings=findings,
+        class_counts={},
+    )
+
+
+def _told_settings(
+    model: LanguageModel,
+    vocabulary: Vocabulary,
+    settings: WritingSettings,
+    budget: str | float | None,
+    seed: int,
+    bf16: bool,
+) -> dict[str, str]:
+    return {
+        "seed": str(seed),
+        "budget": "none" if budget is None else str(budget),
+        "precision of training": "bf16" if bf16 else "fp32",
+        "preprocessing": vocabulary.describe(),
+        "trunk identity": model.identity,
+        "packages": packages(),
+        **{
+            f"recipe's {name}": str(getattr(settings, name))
+            for name in ("rank", "alpha", "peak", "length", "batch")
+        },
+        **platform_settings(),
+    }
+
+
+def _written(writer: Writer, rows: _Rows, seed: int) -> Table:
+    """Have some texts written, and tell how much of them is copied."""
+    passages = writer.passages("", length=_WRITTEN_TOKENS, n_samples=_N_WRITTEN, sampling=Sampling(seed=seed))
+    sources = [one.tokens.tolist() for one in rows.texts["train"]]
+    share = copied_share([one.tokens for one in passages], sources)
+    return Table(
+        "What it writes",
+        ("number", "text"),
+        tuple((str(number), one.text) for number, one in enumerate(passages, start=1)),
+        f"Of {sum(len(one.tokens) for one in passages):,} tokens that it wrote by itself at temperature 0.7, "
+        f"{share:.1%} stand in runs of 12 or more that are in the training texts word for word.",
+    )
+
+
+def _delivered(place: Place, contents: Contents, around: Surroundings) -> Writer:
+    """Write bundle and report, open the bundle and let it prove itself."""
+    save(place.bundle, contents)
+    write_atomically(place.report, render_html(contents.record).encode("utf-8"))
+    shutil.rmtree(place.unfinished, ignore_errors=True)
+    return replace(open_writer_bundle(place.bundle, None, around), folder=place.folder)

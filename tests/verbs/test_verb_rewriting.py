@@ -1,0 +1,171 @@
+"""`fit_writer`: a language model is fine-tuned on texts, proven, and put into a bundle."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tiny_writers import GPT2, write_tiny_writer
+from topwork import (
+    BundleError,
+    FitOptions,
+    ProofError,
+    Surroundings,
+    UsageError,
+    Writer,
+    fit_writer,
+    load,
+    writer,
+)
+from topwork.bundle.contents import open_bundle
+from topwork.bundle.writing import prove_writing, vocabulary_of
+from topwork.engines.paged import PagedEngine
+from topwork.progress import Quiet
+
+LINES = ("the cat sat on the mat. ", "then they went to the end. ", "the other one ran home. ")
+SETTINGS = {"length": 128, "epochs": 8, "batch": 4, "rate": 1e-2}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("writing")
+
+
+@pytest.fixture(scope="module")
+def stories(folder: Path) -> Path:
+    draw = np.random.default_rng(0)
+    texts = ["".join(LINES[i] for i in draw.integers(0, 3, 5)) for _ in range(50)]
+    (folder / "stories.jsonl").write_text("\n".join(json.dumps({"text": one}) for one in texts))
+    return folder / "stories.jsonl"
+
+
+def fitted(stories: Path, out: Path | None, **further: object) -> Writer:
+    trunk = write_tiny_writer(stories.parent / "tiny")
+    around = Surroundings(cache_dir=stories.parent / "cache", progress=Quiet(), n_cores=1)
+    options = FitOptions(recipe_settings=SETTINGS)
+    given = {"trunk": str(trunk), "budget": None, "options": options, "around": around, **further}
+    return fit_writer(stories, out, **given)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def model(stories: Path, folder: Path) -> Writer:
+    return fitted(stories, folder / "out.topwork")
+
+
+def test_texts_become_likelier_and_the_record_says_by_how_much(model: Writer) -> None:
+    record = model.record
+    (target,) = record.targets.values()
+    base, ngrams = target.comparisons
+    assert (base.name, ngrams.name) == ("base model", "n-gram model")
+    assert base.difference["perplexity"].high < 0
+    own = target.test["perplexity"]
+    assert own.value < 0.7 * base.metrics["perplexity"].value
+    assert own.low <= own.value <= own.high
+    assert own.value - base.metrics["perplexity"].value == pytest.approx(base.difference["perplexity"].value)
+    assert [(rung.name, rung.chosen) for rung in record.rungs] == [("base", False), ("lora", True)]
+    split = record.split
+    assert split.n_train + split.n_valid + split.n_test == 50
+    assert min(split.n_valid, split.n_test) >= 5
+    assert "tokens" in record.data.findings[0]
+    assert [section.title for section in record.sections] == ["What it writes"]
+
+
+def test_the_bundle_writes_what_the_model_writes(model: Writer, folder: Path) -> None:
+    again = writer(folder / "out.topwork", around=model.around)
+    text = model.generate("the", length=20, temperature=0)
+    assert again.generate("the", length=20, temperature=0) == text
+    assert (folder / "out.report.html").is_file()
+    assert again.record.name == "out"
+
+
+def test_the_weights_are_those_of_transformers(model: Writer, folder: Path) -> None:
+    """A network of the library with the bundle's weights costs the test as much as the record says."""
+    import torch
+
+    from tiny_writers import tiny_writer
+
+    bundle = open_bundle(folder / "out.topwork")
+    network = tiny_writer({**json.loads((folder / "tiny" / "config.json").read_text())})
+    weights = {name: torch.from_numpy(np.array(value)) for name, value in bundle.graph().weights.items()}
+    assert not network.load_state_dict(weights, strict=False).unexpected_keys
+    network.tie_weights()
+    golden = bundle.goldens()[0]
+    tokens = torch.from_numpy(golden.tensor)
+    with torch.inference_mode():
+        found = (
+            network(tokens[None]).logits[0, :-1].log_softmax(-1)[torch.arange(len(tokens) - 1), tokens[1:]]
+        )
+    assert np.abs(found.numpy() - golden.outputs["scores"]).max() < 1e-3
+
+
+def test_another_network_fails_the_proof(folder: Path, model: Writer) -> None:
+    bundle = open_bundle(folder / "out.topwork")
+    graph = bundle.graph()
+    prove_writing(bundle, vocabulary_of(bundle), PagedEngine(graph, n_threads=1, cache_bytes=1))
+    weights = {**graph.weights, "model.norm.weight": graph.weights["model.norm.weight"] * 1.05}
+    graph = replace(graph, weights=weights)
+    with pytest.raises(ProofError, match="said with other probabilities"):
+        prove_writing(bundle, vocabulary_of(bundle), PagedEngine(graph, n_threads=1, cache_bytes=1))
+
+
+def test_a_bundle_that_writes_answers_nothing_and_one_that_answers_writes_nothing(
+    model: Writer, folder: Path, bundle: Path
+) -> None:
+    with pytest.raises(BundleError, match="holds a language model"):
+        load(folder / "out.topwork")
+    with pytest.raises(BundleError, match="writes nothing"):
+        writer(bundle)
+
+
+def test_all_weights_may_be_trained(stories: Path) -> None:
+    found = fitted(stories, None, recipe="full")
+    assert [rung.name for rung in found.record.rungs] == ["base", "full"]
+    assert found.record.rungs[1].trained_share == 1.0
+    assert found.path.is_file()
+
+
+def test_gpt2_is_adapted_too(stories: Path, tmp_path: Path) -> None:
+    trunk = write_tiny_writer(tmp_path / "gpt2", GPT2)
+    found = fitted(stories, tmp_path / "out.topwork", trunk=str(trunk))
+    assert found.record.rungs[1].chosen
+
+
+def test_without_time_the_model_stays_as_it_is(stories: Path, tmp_path: Path) -> None:
+    found = fitted(stories, tmp_path / "out.topwork", budget=0)
+    [rung] = found.record.rungs
+    assert (rung.name, rung.chosen, rung.notes) == ("base", True, ("no time to train",))
+    base = found.record.targets["text"].comparisons[0]
+    assert base.difference["perplexity"].value == 0
+
+
+def test_the_same_seed_gives_the_same_model(stories: Path, tmp_path: Path, model: Writer) -> None:
+    again = fitted(stories, tmp_path / "again.topwork")
+    theirs = open_bundle(model.path).graph().weights
+    for name, value in open_bundle(again.path).graph().weights.items():
+        assert np.array_equal(value, theirs[name]), name
+
+
+@pytest.mark.parametrize(
+    ("further", "problem"),
+    [
+        ({"recipe": "ladder"}, "no recipe 'ladder' for texts"),
+        ({"options": FitOptions(recipe_settings={"speed": 3})}, "has no setting 'speed'"),
+        ({"options": FitOptions(recipe_settings={"length": 2})}, "length is 2; expected 8 or more"),
+        ({"options": FitOptions(resume=True)}, "keeps no state"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(further: dict[str, object], problem: str, stories: Path) -> None:
+    with pytest.raises(UsageError, match=problem):
+        fitted(stories, None, **further)
+
+
+def test_a_writer_that_was_not_fitted_has_no_record(stories: Path) -> None:
+    bare = writer(
+        stories.parent / "tiny", around=Surroundings(cache_dir=stories.parent / "cache", progress=Quiet())
+    )
+    with pytest.raises(UsageError, match="was not fitted here"):
+        _ = bare.record
