@@ -75,3 +75,52 @@ def test_a_model_that_is_none_is_refused(topwork: Command) -> None:
     told = topwork("generate", "smollm", "the")
     assert told.status == 1
     assert "Did you mean smollm2-135m?" in told.err
+
+
+# --- texts to write like ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def stories(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("stories") / "stories.txt"
+    path.write_text("".join(f"Then the cat number {i} ran home to the end.\n" for i in range(600)))
+    return path
+
+
+FEW = ("--set", "length=128", "--steps", "3", "--proof", "none")
+
+
+def test_a_text_file_is_something_to_write_like(topwork: Command, tiny: Path, stories: Path) -> None:
+    told = topwork("fit", stories, "--trunk", tiny, *FEW)
+    assert told.status == 0, told.err
+    assert "text: writing, measured on" in told.out
+    assert "perplexity" in told.out
+    assert "base model" in told.out
+    assert "lora" in told.out
+    assert 'topwork generate stories.topwork "A BEGINNING"' in told.err
+    assert Path("stories.report.html").is_file()
+    written = topwork("generate", "stories.topwork", "Then the", *GREEDY)
+    assert written.status == 0
+    assert written.out.startswith("Then the")
+    refused = topwork("predict", "stories.topwork", "-")
+    assert refused.status == 1
+    assert "holds a language model" in refused.err
+
+
+def test_what_looks_like_labelled_data_is_told_apart_by_the_task(
+    topwork: Command, tiny: Path, stories: Path, tmp_path: Path
+) -> None:
+    lines = stories.read_text().splitlines()
+    (tmp_path / "rows.csv").write_text("id,tale\n" + "\n".join(f"{i},{one}" for i, one in enumerate(lines)))
+    words = ("fit", "rows.csv", "--task", "writing", "--trunk", tiny, *FEW)
+    assert "which of them holds the texts" in topwork(*words).err
+    told = topwork(*words, "--input", "tale", "--json")
+    assert told.status == 0, told.err
+    assert told.json["targets"]["text"]["test"]["perplexity"]["value"] > 1
+
+
+def test_a_bundle_that_answers_writes_nothing(topwork: Command, bundle: Path) -> None:
+    told = topwork("generate", bundle, "the")
+    assert told.status == 1
+    assert "it writes nothing" in told.err
+    assert "topwork predict" in told.err

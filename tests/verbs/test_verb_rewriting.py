@@ -112,13 +112,10 @@ def test_another_network_fails_the_proof(folder: Path, model: Writer) -> None:
         prove_writing(bundle, vocabulary_of(bundle), PagedEngine(graph, n_threads=1, cache_bytes=1))
 
 
-def test_a_bundle_that_writes_answers_nothing_and_one_that_answers_writes_nothing(
-    model: Writer, folder: Path, bundle: Path
-) -> None:
-    with pytest.raises(BundleError, match="holds a language model"):
+def test_a_bundle_that_writes_answers_nothing(model: Writer, folder: Path) -> None:
+    with pytest.raises(BundleError, match="holds a language model") as caught:
         load(folder / "out.topwork")
-    with pytest.raises(BundleError, match="writes nothing"):
-        writer(bundle)
+    assert "topwork generate" in str(caught.value.next_step)
 
 
 def test_all_weights_may_be_trained(stories: Path) -> None:
@@ -135,7 +132,7 @@ def test_gpt2_is_adapted_too(stories: Path, tmp_path: Path) -> None:
 
 
 def test_without_time_the_model_stays_as_it_is(stories: Path, tmp_path: Path) -> None:
-    found = fitted(stories, tmp_path / "out.topwork", budget=0)
+    found = fitted(stories, tmp_path / "out.topwork", budget=0.001)
     [rung] = found.record.rungs
     assert (rung.name, rung.chosen, rung.notes) == ("base", True, ("no time to train",))
     base = found.record.targets["text"].comparisons[0]

@@ -124,7 +124,7 @@ class Adapter:
         found = {}
         for layer in self.layers:
             module: Any = self.network.get_submodule(layer)
-            if type(module.base_layer).__name__ == "Conv1D":
+            if _lies_the_other_way(module.base_layer):
                 continue
             down = module.lora_A[_NAME].weight.detach()
             up = module.lora_B[_NAME].weight.detach().flatten(1) * module.scaling[_NAME]
@@ -151,7 +151,10 @@ def attach(network: torch.nn.Module, example: torch.Tensor, shape: Shape) -> Ada
     peft = _peft()
     layers = _layers(network, example, shape.layers)
     try:
-        wrapped = peft.get_peft_model(network, KINDS[shape.kind](peft, shape, list(layers)))
+        config = KINDS[shape.kind](peft, shape, list(layers))
+        if any(_lies_the_other_way(network.get_submodule(layer)) for layer in layers):
+            config.fan_in_fan_out = True
+        wrapped = peft.get_peft_model(network, config)
     except (ValueError, TypeError, NotImplementedError) as error:
         raise UsageError(
             f"PEFT {peft.__version__} cannot put an adapter of kind {shape.kind!r} on this network: {error}",
@@ -233,8 +236,12 @@ def _is_adaptable(module: Any) -> bool:
 
     if isinstance(module, torch.nn.Conv2d):
         return module.groups == 1 and module.dilation == (1, 1) and module.padding_mode == "zeros"
-    # transformers' GPT-2 has layers of its own, linear ones whose weights lie the other way round.
-    return isinstance(module, torch.nn.Linear) or type(module).__name__ == "Conv1D"
+    return isinstance(module, torch.nn.Linear) or _lies_the_other_way(module)
+
+
+def _lies_the_other_way(module: Any) -> bool:
+    """Tell whether a layer is one of transformers' GPT-2: linear, and its weights lie the other way round."""
+    return type(module).__name__ == "Conv1D"
 
 
 # --- PEFT -------------------------------------------------------------------------------------------------

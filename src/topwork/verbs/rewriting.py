@@ -33,12 +33,13 @@ from topwork.contracts import (
 from topwork.data.corpus import Corpus, read_corpus
 from topwork.data.reading import name_of
 from topwork.engines.choice import has_fast_bf16
+from topwork.engines.machine import Machine
 from topwork.engines.paged import PagedEngine
-from topwork.errors import UsageError
+from topwork.errors import DataError, UsageError
 from topwork.evaluation.ngrams import NgramModel, copied_share
 from topwork.evaluation.perplexity import perplexity, perplexity_difference
 from topwork.inputs.vocabulary import Vocabulary
-from topwork.recipes.writing import TEXT, WritingSettings, goals_of, rewrite
+from topwork.recipes.writing import TEXT, Rewritten, WritingSettings, goals_of, rewrite
 from topwork.report.html import render_html
 from topwork.steps.options import DEFAULT_BUDGET, FitOptions, Surroundings, duration_s
 from topwork.steps.places import Place
@@ -62,18 +63,54 @@ _N_GOLDENS = 4
 _N_WRITTEN, _WRITTEN_TOKENS = 8, 120
 _ENOUGH_TEXTS = 20
 """Of fewer test texts an interval would say little; their pieces are drawn again then, though neighbours are alike."""
+_LOOKED_TOKENS, _TESTED_TOKENS = 8_192, 32_768
+"""Of held-out texts, of which a network reads some two thousand tokens in a second."""
 _MOST_COUNTED = 400_000
 """Tokens that the n-gram model counts at most: it is a rival of minutes, not of hours."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Rows:
-    """Texts of each side as tokens and as rows."""
+    """Texts of each side as tokens, and as rows; of what is held out only so much as is looked at."""
 
     train: Packed
     valid: Packed
     test: Packed
     texts: Mapping[str, list[Tokenised]]
+    tested: list[Tokenised]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Order:
+    """What was asked for, and what there is to learn."""
+
+    data: str | Path
+    model: LanguageModel
+    vocabulary: Vocabulary
+    recipe: str
+    settings: WritingSettings
+    budget: str | float | None
+    seed: int
+    options: FitOptions
+    around: Surroundings
+    machine: Machine
+    corpus: Corpus
+    sides: Sides
+    rows: _Rows
+
+    @property
+    def bf16(self) -> bool:
+        """Whether the machine computes in bf16."""
+        return has_fast_bf16(self.machine)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Learned:
+    """What came of training, and what test texts cost before and after: nats and tokens of each."""
+
+    found: Rewritten
+    before: tuple[Array, Array]
+    after: tuple[Array, Array]
 
 
 def fit_writer(
@@ -118,6 +155,7 @@ def fit_writer(
     deadline = Budget(around.clock, around.clock() + duration_s(budget))
     settings = _settings_of(recipe, options)
     model = resolve_writer(trunk or DEFAULT_WRITER, plugins.writers())
+    machine = machine_of(around)
     place = Place.of(name_of(data), out)
     corpus = read_corpus(data, options.input)
     for line in (corpus.layout, *corpus.notes):
@@ -125,71 +163,84 @@ def fit_writer(
     vocabulary: Vocabulary = model.vocabulary()
     settings = replace(settings, length=min(settings.length, vocabulary.window))
     sides = split_texts(corpus, seed)
-    rows = _rows(sides, vocabulary, settings.length)
+    rows = _rows(sides, vocabulary, settings.length, seed)
+    order = _Order(
+        data, model, vocabulary, recipe, settings, budget, seed, options, around, machine, corpus, sides, rows
+    )
+    learned = _learn(order, deadline)
+    record = _record(order, learned, place.bundle.stem, began_s)
+    contents = _contents(order, learned.found, record)
+    writer = _delivered(place, contents, around)
+    if options.proof == "none":
+        return writer
+    proven = replace(record, sections=(*record.sections, _written(writer, rows, seed)))
+    return _delivered(place, replace(contents, record=proven), around)
+
+
+def _learn(order: _Order, deadline: Budget) -> _Learned:
+    """Read the test with the model as it is, train, and read it again."""
     from topwork.training.saying import set_threads
 
-    machine = machine_of(around)
-    bf16 = has_fast_bf16(machine)
-    set_threads(machine.n_cores)
-    network = model.load(model.fetch(around.cache_dir, around.progress))
-    before = _test_costs(network, rows.test, around, bf16, "Reading the test as it is")
+    set_threads(order.machine.n_cores)
+    around, rows = order.around, order.rows
+    network = order.model.load(order.model.fetch(around.cache_dir, around.progress))
+    before = _test_costs(order, network, "Reading the test as it is")
     goals, fold = goals_of(rows.train, rows.valid)
     job = FitJob(
         features=np.zeros((len(rows.train) + len(rows.valid), 1), np.float32),
         goals=goals,
         folds=(fold,),
-        seed=seed,
+        seed=order.seed,
         budget=deadline,
         progress=around.progress,
-        workplace=Workplace(None, options.resume, around.should_stop),
-        n_steps=options.steps,
+        workplace=Workplace(None, order.options.resume, around.should_stop),
+        n_steps=order.options.steps,
     )
-    found = rewrite(job, network, (rows.train, rows.valid), settings, bf16=bf16)
-    after = _test_costs(network, rows.test, around, bf16, "Reading the test") if found.weights else before
-    graph = graph_of(model, around)
-    graph = replace(graph, weights={**graph.weights, **found.weights})
-    del network
-    exact = PagedEngine(graph, "fp32", n_threads=machine.n_cores, cache_bytes=1)
-    goldens = golden_texts(_beginnings(sides, vocabulary), vocabulary, exact)
-    proof_s = around.clock()
-    rival = _ngrams(rows, vocabulary)
-    target = _judged(before, after, rival, seed, around.clock() - proof_s)
-    record = FitRecord(
+    found = rewrite(job, network, (rows.train, rows.valid), order.settings, bf16=order.bf16)
+    after = _test_costs(order, network, "Reading the test") if found.weights else before
+    return _Learned(found, before, after)
+
+
+def _record(order: _Order, learned: _Learned, name: str, began_s: float) -> FitRecord:
+    around, sides = order.around, order.sides
+    rungs, target = learned.found.rungs, _judged(order, learned)
+    call = f"topwork.fit_writer({str(order.data)!r}, recipe={order.recipe!r}, seed={order.seed})"
+    return FitRecord(
         kind="fit",
-        name=place.bundle.stem,
+        name=name,
         created=moment(around.wall_clock()),
         topwork=__version__,
-        command=around.command or f"topwork.fit({str(data)!r}, recipe={recipe!r}, seed={seed})",
-        data=_summary(name_of(data).name, corpus, rows),
+        command=around.command or call,
+        data=_summary(order),
         split=SplitSummary(
-            sides.method, seed, len(sides.train), len(sides.valid), len(sides.test), sides.notes
+            sides.method, order.seed, len(sides.train), len(sides.valid), len(sides.test), sides.notes
         ),
-        trunk=model.card,
-        recipe=recipe,
-        settings=_told_settings(model, vocabulary, settings, budget, seed, bf16),
+        trunk=order.model.card,
+        recipe=order.recipe,
+        settings=_told_settings(order),
         targets={TEXT: target},
-        rungs=found.rungs,
+        rungs=rungs,
         seconds=around.clock() - began_s,
-        seconds_to_first_model=found.rungs[0].seconds,
+        seconds_to_first_model=rungs[0].seconds,
         n_cached=0,
     )
-    contents = Contents(
+
+
+def _contents(order: _Order, found: Rewritten, record: FitRecord) -> Contents:
+    """Put together what goes into the bundle, the golden texts said in fp32."""
+    rows, graph = order.rows, graph_of(order.model, order.around)
+    graph = replace(graph, weights={**graph.weights, **found.weights})
+    exact = PagedEngine(graph, "fp32", n_threads=order.machine.n_cores, cache_bytes=1)
+    return Contents(
         name=record.name,
         graph=graph,
-        preprocessing=vocabulary,
-        trunk=model.card,
+        preprocessing=order.vocabulary,
+        trunk=order.model.card,
         targets={},
-        sides=sides.keys(),
+        sides=order.sides.keys(),
         statistics={"tokens": np.array([rows.train.n_said, rows.valid.n_said, rows.test.n_said], np.float32)},
         record=record,
-        goldens=goldens,
-    )
-    writer = _delivered(place, contents, around)
-    if options.proof == "none":
-        return writer
-    section = _written(writer, rows, seed)
-    return _delivered(
-        place, replace(contents, record=replace(record, sections=(*record.sections, section))), around
+        goldens=golden_texts(_beginnings(order.sides, order.vocabulary), order.vocabulary, exact),
     )
 
 
@@ -202,27 +253,40 @@ def _settings_of(recipe: str, options: FitOptions) -> WritingSettings:
     return settings_with(recipe, RECIPES[recipe], options.recipe_settings)
 
 
-def _rows(sides: Sides, vocabulary: Vocabulary, length: int) -> _Rows:
+def _rows(sides: Sides, vocabulary: Vocabulary, length: int, seed: int) -> _Rows:
     texts = {
         name: tokenised(documents, vocabulary)
         for name, documents in (("train", sides.train), ("valid", sides.valid), ("test", sides.test))
     }
-    packed = {name: pack(cut(own, length), length) for name, own in texts.items()}
-    for name, rows in packed.items():
-        if not len(rows):
-            raise UsageError(f"Nothing is left to learn of the texts of the side {name!r}.")
-    return _Rows(packed["train"], packed["valid"], packed["test"], texts)
+    pieces = {name: cut(own, length) for name, own in texts.items()}
+    for name, own in pieces.items():
+        if not own:
+            raise DataError(
+                f"Nothing is to be learned of the texts of the side {name!r}.",
+                next_step="Give more texts, or another --seed.",
+            )
+    valid = _some(pieces["valid"], _LOOKED_TOKENS, seed)
+    tested = _some(pieces["test"], _TESTED_TOKENS, seed)
+    train, looked, test = (pack(own, length) for own in (pieces["train"], valid, tested))
+    return _Rows(train, looked, test, texts, tested)
 
 
-def _test_costs(
-    network: Any, test: Packed, around: Surroundings, bf16: bool, title: str
-) -> tuple[Array, Array]:
+def _some(pieces: list[Tokenised], n_tokens: int, seed: int) -> list[Tokenised]:
+    """Return pieces drawn by the seed, in their order, until they have so many tokens; all where there are no more."""
+    order = np.random.default_rng(seed).permutation(len(pieces))
+    upto = np.cumsum([len(pieces[i].tokens) for i in order])
+    n_taken = int(np.searchsorted(upto, n_tokens)) + 1
+    return [pieces[i] for i in np.sort(order[:n_taken])]
+
+
+def _test_costs(order: _Order, network: Any, title: str) -> tuple[Array, Array]:
     """Return what each test text costs in nats, and how many tokens it says; of few texts, what each piece does."""
     from topwork.training.saying import Speaker, costs_of_pieces
 
+    test = order.rows.test
     speaker = Speaker(states_of(network), network.get_output_embeddings())
-    with around.progress.track(title, len(test), "rows") as advance:
-        costs, counts = costs_of_pieces(speaker, test, advance, bf16=bf16)
+    with order.around.progress.track(title, len(test), "rows") as advance:
+        costs, counts = costs_of_pieces(speaker, test, advance, bf16=order.bf16)
     return _by_unit(costs, test), _by_unit(counts, test)
 
 
@@ -232,36 +296,31 @@ def _by_unit(values: Array, test: Packed) -> Array:
     return values if len(texts) < _ENOUGH_TEXTS else np.bincount(of, values)
 
 
-def _ngrams(rows: _Rows, vocabulary: Vocabulary) -> Array:
-    """Return what the test texts cost an n-gram model of the training texts."""
-    taken, n = [], 0
+def _ngrams(order: _Order) -> Array:
+    """Return what the test costs an n-gram model of the training texts."""
+    taken, n, rows = [], 0, order.rows
     for text in rows.texts["train"]:
         taken.append(text.tokens.tolist())
         n += len(text.tokens)
         if n >= _MOST_COUNTED:
             break
-    model = NgramModel(len(vocabulary)).fit(taken)
-    pieces = cut(rows.texts["test"], rows.test.tensors.shape[2])
-    costs = [model.cost(one.tokens.tolist(), one.is_learned.tolist()) for one in pieces]
+    model = NgramModel(len(order.vocabulary)).fit(taken)
+    costs = [model.cost(one.tokens.tolist(), one.is_learned.tolist()) for one in rows.tested]
     return _by_unit(np.array(costs), rows.test)
 
 
-def _judged(
-    before: tuple[Array, Array],
-    after: tuple[Array, Array],
-    rival: Array,
-    seed: int,
-    seconds: float,
-) -> TargetResult:
-    costs, counts = after
-    own = {"perplexity": perplexity(costs, counts, seed=seed)}
+def _judged(order: _Order, learned: _Learned) -> TargetResult:
+    began_s, seed = order.around.clock(), order.seed
+    rival = _ngrams(order)
+    took_s = order.around.clock() - began_s
+    costs, counts = learned.after
     others = (
-        ("base model", "The same model before it was trained.", before[0], 0.0),
+        ("base model", "The same model before it was trained.", learned.before[0], 0.0),
         (
             "n-gram model",
-            "Kneser-Ney over three tokens of the training texts, of which it knows nothing else.",
+            "Kneser-Ney over three tokens of the training texts, all that it knows.",
             rival,
-            seconds,
+            took_s,
         ),
     )
     return TargetResult(
@@ -269,7 +328,7 @@ def _judged(
         labels=(),
         main_metric="perplexity",
         validation={},
-        test=own,
+        test={"perplexity": perplexity(costs, counts, seed=seed)},
         baselines={},
         sections=(),
         n_test=len(counts),
@@ -279,9 +338,9 @@ def _judged(
                 how,
                 {"perplexity": perplexity(theirs, counts, seed=seed)},
                 {"perplexity": perplexity_difference(costs, theirs, counts, seed=seed)},
-                took_s,
+                seconds,
             )
-            for name, how, theirs, took_s in others
+            for name, how, theirs, seconds in others
         ),
     )
 
@@ -296,45 +355,36 @@ def _beginnings(sides: Sides, vocabulary: Vocabulary) -> list[tuple[str, str]]:
     return found[:_N_GOLDENS]
 
 
-def _summary(name: str, corpus: Corpus, rows: _Rows) -> DataSummary:
+def _summary(order: _Order) -> DataSummary:
+    rows, corpus = order.rows, order.corpus
     n_tokens = sum(len(text.tokens) for own in rows.texts.values() for text in own)
-    findings = (
-        f"{n_tokens:,} tokens: {rows.train.n_said:,} to learn, {rows.valid.n_said:,} to validate by, "
-        f"{rows.test.n_said:,} to test.",
-        *corpus.notes,
+    said = (
+        f"{rows.train.n_said:,} to learn, {rows.valid.n_said:,} to validate by, {rows.test.n_said:,} to test"
     )
     return DataSummary(
-        name=name,
+        name=name_of(order.data).name,
         modality="text",
         layout=corpus.layout,
         understood=(),
         n_listed=len(corpus.documents) + len(corpus.rejected),
         n_used=len(corpus.documents),
         rejected=corpus.rejected,
-        findings=findings,
+        findings=(f"{n_tokens:,} tokens: {said}.", *corpus.notes),
         class_counts={},
     )
 
 
-def _told_settings(
-    model: LanguageModel,
-    vocabulary: Vocabulary,
-    settings: WritingSettings,
-    budget: str | float | None,
-    seed: int,
-    bf16: bool,
-) -> dict[str, str]:
+def _told_settings(order: _Order) -> dict[str, str]:
+    names = ("rank", "alpha", "peak", "length", "batch")
     return {
-        "seed": str(seed),
-        "budget": "none" if budget is None else str(budget),
-        "precision of training": "bf16" if bf16 else "fp32",
-        "preprocessing": vocabulary.describe(),
-        "trunk identity": model.identity,
+        "seed": str(order.seed),
+        "budget": "none" if order.budget is None else str(order.budget),
+        "precision of training": "bf16" if order.bf16 else "fp32",
+        "threads": str(order.machine.n_cores),
+        "preprocessing": order.vocabulary.describe(),
+        "trunk identity": order.model.identity,
         "packages": packages(),
-        **{
-            f"recipe's {name}": str(getattr(settings, name))
-            for name in ("rank", "alpha", "peak", "length", "batch")
-        },
+        **{f"recipe's {name}": str(getattr(order.settings, name)) for name in names},
         **platform_settings(),
     }
 
