@@ -29,6 +29,7 @@ FACE = {
     "Writer",
     "__version__",
     "check",
+    "check_texts",
     "compare",
     "embed",
     "estimate",

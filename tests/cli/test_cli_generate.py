@@ -119,6 +119,23 @@ def test_what_looks_like_labelled_data_is_told_apart_by_the_task(
     assert told.json["targets"]["text"]["test"]["perplexity"]["value"] > 1
 
 
+def test_texts_are_checked_before_anything_is_trained(
+    topwork: Command, stories: Path, tmp_path: Path
+) -> None:
+    told = topwork("data", "check", stories)
+    assert told.status == 0
+    assert "1 texts, " in told.out
+    assert "texts to learn from" in told.out
+    found = topwork("data", "check", stories, "--json").json
+    assert found["n_texts"] == 1
+    assert found["n_tokens"] > 5000
+    assert found["findings"][0]["kind"] == "recommended"
+    (tmp_path / "tiny.txt").write_text("One")
+    refused = topwork("data", "check", "tiny.txt")
+    assert refused.status == 1
+    assert "A fit would refuse these data: There is too little text" in refused.out
+
+
 def test_a_bundle_that_answers_writes_nothing(topwork: Command, bundle: Path) -> None:
     told = topwork("generate", bundle, "the")
     assert told.status == 1

@@ -419,11 +419,16 @@ def data_check(
     from dataclasses import replace
 
     from topwork import verbs
+    from topwork.cli.generate import show_text_check, writes
     from topwork.cli.listings import show_check
     from topwork.cli.sources import tasks_of
 
     options = replace(options_of(input, target, group, time, layout, event=event), task=tasks_of(task))
-    found = verbs.check(data, seed=seed, options=options, around=around_of(context, quiet=quiet))
+    around = around_of(context, quiet=quiet)
+    if writes(data, options):
+        texts = verbs.check_texts(data, seed=seed, options=options, around=around)
+        raise typer.Exit(show_text_check(texts, as_json=json))
+    found = verbs.check(data, seed=seed, options=options, around=around)
     raise typer.Exit(show_check(found, as_json=json))
 
 

@@ -6,6 +6,7 @@ save through the progress that it is given.
 
 from topwork.steps.options import FitOptions, Surroundings
 from topwork.verbs.checking import DataCheck, check
+from topwork.verbs.checking_texts import TextCheck, check_texts
 from topwork.verbs.comparing import BundleComparison, compare
 from topwork.verbs.embedding import Embeddings, embed
 from topwork.verbs.estimating import FitEstimate, estimate
@@ -35,8 +36,10 @@ __all__ = [
     "Prediction",
     "RateSearch",
     "Surroundings",
+    "TextCheck",
     "Writer",
     "check",
+    "check_texts",
     "compare",
     "embed",
     "estimate",

@@ -31,6 +31,7 @@ from topwork.contracts import (
     Workplace,
 )
 from topwork.data.corpus import Corpus, read_corpus
+from topwork.data.corpus_check import examine_corpus
 from topwork.data.reading import name_of
 from topwork.engines.choice import has_fast_bf16
 from topwork.engines.machine import Machine
@@ -357,7 +358,8 @@ def _beginnings(sides: Sides, vocabulary: Vocabulary) -> list[tuple[str, str]]:
 
 def _summary(order: _Order) -> DataSummary:
     rows, corpus = order.rows, order.corpus
-    n_tokens = sum(len(text.tokens) for own in rows.texts.values() for text in own)
+    counts = [len(one.tokens) for one in tokenised(corpus.documents, order.vocabulary)]
+    odd = examine_corpus(corpus, counts, order.settings.length)
     said = (
         f"{rows.train.n_said:,} to learn, {rows.valid.n_said:,} to validate by, {rows.test.n_said:,} to test"
     )
@@ -369,7 +371,7 @@ def _summary(order: _Order) -> DataSummary:
         n_listed=len(corpus.documents) + len(corpus.rejected),
         n_used=len(corpus.documents),
         rejected=corpus.rejected,
-        findings=(f"{n_tokens:,} tokens: {said}.", *corpus.notes),
+        findings=(f"{sum(counts):,} tokens: {said}.", *(f"{one.what} {one.remedy}" for one in odd)),
         class_counts={},
     )
 
