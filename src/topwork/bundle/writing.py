@@ -23,10 +23,13 @@ __all__ = ["golden_texts", "prove_writing", "vocabulary_of"]
 
 _OUTPUT: Final = "scores"
 _MOST_TOKENS: Final = 64
-_TOLERANCE: Final[Mapping[Precision, float]] = MappingProxyType({"fp32": 1e-2, "fp16": 0.1, "bf16": 0.3})
+_TOLERANCE: Final[Mapping[Precision, float]] = MappingProxyType(
+    {"fp32": 1e-3, "fp16": 0.5, "bf16": 0.5, "int8": 0.6}
+)
 """Root mean square of the differences of log probabilities over a text, in nats.
 
-Measured on SmolLM2-135M, the largest were 1e-5 between transformers and OpenVINO in fp32 and 0.05 in bf16.
+Measured on SmolLM2-135M and 20 beginnings of film reviews of 64 tokens each, beside transformers in fp32, the largest
+were 1.5e-5 in fp32, 0.16 in bf16 and 0.21 with weights in eight bits.
 """
 _AGAIN: Final = "Fit the bundle again, or use the version of topwork that wrote it."
 

@@ -17,6 +17,7 @@ import numpy as np
 from topwork.contracts import Array, Attention, Graph, Precision
 from topwork.engines.graphs import assemble, parse
 from topwork.engines.openvino import NUMBERS, compiled, library
+from topwork.engines.weight_compression import compress_weights
 from topwork.errors import BundleError, TopworkError, UsageError
 
 __all__ = ["ATTENTION", "MARK", "PagedEngine", "Part"]
@@ -61,7 +62,8 @@ class PagedEngine:
     graph
         What to run.
     precision
-        ``fp32``, ``bf16`` or ``fp16``; keys and values are kept in the same.
+        ``fp32``, ``bf16`` or ``fp16``; keys and values are kept in the same. With ``int8`` weights are kept in eight
+        bits, see `topwork.engines.weight_compression`, and the rest is computed as OpenVINO finds best here.
     n_threads
         For one run.
     cache_bytes
@@ -71,8 +73,6 @@ class PagedEngine:
     ------
     BundleError
         The graph has no marks.
-    UsageError
-        There is no such precision here.
     MissingExtraError
         OpenVINO is not installed.
     TopworkError
@@ -89,20 +89,9 @@ class PagedEngine:
         n_threads: int,
         cache_bytes: int = _CACHE_BYTES,
     ) -> None:
-        if precision not in NUMBERS:
-            raise UsageError(f"Texts are not written in {precision}; expected one of {', '.join(NUMBERS)}.")
         self.precision: Precision = precision
-        network = compiled(
-            assemble(graph),
-            {
-                "PERFORMANCE_HINT": "LATENCY",
-                "NUM_STREAMS": 1,
-                "INFERENCE_NUM_THREADS": n_threads,
-                "INFERENCE_PRECISION_HINT": NUMBERS[precision],
-                "KV_CACHE_PRECISION": NUMBERS[precision],
-            },
-            partial(_put_in, attentions=attentions_of(graph)),
-        )
+        change = partial(_changed, attentions=attentions_of(graph), compresses=precision == "int8")
+        network = compiled(assemble(graph), _settings(precision, n_threads), change)
         self.version = str(library().__version__).split("-")[0]
         self._request = network.create_infer_request()
         caches = [port for port in network.inputs if port.get_any_name().startswith((_KEYS, _VALUES))]
@@ -167,7 +156,24 @@ def _inputs_of(parts: Sequence[Part]) -> dict[str, Array]:
     }
 
 
+def _settings(precision: Precision, n_threads: int) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+        "INFERENCE_NUM_THREADS": n_threads,
+    }
+    if precision == "int8":
+        return found
+    return {**found, "INFERENCE_PRECISION_HINT": NUMBERS[precision], "KV_CACHE_PRECISION": NUMBERS[precision]}
+
+
 # --- the graph --------------------------------------------------------------------------------------------
+
+
+def _changed(model: Any, attentions: Mapping[str, Attention], *, compresses: bool) -> None:
+    _put_in(model, attentions)
+    if compresses:
+        compress_weights(model)
 
 
 def _put_in(model: Any, attentions: Mapping[str, Attention]) -> None:
