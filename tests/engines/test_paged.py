@@ -49,7 +49,7 @@ def test_texts_go_on_as_transformers_goes_on_with_each_alone(kind: str, graphs: 
 @pytest.mark.parametrize("kind", KINDS)
 def test_scores_are_those_of_the_network_however_a_text_is_cut(kind: str, graphs: dict[str, Graph]) -> None:
     engine = engine_of(graphs[kind])
-    assert engine.n_block_tokens == 32
+    assert engine.pool.n_tokens == 32
     first = engine.run([Part(LONG[:40], 0, [4, 2]), Part((5, 6), 0, [9], 2)])
     assert first.shape == (3, 300)
     rest = engine.run([Part(LONG[40:], 40, [4, 2, 7], 3)])
@@ -76,7 +76,7 @@ def test_weights_have_the_names_that_transformers_gives_them(graphs: dict[str, G
 
 
 def test_a_cache_has_at_least_a_few_blocks(graphs: dict[str, Graph]) -> None:
-    assert engine_of(graphs["llama"], cache_bytes=1).n_blocks == 16
+    assert engine_of(graphs["llama"], cache_bytes=1).pool.n_blocks == 16
 
 
 @pytest.mark.parametrize("kind", KINDS)

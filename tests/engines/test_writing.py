@@ -10,10 +10,11 @@ import pytest
 
 from topwork.contracts import Array, Sampling, Written
 from topwork.engines.paged import Part
+from topwork.engines.paging import BlockPool
 from topwork.engines.writing import Joining, Opening, write
 from topwork.errors import UsageError
 
-N_SCORES = 50
+N_SCORES, N_BLOCK_TOKENS = 50, 4
 GREEDY = Sampling(temperature=0)
 
 
@@ -34,12 +35,12 @@ class Reading:
     """A decoder that keeps tokens in its blocks in place of keys and values, and reads a text from there."""
 
     n_blocks: int = 100
-    n_block_tokens: int = 4
     steps: list[int] = field(default_factory=list)
     n_run: int = 0
 
     def __post_init__(self) -> None:
-        self.cache = np.full((self.n_blocks, self.n_block_tokens), -1)
+        self.pool = BlockPool(self.n_blocks, N_BLOCK_TOKENS)
+        self.cache = np.full((self.n_blocks, N_BLOCK_TOKENS), -1)
 
     def run(self, parts: Sequence[Part]) -> Array:
         self.steps.append(len(parts))
@@ -47,8 +48,8 @@ class Reading:
         rows = []
         for part in parts:
             for place, token in enumerate(part.tokens, start=part.n_before):
-                block = part.blocks[place // self.n_block_tokens]
-                self.cache[block, place % self.n_block_tokens] = token
+                block = part.blocks[place // N_BLOCK_TOKENS]
+                self.cache[block, place % N_BLOCK_TOKENS] = token
         for part in parts:
             n = part.n_before + len(part.tokens)
             text = self.cache[list(part.blocks)].reshape(-1)[:n]
@@ -133,6 +134,26 @@ def test_a_beginning_that_others_had_is_not_computed_again() -> None:
     written = list(write(decoder, [opening(*beginning, n=3)], joining))
     assert texts_of(written)[1] == continued((*beginning, 30), 1)
     assert decoder.n_run == 20 + 2 + 1
+
+
+def test_a_later_call_finds_what_an_earlier_one_computed() -> None:
+    decoder = Reading()
+    beginning = tuple(range(1, 21))
+    first = texts_of(list(write(decoder, [opening(*beginning, n=6)])))[0]
+    assert decoder.n_run == 20 + 5
+    again = texts_of(list(write(decoder, [opening(*beginning, *first, 7, n=3)])))[0]
+    assert again == continued((*beginning, *first, 7), 3)
+    assert decoder.n_run == 20 + 5 + 3 + 2  # of 27 tokens 24 are in full blocks
+    assert decoder.pool.n_free == decoder.n_blocks
+
+
+def test_who_stops_listening_leaves_nothing_behind() -> None:
+    decoder = Reading()
+    writing = write(decoder, [opening(1, 2, 3, 4, 5, n=9), opening(6, n=9)])
+    next(writing)
+    assert decoder.pool.n_free < decoder.n_blocks
+    writing.close()  # type: ignore[attr-defined]
+    assert decoder.pool.n_free == decoder.n_blocks
 
 
 def test_a_long_beginning_is_run_in_pieces_while_others_go_on() -> None:

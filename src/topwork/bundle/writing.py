@@ -103,9 +103,12 @@ def vocabulary_of(bundle: Bundle) -> Vocabulary:
 
 def _log_probabilities(engine: PagedEngine, tokens: Array) -> Array:
     """Return the log probability of each token but the first after those before it, ``float32 [t - 1]``."""
-    n = len(tokens)
-    blocks = list(range(-(-n // engine.n_block_tokens)))
-    scores = engine.run([Part(tokens.tolist(), 0, blocks, n)])[:-1].astype(np.float64)
+    # Under a root of its own, so that nothing of it is taken as known: scores are wanted after every token.
+    n, lease = len(tokens), engine.pool.take(tokens.tolist(), root="golden")
+    if lease is None:
+        raise UsageError(f"A golden text of {n} tokens does not fit into the engine's cache.")
+    scores = engine.run([Part(tokens.tolist(), 0, lease.blocks, n)])[:-1].astype(np.float64)
+    engine.pool.release(lease)
     highest = scores.max(axis=1)
     total = highest + np.log(np.exp(scores - highest[:, None]).sum(axis=1))
     return np.asarray(scores[np.arange(n - 1), tokens[1:]] - total, np.float32)

@@ -17,6 +17,7 @@ import numpy as np
 from topwork.contracts import Array, Attention, Graph, Precision
 from topwork.engines.graphs import assemble, parse
 from topwork.engines.openvino import NUMBERS, compiled, library
+from topwork.engines.paging import BlockPool
 from topwork.engines.weight_compression import compress_weights
 from topwork.errors import BundleError, TopworkError, UsageError
 
@@ -96,10 +97,10 @@ class PagedEngine:
         self._request = network.create_infer_request()
         caches = [port for port in network.inputs if port.get_any_name().startswith((_KEYS, _VALUES))]
         block_bytes = sum(_block_bytes(port) for port in caches)
-        self.n_blocks = max(_LEAST_BLOCKS, cache_bytes // block_bytes)
-        self.n_block_tokens = int(_cache_shape(caches[1], 1)[2])
+        n_blocks = max(_LEAST_BLOCKS, cache_bytes // block_bytes)
+        self.pool = BlockPool(n_blocks, int(_cache_shape(caches[1], 1)[2]))
         self.n_scores = int(network.output(0).get_partial_shape()[1].get_length())
-        self._caches = [self._cache(port) for port in caches]
+        self._caches = [self._cache(port, n_blocks) for port in caches]
 
     def run(self, parts: Sequence[Part]) -> Array:
         """Run texts together; return the scores that they want, ``float32 [sum of n_wanted, n_scores]``, in order."""
@@ -108,8 +109,8 @@ class PagedEngine:
         self._request.infer()
         return np.array(self._request.get_output_tensor(0).data, dtype=np.float32)
 
-    def _cache(self, port: Any) -> Any:
-        tensor = library().Tensor(port.get_element_type(), library().Shape(_cache_shape(port, self.n_blocks)))
+    def _cache(self, port: Any, n_blocks: int) -> Any:
+        tensor = library().Tensor(port.get_element_type(), library().Shape(_cache_shape(port, n_blocks)))
         self._request.set_tensor(port.get_any_name(), tensor)
         return tensor
 

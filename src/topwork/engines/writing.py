@@ -32,13 +32,8 @@ class Decoder(Protocol):
     """What runs tokens; see `topwork.engines.paged.PagedEngine`."""
 
     @property
-    def n_blocks(self) -> int:
-        """How many blocks its cache has."""
-        ...
-
-    @property
-    def n_block_tokens(self) -> int:
-        """How many tokens stand in one."""
+    def pool(self) -> BlockPool:
+        """The blocks of its cache; what they hold of one call is there in the next."""
         ...
 
     def run(self, parts: Sequence[Part]) -> Array:
@@ -104,15 +99,18 @@ def write(decoder: Decoder, openings: Sequence[Opening], joining: Joining | None
     UsageError
         A text does not fit into the cache by itself, or its sampling makes no sense.
     """
-    pool = BlockPool(decoder.n_blocks, decoder.n_block_tokens)
-    yield from _Batch(decoder, pool).run(openings, joining)
+    batch = _Batch(decoder)
+    try:
+        yield from batch.run(openings, joining)
+    finally:  # whoever asks for no more leaves nothing behind
+        batch.leave_all()
 
 
 class _Batch:
     """The texts that are being written, in the order in which they came, and those that wait for room."""
 
-    def __init__(self, decoder: Decoder, pool: BlockPool) -> None:
-        self.decoder, self.pool = decoder, pool
+    def __init__(self, decoder: Decoder) -> None:
+        self.decoder, self.pool = decoder, decoder.pool
         self.running: list[_Text] = []
         self.waiting: deque[_Text] = deque()
         self.n_come = 0
@@ -127,6 +125,11 @@ class _Batch:
             if not self.running:
                 return
             yield from self._step()
+
+    def leave_all(self) -> None:
+        """Give back all blocks."""
+        for text in list(self.running):
+            self._leave(text)
 
     def _come(self, openings: Sequence[Opening]) -> None:
         for opening in openings:
