@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -146,13 +148,61 @@ def test_the_same_seed_gives_the_same_model(stories: Path, tmp_path: Path, model
         assert np.array_equal(value, theirs[name]), name
 
 
+class KilledError(Exception):
+    """Stands for a signal that no program survives."""
+
+
+@dataclass
+class KillsAfter:
+    """A progress that kills the fit when so many examples have been trained on."""
+
+    n: int
+
+    def say(self, line: str) -> None:
+        """Show nothing."""
+
+    @contextmanager
+    def track(self, title: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+        def advance(n: int) -> None:
+            if title.startswith("Training"):
+                self.n -= n
+                if self.n <= 0:
+                    raise KilledError
+
+        yield advance
+
+
+def test_a_fit_that_is_killed_goes_on_to_the_same_model(stories: Path, tmp_path: Path, model: Writer) -> None:
+    around = replace(model.around, progress=KillsAfter(70))
+    with pytest.raises(KilledError):
+        fitted(stories, tmp_path / "out.topwork", around=around)
+    assert (tmp_path / "out.unfinished" / "state.safetensors").is_file()
+    options = FitOptions(recipe_settings=SETTINGS, resume=True)
+    n_before = len(model.record.rungs)
+    again = fitted(stories, tmp_path / "out.topwork", options=options)
+    assert len(again.record.rungs) == n_before
+    theirs = open_bundle(model.path).graph().weights
+    for name, value in open_bundle(again.path).graph().weights.items():
+        assert np.array_equal(value, theirs[name]), name
+    assert not (tmp_path / "out.unfinished").exists()
+
+
+def test_another_fit_is_not_gone_on_with(stories: Path, tmp_path: Path, model: Writer) -> None:
+    with pytest.raises(KilledError):
+        fitted(stories, tmp_path / "out.topwork", around=replace(model.around, progress=KillsAfter(70)))
+    other = FitOptions(recipe_settings={**SETTINGS, "rank": 8}, resume=True)
+    with pytest.raises(UsageError, match="was another one: data was"):
+        fitted(stories, tmp_path / "out.topwork", options=other)
+    with pytest.raises(UsageError, match="There is no unfinished fit"):
+        fitted(stories, tmp_path / "none.topwork", options=other)
+
+
 @pytest.mark.parametrize(
     ("further", "problem"),
     [
         ({"recipe": "ladder"}, "no recipe 'ladder' for texts"),
         ({"options": FitOptions(recipe_settings={"speed": 3})}, "has no setting 'speed'"),
         ({"options": FitOptions(recipe_settings={"length": 2})}, "length is 2; expected 8 or more"),
-        ({"options": FitOptions(resume=True)}, "keeps no state"),
     ],
 )
 def test_what_makes_no_sense_is_refused(further: dict[str, object], problem: str, stories: Path) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from topwork.training.loop import Outcome
     from topwork.training.sight import Check
     from topwork.training.trainee import Feed, Trainee
+    from topwork.training.unfinished import Unfinished
 
 __all__ = [
     "Stretch",
@@ -250,15 +251,19 @@ def run(
     *,
     bf16: bool,
     number: int = 1,
+    unfinished: Unfinished | None = None,
 ) -> tuple[Outcome, tuple[Moment, ...]]:
     """Train as planned, or until time is up or the user wants the best so far; tell what validation said on the way.
 
-    ``number`` is that of the rung: rungs of other numbers take the rows in another order.
+    ``number`` is that of the rung: rungs of other numbers take the rows in another order. With ``unfinished`` its state
+    is kept after every look, and a run that was killed goes on from there.
     """
     from topwork.training.loop import Control, train
+    from topwork.training.unfinished import Unfinished
 
-    clock, history = job.budget.clock, list[Moment]()
-    began_s = clock()
+    unfinished = unfinished or Unfinished(None, job.progress.say)
+    clock, history, found = job.budget.clock, unfinished.history(), unfinished.found(number)
+    began_s = clock() - max((moment.seconds for moment in history), default=0.0)
     goals = of_rows(job.goals, job.folds[0].train), of_rows(job.goals, job.folds[0].valid)
 
     def saw(n_steps: int, check: Check) -> None:
@@ -273,9 +278,10 @@ def run(
         control = Control(
             should_stop=should_stop,
             advance=lambda n: advance(n * rung.batch),
-            keep=lambda _: None,
+            keep=lambda state: unfinished.keep(number, state, history),
             saw=saw,
             bf16=bf16,
+            found=found,
         )
         outcome = train(rung, *trained, goals, control, seed=(job.seed, number))
     return outcome, tuple(history)

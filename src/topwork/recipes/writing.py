@@ -7,6 +7,7 @@ that is not clearly worse. It sees no test text.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,10 @@ from topwork.evaluation.comparison import one_standard_error_choice
 from topwork.recipes.adapters import Adapter, Shape, attach, drawn_by
 from topwork.recipes.result import after, judged
 from topwork.recipes.settings import require
-from topwork.recipes.stretch import check_every, refuse_resume, run
-from topwork.training.plan import RungPlan
+from topwork.recipes.stretch import check_every, run
+from topwork.training.fingerprint import versions_of
+from topwork.training.plan import Plan, RungPlan
+from topwork.training.unfinished import Unfinished
 
 if TYPE_CHECKING:
     import torch
@@ -32,6 +35,8 @@ BASE, TEXT = "base", "text"
 """What the first rung is called, and the only target."""
 _RESERVE_S = 1.0
 _TRIAL_ROWS = 1
+_LIBRARIES = ("topwork", "torch", "transformers", "peft", "numpy")
+"""Their versions decide the weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +137,6 @@ def rewrite(
     from topwork.trunks.causal import states_of
 
     train, valid = rows
-    refuse_resume(job, "writing")
     states, head = states_of(network), network.get_output_embeddings()
     speaker = Speaker(states, head, train.n_said / len(train))
     network.requires_grad_(False)
@@ -149,12 +153,20 @@ def rewrite(
         before = Sight(feed, _valid_goals(job), None, bf16).look(trainee).scores
     look_s = clock() - began_s
     base, losses = judged(job, BASE, look_s, before)
-    rung, kept_back_s = _planned(job, settings, trainee, feed, look_s, bf16)
+    unfinished = Unfinished(job.workplace, job.progress.say)
+    plan = _plan_of(job, rows, settings, bf16)
+    if unfinished.resumes:
+        plan = unfinished.read_plan(plan)
+    else:
+        rung, kept_back_s = _planned(job, settings, trainee, feed, look_s, bf16)
+        plan = replace(plan, rungs=(rung,), kept_back_s=kept_back_s)
+        unfinished.write_plan(plan)
+    (rung,) = plan.rungs
     if not rung.n_steps:
         note = "no time to train"
         return Rewritten({}, (replace(base, chosen=True, notes=(note,)),), (), 0)
     began_s = clock()
-    outcome, history = run(job, (trainee, feed), rung, kept_back_s, bf16=bf16)
+    outcome, history = run(job, (trainee, feed), rung, plan.kept_back_s, bf16=bf16, unfinished=unfinished)
     if not outcome.weights:
         told = replace(base, chosen=True, notes=(f"training {outcome.ended} after {outcome.n_steps} steps",))
         return Rewritten({}, (told,), history, 0)
@@ -166,6 +178,24 @@ def rewrite(
     rungs[chosen] = replace(rungs[chosen], chosen=True)
     weights = _merged(adapter, outcome.weights) if chosen else {}
     return Rewritten(weights, tuple(rungs), history, n_trained)
+
+
+def _plan_of(job: FitJob, rows: tuple[Packed, Packed], settings: WritingSettings, bf16: bool) -> Plan:
+    """Return a plan without rungs: what must be the same for a run to go on."""
+    import torch
+
+    digest = hashlib.sha256(repr(settings).encode())
+    for packed in rows:
+        digest.update(packed.tensors.data)
+    return Plan(
+        seed=job.seed,
+        n_threads=torch.get_num_threads(),
+        precision="bf16" if bf16 else "fp32",
+        libraries=versions_of(_LIBRARIES),
+        data=digest.hexdigest(),
+        rungs=(),
+        steps=job.n_steps,
+    )
 
 
 def _trained(

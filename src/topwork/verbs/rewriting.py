@@ -168,7 +168,7 @@ def fit_writer(
     order = _Order(
         data, model, vocabulary, recipe, settings, budget, seed, options, around, machine, corpus, sides, rows
     )
-    learned = _learn(order, deadline)
+    learned = _learn(order, deadline, place.unfinished)
     record = _record(order, learned, place.bundle.stem, began_s)
     contents = _contents(order, learned.found, record)
     writer = _delivered(place, contents, around)
@@ -178,7 +178,7 @@ def fit_writer(
     return _delivered(place, replace(contents, record=proven), around)
 
 
-def _learn(order: _Order, deadline: Budget) -> _Learned:
+def _learn(order: _Order, deadline: Budget, unfinished: Path) -> _Learned:
     """Read the test with the model as it is, train, and read it again."""
     from topwork.training.saying import set_threads
 
@@ -194,7 +194,7 @@ def _learn(order: _Order, deadline: Budget) -> _Learned:
         seed=order.seed,
         budget=deadline,
         progress=around.progress,
-        workplace=Workplace(None, order.options.resume, around.should_stop),
+        workplace=Workplace(unfinished, order.options.resume, around.should_stop),
         n_steps=order.options.steps,
     )
     found = rewrite(job, network, (rows.train, rows.valid), order.settings, bf16=order.bf16)
