@@ -131,9 +131,24 @@ def test_an_empty_text_is_none(tmp_path: Path) -> None:
         read_corpus(written(tmp_path / "a.txt", " \n"))
 
 
-def test_plain_texts_are_told_from_data_with_labels_by_name(tmp_path: Path) -> None:
-    assert looks_like_corpus(written(tmp_path / "a.txt", "One"))
-    assert looks_like_corpus(str(tmp_path / "*.txt"))
-    assert not looks_like_corpus(tmp_path)
+def test_plain_texts_are_told_from_data_with_labels(tmp_path: Path) -> None:
+    assert looks_like_corpus(written(tmp_path / "only" / "a.txt", "One"))
+    assert looks_like_corpus(str(tmp_path / "only" / "*.txt"))
+    assert looks_like_corpus(tmp_path / "only")
+    assert looks_like_corpus(written(tmp_path / "a.csv", "prompt,completion\na,b\n"))
+    assert looks_like_corpus(written(tmp_path / "b.csv", "text\nOne\n"))
+    assert looks_like_corpus(written(tmp_path / "a.jsonl", '{"messages": []}\n'))
+    assert looks_like_corpus(written(tmp_path / "b.jsonl", '{"prompt": "a", "completion": "b"}\n'))
+
+
+def test_what_may_have_labels_is_not_taken_for_plain_texts(tmp_path: Path) -> None:
+    written(tmp_path / "classes" / "cat" / "a.txt", "One")
+    (tmp_path / "empty").mkdir()
+    assert not looks_like_corpus(tmp_path / "classes")
+    assert not looks_like_corpus(tmp_path / "empty")
+    assert not looks_like_corpus(written(tmp_path / "mixed" / "a.txt", "One").parent.parent)
     assert not looks_like_corpus(written(tmp_path / "a.csv", "text,label\na,b\n"))
+    assert not looks_like_corpus(written(tmp_path / "b.csv", "photo\na.jpg\n"))
+    assert not looks_like_corpus(written(tmp_path / "a.jsonl", '{"text": "a", "label": "b"}\n'))
+    assert not looks_like_corpus(written(tmp_path / "b.jsonl", "[1]\n"))
     assert not looks_like_corpus(tmp_path / "missing")

@@ -269,9 +269,13 @@ def _only_table(tree: Tree, tables: list[str]) -> str:
 def _not_a_data_set(path: Path) -> DataError:
     if kind := by_suffix([path.name]):
         noun = kind.wire.noun
+        to_write_like = (
+            " To have a language model write like it, `topwork fit` or topwork.fit_writer takes it."
+        )
         return DataError(
             f"{path.name} is a single {noun}; expected a data set.",
-            next_step=f"Give a folder with one sub-folder of {noun}s per label.",
+            next_step=f"Give a folder with one sub-folder of {noun}s per label."
+            + (to_write_like if kind.name == "text" else ""),
         )
     return DataError(
         f"{path.name} is no data set that can be read; expected a folder, a table "

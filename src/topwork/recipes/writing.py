@@ -232,7 +232,7 @@ def _planned(
         warmup=settings.warmup,
     )
     left_s = job.budget.remaining_s()
-    kept_back_s = _RESERVE_S + look_s + job.afterwards.seconds(0.0)
+    kept_back_s = _RESERVE_S + look_s + job.afterwards.seconds(look_s / max(1, len(feed.valid)))
     if job.n_steps is None and left_s != float("inf"):
         step_s = batch * _row_seconds(trainee, feed, bf16)
         n_looks = 5

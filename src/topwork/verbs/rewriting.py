@@ -17,6 +17,7 @@ from topwork import __version__, plugins
 from topwork.bundle.contents import Contents, save
 from topwork.bundle.writing import golden_texts
 from topwork.contracts import (
+    Afterwards,
     Array,
     Budget,
     Comparison,
@@ -46,6 +47,7 @@ from topwork.steps.options import DEFAULT_BUDGET, FitOptions, Surroundings, dura
 from topwork.steps.places import Place
 from topwork.steps.recording import moment, platform_settings
 from topwork.steps.settings import settings_with
+from topwork.steps.speeds import DELIVERY_S
 from topwork.steps.transfer import packages
 from topwork.steps.writers import graph_of, machine_of
 from topwork.steps.writing_rows import Sides, split_texts, tokenised
@@ -196,6 +198,7 @@ def _learn(order: _Order, deadline: Budget, unfinished: Path) -> _Learned:
         progress=around.progress,
         workplace=Workplace(unfinished, order.options.resume, around.should_stop),
         n_steps=order.options.steps,
+        afterwards=Afterwards(len(rows.test), None, DELIVERY_S),
     )
     found = rewrite(job, network, (rows.train, rows.valid), order.settings, bf16=order.bf16)
     after = _test_costs(order, network, "Reading the test") if found.weights else before
