@@ -109,8 +109,6 @@ def folder_of(tmp_path: Path, photos: Path, what: str) -> Path:
     data = tmp_path / what
     if what == "table.csv":
         data.write_text("a,b\n1,2\n", encoding="utf-8")
-    elif what == "note.txt":
-        data.write_text("hello", encoding="utf-8")
     elif what == "photo.jpg":
         shutil.copy(photos / "red" / "00.jpg", data)
     elif what == "flat":
@@ -124,7 +122,6 @@ def folder_of(tmp_path: Path, photos: Path, what: str) -> Path:
 
 BAD_DATA = {
     "missing": "does not exist",
-    "note.txt": "is a single text; expected a data set",
     "photo.jpg": "is a single photo",
     "empty": "There are no photos in the folder empty",
     "flat": "20 photos lie directly in the folder flat",

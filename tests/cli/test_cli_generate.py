@@ -141,3 +141,10 @@ def test_a_bundle_that_answers_writes_nothing(topwork: Command, bundle: Path) ->
     assert told.status == 1
     assert "it writes nothing" in told.err
     assert "topwork predict" in told.err
+
+
+def test_texts_have_recipes_of_their_own(topwork: Command, stories: Path, tiny: Path) -> None:
+    told = topwork("fit", stories, "--trunk", tiny, "--recipe", "probe")
+    assert told.status == 1
+    assert "There is no recipe 'probe' for texts to write like" in told.err
+    assert "Give one of lora, full" in told.err
