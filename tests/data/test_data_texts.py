@@ -440,3 +440,10 @@ def test_texts_without_a_label_are_kept_aside_unless_they_are_meant_to_test(tmp_
     assert [one.decode() for one in found.unlabelled] == [TEXTS[4], TEXTS[6]]
     without = read(write(tmp_path / "u.csv", ("text", "label"), [row[:2] for row in rows]))
     assert [one.decode() for one in without.unlabelled] == TEXTS[4:]
+
+
+def test_a_single_text_is_no_data_set_and_may_be_written_like(tmp_path: Path) -> None:
+    (tmp_path / "note.txt").write_text("One")
+    with pytest.raises(DataError, match="is a single text; expected a data set") as caught:
+        read(tmp_path / "note.txt")
+    assert "topwork.fit_writer" in str(caught.value.next_step)
