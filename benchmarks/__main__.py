@@ -23,6 +23,7 @@ NAMES = (
     "extraction",
     "memory",
     "reviews",
+    "decoding",
     "ladder",
     "peers",
     "hotdogs",
