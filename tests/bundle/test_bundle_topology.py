@@ -86,9 +86,9 @@ EDITS: dict[str, tuple[Callable[[Any], object], str]] = {
     ),
     "another input": (
         lambda m: m.graph.input.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, [1])),
-        "only 'input' was expected",
+        "'input' or tokens, positions, wanted were expected",
     ),
-    "no input": (lambda m: m.graph.ClearField("input"), "only 'input' was expected"),
+    "no input": (lambda m: m.graph.ClearField("input"), "'input' or tokens, positions, wanted were expected"),
     "another output": (lambda m: m.graph.output.pop(), "has the outputs"),
     "an output twice": (lambda m: m.graph.output.append(m.graph.output[0]), "has the outputs"),
 }

@@ -119,7 +119,7 @@ def test_plugins_are_listed(topwork: Command) -> None:
     assert told.status == 0
     assert re.search(r"^recipe +probe +topwork +\S+ +topwork.recipes.probe:PROBE$", told.out, re.MULTILINE)
     kinds = {one["kind"] for one in topwork("plugins", "--json").json}
-    assert kinds == {"task", "trunk", "recipe"}
+    assert kinds == {"task", "trunk", "recipe", "writer"}
 
 
 def test_trunks_are_listed(topwork: Command) -> None:

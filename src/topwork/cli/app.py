@@ -165,7 +165,7 @@ def fit(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Fit a model on labelled data, or a language model on texts to write like: a bundle and a report."""
+    """Fit a model on labelled data, or on texts to write like."""
     from dataclasses import replace
 
     from topwork.cli.generate import fitted
