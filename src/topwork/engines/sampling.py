@@ -83,8 +83,7 @@ def _candidates(weights: Array, sampling: Sampling) -> tuple[Array, Array]:
     most = n if sampling.top_k == 0 else min(sampling.top_k, n)
     least = max(sampling.min_p * float(weights.max()), np.finfo(np.float32).tiny)
     if most == n and sampling.top_p >= 1:
-        tokens = np.flatnonzero(weights >= least)
-        return tokens, weights[tokens]
+        return np.arange(n), weights if sampling.min_p == 0 else np.where(weights >= least, weights, 0)
     if most < n:  # what is cut off has no part in the probability that top_p speaks of
         tokens = _likeliest(weights, most)
         total = float(weights[tokens].sum(dtype=np.float64))
