@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from topwork.evaluation.ngrams import NgramModel, copied_share
-from topwork.evaluation.perplexity import perplexity, perplexity_ratio
+from topwork.evaluation.perplexity import perplexity, perplexity_difference
 
 
 def test_perplexity_is_e_to_the_mean_cost_of_a_token() -> None:
@@ -27,16 +27,16 @@ def test_its_interval_covers() -> None:
     assert 0.90 <= n_covered / 200 <= 0.98
 
 
-def test_a_ratio_is_of_the_same_texts() -> None:
+def test_a_difference_is_of_the_same_texts() -> None:
     draw = np.random.default_rng(0)
     others = draw.normal(150, 30, 60)
     costs = others - 10 + draw.normal(0, 1, 60)
     counts = np.full(60, 50)
-    found = perplexity_ratio(costs, others, counts, seed=0)
-    assert found.value == pytest.approx(np.exp((costs - others).sum() / counts.sum()))
-    assert found.high < 0.9
-    alone = perplexity(costs, counts, seed=0)
-    assert (found.high - found.low) / found.value < 0.1 * (alone.high - alone.low) / alone.value
+    found = perplexity_difference(costs, others, counts, seed=0)
+    alone = [perplexity(each, counts, seed=0) for each in (costs, others)]
+    assert found.value == pytest.approx(alone[0].value - alone[1].value)
+    assert found.low < found.value < found.high < 0
+    assert found.high - found.low < 0.5 * (alone[0].high - alone[0].low)
 
 
 def test_probabilities_of_an_n_gram_model_sum_to_one() -> None:

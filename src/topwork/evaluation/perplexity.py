@@ -11,7 +11,7 @@ import numpy as np
 from topwork.contracts import Array, Estimate
 from topwork.evaluation.intervals import stratified_bootstrap
 
-__all__ = ["perplexity", "perplexity_difference", "perplexity_ratio"]
+__all__ = ["perplexity", "perplexity_difference"]
 
 
 def perplexity(costs: Array, counts: Array, *, seed: int) -> Estimate:
@@ -24,12 +24,13 @@ def perplexity(costs: Array, counts: Array, *, seed: int) -> Estimate:
     counts
         ``[n]``, tokens of each.
     """
-    return _of_texts(costs, counts, seed)
+    own, n = np.asarray(costs, np.float64), np.asarray(counts, np.float64)
 
+    def statistic(weights: Array) -> Array:
+        return np.asarray(np.exp((weights @ own) / (weights @ n)))
 
-def perplexity_ratio(costs: Array, others: Array, counts: Array, *, seed: int) -> Estimate:
-    """Estimate one model's perplexity divided by another's on the same texts, drawn together."""
-    return _of_texts(np.asarray(costs) - np.asarray(others), counts, seed)
+    found = stratified_bootstrap(np.zeros(len(n), np.int64), statistic, seed=seed)
+    return Estimate(float(np.exp(own.sum() / n.sum())), found.low, found.high)
 
 
 def perplexity_difference(costs: Array, others: Array, counts: Array, *, seed: int) -> Estimate:
@@ -43,13 +44,3 @@ def perplexity_difference(costs: Array, others: Array, counts: Array, *, seed: i
     found = stratified_bootstrap(np.zeros(len(n), np.int64), statistic, seed=seed)
     value = np.exp(one.sum() / n.sum()) - np.exp(other.sum() / n.sum())
     return Estimate(float(value), found.low, found.high)
-
-
-def _of_texts(costs: Array, counts: Array, seed: int) -> Estimate:
-    costs, counts = np.asarray(costs, np.float64), np.asarray(counts, np.float64)
-
-    def statistic(weights: Array) -> Array:
-        return np.asarray(np.exp((weights @ costs) / (weights @ counts)))
-
-    found = stratified_bootstrap(np.zeros(len(costs), np.int64), statistic, seed=seed)
-    return Estimate(float(np.exp(costs.sum() / counts.sum())), found.low, found.high)

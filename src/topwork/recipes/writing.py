@@ -97,14 +97,11 @@ class Rewritten:
     ----------
     weights
         Tensors of the network that differ now, by name; none where it stays as it was.
-    n_trained
-        Numbers that were trained.
     """
 
     weights: Mapping[str, Array]
     rungs: tuple[Rung, ...]
     history: tuple[Moment, ...]
-    n_trained: int
 
 
 def goals_of(train: Packed, valid: Packed) -> tuple[dict[str, Goal], Fold]:
@@ -164,12 +161,12 @@ def rewrite(
     (rung,) = plan.rungs
     if not rung.n_steps:
         note = "no time to train"
-        return Rewritten({}, (replace(base, chosen=True, notes=(note,)),), (), 0)
+        return Rewritten({}, (replace(base, chosen=True, notes=(note,)),), ())
     began_s = clock()
     outcome, history = run(job, (trainee, feed), rung, plan.kept_back_s, bf16=bf16, unfinished=unfinished)
     if not outcome.weights:
         told = replace(base, chosen=True, notes=(f"training {outcome.ended} after {outcome.n_steps} steps",))
-        return Rewritten({}, (told,), history, 0)
+        return Rewritten({}, (told,), history)
     found, own = judged(job, rung.name, clock() - began_s, outcome.check.scores, losses)
     n_trained = sum(p.numel() for p in named.values())
     share = n_trained / sum(p.numel() for p in states.parameters())
@@ -177,7 +174,7 @@ def rewrite(
     chosen = one_standard_error_choice(np.stack([losses, own]))
     rungs[chosen] = replace(rungs[chosen], chosen=True)
     weights = _merged(adapter, outcome.weights) if chosen else {}
-    return Rewritten(weights, tuple(rungs), history, n_trained)
+    return Rewritten(weights, tuple(rungs), history)
 
 
 def _plan_of(job: FitJob, rows: tuple[Packed, Packed], settings: WritingSettings, bf16: bool) -> Plan:

@@ -15,7 +15,7 @@ from topwork.contracts import Array
 from topwork.training.folding import precision_of
 from topwork.training.packing import NOTHING, Packed
 
-__all__ = ["Speaker", "costs_of_pieces", "set_threads"]
+__all__ = ["Speaker", "costs_of_pieces"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,8 +80,3 @@ def costs_of_pieces(
             counts += np.bincount(of, minlength=len(counts))
             advance(len(each))
     return costs, counts
-
-
-def set_threads(n: int) -> None:
-    """Let torch compute with so many threads."""
-    torch.set_num_threads(n)

@@ -182,9 +182,9 @@ def fit_writer(
 
 def _learn(order: _Order, deadline: Budget, unfinished: Path) -> _Learned:
     """Read the test with the model as it is, train, and read it again."""
-    from topwork.training.saying import set_threads
+    import torch
 
-    set_threads(order.machine.n_cores)
+    torch.set_num_threads(order.machine.n_cores)
     around, rows = order.around, order.rows
     network = order.model.load(order.model.fetch(around.cache_dir, around.progress))
     before = _test_costs(order, network, "Reading the test as it is")
