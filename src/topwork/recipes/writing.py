@@ -160,7 +160,7 @@ def rewrite(
         unfinished.write_plan(plan)
     (rung,) = plan.rungs
     if not rung.n_steps:
-        note = "no time to train"
+        note = "there was no time to train: give a longer --budget"
         return Rewritten({}, (replace(base, chosen=True, notes=(note,)),), ())
     began_s = clock()
     outcome, history = run(job, (trainee, feed), rung, plan.kept_back_s, bf16=bf16, unfinished=unfinished)
