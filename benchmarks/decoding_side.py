@@ -13,8 +13,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from topwork import plugins
 from topwork.progress import Quiet
 from topwork.steps.options import Surroundings
@@ -51,7 +49,7 @@ def _seconds(work: Callable[[], None]) -> float:
 
 def _topwork(model: Any, precision: str, cache: Path, n_threads: int) -> tuple[Go, Cost]:
     from topwork.contracts import Sampling
-    from topwork.engines.paged import PagedEngine, Part
+    from topwork.engines.paged import PagedEngine
     from topwork.engines.writing import Opening, write
     from topwork.steps.writers import graph_of
 
@@ -63,13 +61,7 @@ def _topwork(model: Any, precision: str, cache: Path, n_threads: int) -> tuple[G
         assert sum(1 for _ in write(engine, openings)) == n * len(beginnings)
 
     def cost(tokens: Sequence[int]) -> float:
-        lease = engine.pool.take(tokens, root="cost")
-        assert lease is not None
-        scores = engine.run([Part(tokens, 0, lease.blocks, len(tokens))])[:-1].astype(np.float64)
-        engine.pool.release(lease)
-        highest = scores.max(axis=1)
-        total = highest + np.log(np.exp(scores - highest[:, None]).sum(axis=1))
-        return float((total - scores[np.arange(len(tokens) - 1), tokens[1:]]).sum())
+        return -float(engine.said(tokens).sum())
 
     return go, cost
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from topwork.contracts import Array, Sampling
-from topwork.engines.sampling import choose, log_probability, require
+from topwork.engines.sampling import choose, log_probabilities, require
 from topwork.errors import UsageError
 
 SCORES = np.array([2.0, 1.0, 0.0, -1.0, -2.0], np.float32)
@@ -97,7 +97,9 @@ def test_only_what_is_in_the_draw_is_drawn(
 
 
 def test_log_probability_is_that_of_the_softmax() -> None:
-    assert log_probability(SCORES, 3) == pytest.approx(np.log(softmax(SCORES)[3]), abs=1e-6)
+    several = np.stack([SCORES, 2 * SCORES])
+    expected = [np.log(softmax(SCORES)[3]), np.log(softmax(2 * SCORES)[0])]
+    assert log_probabilities(several, [3, 0]) == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize(

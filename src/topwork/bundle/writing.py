@@ -14,8 +14,8 @@ import numpy as np
 
 from topwork.bundle.contents import Bundle
 from topwork.bundle.goldens import Golden
-from topwork.contracts import Array, Precision
-from topwork.engines.paged import PagedEngine, Part
+from topwork.contracts import Precision
+from topwork.engines.paged import PagedEngine
 from topwork.errors import BundleError, ProofError, UsageError
 from topwork.inputs.vocabulary import WRITING, Vocabulary
 
@@ -51,7 +51,7 @@ def golden_texts(
         tokens = np.array(vocabulary.opening(text)[:_MOST_TOKENS], np.int64)
         begun = vocabulary.decode(tokens.tolist())
         if len(tokens) > 1 and vocabulary.opening(begun) == tokens.tolist():
-            outputs = {_OUTPUT: _log_probabilities(engine, tokens)}
+            outputs = {_OUTPUT: engine.said(tokens.tolist()).astype(np.float32)}
             found.append(Golden(key, begun.encode("utf-8"), tokens, outputs))
     return tuple(found)
 
@@ -71,7 +71,7 @@ def prove_writing(bundle: Bundle, vocabulary: Vocabulary, engine: PagedEngine) -
                 f"{bundle.path}: the golden text {golden.key} becomes other tokens than at the time of the fit.",
                 next_step=_AGAIN,
             )
-        found = _log_probabilities(engine, golden.tensor)
+        found = engine.said(tokens)
         off = float(np.sqrt(np.mean((found - golden.outputs[_OUTPUT]) ** 2)))
         if not off <= _TOLERANCE[engine.precision]:
             raise ProofError(
@@ -99,16 +99,3 @@ def vocabulary_of(bundle: Bundle) -> Vocabulary:
         return Vocabulary.from_json(manifest.preprocessing)
     except UsageError as error:
         raise BundleError(f"{bundle.path}: {error.problem}") from error
-
-
-def _log_probabilities(engine: PagedEngine, tokens: Array) -> Array:
-    """Return the log probability of each token but the first after those before it, ``float32 [t - 1]``."""
-    # Under a root of its own, so that nothing of it is taken as known: scores are wanted after every token.
-    n, lease = len(tokens), engine.pool.take(tokens.tolist(), root="golden")
-    if lease is None:
-        raise UsageError(f"A golden text of {n} tokens does not fit into the engine's cache.")
-    scores = engine.run([Part(tokens.tolist(), 0, lease.blocks, n)])[:-1].astype(np.float64)
-    engine.pool.release(lease)
-    highest = scores.max(axis=1)
-    total = highest + np.log(np.exp(scores - highest[:, None]).sum(axis=1))
-    return np.asarray(scores[np.arange(n - 1), tokens[1:]] - total, np.float32)

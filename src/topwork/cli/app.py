@@ -168,10 +168,9 @@ def fit(
     """Fit a model on labelled data, or on texts to write like."""
     from dataclasses import replace
 
-    from topwork.cli.generate import fitted
     from topwork.cli.interruption import stop_asked
     from topwork.cli.output import show_fit
-    from topwork.cli.sources import settings_of, tasks_of
+    from topwork.cli.sources import fitted, settings_of, tasks_of
     from topwork.steps.places import default_bundle
     from topwork.verbs.tracking import require_tracker, track
 
@@ -419,9 +418,8 @@ def data_check(
     from dataclasses import replace
 
     from topwork import verbs
-    from topwork.cli.generate import show_text_check, writes
-    from topwork.cli.listings import show_check
-    from topwork.cli.sources import tasks_of
+    from topwork.cli.listings import show_check, show_text_check
+    from topwork.cli.sources import tasks_of, writes
 
     options = replace(options_of(input, target, group, time, layout, event=event), task=tasks_of(task))
     around = around_of(context, quiet=quiet)

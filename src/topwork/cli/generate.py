@@ -1,29 +1,24 @@
-"""`topwork generate`: a language model goes on with a text; and `topwork fit` on texts. It knows no network."""
+"""`topwork generate`: a language model goes on with a text. It knows no network."""
 
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from topwork.cli.lines import printable, put, put_json, say
+from topwork.cli.lines import printable, put_json, say
 from topwork.cli.options import Json, Quiet, path_of
 from topwork.cli.sources import around_of
 
 if TYPE_CHECKING:
     from topwork.contracts import Sampling
-    from topwork.verbs import FitOptions, Model, Surroundings, TextCheck, Writer
+    from topwork.verbs import Writer
 
-__all__ = ["fitted", "generate", "show_text_check", "writes"]
-
-WRITING = "writing"
-"""Task of texts to write like."""
+__all__ = ["generate"]
 
 _DELIMITER = "=" * 20
-_MOST_SHOWN = 20
 PrecisionWord = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 
 
@@ -103,79 +98,6 @@ def generate(
         )
     elif out is None:
         print(f"\n{_DELIMITER}\n".join(printable(one) for one in texts))
-
-
-def fitted(
-    data: Path,
-    out: Path,
-    *,
-    trunk: str | None,
-    recipe: str,
-    budget: str | None,
-    seed: int,
-    options: FitOptions,
-    around: Surroundings,
-) -> Model | Writer:
-    """Fit a model on labelled data; a language model where the data are texts beside which no label stands."""
-    from topwork import verbs
-    from topwork.steps.options import DEFAULT_RECIPE
-
-    is_writer = writes(data, options)
-    fit = verbs.fit_writer if is_writer else verbs.fit
-    if is_writer and recipe == DEFAULT_RECIPE:
-        recipe = verbs.DEFAULT_WRITING_RECIPE
-    return fit(
-        data, out, trunk=trunk, recipe=recipe, budget=budget, seed=seed, options=options, around=around
-    )
-
-
-def writes(data: Path, options: FitOptions) -> bool:
-    """Tell whether data are texts to write like: by the task, or by what they look like where nothing is said."""
-    from topwork.data.corpus import looks_like_corpus
-    from topwork.steps.options import DEFAULT_TASK
-
-    says_nothing = options.task == DEFAULT_TASK and not options.target
-    return options.task == WRITING or (says_nothing and looks_like_corpus(data))
-
-
-def show_text_check(found: TextCheck, *, as_json: bool) -> int:
-    """Tell what texts to write like look like; return 1 when a fit would refuse them."""
-    corpus, sides = found.corpus, found.sides
-    sizes = None if sides is None else [len(one) for one in (sides.train, sides.valid, sides.test)]
-    if as_json:
-        put_json(
-            {
-                "schema": 1,
-                "layout": corpus.layout,
-                "n_texts": len(corpus.documents),
-                "n_tokens": found.n_tokens,
-                "findings": [asdict(one) for one in found.findings],
-                "split": None if sizes is None else dict(zip(("train", "valid", "test"), sizes, strict=True)),
-                "obstacle": found.obstacle,
-            }
-        )
-        return 0 if sides is not None else 1
-    put(corpus.layout)
-    put(f"{len(corpus.documents):,} texts, {found.n_tokens:,} tokens.")
-    for one in found.findings:
-        put()
-        put(f"{one.kind.capitalize()}: {one.what}")
-        put(f"  {one.remedy}")
-    if corpus.rejected:
-        put()
-        put("Left out:")
-        for rejected in corpus.rejected[:_MOST_SHOWN]:
-            put(f"  {rejected.key}: {rejected.reason}")
-        if len(corpus.rejected) > _MOST_SHOWN:
-            put(f"  … and {len(corpus.rejected) - _MOST_SHOWN:,} more")
-    put()
-    if sides is None or sizes is None:
-        put(f"A fit would refuse these data: {found.obstacle}")
-        return 1
-    put(
-        f"{sizes[0]:,} texts to learn from, {sizes[1]:,} to validate by, {sizes[2]:,} to test; {sides.method}."
-    )
-    return 0
 
 
 def _given(prefix: str) -> str:

@@ -21,18 +21,24 @@ if TYPE_CHECKING:
     from topwork.cli.options import EngineWord, LayoutWord
     from topwork.contracts import Modality
     from topwork.steps.options import FitOptions, Surroundings
+    from topwork.verbs import Model, Writer
 
 __all__ = [
     "around_of",
     "asked_again",
     "elapsed_s",
     "expiry_of",
+    "fitted",
     "inputs_of",
     "options_of",
     "process_age_s",
     "settings_of",
     "tasks_of",
+    "writes",
 ]
+
+_WRITING = "writing"
+"""Task of texts to write like."""
 
 
 def inputs_of(words: Sequence[str], modality: Modality) -> list[object]:
@@ -184,6 +190,39 @@ def options_of(
         keep_training_data=keep,
         golden=golden,
         event=event,
+    )
+
+
+def writes(data: Path, options: FitOptions) -> bool:
+    """Tell whether data are texts to write like: by the task, or by what they look like where nothing is said."""
+    from topwork.data.corpus import looks_like_corpus
+    from topwork.steps.options import DEFAULT_TASK
+
+    says_nothing = options.task == DEFAULT_TASK and not options.target
+    return options.task == _WRITING or (says_nothing and looks_like_corpus(data))
+
+
+def fitted(
+    data: Path,
+    out: Path,
+    *,
+    trunk: str | None,
+    recipe: str,
+    budget: str | None,
+    seed: int,
+    options: FitOptions,
+    around: Surroundings,
+) -> Model | Writer:
+    """Fit a model on labelled data; a language model where the data are texts beside which no label stands."""
+    from topwork import verbs
+    from topwork.steps.options import DEFAULT_RECIPE
+
+    is_writer = writes(data, options)
+    fit = verbs.fit_writer if is_writer else verbs.fit
+    if is_writer and recipe == DEFAULT_RECIPE:
+        recipe = verbs.DEFAULT_WRITING_RECIPE
+    return fit(
+        data, out, trunk=trunk, recipe=recipe, budget=budget, seed=seed, options=options, around=around
     )
 
 

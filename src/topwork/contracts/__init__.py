@@ -64,7 +64,7 @@ from topwork.contracts.record import (
 from topwork.contracts.regions import CutsRegions
 from topwork.contracts.sampling import Beginning, Sample, SamplingRecipe
 from topwork.contracts.sections import Chart, Gallery, Matrix, Picture, Piece, Point, Section, Series, Table
-from topwork.contracts.serving import Answer, Batchable, Intake, Profile, Reference, Servable
+from topwork.contracts.serving import Answer, Batchable, Face, Intake, Profile, Reference, Servable
 from topwork.contracts.values import (
     Afterwards,
     Array,
@@ -104,6 +104,7 @@ __all__ = [
     "Engine",
     "Estimate",
     "Exportable",
+    "Face",
     "FitJob",
     "FitRecord",
     "Fitted",

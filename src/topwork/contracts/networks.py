@@ -22,6 +22,7 @@ __all__ = [
     "LinearHead",
     "LowRank",
     "Precision",
+    "Pretrained",
     "Rates",
     "Stage",
     "TextTrunk",
@@ -91,8 +92,8 @@ class Rates:
     head: float
 
 
-class Trunk(Protocol):
-    """A pretrained network that may not be on this machine yet. It knows nothing of labels."""
+class Pretrained(Protocol):
+    """A pretrained network of any kind, which may not be on this machine yet."""
 
     @property
     def card(self) -> TrunkCard:
@@ -100,18 +101,8 @@ class Trunk(Protocol):
         ...
 
     @property
-    def preprocessing(self) -> Preprocessing:
-        """What its inputs must look like."""
-        ...
-
-    @property
-    def rates(self) -> Rates:
-        """Learning rates that suit it; those of the stages between go geometrically from lowest to highest."""
-        ...
-
-    @property
     def identity(self) -> str:
-        """Text that differs whenever the features differ: it covers weights, architecture and normalisation."""
+        """Text that differs whenever what it gives differs: it covers weights, architecture and normalisation."""
         ...
 
     def fetch(self, cache_dir: Path, progress: Progress) -> Path:
@@ -126,6 +117,20 @@ class Trunk(Protocol):
 
     def graph(self, weights: Path) -> Graph | None:
         """Return the exported network, where one came with the trunk, so that nothing need be built or exported."""
+        ...
+
+
+class Trunk(Pretrained, Protocol):
+    """A pretrained network that gives features. It knows nothing of labels."""
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What its inputs must look like."""
+        ...
+
+    @property
+    def rates(self) -> Rates:
+        """Learning rates that suit it; those of the stages between go geometrically from lowest to highest."""
         ...
 
     def load(self, weights: Path) -> torch.nn.Module:

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 from topwork.contracts.inputs import Wire
 from topwork.contracts.values import Array, Json
 
-__all__ = ["Answer", "Batchable", "Intake", "Profile", "Reference", "Servable"]
+__all__ = ["Answer", "Batchable", "Face", "Intake", "Profile", "Reference", "Servable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +75,8 @@ class Reference:
 
 
 @runtime_checkable
-class Servable(Protocol):
-    """A model as a server sees it: bytes in, JSON out, whatever the task and the modality."""
+class Face(Protocol):
+    """What a model says of itself."""
 
     @property
     def name(self) -> str:
@@ -102,6 +102,11 @@ class Servable(Protocol):
     def about(self) -> Mapping[str, Json]:
         """What a person may want to know: trunk, task, labels, test score, engine, when it was fitted."""
         ...
+
+
+@runtime_checkable
+class Servable(Face, Protocol):
+    """A model as a server sees it: bytes in, JSON out, whatever the task and the modality."""
 
     def prove(self) -> None:
         """Replay the golden examples and warm up.

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
-from topwork.contracts.networks import Graph, TrunkCard
-from topwork.contracts.values import Progress
+from topwork.contracts.networks import Pretrained
 
 __all__ = ["Attention", "Ending", "LanguageModel", "Sampling", "Written"]
 
@@ -88,35 +87,11 @@ class Written:
     ending: Ending | None = None
 
 
-class LanguageModel(Protocol):
-    """A pretrained network that writes texts on, and may not be on this machine yet."""
-
-    @property
-    def card(self) -> TrunkCard:
-        """What is known before loading."""
-        ...
-
-    @property
-    def identity(self) -> str:
-        """Text that differs whenever what it writes differs."""
-        ...
+class LanguageModel(Pretrained, Protocol):
+    """A pretrained network that writes texts on; its `graph` is one that `topwork.engines.paged` runs."""
 
     def vocabulary(self) -> Any:
         """Return its `topwork.inputs.vocabulary.Vocabulary`."""
-        ...
-
-    def fetch(self, cache_dir: Path, progress: Progress) -> Path:
-        """Bring the weights here as one safetensors file below ``cache_dir``, once, hash checked.
-
-        Raises
-        ------
-        WeightsError
-            They cannot be had, or are not what they claim to be.
-        """
-        ...
-
-    def graph(self, weights: Path) -> Graph | None:
-        """Return the network as `topwork.engines.paged` runs it, where it came exported with the trunk."""
         ...
 
     def load(self, weights: Path, *, attention: str = "sdpa") -> Any:

@@ -5,14 +5,13 @@ It knows how a torch module becomes ONNX, and neither the library that the netwo
 
 from __future__ import annotations
 
-import io
 import json
-import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from topwork.contracts import Attention, Graph
+from topwork.engines.export import to_onnx
 from topwork.engines.graphs import parse, split
 from topwork.engines.paged import ATTENTION
 from topwork.errors import TopworkError
@@ -39,43 +38,18 @@ def export_decoder(module: torch.nn.Module, attentions: Mapping[str, Attention])
     TopworkError
         The module cannot be exported, or a mark was lost on the way.
     """
-    graph = split(_to_onnx(module), frozenset(module.state_dict()), (_OUTPUT,))
+    import torch
+
+    example = (torch.arange(5), torch.arange(5), torch.tensor([2, 4]))
+    axes = {"tokens": {0: "t"}, "positions": {0: "t"}, "wanted": {0: "n"}, _OUTPUT: {0: "n"}}
+    model = to_onnx(module, example, DECODER_INPUTS, [_OUTPUT], axes)
+    graph = split(model, frozenset(module.state_dict()), (_OUTPUT,))
     proto = parse(graph.topology)
     _name_marks(proto, attentions)
     told = proto.metadata_props.add()
     told.key = ATTENTION
     told.value = json.dumps({name: asdict(one) for name, one in attentions.items()})
     return Graph(proto.SerializeToString(deterministic=True), graph.weights, graph.output_names)
-
-
-def _to_onnx(module: torch.nn.Module) -> bytes:
-    import torch
-
-    stream, example = io.BytesIO(), (torch.arange(5), torch.arange(5), torch.tensor([2, 4]))
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # see `topwork.engines.export`
-        try:
-            torch.onnx.export(
-                module,
-                example,
-                stream,  # type: ignore[arg-type]  # this exporter takes one, its annotation speaks of the other
-                dynamo=False,
-                input_names=list(DECODER_INPUTS),
-                output_names=[_OUTPUT],
-                dynamic_axes={
-                    "tokens": {0: "t"},
-                    "positions": {0: "t"},
-                    "wanted": {0: "n"},
-                    _OUTPUT: {0: "n"},
-                },
-                do_constant_folding=False,
-                training=torch.onnx.TrainingMode.PRESERVE,
-            )
-        except (RuntimeError, TypeError, ValueError) as error:
-            raise TopworkError(
-                f"This language model cannot be exported to ONNX: {error}", next_step="Choose another trunk."
-            ) from error
-    return stream.getvalue()
 
 
 def _name_marks(proto: Any, attentions: Mapping[str, Attention]) -> None:

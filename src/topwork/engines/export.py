@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from topwork.errors import TopworkError, UsageError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["MAX_RELATIVE_DIFFERENCE", "export", "verify"]
+__all__ = ["MAX_RELATIVE_DIFFERENCE", "export", "to_onnx", "verify"]
 
 MAX_RELATIVE_DIFFERENCE = 1e-4
 """Between module and exported graph, both in fp32, relative to the largest value of an output."""
@@ -76,24 +77,46 @@ def _verify_batch(exportable: Exportable, graph: Graph, engine: Engine, batch: A
 
 
 def _to_onnx(exportable: Exportable) -> bytes:
+    example = (_tensor(exportable.module, exportable.example),)
+    return to_onnx(exportable.module, example, ["input"], exportable.output_names, _open_axes(exportable))
+
+
+def to_onnx(
+    module: torch.nn.Module,
+    example: tuple[torch.Tensor, ...],
+    input_names: Sequence[str],
+    output_names: Sequence[str],
+    open_axes: Mapping[str, Mapping[int, str]],
+) -> bytes:
+    """Return a module as a serialised ONNX model, its tensors under their own names.
+
+    Parameters
+    ----------
+    open_axes
+        Axes whose length may change, with a name for each, by the tensor's name.
+
+    Raises
+    ------
+    TopworkError
+        It cannot be exported.
+    """
     import torch
 
-    names = exportable.output_names
     stream = io.BytesIO()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch.no_grad():
         # The exporter that traces TorchScript is deprecated and says so on every call. It stays the one used:
         # it takes 0.7 s for EfficientNet-Lite0, the one on torch.export 18 s, and it keeps every parameter
         # under its own name where the other folds and renames.
         warnings.simplefilter("ignore")
         try:
             torch.onnx.export(
-                exportable.module,
-                (_tensor(exportable.module, exportable.example),),
+                module,
+                example,
                 stream,  # type: ignore[arg-type]  # this exporter takes one, its annotation speaks of the other
                 dynamo=False,
-                input_names=["input"],
-                output_names=list(names),
-                dynamic_axes=_open_axes(exportable),
+                input_names=list(input_names),
+                output_names=list(output_names),
+                dynamic_axes={name: dict(axes) for name, axes in open_axes.items()},
                 # Folding and training clean-up would merge batch normalisation into convolutions, and with
                 # it the names go. Engines do that themselves when they compile.
                 do_constant_folding=False,

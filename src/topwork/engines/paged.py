@@ -18,6 +18,7 @@ from topwork.contracts import Array, Attention, Graph, Precision
 from topwork.engines.graphs import assemble, parse
 from topwork.engines.openvino import NUMBERS, compiled, library
 from topwork.engines.paging import BlockPool
+from topwork.engines.sampling import log_probabilities
 from topwork.engines.weight_compression import compress_weights
 from topwork.errors import BundleError, TopworkError, UsageError
 
@@ -108,6 +109,24 @@ class PagedEngine:
             self._request.set_tensor(name, library().Tensor(values))
         self._request.infer()
         return np.array(self._request.get_output_tensor(0).data, dtype=np.float32)
+
+    def said(self, tokens: Sequence[int]) -> Array:
+        """Return the log probability of each token but the first after those before it, ``float64 [t - 1]``, in nats.
+
+        Raises
+        ------
+        UsageError
+            The text does not fit into the cache.
+        """
+        # Under a root of its own, so that nothing of it is taken as known: scores are wanted after every token.
+        lease = self.pool.take(tokens, root="said")
+        if lease is None:
+            raise UsageError(f"A text of {len(tokens):,} tokens does not fit into the cache.")
+        try:
+            scores = self.run([Part(tokens, 0, lease.blocks, len(tokens))])
+        finally:
+            self.pool.release(lease)
+        return log_probabilities(scores[:-1], tokens[1:])
 
     def _cache(self, port: Any, n_blocks: int) -> Any:
         tensor = library().Tensor(port.get_element_type(), library().Shape(_cache_shape(port, n_blocks)))

@@ -11,7 +11,7 @@ import numpy as np
 from topwork.contracts import Array, Sampling
 from topwork.errors import UsageError
 
-__all__ = ["choose", "log_probability", "require"]
+__all__ = ["choose", "log_probabilities", "require"]
 
 _LIKELIEST: Final = 256
 """Tokens that are sorted at first, where few of many are wanted; then four times as many, and so on."""
@@ -61,10 +61,18 @@ def choose(scores: Array, sampling: Sampling, before: Sequence[int], draw: np.ra
     return int(tokens[min(place, len(tokens) - 1)])
 
 
-def log_probability(scores: Array, token: int) -> float:
-    """Return the logarithm of a token's probability by the scores of all, in nats."""
-    highest = float(scores.max())
-    return float(scores[token]) - highest - float(np.log(np.exp(scores - highest).sum(dtype=np.float64)))
+def log_probabilities(scores: Array, tokens: Sequence[int]) -> Array:
+    """Return the logarithm of each token's probability by the scores of all, ``float64 [n]``, in nats.
+
+    Parameters
+    ----------
+    scores
+        ``float32 [n, v]``.
+    """
+    highest = scores.max(axis=1, keepdims=True)
+    total = np.log(np.exp(scores - highest).sum(axis=1, dtype=np.float64))
+    own = np.take_along_axis(scores, np.asarray(tokens, np.int64)[:, None], axis=1)
+    return np.asarray((own - highest)[:, 0] - total)
 
 
 def _penalised(scores: Array, penalty: float, before: Sequence[int]) -> Array:

@@ -18,7 +18,7 @@ import numpy as np
 from topwork.contracts import Array, Ending, Sampling, Written
 from topwork.engines.paged import Part
 from topwork.engines.paging import BlockPool, Lease
-from topwork.engines.sampling import choose, log_probability, require
+from topwork.engines.sampling import choose, log_probabilities, require
 from topwork.errors import UsageError
 
 __all__ = ["Decoder", "Joining", "Opening", "write"]
@@ -215,4 +215,4 @@ class _Batch:
             ending = "length"
         if ending:
             self._leave(text)
-        return Written(text.number, token, log_probability(scores, token), ending)
+        return Written(text.number, token, float(log_probabilities(scores[None], [token])[0]), ending)

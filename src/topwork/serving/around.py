@@ -6,43 +6,14 @@ It answers nothing; whoever is around a model says how.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from topwork.contracts import Json, Reference, Servable, Wire
+    from topwork.contracts import Face, Json, Reference, Servable, Wire
 
-__all__ = ["Around", "Face", "Faced", "reference_of"]
-
-
-class Face(Protocol):
-    """What `topwork.contracts.Servable` says of itself."""
-
-    @property
-    def name(self) -> str:
-        """Name in the API."""
-        ...
-
-    @property
-    def wire(self) -> Wire:
-        """How an input travels."""
-        ...
-
-    @property
-    def answer_schema(self) -> Mapping[str, Json]:
-        """JSON Schema of an answer."""
-        ...
-
-    @property
-    def explanation_schema(self) -> Mapping[str, Json] | None:
-        """JSON Schema of an explanation."""
-        ...
-
-    @property
-    def about(self) -> Mapping[str, Json]:
-        """What a person may want to know."""
-        ...
+__all__ = ["Around", "Faced", "reference_of"]
 
 
 class Faced(ABC):

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from topwork.contracts import Attention, Json
-from topwork.errors import UsageError, WeightsError
-from topwork.trunks.encoders import OF_OTHERS, names_of, transformers_library
+from topwork.errors import UsageError
+from topwork.trunks.encoders import OF_OTHERS, stored_tensors, transformers_library
 
 if TYPE_CHECKING:
     import torch
@@ -79,30 +79,8 @@ def fill(network: Any, weights: Path) -> Any:
     WeightsError
         The file is damaged, or a tensor is missing or has another shape than the network's.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        stored = load_file(weights)
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(
-            f"Cannot read the weights in {weights}: {error}.", next_step="Delete the file and fetch it again."
-        ) from error
-    wanted, tensors = network.state_dict(), names_of(network, tuple(stored))
-    tied = set(getattr(network, "all_tied_weights_keys", None) or ())
-    wrong = [
-        name
-        for name, value in wanted.items()
-        if (name not in tensors and name not in tied)
-        or (name in tensors and stored[tensors[name]].shape != value.shape)
-    ]
-    if wrong:
-        raise WeightsError(
-            f"The weights in {weights} are not those of its config.json: {len(wrong)} tensors are missing or have "
-            f"another shape, such as {wrong[0]}.",
-            next_step="Check that config.json and the weights belong together.",
-        )
-    network.load_state_dict({n: stored[theirs].float() for n, theirs in tensors.items()}, strict=False)
+    tied = getattr(network, "all_tied_weights_keys", None) or ()
+    network.load_state_dict(stored_tensors(network, weights, may_lack=tied), strict=False)
     network.tie_weights()
     return network.eval()
 

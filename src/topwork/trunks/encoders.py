@@ -7,7 +7,7 @@ along is ever run: only networks that the library itself has are built.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,7 @@ __all__ = [
     "measure",
     "names_of",
     "stages",
+    "stored_tensors",
     "transformers_library",
 ]
 
@@ -118,6 +119,19 @@ def fill(network: torch.nn.Module, encoder: Encoder, weights: Path) -> torch.nn.
     UsageError
         The network does not leave out what it is told to.
     """
+    network.load_state_dict(stored_tensors(network, weights))
+    _require_masks(network, encoder)
+    return network.eval()
+
+
+def stored_tensors(network: Any, weights: Path, may_lack: Collection[str] = ()) -> dict[str, torch.Tensor]:
+    """Return a network's tensors out of a file, ``float32``, by their names in the network.
+
+    Raises
+    ------
+    WeightsError
+        The file is damaged, or a tensor is missing or has another shape than the network's.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -131,7 +145,7 @@ def fill(network: torch.nn.Module, encoder: Encoder, weights: Path) -> torch.nn.
     wrong = [
         name
         for name, value in network.state_dict().items()
-        if name not in tensors or stored[tensors[name]].shape != value.shape
+        if (stored[tensors[name]].shape != value.shape if name in tensors else name not in may_lack)
     ]
     if wrong:
         raise WeightsError(
@@ -139,9 +153,7 @@ def fill(network: torch.nn.Module, encoder: Encoder, weights: Path) -> torch.nn.
             f"another shape, such as {wrong[0]}.",
             next_step="Check that config.json and the weights belong together.",
         )
-    network.load_state_dict({name: stored[theirs].float() for name, theirs in tensors.items()})
-    _require_masks(network, encoder)
-    return network.eval()
+    return {name: stored[theirs].float() for name, theirs in tensors.items()}
 
 
 def names_of(network: Any, stored: tuple[str, ...]) -> dict[str, str]:
