@@ -55,11 +55,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--hotdog", metavar="FILE", type=Path, help="archive of the hot-dog photos")
     parser.add_argument("--seeds", metavar="N", type=int, default=5, help="splits of the training benchmarks")
     parser.add_argument("--soak-s", metavar="N", type=float, default=120, help="seconds of serve_soak")
+    parser.add_argument("--shots", metavar="N", type=int, nargs="+", default=[8, 16, 64], help="of fewshot")
     return parser
 
 
 def _place(cache: Path, temporary: Path, chosen: argparse.Namespace) -> Place:
-    return Place(cache, temporary, chosen.quick, chosen.hotdog, chosen.seeds, chosen.soak_s)
+    return Place(cache, temporary, chosen.quick, chosen.hotdog, chosen.seeds, chosen.soak_s, tuple(chosen.shots))
 
 
 def _name(word: str) -> str:

@@ -35,6 +35,8 @@ class Place:
         How many splits the training benchmarks go through.
     soak_s
         How long a server is asked whose memory is to stay what it is.
+    shots
+        How many examples of each class ``fewshot`` learns from.
     """
 
     cache: Path
@@ -43,6 +45,7 @@ class Place:
     hotdog: Path | None = None
     n_seeds: int = 5
     soak_s: float = 120.0
+    shots: tuple[int, ...] = (8, 16, 64)
 
     def rounds(self, wanted: int, what: str) -> Iterator[int]:
         """Count how often to measure, from 0, and tell that the benchmark is alive."""
