@@ -6,16 +6,35 @@ It knows no input and computes nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from topwork.bundle.contents import Bundle
 from topwork.bundle.structure import to_json
-from topwork.contracts import Engine, FitRecord, Json, TargetResult
+from topwork.contracts import FitRecord, Json, TargetResult
 
-__all__ = ["about", "closed", "explanation_schema_of"]
+__all__ = ["EngineName", "about", "closed", "explanation_schema_of"]
 
 
-def about(bundle: Bundle, engine: Engine) -> Mapping[str, Json]:
+class EngineName(Protocol):
+    """What an engine says of itself."""
+
+    @property
+    def name(self) -> str:
+        """Return its library."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """Return what it computes in."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Return the library's version."""
+        ...
+
+
+def about(bundle: Bundle, engine: EngineName) -> Mapping[str, Json]:
     """Return trunk, targets with their test scores, sides and engine, as `Servable.about` has them."""
     manifest, record = bundle.manifest, bundle.record()
     return {

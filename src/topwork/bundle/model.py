@@ -397,13 +397,26 @@ def open_model(
     MissingExtraError
         The engine that the bundle was optimised for is not installed.
     """
+    bundle = open_bundle(path, restore, find)
+    return model_of(bundle, engine=engine, only=only, name=name, n_cores=n_cores, shelf=shelf)
+
+
+def model_of(
+    bundle: Bundle,
+    *,
+    engine: str = "auto",
+    only: Collection[str] = (),
+    name: str | None = None,
+    n_cores: int | None = None,
+    shelf: Path | None = None,
+) -> BundleModel:
+    """Compile the graph of a bundle that is open; see `open_model`."""
     from topwork import inputs
     from topwork.engines import build, choose, survey
     from topwork.engines.machine import shared
 
     here = shared(survey(), n_cores)
-    best = choose(replace(here, has_cuda=False))
-    bundle = open_bundle(path, restore, find)
+    best, path = choose(replace(here, has_cuda=False)), bundle.path
     optimized = bundle.manifest.optimized
     if engine == "auto" and optimized is not None:
         chosen = as_optimized(optimized, best, installed=here.engines, path=path)

@@ -79,7 +79,7 @@ from topwork.contracts.values import (
     row_numbers,
     strata_of,
 )
-from topwork.contracts.writing import Attention, Ending, LanguageModel, Sampling, Written
+from topwork.contracts.writing import Attention, Ending, Grammar, LanguageModel, Sampling, Written
 
 __all__ = [
     "WORD_WEIGHTS",
@@ -112,6 +112,7 @@ __all__ = [
     "Forecast",
     "Gallery",
     "Goal",
+    "Grammar",
     "Graph",
     "Growth",
     "Inspection",

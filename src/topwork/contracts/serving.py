@@ -146,7 +146,8 @@ class Intake(Protocol):
 class Batchable(Protocol):
     """What a `Servable` offers besides `submit`, where inputs of several requests can be computed together.
 
-    Its answers are those of `submit`. All of it is safe from several threads.
+    Its answers are those of `submit`. All of it is safe from several threads. One that offers ``n_together``, a number,
+    is given as many inputs at once; of others it is found out how many are worth it.
     """
 
     def samples(self) -> Sequence[Any]:

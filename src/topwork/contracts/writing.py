@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
 from topwork.contracts.networks import Pretrained
+from topwork.contracts.values import Array
 
-__all__ = ["Attention", "Ending", "LanguageModel", "Sampling", "Written"]
+__all__ = ["Attention", "Ending", "Grammar", "LanguageModel", "Sampling", "Written"]
 
 Ending: TypeAlias = Literal["stop", "length"]
 """Why a text ended: by a token or words that it was to stop at, or because it was as long as it might become."""
@@ -42,7 +43,8 @@ class Attention:
 class Sampling:
     """How a next token is chosen out of the scores of all; `topwork.engines.sampling.require` tells what makes sense.
 
-    They are changed in this order: ``repetition_penalty``, ``temperature``, ``top_k``, ``top_p``, ``min_p``.
+    They are changed in this order: ``bias``, ``repetition_penalty``, ``frequency_penalty`` and ``presence_penalty``,
+    ``temperature``, ``top_k``, ``top_p``, ``min_p``.
 
     Attributes
     ----------
@@ -59,6 +61,11 @@ class Sampling:
         1 for none.
     seed
         Of the draw; None for another one each time.
+    frequency_penalty, presence_penalty
+        Taken from the score of a token for each time that it was written, and once where it was; what a text begins
+        with does not count (the OpenAI API's definition).
+    bias
+        Tokens and what is added to their scores.
     """
 
     temperature: float = 0.7
@@ -67,6 +74,21 @@ class Sampling:
     min_p: float = 0.0
     repetition_penalty: float = 1.0
     seed: int | None = None
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    bias: tuple[tuple[int, float], ...] = ()
+
+
+class Grammar(Protocol):
+    """What a text must be, token by token; it belongs to one text."""
+
+    def allowed(self) -> Array:
+        """Return which tokens may come next, ``bool [v]``; at least one."""
+        ...
+
+    def take(self, token: int) -> None:
+        """Note the token that came."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +101,15 @@ class Written:
         That the network gave it, before anything was changed for the draw; in nats.
     ending
         None where more follows. Where it is ``stop``, the token is one to stop at and no part of the text.
+    likeliest
+        The likeliest tokens, each with its log probability, as many as were asked for.
     """
 
     number: int
     token: int
     log_probability: float
     ending: Ending | None = None
+    likeliest: tuple[tuple[int, float], ...] = ()
 
 
 class LanguageModel(Pretrained, Protocol):

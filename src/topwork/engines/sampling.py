@@ -11,7 +11,7 @@ import numpy as np
 from topwork.contracts import Array, Sampling
 from topwork.errors import UsageError
 
-__all__ = ["choose", "log_probabilities", "require"]
+__all__ = ["choose", "likeliest", "log_probabilities", "require"]
 
 _LIKELIEST: Final = 256
 """Tokens that are sorted at first, where few of many are wanted; then four times as many, and so on."""
@@ -21,6 +21,8 @@ _RANGES: Final = {
     "top_p": (0.0, 1.0, "0 to 1"),
     "min_p": (0.0, 1.0, "0 to 1"),
     "repetition_penalty": (1e-3, 1e3, "0.001 to 1000"),
+    "frequency_penalty": (-2.0, 2.0, "-2 to 2"),
+    "presence_penalty": (-2.0, 2.0, "-2 to 2"),
 }
 
 
@@ -36,12 +38,23 @@ def require(sampling: Sampling) -> Sampling:
         value = getattr(sampling, name)
         if not (isfinite(value) and low <= value <= high):
             raise UsageError(f"{name} is {value!r}; expected {told}.")
+    for token, added in sampling.bias:
+        if token < 0 or not isfinite(added):
+            raise UsageError(f"bias adds {added!r} to token {token!r}; expected a number to a token from 0.")
     if sampling.seed is not None and sampling.seed < 0:
         raise UsageError(f"seed is {sampling.seed!r}; expected a whole number from 0.")
     return sampling
 
 
-def choose(scores: Array, sampling: Sampling, before: Sequence[int], draw: np.random.Generator) -> int:
+def choose(
+    scores: Array,
+    sampling: Sampling,
+    before: Sequence[int],
+    draw: np.random.Generator,
+    *,
+    n_given: int = 0,
+    allowed: Array | None = None,
+) -> int:
     """Return the number of the next token.
 
     Parameters
@@ -50,8 +63,18 @@ def choose(scores: Array, sampling: Sampling, before: Sequence[int], draw: np.ra
         ``float32 [v]``, of which probabilities are the softmax.
     before
         Tokens that were there, for `Sampling.repetition_penalty`.
+    n_given
+        How many of those the text began with, for the other penalties.
+    allowed
+        ``bool [v]``, or fewer where the network has scores for more than there are tokens; None allows all.
     """
+    if sampling.bias:
+        scores = _biased(scores, sampling.bias)
     scores = _penalised(scores, sampling.repetition_penalty, before)
+    if sampling.frequency_penalty or sampling.presence_penalty:
+        scores = _less_often(scores, sampling, before[n_given:])
+    if allowed is not None:
+        scores = _only(scores, allowed)
     if sampling.temperature == 0:
         return int(scores.argmax())
     scores = (scores - scores.max()) / sampling.temperature
@@ -75,6 +98,13 @@ def log_probabilities(scores: Array, tokens: Sequence[int]) -> Array:
     return np.asarray((own - highest)[:, 0] - total)
 
 
+def likeliest(scores: Array, n: int) -> tuple[tuple[int, float], ...]:
+    """Return the ``n`` likeliest tokens by the scores ``float32 [v]`` of all, each with its log probability in nats."""
+    tokens = _likeliest(scores, min(n, len(scores))).tolist() if n else []
+    found = log_probabilities(np.repeat(scores[None], len(tokens), axis=0), tokens) if tokens else ()
+    return tuple(zip(tokens, map(float, found), strict=True))
+
+
 def _penalised(scores: Array, penalty: float, before: Sequence[int]) -> Array:
     if penalty == 1 or not before:
         return scores
@@ -82,6 +112,28 @@ def _penalised(scores: Array, penalty: float, before: Sequence[int]) -> Array:
     own = scores[there]
     changed = scores.copy()
     changed[there] = np.where(own > 0, own / penalty, own * penalty)
+    return changed
+
+
+def _less_often(scores: Array, sampling: Sampling, written: Sequence[int]) -> Array:
+    there, counts = np.unique(np.asarray(written, np.int64), return_counts=True)
+    changed = scores.copy()
+    changed[there] -= sampling.frequency_penalty * counts + sampling.presence_penalty
+    return changed
+
+
+def _only(scores: Array, allowed: Array) -> Array:
+    found = np.full_like(scores, -np.inf)
+    n = min(len(scores), len(allowed))
+    found[:n][allowed[:n]] = scores[:n][allowed[:n]]
+    return found
+
+
+def _biased(scores: Array, bias: Sequence[tuple[int, float]]) -> Array:
+    changed = scores.copy()
+    for token, added in bias:
+        if token < len(changed):
+            changed[token] += added
     return changed
 
 

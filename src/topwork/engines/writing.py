@@ -9,16 +9,16 @@ again later, with what it has written so far. It knows no letters: texts are tok
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import numpy as np
 
-from topwork.contracts import Array, Ending, Sampling, Written
+from topwork.contracts import Array, Ending, Grammar, Sampling, Written
 from topwork.engines.paged import Part
 from topwork.engines.paging import BlockPool, Lease
-from topwork.engines.sampling import choose, log_probabilities, require
+from topwork.engines.sampling import choose, likeliest, log_probabilities, require
 from topwork.errors import UsageError
 
 __all__ = ["Decoder", "Joining", "Opening", "write"]
@@ -65,12 +65,18 @@ class Opening:
         Tokens to be written at most, 1 or more.
     stops
         Tokens that end it.
+    n_likeliest
+        How many of the likeliest tokens are told with each.
+    grammar
+        Makes what the text must keep to; None where it may be anything.
     """
 
     tokens: tuple[int, ...]
     n_most: int
     sampling: Sampling = field(default_factory=Sampling)
     stops: frozenset[int] = frozenset()
+    n_likeliest: int = 0
+    grammar: Callable[[], Grammar] | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -81,6 +87,7 @@ class _Text:
     opening: Opening
     draw: np.random.Generator
     tokens: list[int]
+    grammar: Grammar | None = None
     lease: Lease | None = None
     n_known: int = 0
 
@@ -141,7 +148,8 @@ class _Batch:
                     next_step="Ask for less, or give the cache more memory.",
                 )
             draw = np.random.default_rng(require(opening.sampling).seed)
-            self.waiting.append(_Text(self.n_come, opening, draw, list(opening.tokens)))
+            grammar = opening.grammar() if opening.grammar is not None else None
+            self.waiting.append(_Text(self.n_come, opening, draw, list(opening.tokens), grammar))
             self.n_come += 1
 
     def _go(self, numbers: Collection[int]) -> None:
@@ -206,7 +214,7 @@ class _Batch:
         return True
 
     def _chosen(self, text: _Text, scores: Array) -> Written:
-        token = choose(scores, text.opening.sampling, text.tokens, text.draw)
+        token = _next_of(text, scores)
         text.tokens.append(token)
         ending: Ending | None = None
         if token in text.opening.stops:
@@ -215,4 +223,17 @@ class _Batch:
             ending = "length"
         if ending:
             self._leave(text)
-        return Written(text.number, token, float(log_probabilities(scores[None], [token])[0]), ending)
+        found = float(log_probabilities(scores[None], [token])[0])
+        return Written(text.number, token, found, ending, likeliest(scores, text.opening.n_likeliest))
+
+
+def _next_of(text: _Text, scores: Array) -> int:
+    """Choose a text's next token."""
+    opening, grammar = text.opening, text.grammar
+    allowed = grammar.allowed() if grammar is not None else None
+    token = choose(
+        scores, opening.sampling, text.tokens, text.draw, n_given=len(opening.tokens), allowed=allowed
+    )
+    if grammar is not None:
+        grammar.take(token)
+    return token

@@ -70,7 +70,12 @@ def measured(servable: Batchable, deadline_s: float, n_slots: int) -> dict[int, 
     ----------
     n_slots
         Batches that are computed at once.
+
+    One that offers ``n_together`` takes as many at once, and none of its batches is timed: whoever writes a text token
+    by token takes newcomers in at every step, and is the quicker per text the more there are.
     """
+    if (n_together := getattr(servable, "n_together", None)) is not None:
+        return {n_together: 0.0}
     times = service_times(servable, deadline_s)
     largest = batch_limit(times, deadline_s)
     warm_up(servable, (n for n in range(1, largest) if n not in times), n_slots)

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any, TypeAlias, cast
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
-from topwork.bundle.model import BundleModel, open_model
+from topwork import plugins
+from topwork.bundle.contents import Bundle, open_bundle
+from topwork.bundle.model import BundleModel, model_of
 from topwork.contracts import Servable
 from topwork.inputs.allowance import SharedAllowance
+from topwork.inputs.vocabulary import WRITING
 from topwork.serving.chains import Chain, Link
 from topwork.serving.gathering import gathering_within
 from topwork.serving.hooks import hooked, load_hooks
@@ -22,10 +25,11 @@ from topwork.serving.marks import Mark, mark_of
 from topwork.serving.settings import LinkSettings, ModelSettings, NetworkSettings
 from topwork.steps.embedding import Embedder, open_embedder
 from topwork.steps.options import Surroundings
+from topwork.steps.served_writing import ServedWriter, served_bundle, served_writer
 
 __all__ = ["ModelOpener"]
 
-Network: TypeAlias = BundleModel | Embedder
+Network: TypeAlias = BundleModel | Embedder | ServedWriter
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +87,7 @@ class ModelOpener:
 
     def _link(self, chosen: NetworkSettings) -> _Opened:
         network = self._network(chosen)
-        engine = network.network.engine if isinstance(network, Embedder) else network.engine
-        return _Opened(self._with_app(network, chosen.app), engine.n_streams, _borrowed(network))
+        return _Opened(self._with_app(network, chosen.app), _n_at_once(network), _borrowed(network))
 
     def _network(self, chosen: NetworkSettings) -> Network:
         """Open a network, or take the one that there is of the same settings and files; the name may be another."""
@@ -100,16 +103,23 @@ class ModelOpener:
 
     def _fresh(self, chosen: NetworkSettings) -> Network:
         if chosen.bundle is not None:
-            return open_model(
-                chosen.bundle,
-                engine=chosen.engine,
-                only=chosen.only,
-                name=chosen.name,
-                n_cores=self._around.n_cores,
-                shelf=self._around.shelf,
-            )
+            return self._of_bundle(open_bundle(chosen.bundle), chosen)
+        if (found := plugins.writers().get(str(chosen.trunk))) is not None:
+            return served_writer(found, self._around, chosen.name)
         around = replace(self._around, engine=cast("Any", chosen.engine))
         return open_embedder(str(chosen.trunk), around, name=chosen.name, normalized=chosen.normalize)
+
+    def _of_bundle(self, bundle: Bundle, chosen: NetworkSettings) -> Network:
+        if bundle.manifest.modality == WRITING:
+            return served_bundle(bundle, self._around, chosen.name)
+        return model_of(
+            bundle,
+            engine=chosen.engine,
+            only=chosen.only,
+            name=chosen.name,
+            n_cores=self._around.n_cores,
+            shelf=self._around.shelf,
+        )
 
     def _with_app(self, servable: Servable, app: str | None) -> Servable:
         return servable if app is None else hooked(servable, load_hooks(app, self._folder))
@@ -129,6 +139,13 @@ def _borrowed(network: Network) -> tuple[Path, ...]:
     """Return what a network takes weights from that stands beside its bundle."""
     inner = network.network if isinstance(network, Embedder) else network
     return inner.bundle.borrowed if isinstance(inner, BundleModel) else ()
+
+
+def _n_at_once(network: Network) -> int:
+    """Return how many batches its engine works on at once; all texts of a language model are one batch."""
+    if isinstance(network, ServedWriter):
+        return 1
+    return network.network.engine.n_streams if isinstance(network, Embedder) else network.engine.n_streams
 
 
 def _link(servable: Servable, chosen: LinkSettings) -> Link:

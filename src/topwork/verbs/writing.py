@@ -13,10 +13,11 @@ import numpy as np
 from topwork import plugins
 from topwork.bundle.contents import Bundle, open_bundle
 from topwork.bundle.writing import prove_writing, vocabulary_of
-from topwork.contracts import Ending, FitRecord, Precision, Sampling
+from topwork.contracts import FitRecord, Precision, Sampling
 from topwork.engines.sampling import require
 from topwork.engines.writing import Decoder, Opening, write
 from topwork.errors import UsageError
+from topwork.inputs.drafts import Draft, Passage
 from topwork.inputs.vocabulary import Spelling, Vocabulary
 from topwork.steps.options import Surroundings
 from topwork.steps.places import TemporaryFolder
@@ -27,28 +28,6 @@ from topwork.trunks import DEFAULT_WRITER, resolve_writer
 __all__ = ["Passage", "Writer", "writer"]
 
 _DELIMITER = "=" * 20 + "\n"
-
-
-@dataclass(frozen=True, slots=True)
-class Passage:
-    """What a model wrote.
-
-    Attributes
-    ----------
-    text
-        Without what it goes on from.
-    tokens
-        Numbers of its tokens, with those that spell words to stop at, and without one that ends texts.
-    log_probabilities
-        Of each, in nats.
-    ending
-        Why it ended.
-    """
-
-    text: str
-    tokens: tuple[int, ...]
-    log_probabilities: tuple[float, ...]
-    ending: Ending
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -228,13 +207,13 @@ class Writer:
             raise UsageError(f"n_samples is {n_samples}; expected 1 or more.")
         opening = self._opening(prefix, length, sampling or Sampling())
         openings = [replace(opening, sampling=_drawn(opening.sampling, i)) for i in range(n_samples)]
-        drafts = [_Draft(Spelling(self.vocabulary, stops)) for _ in openings]
+        drafts = [Draft(Spelling(self.vocabulary, stops)) for _ in openings]
         total = n_samples * length
         with self._turn, self.around.progress.track("Writing", total, "tokens") as advance:
             leaving = _Leaving()
             for one in write(self.decoder, openings, leaving):
                 draft = drafts[one.number]
-                draft.take(one.token, one.log_probability, one.ending)
+                draft.take(one)
                 if draft.ending is not None:
                     leaving.numbers.add(one.number)
                 advance(1)
@@ -250,10 +229,10 @@ class Writer:
     ) -> Iterator[str]:
         """Go on with a text, and give it piece by piece as it is written, without the prefix; see `generate`."""
         opening = self._opening(prefix, length, sampling or Sampling())
-        draft = _Draft(Spelling(self.vocabulary, stops))
+        draft = Draft(Spelling(self.vocabulary, stops))
         with self._turn:
             for one in write(self.decoder, [opening]):
-                if piece := draft.take(one.token, one.log_probability, one.ending):
+                if piece := draft.take(one):
                     yield piece
                 if draft.ending is not None:
                     return
@@ -314,34 +293,6 @@ def open_writer_bundle(path: Path, precision: Precision | None, around: Surround
 
 
 # --- small parts ------------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class _Draft:
-    """A passage on its way."""
-
-    spelling: Spelling
-    pieces: list[str] = field(default_factory=list)
-    tokens: list[int] = field(default_factory=list)
-    log_probabilities: list[float] = field(default_factory=list)
-    ending: Ending | None = None
-
-    def take(self, token: int, log_probability: float, ending: Ending | None) -> str:
-        """Take a token; return what of the text is certain now."""
-        piece = ""
-        if ending != "stop":
-            self.tokens.append(token)
-            self.log_probabilities.append(log_probability)
-            piece = self.spelling.add(token)
-        if ending is not None and not self.spelling.is_ended:
-            piece += self.spelling.finish()
-        self.ending = "stop" if self.spelling.is_ended else ending
-        self.pieces.append(piece)
-        return piece
-
-    def passage(self) -> Passage:
-        assert self.ending is not None
-        return Passage("".join(self.pieces), tuple(self.tokens), tuple(self.log_probabilities), self.ending)
 
 
 @dataclass(slots=True)

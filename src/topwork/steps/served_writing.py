@@ -1,0 +1,359 @@
+"""A language model as a servable: an order in, a text out, whole or piece by piece; see `topwork.inputs.orders`.
+
+All orders that are open are written in one batch, which newcomers join at every token. It knows no HTTP and no
+protocol.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from threading import Lock
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+
+from topwork.bundle.contents import Bundle
+from topwork.bundle.introduction import about, closed
+from topwork.bundle.structure import to_json
+from topwork.bundle.writing import prove_writing, vocabulary_of
+from topwork.contracts import Allowance, Answer, Intake, Json, LanguageModel, Wire, Written
+from topwork.engines.paged import PagedEngine
+from topwork.engines.sampling import require
+from topwork.engines.writing import Opening, write
+from topwork.errors import DecodeError, ProofError, UsageError
+from topwork.inputs.drafts import Draft
+from topwork.inputs.grammars import JsonGrammar, require_schema
+from topwork.inputs.orders import WIRE, Order, opening_of, read_order
+from topwork.inputs.vocabulary import WRITING, Spelling, Vocabulary
+from topwork.steps.options import Surroundings
+from topwork.steps.writers import engine_on, graph_of
+
+__all__ = ["ServedWriter", "served_bundle", "served_writer"]
+
+_N_TOGETHER: Final = 64
+_TRIAL: Final = Order(prompt="Once upon a time", n_most=4)
+_TOKEN: Final[Mapping[str, Json]] = closed(
+    {"token": {"type": "string"}, "log_probability": {"type": "number"}}
+)
+_SCHEMA: Final[Mapping[str, Json]] = closed(
+    {
+        "text": {"type": "string", "description": "What was written, without what it goes on from."},
+        "ending": {
+            "enum": ["stop", "length", None],
+            "description": "Why it ended: by an end or words to stop at, or by its length; null where more follows.",
+        },
+        "n_prompt_tokens": {"type": "integer", "minimum": 0},
+        "n_tokens": {"type": "integer", "minimum": 0, "description": "Written so far."},
+        "tokens": {
+            "type": "array",
+            "description": "Each token and the likeliest ones in its place, where they are asked for.",
+            "items": closed(
+                {
+                    "token": {"type": "string"},
+                    "log_probability": {"type": "number"},
+                    "likeliest": {"type": "array", "items": _TOKEN},
+                }
+            ),
+        },
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """An order as the engine takes it."""
+
+    order: Order
+    opening: Opening
+
+
+class _Turns:
+    """Batches on one engine, one at a time; a batch that runs takes nobody in while another one waits."""
+
+    def __init__(self) -> None:
+        self._lock, self._count = Lock(), Lock()
+        self._n_waiting = 0
+
+    @property
+    def is_wanted(self) -> bool:
+        return self._n_waiting > 0
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        with self._count:
+            self._n_waiting += 1
+        with self._lock:
+            with self._count:
+                self._n_waiting -= 1
+            yield
+
+
+class ServedWriter:
+    """A language model; see `topwork.contracts.Servable` and `topwork.contracts.Batchable`.
+
+    Parameters
+    ----------
+    name
+        Name in the API.
+    told
+        What a person may want to know of it, where it is of no bundle.
+    bundle
+        Where it comes from, where that is one.
+
+    Attributes
+    ----------
+    engine
+        What runs it.
+    bundle
+        As given.
+    n_together
+        Texts that are written at once.
+    """
+
+    n_together = _N_TOGETHER
+
+    def __init__(
+        self,
+        name: str,
+        vocabulary: Vocabulary,
+        engine: PagedEngine,
+        *,
+        told: Mapping[str, Json] = MappingProxyType({}),
+        bundle: Bundle | None = None,
+    ) -> None:
+        self._name, self._vocabulary, self.engine, self.bundle = name, vocabulary, engine, bundle
+        self._told = dict(told) if bundle is None else dict(about(bundle, engine))
+        self._turns = _Turns()
+        self._like: ServedWriter | None = None
+
+    def called(self, name: str | None) -> ServedWriter:
+        """Return the same model under another name; both have the one engine."""
+        other = copy.copy(self)
+        other._name, other._like = name or self._name, self
+        return other
+
+    def decode_within(self, allowance: Allowance) -> None:
+        """Do without: a text takes about as much memory as it has bytes."""
+
+    @property
+    def name(self) -> str:
+        """Name in the API."""
+        return self._name
+
+    @property
+    def wire(self) -> Wire:
+        """How an order travels: as a text to go on from."""
+        return WIRE
+
+    @property
+    def answer_schema(self) -> Mapping[str, Json]:
+        """A text, why it ended, and how many tokens that took."""
+        return _SCHEMA
+
+    @property
+    def explanation_schema(self) -> None:
+        """Return nothing: what was written stands for itself."""
+        return
+
+    @property
+    def about(self) -> Mapping[str, Json]:
+        """Where it comes from, how much of a text it sees, and what runs it."""
+        engine = {key: getattr(self.engine, key) for key in ("name", "precision", "version")}
+        writes: Mapping[str, Json] = {"window": self._n_room, "chats": bool(self._vocabulary.chat_template)}
+        return {**self._told, "name": self._name, "writes": writes, "engine": engine}
+
+    @property
+    def _n_room(self) -> int:
+        pool = self.engine.pool
+        return min(self._vocabulary.window, pool.n_blocks * pool.n_tokens)
+
+    def prove(self) -> None:
+        """Say the golden texts again, where there are some, and write a little, which warms the engine up.
+
+        Raises
+        ------
+        ProofError
+            It says them with other probabilities than at the time of the fit, or with none.
+        """
+        with self._turns.taken():
+            if self.bundle is not None:
+                prove_writing(self.bundle, self._vocabulary, self.engine)
+            found = [one.log_probability for one in write(self.engine, [self._prepared(_TRIAL).opening])]
+        if not np.isfinite(found).all():
+            raise ProofError(f"{self._name} writes tokens that have no probability.")
+
+    def explain(self, inputs: Sequence[bytes]) -> Iterator[Answer]:  # noqa: ARG002
+        """Explain nothing; it is not asked to, see `explanation_schema`."""
+        raise UsageError(f"{self._name!r} writes texts, which have no explanation.")
+
+    def submit(self, inputs: Sequence[bytes]) -> Iterator[Answer]:
+        """Answer orders together; a bad one gets a problem."""
+        places, ready = [], []
+        for index, encoded in enumerate(inputs):
+            try:
+                ready.append(self.prepare(encoded))
+                places.append(index)
+            except DecodeError as error:
+                yield Answer(index, None, str(error))
+        for answer in self.compute(ready, _Alone()) if ready else ():
+            yield Answer(places[answer.index], answer.value, last=answer.last)
+
+    # --- several together -------------------------------------------------------------------------------
+
+    def samples(self) -> Sequence[_Prepared]:
+        """Return a short order."""
+        return [self._prepared(_TRIAL)]
+
+    def rehearse(self) -> None:
+        """Read an order in this thread: what is written is computed in the engine's own."""
+        self.prepare(_TRIAL.encoded())
+
+    def prepare(self, encoded: bytes) -> _Prepared:
+        """Read an order, and find out whether it can be carried out; see `topwork.contracts.Batchable`."""
+        return self._prepared(read_order(encoded))
+
+    def _prepared(self, order: Order) -> _Prepared:
+        vocabulary, grammar = self._vocabulary, None
+        tokens, n_most = opening_of(order, vocabulary, self._n_room)
+        try:
+            if order.schema is not None:
+                require_schema(order.schema, vocabulary)
+                grammar = partial(JsonGrammar, order.schema, vocabulary)
+            ends = frozenset(vocabulary.ends)
+            n_likeliest = order.n_likeliest or 0
+            opening = Opening(tokens, n_most, require(order.sampling), ends, n_likeliest, grammar)
+        except UsageError as error:
+            raise DecodeError(error.problem, next_step=error.next_step) from error
+        return _Prepared(order, opening)
+
+    def key(self, prepared: _Prepared) -> str:  # noqa: ARG002
+        """Return the same for all: whatever is asked is written together."""
+        return "text"
+
+    def compute(self, prepared: Sequence[_Prepared], intake: Intake) -> Iterator[Answer]:
+        """Write texts together, and take newcomers in at every token."""
+        with self._turns.taken():
+            desk = _Desk(self._vocabulary, self._turns, intake)
+            for one in write(self.engine, desk.open(prepared), desk):
+                if (answer := desk.answer(one)) is not None:
+                    yield answer
+
+    def finish(self, answer: Answer) -> Answer:
+        """Return the answer as it is."""
+        return answer
+
+
+def served_bundle(bundle: Bundle, around: Surroundings, name: str | None = None) -> ServedWriter:
+    """Start what a bundle writes with.
+
+    Raises
+    ------
+    BundleError
+        It holds no language model.
+    """
+    vocabulary = vocabulary_of(bundle)
+    engine = engine_on(bundle.graph(), None, around)
+    return ServedWriter(name or bundle.path.stem, vocabulary, engine, bundle=bundle)
+
+
+def served_writer(model: LanguageModel, around: Surroundings, name: str | None = None) -> ServedWriter:
+    """Start a language model that nothing was fitted on.
+
+    Raises
+    ------
+    WeightsError
+        Its weights cannot be had.
+    """
+    card: dict[str, Json] = to_json(model.card)
+    told = ("name", "summary", "n_parameters", "source", "licence", "commercial", "weights_sha256")
+    about: dict[str, Json] = {"modality": WRITING, "trunk": {key: card[key] for key in told}}
+    engine = engine_on(graph_of(model, around), None, around)
+    return ServedWriter(name or model.card.name, model.vocabulary(), engine, told=about)
+
+
+class _Alone:
+    """An intake without newcomers; see `topwork.contracts.Intake`."""
+
+    def admit(self) -> Sequence[_Prepared]:
+        return ()
+
+    def gone(self) -> Collection[int]:
+        return ()
+
+
+@dataclass(slots=True)
+class _Sheet:
+    """A text on its way, and how much of it was told."""
+
+    prepared: _Prepared
+    draft: Draft
+    n_told: int = 0
+
+
+@dataclass(slots=True)
+class _Desk:
+    """The texts of a batch: whom it asks (see `topwork.engines.writing.Joining`), and what it answers."""
+
+    vocabulary: Vocabulary
+    turns: _Turns
+    intake: Intake
+    sheets: dict[int, _Sheet] = field(default_factory=dict)
+    n_come: int = 0
+    ended: set[int] = field(default_factory=set)
+    """Those that ended by their letters, which the batch does not see."""
+
+    def open(self, prepared: Sequence[_Prepared]) -> list[Opening]:
+        """Take texts in."""
+        for number, one in enumerate(prepared, self.n_come):
+            self.sheets[number] = _Sheet(one, Draft(Spelling(self.vocabulary, one.order.stops)))
+        self.n_come += len(prepared)
+        return [one.opening for one in prepared]
+
+    def admit(self) -> Sequence[Opening]:
+        return () if self.turns.is_wanted else self.open(self.intake.admit())
+
+    def gone(self) -> Collection[int]:
+        lost = {*self.intake.gone(), *self.ended}
+        self.ended = set()
+        for number in lost:
+            self.sheets.pop(number, None)
+        return lost
+
+    def answer(self, one: Written) -> Answer | None:
+        """Return what is to be told now that a text has another token."""
+        sheet = self.sheets[one.number]
+        piece = sheet.draft.take(one)
+        is_last = sheet.draft.ending is not None
+        if is_last:
+            del self.sheets[one.number]
+            if one.ending is None:
+                self.ended.add(one.number)
+        if sheet.prepared.order.in_pieces:
+            return self._told(one.number, sheet, piece) if piece or is_last else None
+        return self._told(one.number, sheet, sheet.draft.text) if is_last else None
+
+    def _told(self, number: int, sheet: _Sheet, text: str) -> Answer:
+        draft, order = sheet.draft, sheet.prepared.order
+        fresh = draft.written[sheet.n_told :] if order.n_likeliest is not None else []
+        sheet.n_told = len(draft.written)
+        tokens: list[Json] = [self._token(one) for one in fresh]
+        value: dict[str, Json] = {
+            "text": text,
+            "ending": draft.ending,
+            "n_prompt_tokens": len(sheet.prepared.opening.tokens),
+            "n_tokens": len(draft.written),
+            "tokens": tokens,
+        }
+        return Answer(number, value, last=draft.ending is not None)
+
+    def _token(self, one: Written) -> Json:
+        likeliest: list[Json] = [self._likely(token, found) for token, found in one.likeliest]
+        return {**self._likely(one.token, one.log_probability), "likeliest": likeliest}
+
+    def _likely(self, token: int, found: float) -> dict[str, Json]:
+        return {"token": self.vocabulary.decode([token], plain=False), "log_probability": found}
