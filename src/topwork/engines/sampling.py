@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import inf, isfinite
 from typing import Final
 
@@ -11,7 +12,7 @@ import numpy as np
 from topwork.contracts import Array, Sampling
 from topwork.errors import UsageError
 
-__all__ = ["choose", "likeliest", "log_probabilities", "require"]
+__all__ = ["choose", "drawn", "likeliest", "log_probabilities", "require"]
 
 _LIKELIEST: Final = 256
 """Tokens that are sorted at first, where few of many are wanted; then four times as many, and so on."""
@@ -44,6 +45,13 @@ def require(sampling: Sampling) -> Sampling:
     if sampling.seed is not None and sampling.seed < 0:
         raise UsageError(f"seed is {sampling.seed!r}; expected a whole number from 0.")
     return sampling
+
+
+def drawn(sampling: Sampling, number: int) -> Sampling:
+    """Return the sampling of one of several texts: with a seed, each has its own that follows from it."""
+    if sampling.seed is None or not number:
+        return sampling
+    return replace(sampling, seed=int(np.random.SeedSequence((sampling.seed, number)).generate_state(1)[0]))
 
 
 def choose(

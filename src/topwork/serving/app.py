@@ -7,6 +7,7 @@ and returns a response or raises a refusal; nothing else leaves it, and never a 
 from __future__ import annotations
 
 import asyncio
+import time
 import unicodedata
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from topwork.errors import UsageError
 from topwork.serving import inference, monitoring, openapi, sagemaker
+from topwork.serving.dialects import Described
 from topwork.serving.door import Door
 from topwork.serving.extra import missing
 from topwork.serving.gate import ByteBudget, Turns, busy
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
 
     from topwork.contracts import Json, Servable
+    from topwork.serving.dialects import Manners, Speak
     from topwork.serving.jobs import Jobs
     from topwork.serving.metrics import Metrics, Seen
     from topwork.serving.tracing import Spans, Trace
@@ -67,6 +70,8 @@ class Application:
         Further routes.
     jobs
         Requests that are answered later; None takes none.
+    dialects
+        Protocols that are spoken besides.
 
     Attributes
     ----------
@@ -83,10 +88,14 @@ class Application:
         origins: Sequence[str] = (),
         annex: Annex | None = None,
         jobs: Jobs | None = None,
+        dialects: Sequence[Speak] = (),
     ) -> None:
         self._annex, self._jobs = annex or Annex(), jobs
         self._budget = ByteBudget(limits.max_buffered_bytes)
         self._metrics = _metrics(self, self._budget, jobs)
+        self._dialects = tuple(speak(self, self._budget, self._metrics.registry) for speak in dialects)
+        self._manners: tuple[Manners, ...] = (inference, *self._dialects)
+        self._created_s = int(time.time())
         self._pages = {name: page(name) for name in ("index", "docs")}
         self._turns = Turns()
         self.spans: Spans | None = None
@@ -104,8 +113,10 @@ class Application:
         routes = self._all_routes(hosted)
         offer = self._jobs.offer if self._jobs is not None else None
         split = [one.servable.name for one in hosted if isinstance(one, Versions)]
+        servables = [one.servable for one in hosted]
+        spoken = [dialect.described(servables, limits) for dialect in self._dialects]
         described = openapi.document(
-            [one.servable for one in hosted], limits, self._annex.paths, jobs=offer, split=split
+            servables, limits, [Described(self._annex.paths), *spoken], jobs=offer, split=split
         )
         described = with_keys(described, routes) if door.keyring is not None else described
         shared = Origins(origins, ("HEAD", *(route.method for route in routes)))
@@ -119,7 +130,8 @@ class Application:
             Route("POST", "/explain", self._explain),
             Route("POST", "/v1/models/{name}/explain", self._explain),
         )
-        explains = [one.servable.explanation_schema is not None for one in hosted]
+        servables = [one.servable for one in hosted]
+        explains = [one.explanation_schema is not None for one in servables]
         return (
             *(explained[0 if explains[0] else 1 :] if any(explains) else ()),
             Route("POST", "/predict", self._predict),
@@ -132,6 +144,7 @@ class Application:
             *self._metrics.routes(),
             *inference.routes(self, self._budget),
             *sagemaker.routes(self, self._budget),
+            *(route for dialect in self._dialects for route in dialect.routes(servables)),
             *(self._jobs.routes(self, self._budget) if self._jobs is not None else ()),
             Route("GET", "/openapi.json", self._describe, "open"),
             Route("GET", "/docs", self._docs, "open"),
@@ -280,8 +293,9 @@ class Application:
         except Exception as error:
             refusal = told(error)
             seen.refused = refusal.code
-            if inference.owns(request):
-                return inference.refused(refusal)
+            for manners in self._manners:
+                if manners.owns(request):
+                    return manners.refused(refusal)
             return json_response(refusal.body(), status=refusal.status, headers=refusal.headers)
 
     def _full(self, problem: str) -> Refusal:
@@ -327,14 +341,26 @@ class Application:
         return await predict(hosted, request, self._budget, EXPLANATIONS)
 
     async def _list(self, _: Request) -> Response:
-        return json_response({"models": [_summary(hosted) for hosted in self.models.values()]})
+        models: list[Json] = [self._summary(hosted) for hosted in self.models.values()]
+        return json_response({"object": "list", "data": models, "models": models})
+
+    def _summary(self, hosted: Hosted) -> dict[str, Json]:
+        """Return what lists say of a model; half of it is for clients of the OpenAI API."""
+        name = hosted.servable.name
+        listed: dict[str, Json] = {
+            "id": name,
+            "object": "model",
+            "created": self._created_s,
+            "owned_by": "topwork",
+        }
+        return {"name": name, "state": hosted.state, **listed}
 
     async def _about(self, _: Request, name: str) -> Response:
         hosted = self.named(name)
         servable = hosted.servable
         return json_response(
             {
-                **_summary(hosted),
+                **self._summary(hosted),
                 "about": servable.about,
                 "input": openapi.wire_json(servable.wire, self.limits),
                 "answer_schema": servable.answer_schema,
@@ -358,10 +384,6 @@ class Application:
 
     async def _index(self, _: Request) -> Response:
         return self._pages["index"]
-
-
-def _summary(hosted: Hosted) -> dict[str, Json]:
-    return {"name": hosted.servable.name, "state": hosted.state}
 
 
 def _metrics(models: Models, budget: ByteBudget, jobs: Jobs | None) -> Metrics:

@@ -70,6 +70,11 @@ class Metrics:
         Seconds.
     jobs
         Where there are some, what is looked at as well.
+
+    Attributes
+    ----------
+    registry
+        Where others may count, too.
     """
 
     def __init__(
@@ -80,7 +85,7 @@ class Metrics:
         *,
         jobs: Jobs | None = None,
     ) -> None:
-        registry = CollectorRegistry()
+        self.registry = registry = CollectorRegistry()
         self._shown = _WithoutBirths(registry)
         self._clock = clock
         self._requests = Counter(

@@ -25,6 +25,7 @@ from topwork.serving.schemas import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from topwork.serving.dialects import Described
     from topwork.serving.limits import Limits
 
 __all__ = ["document", "wire_json"]
@@ -81,7 +82,7 @@ def wire_json(wire: Wire, limits: Limits) -> Object:
 def document(
     servables: Sequence[Servable],
     limits: Limits,
-    further: Mapping[str, Json] | None = None,
+    further: Sequence[Described] = (),
     *,
     jobs: job_schemas.Offer | None = None,
     split: Collection[str] = (),
@@ -93,7 +94,7 @@ def document(
     servables
         The first is the one of ``/predict``.
     further
-        Paths of others.
+        What others say of their paths.
     jobs
         What is offered of jobs, where they are taken.
     split
@@ -101,7 +102,9 @@ def document(
     """
     names = [servable.name for servable in servables]
     parts = {_part(servable.name, index): servable for index, servable in enumerate(servables)}
-    paths, schemas = {**_paths(parts, limits, split), **(further or {})}, _schemas(parts, limits)
+    paths, schemas = _paths(parts, limits, split), _schemas(parts, limits)
+    for one in further:
+        paths, schemas = {**paths, **one.paths}, {**schemas, **one.schemas}
     if jobs is not None:
         paths |= job_schemas.paths(parts, lambda servables: _contents(servables, limits), jobs)
         schemas |= job_schemas.components(parts, jobs)
@@ -285,7 +288,12 @@ def _schemas(parts: Mapping[str, Servable], limits: Limits) -> Object:
         "InputError": closed({"error": {"type": "string", "description": "Why this input has no answer."}}),
         "Status": closed({"status": {"type": "string"}}),
         "ModelSummary": closed(_summary()),
-        "ModelList": closed({"models": {"type": "array", "items": ref("ModelSummary")}}),
+        "ModelList": closed(
+            {
+                "object": {"const": "list"},
+                **{name: {"type": "array", "items": ref("ModelSummary")} for name in ("data", "models")},
+            }
+        ),
         "Model": closed(
             {
                 **_summary(),
@@ -316,7 +324,12 @@ def _code() -> Object:
 
 
 def _summary() -> Object:
-    return {"name": {"type": "string"}, "state": {"type": "string", "enum": ["starting", "ready", "failed"]}}
+    return {
+        **{name: {"type": "string"} for name in ("name", "id", "owned_by")},
+        "state": {"type": "string", "enum": ["starting", "ready", "failed"]},
+        "object": {"const": "model"},
+        "created": {"type": "integer", "minimum": 0},
+    }
 
 
 def _several(words: _Words, part: str, name: str) -> Object:

@@ -38,8 +38,11 @@ __all__ = [
     "PREDICTIONS",
     "STREAM_TYPE",
     "TIMEOUT_HEADER",
+    "Conversation",
     "Question",
     "answers",
+    "body_of",
+    "converse",
     "predict",
     "received",
     "told",
@@ -64,6 +67,79 @@ PREDICTIONS = Question("predictions", lambda servable, inputs: servable.submit(i
 EXPLANATIONS = Question("explanations", lambda servable, inputs: servable.explain(inputs))
 
 
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A request that a model has begun to answer.
+
+    Attributes
+    ----------
+    first
+        The first answers, and whether these are all; they may have failed.
+    """
+
+    hosted: Hosted
+    first: Batch
+    _work: Work
+    _until: float
+    _question: Question
+
+    @property
+    def model(self) -> str:
+        """Name of whoever answers."""
+        return self.hosted.servable.name
+
+    async def batches(self) -> AsyncIterator[Batch]:
+        """Yield the first answers and all others as they come.
+
+        Raises
+        ------
+        Refusal
+            The deadline has passed.
+        """
+        batch = self.first
+        yield batch
+        while not batch.finished:
+            batch = await _next(self.hosted, self._work, self._until, self._question)
+            yield batch
+
+
+async def converse(
+    hosted: Hosted,
+    request: Request,
+    budget: ByteBudget,
+    reader_of: Callable[[Hosted], Reader],
+    *,
+    question: Question = PREDICTIONS,
+    eager: bool = False,
+) -> Conversation:
+    """Ask a model, and return when there is something to tell.
+
+    Parameters
+    ----------
+    reader_of
+        What reads the body, for whoever answers.
+    eager
+        Whether each answer is handed on as it comes, and not only pieces of them.
+
+    Raises
+    ------
+    Refusal
+        It cannot be answered, and nothing of it was.
+    ClientGone
+        Nobody waits for the answer any more.
+    """
+    hosted = hosted.chosen(request)
+    hosted.require_ready()
+    hosted.gate.check()
+    reader = reader_of(hosted)
+    work, until = await _asked(hosted, request, budget=budget, reader=reader, question=question, eager=eager)
+    first = await _next(hosted, work, until, question)
+    _note(request, first, whole=not eager and first.finished)
+    if first.error is not None and not first.answers:
+        raise told(first.error)
+    return Conversation(hosted, first, work, until, question)
+
+
 async def predict(
     hosted: Hosted, request: Request, budget: ByteBudget, question: Question = PREDICTIONS
 ) -> Response:
@@ -76,23 +152,16 @@ async def predict(
     ClientGone
         Nobody waits for the answer any more.
     """
-    hosted = hosted.chosen(request)
-    hosted.require_ready()
-    hosted.gate.check()
     streams = STREAM_TYPE in request.headers.get("accept", "")
-    reader = _reader(hosted, request)
-    work, until = await _asked(
-        hosted, request, budget=budget, reader=reader, question=question, eager=streams
+    found = await converse(
+        hosted, request, budget, partial(_reader, request=request), question=question, eager=streams
     )
-    first = await _next(hosted, work, until, question)
-    _note(request, first, whole=not streams and first.finished)
-    if first.error is not None and not first.answers:
-        raise told(first.error)
+    first = found.first
     if streams or not first.finished:
-        return Response(200, STREAM_TYPE, _lines(hosted, work, first, until, question))
+        return Response(200, STREAM_TYPE, _lines(found))
     if first.error is not None:
         raise told(first.error)
-    return json_response({"model": hosted.servable.name, question.answers: predictions(first.answers)})
+    return json_response({"model": found.model, question.answers: predictions(first.answers)})
 
 
 async def answers(
@@ -107,14 +176,7 @@ async def answers(
     ClientGone
         Nobody waits for the answer any more.
     """
-    hosted = hosted.chosen(request)
-    hosted.require_ready()
-    hosted.gate.check()
-    work, until = await _asked(
-        hosted, request, budget=budget, reader=reader, question=PREDICTIONS, eager=False
-    )
-    batch = await _next(hosted, work, until)
-    _note(request, batch, whole=batch.finished)
+    batch = (await converse(hosted, request, budget, lambda _: reader)).first
     if batch.error is not None:
         raise told(batch.error)
     if not batch.finished:
@@ -136,8 +198,21 @@ async def received(hosted: Hosted, request: Request, budget: ByteBudget) -> tupl
     ClientGone
         The client left before its end.
     """
-    reader = _reader(hosted, request)
-    return reader, await _read(hosted, request, reader, budget, math.inf)
+    reader = _reader(hosted, request=request)
+    return reader, await body_of(hosted, request, budget, reader.max_bytes)
+
+
+async def body_of(hosted: Hosted, request: Request, budget: ByteBudget, max_bytes: int) -> bytes:
+    """Return the whole body of a request; whoever asks a model with it afterwards finds an empty one.
+
+    Raises
+    ------
+    Refusal
+        It is too large, or too slow.
+    ClientGone
+        The client left before its end.
+    """
+    return await _read(hosted, request, max_bytes, budget, math.inf)
 
 
 def wished_s(headers: Mapping[str, str]) -> float:
@@ -160,7 +235,7 @@ def wished_s(headers: Mapping[str, str]) -> float:
     return int(said) / 1000
 
 
-def _reader(hosted: Hosted, request: Request) -> Reader:
+def _reader(hosted: Hosted, *, request: Request) -> Reader:
     return reader_for(
         request.headers.get("content-type", ""),
         hosted.servable.wire,
@@ -169,12 +244,12 @@ def _reader(hosted: Hosted, request: Request) -> Reader:
     )
 
 
-async def _read(hosted: Hosted, request: Request, reader: Reader, budget: ByteBudget, wished: float) -> bytes:
+async def _read(hosted: Hosted, request: Request, max_bytes: int, budget: ByteBudget, wished: float) -> bytes:
     def reserve(n_bytes: int) -> None:
         budget.take(n_bytes, hosted.gate.retry_after_s())
         request.cleanup.callback(budget.give_back, n_bytes)
 
-    arriving = request.body.read(reader.max_bytes, timeout_s=hosted.limits.body_timeout_s, reserve=reserve)
+    arriving = request.body.read(max_bytes, timeout_s=hosted.limits.body_timeout_s, reserve=reserve)
     if wished == math.inf:
         return await arriving
     try:
@@ -194,7 +269,7 @@ async def _asked(
     """Read the body, and put the work in line; return it with its deadline."""
     clock = asyncio.get_running_loop().time
     wished = clock() + wished_s(request.headers)
-    content = await _read(hosted, request, reader, budget, wished)
+    content = await _read(hosted, request, reader.max_bytes, budget, wished)
     request.cleanup.enter_context(cancelled_when_gone(request.body))
     until = min(wished, clock() + hosted.limits.deadline_s)
     request.visit.began_s = clock()
@@ -268,26 +343,15 @@ async def _next(hosted: Hosted, work: Work, until: float, question: Question = P
     return batch
 
 
-async def _lines(
-    hosted: Hosted, work: Work, batch: Batch, until: float, question: Question
-) -> AsyncIterator[bytes]:
-    while True:
-        for answer in batch.answers:
-            try:
-                piece = line(answer)
-            except Exception as error:  # it is no JSON; nobody but us can tell the client any more
-                yield error_line(told(error))
-                return
-            yield piece
-        if batch.error is not None:
-            yield error_line(told(batch.error))
-        if batch.finished:
-            return
-        try:
-            batch = await _next(hosted, work, until, question)
-        except Refusal as late:
-            yield error_line(late)
-            return
+async def _lines(found: Conversation) -> AsyncIterator[bytes]:
+    try:
+        async for batch in found.batches():
+            for answer in batch.answers:
+                yield line(answer)
+            if batch.error is not None:
+                yield error_line(told(batch.error))
+    except Exception as error:  # late, or no JSON; nobody but us can tell the client any more
+        yield error_line(told(error))
 
 
 def _late(where: str, retry_after_s: int = 1) -> Refusal:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MEANINGS",
+    "RETRY_AFTER",
+    "TIMEOUT",
     "Object",
     "any_of",
     "asking",

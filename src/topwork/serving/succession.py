@@ -35,6 +35,7 @@ from topwork.serving.work import in_thread
 if TYPE_CHECKING:
     from topwork.contracts import Json
     from topwork.serving.batches import RunBatch
+    from topwork.serving.dialects import Speak
     from topwork.serving.door import Door
     from topwork.serving.hangups import Hangups
 
@@ -79,6 +80,8 @@ class Succession:
         Those of the process, where each asks for another look.
     run_batch
         Carries out a batch, where the settings allow some.
+    dialects
+        As of `topwork.serving.app.Application`.
 
     Attributes
     ----------
@@ -103,6 +106,7 @@ class Succession:
         on_change: Callable[[Changes], None] = lambda _: None,
         hangups: Hangups | None = None,
         run_batch: RunBatch | None = None,
+        dialects: Sequence[Speak] = (),
     ) -> None:
         self._shelf = Shelf()
         self._read, self._open = read, self._shelf.shelving(open_model)
@@ -128,6 +132,7 @@ class Succession:
             origins=self.settings.allow_origin,
             annex=annex(self.reload).joined(traffic_annex(self)),
             jobs=jobs,
+            dialects=dialects,
         )
 
     # --- who asks ---------------------------------------------------------------------------------------

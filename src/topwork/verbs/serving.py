@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from pathlib import Path
 
+from topwork.completions import speak
 from topwork.contracts import Wire
 from topwork.serving.access import Access
 from topwork.serving.hangups import Hangups
@@ -137,7 +138,9 @@ def operate(
         else:
             on_change(changes)
 
-    succession = Succession(read, opener, on_change=changed, hangups=hangups, run_batch=run_served)
+    succession = Succession(
+        read, opener, on_change=changed, hangups=hangups, run_batch=run_served, dialects=[speak]
+    )
     opener.take(succession.settings.limits)
     settings, succession.app.spans = succession.settings, collector
     in_lines = settings.log_format == "json"

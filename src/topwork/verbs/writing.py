@@ -8,13 +8,11 @@ from pathlib import Path
 from threading import Lock
 from typing import Literal, overload
 
-import numpy as np
-
 from topwork import plugins
 from topwork.bundle.contents import Bundle, open_bundle
 from topwork.bundle.writing import prove_writing, vocabulary_of
 from topwork.contracts import FitRecord, Precision, Sampling
-from topwork.engines.sampling import require
+from topwork.engines.sampling import drawn, require
 from topwork.engines.writing import Decoder, Opening, write
 from topwork.errors import UsageError
 from topwork.inputs.drafts import Draft, Passage
@@ -206,7 +204,7 @@ class Writer:
         if n_samples < 1:
             raise UsageError(f"n_samples is {n_samples}; expected 1 or more.")
         opening = self._opening(prefix, length, sampling or Sampling())
-        openings = [replace(opening, sampling=_drawn(opening.sampling, i)) for i in range(n_samples)]
+        openings = [replace(opening, sampling=drawn(opening.sampling, i)) for i in range(n_samples)]
         drafts = [Draft(Spelling(self.vocabulary, stops)) for _ in openings]
         total = n_samples * length
         with self._turn, self.around.progress.track("Writing", total, "tokens") as advance:
@@ -306,10 +304,3 @@ class _Leaving:
 
     def gone(self) -> set[int]:
         return self.numbers
-
-
-def _drawn(sampling: Sampling, number: int) -> Sampling:
-    """Return the sampling of one of several texts: with a seed, each has its own that follows from it."""
-    if sampling.seed is None or not number:
-        return sampling
-    return replace(sampling, seed=int(np.random.SeedSequence((sampling.seed, number)).generate_state(1)[0]))
