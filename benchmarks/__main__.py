@@ -60,7 +60,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _place(cache: Path, temporary: Path, chosen: argparse.Namespace) -> Place:
-    return Place(cache, temporary, chosen.quick, chosen.hotdog, chosen.seeds, chosen.soak_s, tuple(chosen.shots))
+    return Place(
+        cache, temporary, chosen.quick, chosen.hotdog, chosen.seeds, chosen.soak_s, tuple(chosen.shots)
+    )
 
 
 def _name(word: str) -> str:

@@ -253,7 +253,22 @@ def test_about_says_how_to_send_and_what_comes_back() -> None:
     assert (model["state"], model["input"]["noun"], model["input"]["in_json"]) == ("ready", "photo", "base64")
     assert model["about"]["n_train"] == 441
     assert model["answer_schema"]["type"] == "object"
-    assert get("/v1/models").json() == {"models": [{"name": "chess", "state": "ready"}]}
+    (listed,) = get("/v1/models").json()["models"]
+    assert (listed["name"], listed["state"]) == ("chess", "ready")
+
+
+def test_models_are_listed_for_clients_of_the_openai_api_as_well() -> None:
+    found = get("/v1/models").json()
+    assert found["object"] == "list"
+    assert found["data"] == found["models"]
+    (one,) = found["data"]
+    assert {key: one[key] for key in ("id", "object", "owned_by")} == {
+        "id": "chess",
+        "object": "model",
+        "owned_by": "topwork",
+    }
+    assert 0 <= time.time() - one["created"] < 3600
+    assert get("/v1/models/chess").json()["id"] == "chess"
 
 
 def test_an_unknown_path_lists_the_known_ones() -> None:

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from doors import made
+from exploring import schemathesis
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TESTS = Path(__file__).resolve().parents[1]
-RUN = "import sys; from schemathesis.cli import schemathesis; sys.argv[0] = 'schemathesis'; schemathesis()"
 SERVER = """
 import os, sys
 from dataclasses import replace
@@ -75,23 +75,6 @@ def serving(*names: str, keys: Path | None = None, jobs: Path | None = None) -> 
     finally:
         process.kill()
         process.communicate()
-
-
-SETTINGS = """
-[checks.not_a_server_error]
-# A client may want its answer within a millisecond (X-Timeout-Ms), and is told with 503 that this could not be.
-expected-statuses = ["2xx", "3xx", "4xx", 503]
-"""
-
-
-def schemathesis(
-    url: str, folder: Path, *options: str, further: str = ""
-) -> subprocess.CompletedProcess[str]:
-    (folder / "schemathesis.toml").write_text(SETTINGS + further)
-    fixed = ("--checks", "all", "--phases", "examples,coverage,fuzzing", "--generation-deterministic")
-    silent = ("--no-color", "--continue-on-failure")
-    command = [sys.executable, "-c", RUN, "run", f"{url}/openapi.json", *fixed, *silent, *options]
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
 
 
 @pytest.mark.slow

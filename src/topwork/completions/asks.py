@@ -17,7 +17,7 @@ from topwork.engines.sampling import drawn
 from topwork.inputs.orders import Order
 from topwork.serving.bodies import kind_of
 
-__all__ = ["Ask", "Form", "read_chat", "read_completion"]
+__all__ = ["IGNORED", "IGNORED_OF_CHATS", "Ask", "Form", "read_chat", "read_completion"]
 
 Form = Literal["text", "chat"]
 
@@ -26,8 +26,9 @@ _MOST_STOPS: Final = 16
 _MOST_LIKELIEST: Final = 20
 _USUAL_COMPLETION: Final = 16
 """Tokens of a completion that says nothing of it, as the API has it."""
-_IGNORED: Final = ("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key")
-_IGNORED_OF_CHATS: Final = (*_IGNORED, "parallel_tool_calls", "reasoning_effort", "verbosity", "prediction")
+IGNORED: Final = ("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key")
+IGNORED_OF_CHATS: Final = (*IGNORED, "parallel_tool_calls", "reasoning_effort", "verbosity", "prediction")
+"""Fields that change nothing here, whatever they hold."""
 _ROLES: Final = ("system", "developer", "user", "assistant")
 _NO_TOOLS: Final = "models here call no tools."
 
@@ -69,13 +70,13 @@ def read_completion(content: bytes, max_inputs: int) -> Ask:
     """
     fields = Fields(content)
     prompts = fields.need("prompt", _prompts)
-    n_likeliest = fields.take("logprobs", _likeliest, None)
+    n_likeliest = fields.take("logprobs", count(0, _MOST_LIKELIEST), None)
     n_most = fields.take("max_tokens", count(1, _MOST_TOKENS), _USUAL_COMPLETION)
     echoes = fields.take("echo", switch, default=False)
     n = fields.take("n", count(1, max_inputs), 1)
     fields.refuse("suffix", "models here write on, and do not fill in.", but=[""])
     fields.refuse("best_of", "all that is written is returned.", but=[n, 1])
-    fields.ignore(_IGNORED)
+    fields.ignore(IGNORED)
     base = Order(n_most=n_most, n_likeliest=n_likeliest)
     orders = [
         replace(base, **({"prompt": one} if isinstance(one, str) else {"tokens": one})) for one in prompts
@@ -111,7 +112,7 @@ def read_chat(content: bytes, max_inputs: int) -> Ask:
     fields.refuse("functions", _NO_TOOLS, but=[[]])
     fields.refuse("tool_choice", _NO_TOOLS, but=["none", "auto"])
     fields.refuse("modalities", "models here write texts.", but=[["text"]])
-    fields.ignore(_IGNORED_OF_CHATS)
+    fields.ignore(IGNORED_OF_CHATS)
     order = Order(
         messages=messages,
         n_most=next((one for one in limits if one is not None), None),
@@ -189,10 +190,6 @@ def _tokens(name: str, value: list[Any]) -> tuple[int, ...]:
             name, f"{name} is a list with something else than tokens, which are whole numbers from 0."
         )
     return tuple(value)
-
-
-def _likeliest(name: str, value: Any) -> int | None:
-    return None if value is False else count(0, _MOST_LIKELIEST)(name, value)
 
 
 def _messages(name: str, value: Any) -> tuple[Mapping[str, str], ...]:

@@ -173,9 +173,11 @@ def _of_text(choice: _Choice) -> Json:
     return {
         "tokens": [token["token"] for token in choice.tokens],
         "token_logprobs": [token["log_probability"] for token in choice.tokens],
-        "top_logprobs": [
-            {other["token"]: other["log_probability"] for other in token["likeliest"]}
-            for token in choice.tokens
-        ],
+        "top_logprobs": [_by_text(token["likeliest"]) for token in choice.tokens],
         "text_offset": offsets,
     }
+
+
+def _by_text(likeliest: Sequence[Any]) -> Json:
+    """Return probabilities by the texts of tokens; of several with the same text the likeliest counts."""
+    return {one["token"]: one["log_probability"] for one in reversed(likeliest)}

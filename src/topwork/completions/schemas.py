@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from topwork.completions.asks import IGNORED, IGNORED_OF_CHATS
 from topwork.serving.dialects import Described
 from topwork.serving.schemas import MEANINGS, RETRY_AFTER, TIMEOUT, Object, closed, ref, response
 
@@ -45,7 +46,7 @@ def described(writing: Sequence[str], embedding: Sequence[str], *, max_inputs: i
 def _operation(name: str, summary: str, body: Object, answer: str) -> Object:
     content: Object = {"application/json": {"schema": ref(answer)}}
     if answer != "Embeddings":
-        content["text/event-stream"] = {"schema": _TEXT}
+        content["text/event-stream"] = {"schema": True}
     failures: Object = {str(status): response(MEANINGS[status], ref("OpenAIError")) for status in _STATUSES}
     for status in ("429", "503"):
         failures[status] = {**response(MEANINGS[int(status)], ref("OpenAIError")), "headers": RETRY_AFTER}
@@ -72,13 +73,23 @@ def _count(low: int, high: int) -> Object:
     return {**_WHOLE, "minimum": low, "maximum": high}
 
 
+def _body(fields: Object, needed: str) -> Object:
+    """Return the schema of a body of which one field must be there; the others may be null as well."""
+    others = [name for name in fields if name != needed]
+    nullable: Object = {name: {"anyOf": [fields[name], {"const": None}]} for name in others}
+    return closed({needed: fields[needed], **nullable}, others)
+
+
 def _common(models: Sequence[str], max_inputs: int) -> Object:
     stop: Object = {"type": "string", "minLength": 1}
     return {
         "model": {"type": "string", "enum": list(models)},
         "n": _count(1, max_inputs),
         "stream": _SWITCH,
-        "stream_options": {"type": "object", "properties": {"include_usage": _SWITCH}},
+        "stream_options": {
+            "type": "object",
+            "properties": {"include_usage": {"anyOf": [_SWITCH, {"const": None}]}},
+        },
         "stop": {"anyOf": [stop, {"type": "array", "items": stop, "maxItems": 16}]},
         "seed": _count(-(2**63), 2**63 - 1),
         "temperature": _between(0, 2),
@@ -103,7 +114,6 @@ def _common(models: Sequence[str], max_inputs: int) -> Object:
             "description": "Not OpenAI's: divides scores of tokens so far.",
         },
         "max_tokens": _count(1, 1_000_000),
-        "user": _TEXT,
     }
 
 
@@ -120,8 +130,9 @@ def _completion(models: Sequence[str], max_inputs: int) -> Object:
         **_common(models, max_inputs),
         "echo": _SWITCH,
         "logprobs": _count(0, 20),
+        **dict.fromkeys(IGNORED, True),
     }
-    return closed(fields, [name for name in fields if name != "prompt"])
+    return _body(fields, "prompt")
 
 
 def _chat(models: Sequence[str], max_inputs: int) -> Object:
@@ -141,8 +152,9 @@ def _chat(models: Sequence[str], max_inputs: int) -> Object:
         "logprobs": _SWITCH,
         "top_logprobs": _count(0, 20),
         "response_format": {"anyOf": list(formats)},
+        **dict.fromkeys(IGNORED_OF_CHATS, True),
     }
-    return closed(fields, [name for name in fields if name != "messages"])
+    return _body(fields, "messages")
 
 
 def _embedding(models: Sequence[str], max_inputs: int) -> Object:
@@ -152,9 +164,9 @@ def _embedding(models: Sequence[str], max_inputs: int) -> Object:
         "model": {"type": "string", "enum": list(models)},
         "encoding_format": {"enum": ["float", "base64"]},
         "dimensions": _count(1, 1_000_000),
-        "user": _TEXT,
+        "user": True,
     }
-    return closed(fields, [name for name in fields if name != "input"])
+    return _body(fields, "input")
 
 
 # --- answers ----------------------------------------------------------------------------------------------

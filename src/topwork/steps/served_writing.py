@@ -33,14 +33,14 @@ from topwork.inputs.vocabulary import WRITING, Spelling, Vocabulary
 from topwork.steps.options import Surroundings
 from topwork.steps.writers import engine_on, graph_of
 
-__all__ = ["ServedWriter", "served_bundle", "served_writer"]
+__all__ = ["SCHEMA", "ServedWriter", "served_bundle", "served_writer"]
 
 _N_TOGETHER: Final = 64
 _TRIAL: Final = Order(prompt="Once upon a time", n_most=4)
 _TOKEN: Final[Mapping[str, Json]] = closed(
     {"token": {"type": "string"}, "log_probability": {"type": "number"}}
 )
-_SCHEMA: Final[Mapping[str, Json]] = closed(
+SCHEMA: Final[Mapping[str, Json]] = closed(
     {
         "text": {"type": "string", "description": "What was written, without what it goes on from."},
         "ending": {
@@ -153,7 +153,7 @@ class ServedWriter:
     @property
     def answer_schema(self) -> Mapping[str, Json]:
         """A text, why it ended, and how many tokens that took."""
-        return _SCHEMA
+        return SCHEMA
 
     @property
     def explanation_schema(self) -> None:
