@@ -34,7 +34,9 @@ __all__ = ["BASE", "TEXT", "Rewritten", "WritingSettings", "goals_of", "rewrite"
 BASE, TEXT = "base", "text"
 """What the first rung is called, and the only target."""
 _RESERVE_S = 1.0
-_TRIAL_ROWS = 1
+_TRIAL_ROWS = 2
+_PART_TOKENS, _PART_TOKENS_OF_ALL = 2048, 512
+"""Of a part of a step: the more, the less time goes into fetching weights, and the more memory into activations."""
 _LIBRARIES = ("topwork", "torch", "transformers", "peft", "numpy")
 """Their versions decide the weights."""
 
@@ -222,7 +224,7 @@ def _planned(
         n_below=0,
         n_steps=wanted,
         batch=batch,
-        n_parts=batch,  # a row at a time: what the head says of all its tokens takes most of the memory
+        n_parts=_n_parts(batch, feed.train.tensors.shape[-1], settings),
         rates=(settings.peak, settings.peak),
         check_every=1,
         smoothing=0.0,
@@ -237,6 +239,12 @@ def _planned(
             rung, n_steps=max(0, min(wanted, int((left_s - kept_back_s - n_looks * look_s) / step_s)))
         )
     return replace(rung, check_every=check_every(max(1, rung.n_steps), per_epoch)), kept_back_s
+
+
+def _n_parts(batch: int, length: int, settings: WritingSettings) -> int:
+    """Return in how many parts a step is computed; a head that is trained too needs its scores of all tokens."""
+    most = _PART_TOKENS if settings.rank else _PART_TOKENS_OF_ALL
+    return -(-batch // max(1, most // length))
 
 
 def _row_seconds(trainee: Any, feed: Any, bf16: bool) -> float:

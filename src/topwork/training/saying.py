@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,10 @@ from topwork.contracts import Array
 from topwork.training.folding import precision_of
 from topwork.training.packing import NOTHING, Packed
 
-__all__ = ["Speaker", "costs_of_pieces"]
+__all__ = ["Speaker", "costs_of_pieces", "costs_of_states"]
+
+_TOKENS_AT_ONCE = 256
+"""Whose scores of all tokens are in memory at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,8 +57,7 @@ class Speaker:
         """Return what each token costs that is to be said, in order, and where these stand, ``bool [n, t]``."""
         tokens, positions, wanted = rows.unbind(1)
         said = wanted != NOTHING
-        scores = self.head(self.states(tokens, positions)[said])
-        return torch.nn.functional.cross_entropy(scores.float(), wanted[said], reduction="none"), said
+        return costs_of_states(self.head, self.states(tokens, positions)[said], wanted[said]), said
 
     def costs_of_tokens(self, rows: torch.Tensor) -> Array:
         """Return what each token costs, ``float64 [n, t]``; NaN where none is to be said."""
@@ -62,6 +65,49 @@ class Speaker:
         found = np.full(said.shape, np.nan)
         found[said.cpu().numpy()] = each.double().cpu().numpy()
         return found
+
+
+def costs_of_states(head: torch.nn.Module, states: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Return what it costs to say tokens ``wanted [m]`` after states ``[m, d]``, ``[m]`` in nats.
+
+    Scores of all tokens are the largest thing in training a small language model. Of a head that is frozen, a few
+    tokens' are computed at a time, and what the gradient needs of them at once, so that none are kept (as in Hsu et
+    al., *Liger Kernel*, arXiv 2410.10989).
+    """
+    if not isinstance(head, torch.nn.Linear) or head.bias is not None or head.weight.requires_grad:
+        return torch.nn.functional.cross_entropy(head(states).float(), wanted, reduction="none")
+    device = states.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else states.dtype
+    with torch.autocast(device, enabled=False):
+        weight: torch.Tensor = head.weight.detach().to(dtype)
+        found: torch.Tensor = _Costs.apply(states.to(dtype), weight, wanted)
+        return found
+
+
+class _Costs(torch.autograd.Function):
+    """See `costs_of_states`; ``states [m, d]``, ``weight [v, d]``, ``wanted [m]``."""
+
+    @staticmethod
+    def forward(
+        context: Any, states: torch.Tensor, weight: torch.Tensor, wanted: torch.Tensor
+    ) -> torch.Tensor:
+        costs = torch.empty(len(states), dtype=torch.float32, device=states.device)
+        slopes = torch.empty_like(states) if context.needs_input_grad[0] else None
+        for begin in range(0, len(states), _TOKENS_AT_ONCE):
+            some = slice(begin, begin + _TOKENS_AT_ONCE)
+            logs = torch.log_softmax((states[some] @ weight.t()).float(), dim=-1)
+            costs[some] = -logs.gather(1, wanted[some, None])[:, 0]
+            if slopes is not None:
+                slope = logs.exp_()
+                slope.scatter_add_(1, wanted[some, None], torch.full_like(slope[:, :1], -1.0))
+                slopes[some] = slope.to(weight.dtype) @ weight
+        context.save_for_backward(slopes)
+        return costs
+
+    @staticmethod
+    def backward(context: Any, *given: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        (slopes,) = context.saved_tensors
+        return slopes * given[0][:, None].to(slopes.dtype), None, None
 
 
 def costs_of_pieces(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from topwork.contracts import Attention, Json
 from topwork.errors import UsageError
+from topwork.trunks.causal_attention import TRAINED, register_trained
 from topwork.trunks.encoders import OF_OTHERS, stored_tensors, transformers_library
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ def build(config: Mapping[str, Json], *, attention: str = "sdpa") -> Any:
     import torch
 
     library, kind = transformers_library(), str(config.get("model_type", ""))
+    if attention == TRAINED:
+        register_trained()
     own = {key: value for key, value in config.items() if key not in OF_OTHERS and key != "model_type"}
     try:
         made = library.AutoConfig.for_model(kind, **own)

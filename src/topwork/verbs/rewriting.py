@@ -55,6 +55,7 @@ from topwork.storage import write_atomically
 from topwork.training.packing import Packed, Tokenised, cut, pack
 from topwork.trunks import DEFAULT_WRITER, resolve_writer
 from topwork.trunks.causal import states_of
+from topwork.trunks.causal_attention import TRAINED
 from topwork.verbs.writing import Writer, open_writer_bundle
 
 __all__ = ["DEFAULT_WRITING_RECIPE", "fit_writer"]
@@ -186,7 +187,7 @@ def _learn(order: _Order, deadline: Budget, unfinished: Path) -> _Learned:
 
     torch.set_num_threads(order.machine.n_cores)
     around, rows = order.around, order.rows
-    network = order.model.load(order.model.fetch(around.cache_dir, around.progress))
+    network = order.model.load(order.model.fetch(around.cache_dir, around.progress), attention=TRAINED)
     before = _test_costs(order, network, "Reading the test as it is")
     goals, fold = goals_of(rows.train, rows.valid)
     job = FitJob(
