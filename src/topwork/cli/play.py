@@ -73,7 +73,7 @@ def play(
     from topwork.cli.playing import choose_genre, play_here
     from topwork.cli.sources import settings_of
     from topwork.play.starts import GENRES
-    from topwork.verbs.playing import PlayOptions, new_game, open_table
+    from topwork.verbs.playing import PlayOptions, new_game, open_table, serve_games
 
     given = tuple(settings_of(set or ()).items())
     options = PlayOptions(start, prompt, load, seed, given, filter, saves, manner)

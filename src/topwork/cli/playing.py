@@ -1,4 +1,4 @@
-"""A game in a terminal: a prompt, prose that is wrapped as it comes, and what Ctrl-C and Ctrl-D do. It knows no model."""
+"""A game in a terminal: a prompt, prose that is wrapped as it comes, what Ctrl-C and Ctrl-D do. It knows no model."""
 
 from __future__ import annotations
 

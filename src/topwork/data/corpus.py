@@ -82,7 +82,8 @@ class Corpus:
 def looks_like_corpus(data: str | Path) -> bool:
     """Tell whether data are texts beside which no label stands, by names and by the first line of a table.
 
-    A text file, a glob or a folder of nothing else; a table of one column; prompts with completions, chats, a story tree.
+    A text file, a glob or a folder of nothing else; a table of one column; prompts with completions; chats; a story
+    tree.
     """
     path = Path(data)
     if path.is_dir():

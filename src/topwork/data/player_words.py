@@ -1,7 +1,7 @@
 """A player's words as prose of a story: actions, speech and narration, turned to the second person.
 
-It is the one place that says how an action stands in a text, for the trees that a model learns from and for the game that
-it then tells. It knows no game and no model.
+It is the one place that says how an action stands in a text, for the trees that a model learns from and for the game
+that it then tells. It knows no game and no model.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def as_action(words: str) -> str:
     text = one_line(words).lstrip("> ").strip()
     if not text:
         return ""
-    if text.startswith(_QUOTES) or text.startswith("“"):
+    if text.startswith(("“", *_QUOTES)):
         return as_speech(text)
     bare = text.rstrip(".!").lower()
     if bare in _WAYS or bare in _WAYS.values():

@@ -17,22 +17,21 @@ _UNREAL: Final = re.compile(
     r"imagin\w*|think|feel|fear|wish|want|pretend\w*|seem\w*|as though|when|whether|than|how)\b",
     re.IGNORECASE,
 )
-_SIGNS: Final[tuple[tuple[Outcome, re.Pattern[str]], ...]] = tuple(
-    (outcome, re.compile(pattern, re.IGNORECASE))
-    for outcome, pattern in (
-        ("end", r"^\W*the end\W*$"),
-        (
-            "death",
-            r"\byou (?:(?:slowly|quickly|finally|instantly|then) )?(?:die\b|died\b|perish|are (?:now )?dead\b|are killed\b|were killed\b|have died\b|"
-            r"have been (?:killed|slain)\b|bleed to death|drown\b|starve to death|breathe your last|are no more\b)"
-            r"|\byour (?:life|story) (?:ends|is over)\b|\b(?:kills|slays) you\b|\byour lifeless body\b",
-        ),
-        (
-            "victory",
-            r"\byou (?:win\b(?! (?:the|a|his|her|their) )|have won\b|are victorious|have (?:completed|fulfilled) (?:your|the) (?:quest|mission|task))"
-            r"|\byou live happily ever after\b|\bhappily ever after\b|\byour (?:quest|mission) is (?:complete|over|fulfilled)\b",
-        ),
-    )
+_DEATH: Final = (
+    r"\byou (?:(?:slowly|quickly|finally|instantly|then) )?"
+    r"(?:die\b|died\b|perish|drown\b|bleed to death|starve to death|breathe your last|are no more\b)",
+    r"\byou (?:are|were|have been) (?:now )?(?:dead|killed|slain)\b|\byou have died\b",
+    r"\byour (?:life|story) (?:ends|is over)\b|\b(?:kills|slays) you\b|\byour lifeless body\b",
+)
+_VICTORY: Final = (
+    r"\byou (?:win\b(?! (?:the|a|his|her|their) )|have won\b|are victorious)",
+    r"\byou have (?:completed|fulfilled) (?:your|the) (?:quest|mission|task)",
+    r"\bhappily ever after\b|\byour (?:quest|mission) is (?:complete|over|fulfilled)\b",
+)
+_SIGNS: Final[tuple[tuple[Outcome, re.Pattern[str]], ...]] = (
+    ("end", re.compile(r"^\W*the end\W*$", re.IGNORECASE)),
+    ("death", re.compile("|".join(_DEATH), re.IGNORECASE)),
+    ("victory", re.compile("|".join(_VICTORY), re.IGNORECASE)),
 )
 _SAID: Final[dict[Outcome, str]] = {
     "death": "You have died.",

@@ -36,7 +36,7 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """All of a sentence that is still being written; each draft takes the place of the one before, a piece that of both."""
+    """All of a sentence that is still being written, in the place of the draft before; a piece takes that of both."""
 
     text: str
 

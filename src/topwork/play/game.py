@@ -174,7 +174,7 @@ class Game:
         yield from self._change(self.story.reverted(_count(rest or "1", "/revert")))
         yield Changed()
 
-    def _retry(self, rest: str) -> Iterator[Event]:
+    def _retry(self, _: str) -> Iterator[Event]:
         base = self.story.reverted()
         last = self.story.turns[-1]
         yield from self._told(replace(last, result=""), base)
@@ -205,7 +205,7 @@ class Game:
         yield from self._change(changed)
         yield Notice("Forgotten.")
 
-    def _context(self, rest: str) -> Iterator[Event]:
+    def _context(self, _: str) -> Iterator[Event]:
         story, view = self.story, self.view()
         lines = [story.start.context] if story.start.context else []
         lines += [f"{number}. {fact}" for number, fact in enumerate(story.remembered, 1)]

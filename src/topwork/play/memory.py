@@ -1,4 +1,4 @@
-"""What of a story a model is shown: what is pinned, and the newest turns that fit, counted in tokens. It knows no model."""
+"""What of a story a model is shown: what is pinned, and the newest turns that fit, in tokens. It knows no model."""
 
 from __future__ import annotations
 
@@ -53,9 +53,7 @@ def room_of(memory: int, length: int, window: int) -> int:
     return room
 
 
-def view_of(
-    story: Story, manner: Manner, n_tokens: Callable[[str], int], *, room: int, doing: Turn
-) -> View:
+def view_of(story: Story, manner: Manner, n_tokens: Callable[[str], int], *, room: int, doing: Turn) -> View:
     """Choose what is shown for a next turn: the pinned, then as many of the newest passages as fit whole.
 
     The newest passage and what the player does are always there; where they alone are too long, their end is. What is

@@ -27,8 +27,6 @@ class Narrator(Protocol):
         """Return how many tokens a text has."""
         ...
 
-    def tell(
-        self, prompt: str, *, n_tokens: int, sampling: Sampling, stops: Sequence[str]
-    ) -> Generator[str]:
+    def tell(self, prompt: str, *, n_tokens: int, sampling: Sampling, stops: Sequence[str]) -> Generator[str]:
         """Go on with a text, piece by piece; closed before its end, it writes no further."""
         ...

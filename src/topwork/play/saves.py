@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -166,7 +166,7 @@ def _turn(name: str, number: int, found: object) -> Turn:
 
 
 def _settings(name: str, found: Mapping[str, Any]) -> Settings:
-    kinds = {one.name: type(one.default) for one in fields(Settings)}
+    kinds = {name: type(value) for name, value in asdict(Settings()).items()}
     given: dict[str, Any] = {}
     for key, value in found.items():
         if key not in kinds or isinstance(value, bool) or not isinstance(value, (str, int, float)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from topwork.contracts import Sampling
 from topwork.errors import UsageError
@@ -68,7 +68,8 @@ class Settings:
             raise UsageError(
                 f"There is no setting {name[:60]!r}.", next_step=f"Settings: {', '.join(asdict(self))}."
             )
-        return replace(self, **{name: word if name == "filter" else _number(name, word)})
+        changed: dict[str, Any] = {name: word if name == "filter" else _number(name, word)}
+        return replace(self, **changed)
 
     def listed(self) -> str:
         """Return a line for each."""

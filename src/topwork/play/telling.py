@@ -25,7 +25,7 @@ _NO_STORY: Final = re.compile(
     r"^\W*what (?:do|will|would|should) you (?:do|say|want to do)\b|^\W*(?:your choices|choices|options)\b",
     re.IGNORECASE,
 )
-"""What language models write where they fall out of a story: headings, lists, parts of a play, questions to the reader."""
+"""What language models write where they fall out of a story: headings, lists, parts of a play, questions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +74,7 @@ class Telling:
 
     def _written(self, narrator: Narrator) -> Generator[Draft | Piece, None, Fate]:
         wish, draft = self.wish, ""
-        told = narrator.tell(
-            wish.prompt, n_tokens=wish.n_tokens, sampling=wish.sampling, stops=wish.stops
-        )
+        told = narrator.tell(wish.prompt, n_tokens=wish.n_tokens, sampling=wish.sampling, stops=wish.stops)
         with closing(told):
             for piece in told:
                 draft += piece

@@ -16,15 +16,26 @@ from topwork.play.game import Game
 from topwork.play.manners import MARKED, PROSE, Manner
 from topwork.play.saves import Saves
 from topwork.play.settings import Settings
+from topwork.play.site import Site
 from topwork.play.starts import GENRES, drawn_start, own_start
 from topwork.play.story import Story
 from topwork.play.words import NO_WORDS, Words, read_words
+from topwork.serving.server import run
 from topwork.steps.options import Surroundings
 from topwork.storage import stories_folder
 from topwork.trunks import DEFAULT_WRITER
 from topwork.verbs.writing import Writer, writer
 
-__all__ = ["MannerWord", "PlayOptions", "Table", "WriterNarrator", "new_game", "open_table"]
+__all__ = [
+    "MannerWord",
+    "PlayOptions",
+    "Table",
+    "WriterNarrator",
+    "new_game",
+    "open_table",
+    "serve_games",
+    "site_of",
+]
 
 MannerWord: TypeAlias = Literal["auto", "marked", "prose"]
 _AUTO = "auto-"
@@ -48,8 +59,8 @@ class PlayOptions:
     saves
         Folder of saved stories; by default the user's own.
     manner
-        How actions stand in what the model sees: ``marked`` by ``>``, as in texts of story trees, or as ``prose``; ``auto``
-        for marked where the model was fitted on such.
+        How actions stand in what the model sees: ``marked`` by ``>``, as in texts of story trees, or as ``prose``;
+        ``auto`` for marked where the model was fitted on such.
     """
 
     start: str | None = None
@@ -82,9 +93,7 @@ class WriterNarrator:
         """Return how many tokens a text has."""
         return len(self.writer.vocabulary.opening(text))
 
-    def tell(
-        self, prompt: str, *, n_tokens: int, sampling: Sampling, stops: Sequence[str]
-    ) -> Generator[str]:
+    def tell(self, prompt: str, *, n_tokens: int, sampling: Sampling, stops: Sequence[str]) -> Generator[str]:
         """Go on with a text, piece by piece."""
         yield from self.writer.stream(prompt, length=n_tokens, sampling=sampling, stops=stops)
 
@@ -146,6 +155,26 @@ def new_game(table: Table, *, now: Callable[[], datetime] = datetime.now) -> Gam
         return table.seat(loaded, story)
     name = f"{_AUTO}{story.start.genre}-{now():%Y-%m-%d-%H%M%S}"
     return table.seat(name, story)
+
+
+def site_of(table: Table) -> Site:
+    """Return the page of a table, as an ASGI application."""
+    options = table.options
+    asks = options.start is None and options.prompt is None and options.load is None
+    return Site(table.seat, draw=lambda: secrets.randbits(32), first=_story(options, table.saves), asks=asks)
+
+
+def serve_games(table: Table, *, port: int = 8000, on_ready: Callable[[str], None] = lambda _: None) -> None:
+    """Serve the page on this machine alone, until SIGTERM or Ctrl-C.
+
+    Raises
+    ------
+    UsageError
+        The port cannot be had.
+    MissingExtraError
+        The packages for serving are not installed.
+    """
+    run(site_of(table), port=port, on_ready=on_ready)
 
 
 def _story(options: PlayOptions, saves: Saves) -> Story:
