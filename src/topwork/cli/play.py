@@ -30,7 +30,7 @@ def play(
     ] = None,
     start: Annotated[
         str | None,
-        typer.Option(metavar="GENRE", help="How it begins: fantasy, mystery, space, ashes, sea."),
+        typer.Option(metavar="GENRE", help="How it begins: fantasy, mystery, space, ashes, sea, ghosts."),
     ] = None,
     prompt: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Begin with these words of your own.")
@@ -88,4 +88,4 @@ def play(
     if web:
         serve_games(table, port=port, on_ready=lambda url: say(f"Play at {url} ; Ctrl-C ends."))
     else:
-        play_here(new_game(table))
+        play_here(new_game(table), model or "")

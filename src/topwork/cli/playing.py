@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import signal
 import sys
@@ -70,8 +71,8 @@ def choose_genre() -> str:
     return _line() or ""
 
 
-def play_here(game: Game) -> None:
-    """Play until the player leaves, or standard input ends."""
+def play_here(game: Game, model: str) -> None:
+    """Play until the player leaves, or standard input ends; ``model`` is the word that the command was given for it."""
     prose = Prose(_width())
     _open(game, prose)
     if sys.stdin.isatty():
@@ -81,8 +82,8 @@ def play_here(game: Game) -> None:
             if not _show(game.take(line), game, prose, asked):
                 break
     if game.story.turns:
-        said = f"topwork play {game.narrator.name} --load {game.name}"
-        _notify(f"\nThe story is saved. Go on with the same model and --load {game.name}, such as:  {said}")
+        words = ["topwork", "play", *([model] if model else []), "--load", game.name]
+        _notify(f"The story is saved. Go on with:  {shlex.join(words)}")
 
 
 def _open(game: Game, prose: Prose) -> None:

@@ -172,6 +172,30 @@ GENRES: Final[Mapping[str, Genre]] = {
             ),
         ),
     ),
+    "ghosts": Genre(
+        "Ghosts: a housekeeper, a heir or a piano tuner in the valley of Thornmere",
+        ("Agnes", "Lucian", "Edith", "Silas", "Marguerite"),
+        (
+            Role(
+                "the new housekeeper of Thornmere Hall. You have forty keys on a ring and one that fits nothing",
+                "On your first night you count the bells on the kitchen wall: eleven rooms, eleven bells. At a "
+                "quarter past three the twelfth one rings. You lie still and listen. Then, very softly, somebody "
+                "in the passage says good evening to the cook, who died in spring.",
+            ),
+            Role(
+                "the last heir of Thornmere. You have a lawyer's letter and the fare for the journey back",
+                "The coachman sets you down at the gate and will not go farther. The house is smaller than you "
+                "remember, and there is a light in the nursery. When you reach the door it is opened by a child "
+                'who looks like the portrait in the hall. "You took so long," she says. "I had to start without you."',
+            ),
+            Role(
+                "a piano tuner who goes from village to village. You have a fork of steel and perfect pitch",
+                "They said that the piano had not been touched in thirty years. It is in perfect tune, save for one "
+                "key, the lowest. You press it, and hear nothing. In the garden behind you, all at once, the birds "
+                "stop singing.",
+            ),
+        ),
+    ),
 }
 
 

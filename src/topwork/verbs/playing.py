@@ -60,7 +60,7 @@ class PlayOptions:
         Folder of saved stories; by default the user's own.
     manner
         How actions stand in what the model sees: ``marked`` by ``>``, as in texts of story trees, or as ``prose``;
-        ``auto`` for marked where the model was fitted on such.
+        ``auto`` for marked where the model has learned from such.
     """
 
     start: str | None = None
@@ -203,5 +203,8 @@ def _set(story: Story, options: PlayOptions) -> Story:
 def _manner(opened: Writer, word: MannerWord) -> Manner:
     if word != "auto":
         return MARKED if word == "marked" else PROSE
-    is_fitted = opened.bundle is not None
-    return MARKED if is_fitted and opened.record.data.layout.startswith(TREE_LAYOUT) else PROSE
+    if opened.bundle is None:
+        return PROSE
+    record = opened.record
+    has_learned = any(rung.chosen for rung in record.rungs[1:])  # the first one is the model as it was
+    return MARKED if has_learned and record.data.layout.startswith(TREE_LAYOUT) else PROSE
