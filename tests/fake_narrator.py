@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from threading import Event
@@ -34,6 +35,8 @@ class FakeNarrator:
     n_closed: int = 0
     go_on: Event | None = None
     """Waited for before each token but the first few."""
+    pace_s: float = 0.0
+    """Slept for before each token."""
 
     def n_tokens(self, text: str) -> int:
         return len(re.findall(r"\s*\S+|\s+$", text))
@@ -48,6 +51,7 @@ class FakeNarrator:
             for i, piece in enumerate(re.findall(r"\s*\S+|\s+$", text)[:n_tokens]):
                 if self.go_on is not None and i > 5:
                     self.go_on.wait(20)
+                time.sleep(self.pace_s)
                 self.n_given += 1
                 yield piece
         except GeneratorExit:

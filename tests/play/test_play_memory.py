@@ -49,6 +49,15 @@ def test_as_many_whole_turns_as_fit_are_shown_and_no_token_more(room: int) -> No
     assert view.shows_opening == (max(fit) == 4)
 
 
+def test_what_joins_turns_is_counted_too() -> None:
+    def count(text: str) -> int:
+        return COUNT(text) + 5 * text.strip().count("\n\n")
+
+    for room in range(20, 60):
+        view = view_of(STORY, PROSE, count, room=room, doing=DOING)
+        assert count(view.text) == view.n_tokens <= room
+
+
 def test_the_end_of_the_newest_turn_is_shown_where_it_is_too_long() -> None:
     story = Story(START, 0, (Turn("do", "You talk.", " ".join(f"word{i}" for i in range(90))),))
     view = view_of(story, PROSE, COUNT, room=40, doing=DOING)

@@ -142,17 +142,18 @@ def test_what_makes_no_sense_is_refused(
 
 
 def test_a_client_that_leaves_ends_what_is_written_for_it(tmp_path: Path) -> None:
-    narrator = FakeNarrator([" One is here. Two is not " + "so " * 500], go_on=Event())
+    narrator = FakeNarrator(
+        [" One is here. And then" + "".join(f" word{i}" for i in range(500))], pace_s=0.03
+    )
     with serving(site(tmp_path, narrator)) as url:
         key = begun(url)
+        assert ask(url, "POST", f"/games/{key}/moves", {"kind": "line", "text": "/set length 600"})[0] == 200
         with asked(url, "POST", f"/games/{key}/moves", {"kind": "do", "text": "run"}) as response:
-            assert json.loads(response.readline())["event"] == "begun"
+            while json.loads(response.readline())["event"] != "piece":
+                pass
             assert ask(url, "POST", f"/games/{key}/moves", {"kind": "do", "text": "run"})[0] == 409
-        assert narrator.go_on is not None
-        time.sleep(0.3)  # until the server has seen that it left
-        narrator.go_on.set()
         until(lambda: narrator.n_closed == 1)
-        assert narrator.n_given < 100
+        assert narrator.n_given < 500
         found = ask(url, "GET", f"/games/{key}")[1]
         assert [turn["result"] for turn in found["turns"]] == ["One is here."]
         assert ask(url, "POST", f"/games/{key}/moves", {"kind": "do", "text": "run"})[0] == 200

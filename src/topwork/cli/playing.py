@@ -143,7 +143,7 @@ def _line() -> str | None:
         if sys.stdin.isatty():
             return input(_PROMPT)
         return line.rstrip("\r\n") if (line := sys.stdin.readline()) else None
-    except EOFError:
+    except (EOFError, KeyboardInterrupt):
         print()
         return None
 
