@@ -22,7 +22,7 @@ def site(folder: Path, narrator: FakeNarrator, *, most_games: int = 4, asks: boo
     return Site(
         lambda name, story: Game(narrator, story, Saves(folder), name),
         draw=lambda: next(seeds),
-        first=FIRST,
+        first=lambda: FIRST,
         asks=asks,
         most_games=most_games,
     )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import urllib.request
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
+from local_server import serving
 from markdown_blocks import ROOT
 from tiny_writers import write_tiny_writer
 from topwork import FitOptions, Surroundings, UsageError, fit_writer
@@ -14,7 +17,7 @@ from topwork.contracts import Sampling
 from topwork.play.events import Begun, Told
 from topwork.play.manners import MARKED, PROSE
 from topwork.progress import Quiet
-from topwork.verbs.playing import PlayOptions, Table, new_game, open_table
+from topwork.verbs.playing import PlayOptions, Table, new_game, open_table, site_of
 
 SMALL = (("length", "24"), ("temperature", "1.5"), ("top_p", "1"), ("min_p", "0"))
 
@@ -78,6 +81,20 @@ def test_a_game_is_gone_on_with_under_its_own_name(tiny: Path, here: Surrounding
     assert (other.story, other.name) == (game.story, "auto-own-2026-01-02-030405")
     by_path = new_game(table(tiny, here, tmp_path / "elsewhere", load=str(tmp_path / "mine.json")), now=now)
     assert by_path.story == game.story
+
+
+def test_a_page_begins_as_the_options_say(tiny: Path, here: Surroundings, tmp_path: Path) -> None:
+    game = new_game(table(tiny, here, tmp_path, start="sea"), now=now)
+    while not any(isinstance(one, Told) for one in game.take("")):
+        pass
+    options = PlayOptions(saves=tmp_path / "web", load=str(tmp_path / f"{game.name}.json"))
+    with serving(site_of(open_table(tiny, options, precision="fp32", around=here))) as url:
+        sent = urllib.request.Request(f"{url}/games", b"{}", {"content-type": "application/json"})
+        with urllib.request.urlopen(sent, timeout=20) as response:
+            found = json.load(response)
+        with urllib.request.urlopen(f"{url}/genres", timeout=20) as response:
+            assert json.load(response)["asks"] is False
+    assert found["turns"][0]["result"] == game.story.turns[0].result
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ The room in reading order:
 - `sentences`, `loops`, `words`, `endings`: whole sentences; those that were there before; those that are not to be
   read; those that end a story;
 - `memory`: what of a story a model is shown; `telling`: a turn as it is written, sentence by sentence;
-- `commands`: what stands behind a slash; `events`: what happens; `game`: the game that joins them;
+- `moves`, `commands`: a line as a turn, and what stands behind a slash; `events`: what happens;
+- `game`: the game that joins them;
 - `site`: the game behind HTTP, for a page.
 
 It knows no engine and no terminal; `topwork.verbs.playing` brings the model.

@@ -73,7 +73,7 @@ class Site:
     draw
         Gives a seed for each new story.
     first
-        The story that a new game has where its page does not choose one; others have its settings.
+        Gives the story that a new game has where its page does not choose one; others have its settings.
     asks
         Whether a page asks its player how the story is to begin, before there is one.
     most_games
@@ -85,7 +85,7 @@ class Site:
         seat: Callable[[str, Story], Game],
         *,
         draw: Callable[[], int],
-        first: Story,
+        first: Callable[[], Story],
         asks: bool = True,
         most_games: int = _MOST_GAMES,
     ) -> None:
@@ -158,10 +158,10 @@ class Site:
 
     def _story(self, genre: str, prompt: str) -> Story:
         if not genre and not prompt:
-            return self._first
+            return self._first()
         seed = self._draw()
         start = own_start(prompt) if prompt else drawn_start(genre, seed)
-        return Story(start, seed, settings=self._first.settings)
+        return Story(start, seed, settings=self._first().settings)
 
     async def _show(self, _: Request, key: str) -> Response:
         seat = self._found(key)
@@ -191,7 +191,7 @@ class Site:
             self._seats.move_to_end(key)
             return self._seats[key]
         if _ID.fullmatch(key):
-            game = self._seat(_name(key), self._first)
+            game = self._seat(_name(key), self._first())
             with suppress(UsageError):  # there is none of that name
                 game.story = game.saves.read(_name(key))
                 return self._take(key, game)

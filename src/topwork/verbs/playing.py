@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -161,7 +162,9 @@ def site_of(table: Table) -> Site:
     """Return the page of a table, as an ASGI application."""
     options = table.options
     asks = options.start is None and options.prompt is None and options.load is None
-    return Site(table.seat, draw=lambda: secrets.randbits(32), first=_story(options, table.saves), asks=asks)
+    return Site(
+        table.seat, draw=lambda: secrets.randbits(32), first=partial(_story, options, table.saves), asks=asks
+    )
 
 
 def serve_games(table: Table, *, port: int = 8000, on_ready: Callable[[str], None] = lambda _: None) -> None:
@@ -185,7 +188,7 @@ def _story(options: PlayOptions, saves: Saves) -> Story:
             next_step="Leave out all but one of --start, --prompt and --load.",
         )
     if options.load is not None:
-        return _set(saves.read(options.load), options)
+        return _set(replace(saves, takes_paths=True).read(options.load), options)
     seed = secrets.randbits(32) if options.seed is None else options.seed
     genres = list(GENRES)
     genre = options.start or genres[seed % len(genres)]
