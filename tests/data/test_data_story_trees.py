@@ -10,6 +10,7 @@ import pytest
 
 from markdown_blocks import ROOT
 from topwork.data.corpus import TREE_LAYOUT, looks_like_corpus, read_corpus
+from topwork.data.corpus_check import examine_corpus
 from topwork.data.story_trees import read_story_tree, ways_through
 from topwork.errors import DataError
 
@@ -111,6 +112,12 @@ def test_a_tree_as_deep_as_may_be_is_read() -> None:
 def test_what_is_no_json_is_refused() -> None:
     with pytest.raises(DataError, match=r"a\.json is no JSON"):
         read_story_tree("a.json", b"{")
+
+
+def test_the_mark_of_an_action_is_no_line_that_comes_over_and_over() -> None:
+    corpus = read_corpus(EXAMPLE)
+    found = examine_corpus(corpus, [300] * len(corpus.documents), 512)
+    assert [one.what for one in found] == ["There are 3,900 tokens, which is little."]
 
 
 def test_our_example_is_a_tree() -> None:
