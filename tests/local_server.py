@@ -9,14 +9,14 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from topwork.serving.app import Application
+from topwork.serving.served import Served
 from topwork.serving.server import listen, url_of
 
 __all__ = ["serving"]
 
 
 @contextmanager
-def serving(app: Application) -> Iterator[str]:
+def serving(app: Served) -> Iterator[str]:
     """Serve an application, and give its URL once its models are ready."""
     from topwork.serving.http11 import server
 

@@ -18,6 +18,7 @@ from topwork.storage import (
     explain,
     keys_file,
     locked,
+    stories_folder,
     sweep,
     write_atomically,
 )
@@ -71,6 +72,13 @@ def test_the_file_of_keys_is_the_users_or_the_one_that_is_named(monkeypatch: pyt
     monkeypatch.delenv("TOPWORK_KEYS")
     assert keys_file().name == "keys.json"
     assert "topwork" in str(keys_file().parent)
+
+
+def test_stories_are_the_users_own_unless_a_folder_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOPWORK_STORIES", "here")
+    assert stories_folder() == Path("here")
+    monkeypatch.delenv("TOPWORK_STORIES")
+    assert stories_folder().name == "stories"
 
 
 def test_an_error_while_writing_leaves_the_old_file(tmp_path: Path) -> None:

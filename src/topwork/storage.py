@@ -2,7 +2,7 @@
 
 Everything that topwork leaves on a disk goes through here: a file is written beside its final name,
 flushed to the disk and then renamed, so that a kill, a full disk or a lost connection leaves either the
-old file or the new one. It knows where the cache and the keys stand, and nothing of what is in a file.
+old file or the new one. It knows where cache, keys and stories stand, and nothing of what is in a file.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ __all__ = [
     "explain",
     "keys_file",
     "locked",
+    "stories_folder",
     "sweep",
     "write_atomically",
 ]
@@ -63,6 +64,14 @@ def keys_file() -> Path:
 
     chosen = os.environ.get("TOPWORK_KEYS")
     return Path(chosen) if chosen else Path(platformdirs.user_config_dir("topwork")) / "keys.json"
+
+
+def stories_folder() -> Path:
+    """Return the folder of saved stories: the user's own, or ``TOPWORK_STORIES``."""
+    import platformdirs
+
+    chosen = os.environ.get("TOPWORK_STORIES")
+    return Path(chosen) if chosen else Path(platformdirs.user_data_dir("topwork")) / "stories"
 
 
 def explain(error: OSError, path: Path, *, doing: str = "write") -> StorageError:

@@ -41,6 +41,7 @@ from topwork.cli.options import (
     Trunk,
     path_of,
 )
+from topwork.cli.play import play
 from topwork.cli.sources import around_of, elapsed_s, options_of
 
 __all__ = ["app"]
@@ -327,6 +328,7 @@ def predict(
 
 
 app.command(epilog='Example:  topwork generate smollm2-135m "Once upon a time"')(generate)
+app.command(epilog="Example:  topwork play --start fantasy")(play)
 app.command(epilog="Example:  topwork batch photos.topwork new/ --out answers.csv")(batch)
 
 

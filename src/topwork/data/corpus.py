@@ -1,4 +1,4 @@
-"""Texts to write like: plain files, a column of texts, prompts with their completions, chats.
+"""Texts to write like: plain files, a column of texts, prompts with their completions, chats, story trees.
 
 Nothing of a text is changed but its line ends. It knows no tokens and no language model.
 """
@@ -15,12 +15,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from topwork.contracts import Rejected
+from topwork.data.story_trees import FIRST, read_story_tree, ways_through
 from topwork.data.tables import TABLE_SUFFIXES, json_rows, parse_table
 from topwork.data.trees import read_path
 from topwork.errors import DataError
 from topwork.inputs.text_opening import characters_of
 
-__all__ = ["Corpus", "Document", "Piece", "looks_like_corpus", "read_corpus"]
+__all__ = ["TREE_LAYOUT", "Corpus", "Document", "Piece", "looks_like_corpus", "read_corpus"]
+
+TREE_LAYOUT: Final = "A story tree"
+"""How the layout of such data begins."""
 
 _TEXT_SUFFIXES: Final = frozenset({".txt", ".text", ".md"})
 _BOUNDARY: Final = "<|endoftext|>"
@@ -28,6 +32,7 @@ _BOUNDARY: Final = "<|endoftext|>"
 _START: Final = "<|startoftext|>"
 _ROLES: Final = ("system", "user", "assistant", "tool")
 _LINED: Final = frozenset({".jsonl", ".ndjson", ".csv", ".tsv", ".tab"})
+_TREE_SUFFIX: Final = ".json"
 _LOOKED_AT: Final = 1 << 16
 _TEXT_COLUMNS: Final = ("text", "story", "content", "document")
 
@@ -77,7 +82,8 @@ class Corpus:
 def looks_like_corpus(data: str | Path) -> bool:
     """Tell whether data are texts beside which no label stands, by names and by the first line of a table.
 
-    A text file, a glob or a folder of nothing else; a table of one column; prompts with completions, or chats.
+    A text file, a glob or a folder of nothing else; a table of one column; prompts with completions; chats; a story
+    tree.
     """
     path = Path(data)
     if path.is_dir():
@@ -86,11 +92,18 @@ def looks_like_corpus(data: str | Path) -> bool:
         return bool(shown) and all(one.is_file() and _is_text(one.name) for one in shown)
     if not path.is_file():
         return not path.exists() and glob.has_magic(str(data))
+    if path.suffix.lower() == _TREE_SUFFIX:
+        return _begins_like_tree(path)
     return _is_text(path.name) or (path.suffix.lower() in _LINED and _begins_like_corpus(path))
 
 
 def _is_text(name: str) -> bool:
     return Path(name).suffix.lower() in _TEXT_SUFFIXES
+
+
+def _begins_like_tree(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return f'"{FIRST}"'.encode() in stream.read(_LOOKED_AT)
 
 
 def _begins_like_corpus(path: Path) -> bool:
@@ -118,7 +131,7 @@ def read_corpus(data: str | Path, column: str | None = None) -> Corpus:
     ----------
     data
         A text file, a folder or a glob of such; a table with a column of texts (CSV, TSV, Parquet), JSON lines with
-        ``text``, with ``prompt`` and ``completion``, or with ``messages``.
+        ``text``, with ``prompt`` and ``completion``, or with ``messages``; a story tree.
     column
         Of a table that has several.
 
@@ -136,8 +149,15 @@ def read_corpus(data: str | Path, column: str | None = None) -> Corpus:
             f"There is no text in {data}" + (f": {rejected[0].reason}." if rejected else "."),
             next_step="Give a text file, a folder of such, or a table with a column of texts.",
         )
-    layout = parts[0].layout if len(parts) == 1 else f"{len(paths):,} text files, each a text."
-    return Corpus(documents, layout, tuple(note for part in parts for note in part.notes), rejected)
+    return Corpus(documents, _layout(parts), tuple(note for part in parts for note in part.notes), rejected)
+
+
+def _layout(parts: Sequence[Corpus]) -> str:
+    if len(parts) == 1:
+        return parts[0].layout
+    if all(part.layout.startswith(TREE_LAYOUT) for part in parts):
+        return f"{TREE_LAYOUT} in each of {len(parts):,} files, of which each way is a text."
+    return f"{len(parts):,} text files, each a text."
 
 
 def _paths(data: str | Path) -> list[Path]:
@@ -167,6 +187,8 @@ def _read_one(path: Path, column: str | None) -> Corpus:
     suffix, content = path.suffix.lower(), read_path(path)
     if suffix in (".jsonl", ".ndjson"):
         return _json_lines(path.name, content, column)
+    if suffix == _TREE_SUFFIX:
+        return _tree(path.name, content)
     if suffix in TABLE_SUFFIXES:
         return _table(path.name, content, column)
     return _plain(path.name, content)
@@ -186,6 +208,15 @@ def _plain(name: str, content: bytes) -> Corpus:
         f"A text file of {len(found):,} texts with {_BOUNDARY} between them.",
         notes,
     )
+
+
+def _tree(name: str, content: bytes) -> Corpus:
+    tree = read_story_tree(name, content)
+    documents = tuple(
+        Document(tuple(Piece(text, is_learned=is_new) for text, is_new in way.pieces), way.where)
+        for way in ways_through(tree, name)
+    )
+    return Corpus(documents, f"{TREE_LAYOUT}, of which each way is a text.")
 
 
 def _table(name: str, content: bytes, column: str | None) -> Corpus:

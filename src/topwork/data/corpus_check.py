@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from topwork.data.corpus import Corpus, Document
+from topwork.data.player_words import MARK
 
 __all__ = ["CorpusFinding", "examine_corpus"]
 
@@ -22,6 +23,8 @@ _END: Final = 4
 _FEW_TOKENS: Final = 20_000
 _REPEATED: Final = 0.3
 _LEAST_LINES: Final = 20
+_NO_LINES: Final = frozenset({"", MARK.strip()})
+"""What is nothing, and what leaves an action to the player in each text of a story tree."""
 # What UTF-8 looks like where somebody took it for Windows-1252 and saved it again.
 _MOJIBAKE: Final = re.compile("[ÃÂ][\u0080-¿]|â€[\u0080-™œž\u0153\u017e]?")
 
@@ -167,7 +170,7 @@ def _repetitive(documents: Sequence[Document]) -> Iterator[CorpusFinding]:
         for piece in one.pieces
         if piece.is_learned
         for line in piece.text.split("\n")
-        if line.strip()
+        if line.strip() not in _NO_LINES
     )
     n_lines = sum(lines.values())
     share = 1 - len(lines) / n_lines if n_lines else 0.0

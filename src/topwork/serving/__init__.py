@@ -26,7 +26,8 @@ The room in reading order:
 - `webhooks`, `telling`: who is told of their ends;
 - `inference` with `tensors` and `outputs`, `sagemaker`: the protocols of others; `metrics`: what is counted;
 - `openapi` with `tensor_schemas`, `job_schemas`, `schemes`, `schemas` and `places`: the description of paths and keys;
-- `app`: the ASGI application that joins them; `http11` and `server`: the process around it.
+- `app`: the ASGI application that joins them; `http11` and `server`: the process around it, or around what else
+  is `served`.
 
 It knows no task and no modality: it sees `topwork.contracts.Servable` and nothing behind it.
 """

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator
 
-    from topwork.serving.app import Application
     from topwork.serving.limits import Limits
+    from topwork.serving.served import Served
 
 __all__ = [
     "MAX_HEADER_BYTES",
@@ -236,7 +236,7 @@ def _signals() -> list[signal.Signals]:
     return [getattr(signal, name) for name in names if hasattr(signal, name)]
 
 
-def server(app: Application) -> Server:
+def server(app: Served) -> Server:
     """Build the server of an application; logging stays as the process has it."""
     limits = app.limits
     crowd = Crowd(limits.max_connections_per_address)

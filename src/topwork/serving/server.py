@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from topwork.serving.app import Application
     from topwork.serving.http11 import Server
+    from topwork.serving.served import Served
     from topwork.serving.succession import Succession
 
 __all__ = ["listen", "run", "url_of"]
@@ -31,7 +31,7 @@ BACKLOG = 2048
 
 
 def run(
-    app: Application,
+    app: Served,
     host: str = LOOPBACK,
     *,
     port: int = 8000,
@@ -87,7 +87,7 @@ def _attended(succession: Succession, server: Server) -> Iterator[None]:
             succession.end()
 
 
-def _server_maker() -> Callable[[Application], Server]:
+def _server_maker() -> Callable[[Served], Server]:
     try:
         import python_multipart  # noqa: F401 - is needed by the first form, and missed here
 
@@ -98,7 +98,7 @@ def _server_maker() -> Callable[[Application], Server]:
 
 
 async def _serve(
-    app: Application,
+    app: Served,
     server: Server,
     listener: socket.socket,
     attended: AbstractContextManager[None],
@@ -120,7 +120,7 @@ async def _serve(
         await proving
 
 
-async def _announce(app: Application, server: Server, on_ready: Callable[[str], None], url: str) -> None:
+async def _announce(app: Served, server: Server, on_ready: Callable[[str], None], url: str) -> None:
     try:
         await app.proven()
         on_ready(url)
