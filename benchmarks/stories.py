@@ -65,7 +65,8 @@ def measure(place: Place) -> Section:
         tables=(_table(fits),),
         notes=(
             f"Plays of {SOURCE}, a tenth of them for the test and a tenth to validate, other ones for each seed. "
-            f"`topwork fit` of the folder with the default model and recipe (smollm2-135m, LoRA), on {survey().n_cores} cores.",
+            "`topwork fit` of the folder with the default model and recipe (smollm2-135m, LoRA), on "
+            f"{survey().n_cores} cores.",
             "Intervals of 95 % are those of the report, from drawing the test's pieces again.",
         ),
     )

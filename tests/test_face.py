@@ -35,6 +35,7 @@ FACE = {
     "estimate",
     "evaluate",
     "export",
+    "export_writer",
     "find_rate",
     "fit",
     "fit_writer",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,10 +112,31 @@ def test_an_order_survives_its_way(tiny: ServedWriter) -> None:
 
     sampling = Sampling(0.5, 3, 0.9, 0.1, 1.2, 7, 0.5, -0.5, ((3, -1.0), (4, 2.5)))
     sent = Order(
-        "é", (), ({"role": "user", "content": "a"},), 5, sampling, ("x",), 2, {"type": "object"}, True
+        prompt="é",
+        messages=({"role": "user", "content": "a"},),
+        n_most=5,
+        sampling=sampling,
+        unsaid=("top_k",),
+        stops=("x",),
+        n_likeliest=2,
+        schema={"type": "object"},
+        in_pieces=True,
     )
     assert read_order(sent.encoded()) == sent
-    assert read_order("Grüße".encode()) == Order("Grüße")
+    plain = read_order("Grüße".encode())
+    assert plain.prompt == "Grüße"
+    assert {"temperature", "top_p", "seed"} <= set(plain.unsaid)
+
+
+def test_what_nobody_says_is_as_the_model_has_it(tiny: ServedWriter) -> None:
+    tame = replace(tiny._vocabulary, sampling=Sampling(temperature=0))
+    writer = ServedWriter("tame", tame, tiny.engine)
+    likeliest = texts(list(tiny.submit([order().encoded()])))
+    unsaid = Order("the end", n_most=10, unsaid=("temperature",))
+    assert texts(list(writer.submit([unsaid.encoded()]))) == likeliest
+    assert texts(list(writer.submit([b"the end"]))).startswith(likeliest)
+    wild = Order("the end", n_most=10, sampling=Sampling(temperature=5, seed=1), unsaid=("top_k",))
+    assert texts(list(writer.submit([wild.encoded()]))) != likeliest
 
 
 def test_newcomers_join_and_write_what_they_would_alone(tiny: ServedWriter) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,14 +20,18 @@ from topwork import (
     Surroundings,
     UsageError,
     Writer,
+    export,
+    export_writer,
     fit_writer,
     load,
     writer,
 )
 from topwork.bundle.contents import open_bundle
 from topwork.bundle.writing import prove_writing, vocabulary_of
+from topwork.contracts import Sampling
 from topwork.engines.paged import PagedEngine
 from topwork.progress import Quiet
+from topwork.verbs.handing_on import hand_on
 
 LINES = ("the cat sat on the mat. ", "then they went to the end. ", "the other one ran home. ")
 SETTINGS = {"length": 128, "epochs": 8, "batch": 4, "rate": 1e-2}
@@ -220,3 +225,44 @@ def test_a_writer_that_was_not_fitted_has_no_record(stories: Path) -> None:
     )
     with pytest.raises(UsageError, match="was not fitted here"):
         _ = bare.record
+
+
+def test_what_was_fitted_is_handed_on_to_transformers(model: Writer, folder: Path, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    found = export_writer(folder / "out.topwork", tmp_path / "theirs")
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(found.files)
+    assert found.largest_difference < 1e-4
+    network: Any = AutoModelForCausalLM.from_pretrained(tmp_path / "theirs")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "theirs")
+    tokens = tokenizer("the cat", return_tensors="pt")
+    written = network.generate(**tokens, max_new_tokens=12, do_sample=False, pad_token_id=0)
+    exact = writer(folder / "out.topwork", precision="fp32", around=model.around)
+    (own,) = exact.passages("the cat", length=12, sampling=Sampling(temperature=0))
+    assert written[0, tokens["input_ids"].shape[1] :].tolist()[: len(own.tokens)] == list(own.tokens)
+    with pytest.raises(UsageError, match="there already"):
+        export_writer(folder / "out.topwork", tmp_path / "theirs")
+    with pytest.raises(UsageError, match="does not go as one ONNX file"):
+        export(folder / "out.topwork", tmp_path / "other.onnx")
+    assert not (tmp_path / "other.onnx").exists()
+
+
+def test_a_folder_that_says_otherwise_is_not_left_behind(folder: Path, tmp_path: Path) -> None:
+    bundle = open_bundle(folder / "out.topwork")
+    (first, *others) = bundle.goldens()
+    off = replace(first, outputs={name: value - 0.5 for name, value in first.outputs.items()})
+
+    @dataclass(frozen=True)
+    class Other:
+        path: Path = bundle.path
+        manifest = bundle.manifest
+
+        def goldens(self) -> tuple[object, ...]:
+            return (off, *others)
+
+        def graph(self) -> object:
+            return bundle.graph()
+
+    with pytest.raises(ProofError, match=r"0\.5 nats off"):
+        hand_on(Other(), tmp_path / "theirs")  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())

@@ -36,18 +36,26 @@ def generate(
     length: Annotated[int, typer.Option(metavar="N", min=1, help="Tokens to write at most.")] = 200,
     samples: Annotated[int, typer.Option(metavar="N", min=1, help="Texts, written all at once.")] = 1,
     temperature: Annotated[
-        float, typer.Option(metavar="T", help="Above 1 wilder, below 1 tamer; 0 always takes the likeliest.")
-    ] = 0.7,
-    top_k: Annotated[int, typer.Option(metavar="N", help="Only so many likeliest tokens; 0 for all.")] = 0,
+        float | None,
+        typer.Option(
+            metavar="T",
+            help="Above 1 wilder, below 1 tamer; 0 always takes the likeliest. By default the model's own.",
+        ),
+    ] = None,
+    top_k: Annotated[
+        int | None, typer.Option(metavar="N", help="Only so many likeliest tokens; 0 for all.")
+    ] = None,
     top_p: Annotated[
-        float, typer.Option(metavar="P", help="Only the likeliest tokens with this probability together.")
-    ] = 1.0,
+        float | None,
+        typer.Option(metavar="P", help="Only the likeliest tokens with this probability together."),
+    ] = None,
     min_p: Annotated[
-        float, typer.Option(metavar="P", help="Only tokens at least this share as likely as the likeliest.")
-    ] = 0.0,
+        float | None,
+        typer.Option(metavar="P", help="Only tokens at least this share as likely as the likeliest."),
+    ] = None,
     repetition_penalty: Annotated[
-        float, typer.Option(metavar="X", help="Above 1, what was there becomes less likely.")
-    ] = 1.0,
+        float | None, typer.Option(metavar="X", help="Above 1, what was there becomes less likely.")
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(metavar="N", min=0, help="The same again; without one, another each time.")
     ] = None,
@@ -68,14 +76,17 @@ def generate(
 ) -> None:
     """Go on with a text."""
     from topwork.contracts import Sampling
-    from topwork.engines.sampling import require
+    from topwork.engines.sampling import said
     from topwork.verbs.writing import writer
 
-    sampling = require(Sampling(temperature, top_k, top_p, min_p, repetition_penalty, seed))
+    given = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
+    given |= {"repetition_penalty": repetition_penalty, "seed": seed}
+    said(Sampling(), given)  # what makes no sense is told before the model is opened
     text = _given(prefix)
     found = writer(
         model, precision=None if precision == "auto" else precision, around=around_of(context, quiet=quiet)
     )
+    sampling = said(found.vocabulary.sampling, given)
     if out is None and not json and samples == 1:
         _stream(found, text, length, sampling, tuple(stop or ()), "" if no_prefix else text)
         return

@@ -27,12 +27,12 @@ from topwork.cli.sources import around_of, options_of
 if TYPE_CHECKING:
     from topwork.engines.pace import Pace
     from topwork.steps.contenders import Tried
-    from topwork.verbs import Export, Optimization
+    from topwork.verbs import Export, Optimization, WriterExport
 
-__all__ = ["bundle_export", "bundle_optimize", "show_export", "show_optimization"]
+__all__ = ["bundle_export", "bundle_optimize", "show_export", "show_optimization", "show_writer_export"]
 
 AimWord = Literal["throughput", "latency", "size"]
-ExportWord = Literal["onnx"]
+ExportWord = Literal["auto", "onnx", "transformers"]
 
 
 def bundle_optimize(
@@ -74,16 +74,23 @@ def bundle_optimize(
 def bundle_export(
     context: typer.Context,
     bundle: Bundle,
-    out: Annotated[Path, typer.Argument(metavar="OUT", parser=path_of, help="File to write.")],
-    form: Annotated[ExportWord, typer.Option("--format", help="What the file is.")] = "onnx",
+    out: Annotated[
+        Path,
+        typer.Argument(metavar="OUT", parser=path_of, help="File to write, or folder."),
+    ],
+    form: Annotated[
+        ExportWord, typer.Option("--format", help="What is written; by default what suits.")
+    ] = "auto",
     only: Only = None,
     json: Json = False,
 ) -> None:
-    """Write the network as one file for other programs, its answers proven."""
+    """Write the network for other programs, its answers proven: ONNX, or a folder of transformers."""
     from topwork import verbs
 
-    found = verbs.export(bundle, out, form=form, only=only or (), around=around_of(context))
-    show_export(found, as_json=json)
+    if form == "transformers" or (form == "auto" and verbs.writes_texts(bundle)):
+        show_writer_export(verbs.export_writer(bundle, out), as_json=json)
+    else:
+        show_export(verbs.export(bundle, out, only=only or (), around=around_of(context)), as_json=json)
 
 
 # --- optimize -------------------------------------------------------------------------------------------
@@ -214,6 +221,25 @@ def show_export(found: Export, *, as_json: bool) -> None:
     )
     say()
     say("What the input must look like and what the outputs mean stand in its metadata_props, as topwork.….")
+
+
+def show_writer_export(found: WriterExport, *, as_json: bool) -> None:
+    """Tell the same of a language model."""
+    if as_json:
+        put_json(
+            {"schema": 1, "folder": str(found.path), "bytes": found.n_bytes, "files": list(found.files)}
+            | {"n_goldens": found.n_goldens, "largest_difference": found.largest_difference}
+            | {"allowed": found.allowed, "runtime": found.runtime}
+        )
+        return
+    put(f"Folder  {found.path}  ({found.n_bytes / 1e6:.1f} MB): {', '.join(found.files)}")
+    put(
+        f"Proven  {found.runtime} says the {found.n_goldens} golden texts with the probabilities of the fit: off by "
+        f"{found.largest_difference:.2g} nats, {found.allowed:g} is allowed."
+    )
+    say()
+    say("Next:")
+    say(f"  AutoModelForCausalLM.from_pretrained({str(found.path)!r}) opens it in transformers")
 
 
 def _listed(values: Mapping[str, tuple[int | str, ...]]) -> dict[str, Any]:

@@ -126,7 +126,7 @@ def _ask(
     fields: Fields, form: Form, orders: Sequence[Order], *, n: int, before: Sequence[str], max_inputs: int
 ) -> Ask:
     """Take what both forms have in common."""
-    sampling = _sampling(fields)
+    sampling, unsaid = _sampling(fields)
     nothing: tuple[str, ...] = ()
     stops = fields.take("stop", texts(_MOST_STOPS), nothing)
     streams = fields.take("stream", switch, default=False)
@@ -140,7 +140,7 @@ def _ask(
     if any(not stop for stop in stops):
         raise Wrong("stop", "A text to stop at is empty.")
     every = [
-        replace(order, sampling=drawn(sampling, number), stops=stops, in_pieces=streams)
+        replace(order, sampling=drawn(sampling, number), unsaid=unsaid, stops=stops, in_pieces=streams)
         for order in orders
         for number in range(n)
     ]
@@ -148,20 +148,21 @@ def _ask(
     return Ask(form, model, tuple(every), n, streams, tells_usage and streams, told)
 
 
-def _sampling(fields: Fields) -> Sampling:
-    usual = Sampling()
-    no_bias: tuple[tuple[int, float], ...] = ()
-    return Sampling(
-        temperature=fields.take("temperature", real(0, 2), usual.temperature),
-        top_k=fields.take("top_k", _top_k, usual.top_k),
-        top_p=fields.take("top_p", real(0, 1), usual.top_p),
-        min_p=fields.take("min_p", real(0, 1), usual.min_p),
-        repetition_penalty=fields.take("repetition_penalty", real(0.01, 100), usual.repetition_penalty),
-        seed=fields.take("seed", _seed, None),
-        frequency_penalty=fields.take("frequency_penalty", real(-2, 2), 0.0),
-        presence_penalty=fields.take("presence_penalty", real(-2, 2), 0.0),
-        bias=fields.take("logit_bias", _bias, no_bias),
-    )
+def _sampling(fields: Fields) -> tuple[Sampling, tuple[str, ...]]:
+    """Return what is said of the sampling, and names of what is not."""
+    given: dict[str, Any] = {
+        "temperature": fields.take("temperature", real(0, 2), None),
+        "top_k": fields.take("top_k", _top_k, None),
+        "top_p": fields.take("top_p", real(0, 1), None),
+        "min_p": fields.take("min_p", real(0, 1), None),
+        "repetition_penalty": fields.take("repetition_penalty", real(0.01, 100), None),
+        "seed": fields.take("seed", _seed, None),
+        "frequency_penalty": fields.take("frequency_penalty", real(-2, 2), None),
+        "presence_penalty": fields.take("presence_penalty", real(-2, 2), None),
+        "bias": fields.take("logit_bias", _bias, None),
+    }
+    unsaid = tuple(name for name, value in given.items() if value is None)
+    return Sampling(**{name: value for name, value in given.items() if value is not None}), unsaid
 
 
 # --- single fields ----------------------------------------------------------------------------------------

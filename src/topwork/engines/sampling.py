@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import inf, isfinite
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from topwork.contracts import Array, Sampling
 from topwork.errors import UsageError
 
-__all__ = ["choose", "drawn", "likeliest", "log_probabilities", "require"]
+__all__ = ["choose", "drawn", "likeliest", "log_probabilities", "require", "said"]
 
 _LIKELIEST: Final = 256
 """Tokens that are sorted at first, where few of many are wanted; then four times as many, and so on."""
@@ -45,6 +45,17 @@ def require(sampling: Sampling) -> Sampling:
     if sampling.seed is not None and sampling.seed < 0:
         raise UsageError(f"seed is {sampling.seed!r}; expected a whole number from 0.")
     return sampling
+
+
+def said(usual: Sampling, given: Mapping[str, Any]) -> Sampling:
+    """Return the usual settings with those that are given in their place; None gives none.
+
+    Raises
+    ------
+    UsageError
+        They make no sense.
+    """
+    return require(replace(usual, **{name: one for name, one in given.items() if one is not None}))
 
 
 def drawn(sampling: Sampling, number: int) -> Sampling:

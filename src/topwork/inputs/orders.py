@@ -40,6 +40,8 @@ class Order:
         A chat in place of it, each with ``role`` and ``content``; the answer is the assistant's.
     n_most
         Tokens to be written at most; None for as many as there is room for, up to `USUAL_TOKENS`.
+    unsaid
+        Names of what of the sampling nobody chose, so that it is as the model has it.
     stops
         Texts that end it, and are no part of it.
     n_likeliest
@@ -55,6 +57,7 @@ class Order:
     messages: tuple[Mapping[str, str], ...] = ()
     n_most: int | None = None
     sampling: Sampling = field(default_factory=Sampling)
+    unsaid: tuple[str, ...] = ()
     stops: tuple[str, ...] = ()
     n_likeliest: int | None = None
     schema: Mapping[str, Json] | None = None
@@ -76,10 +79,12 @@ def read_order(encoded: bytes) -> Order:
         It is neither.
     """
     if not encoded.startswith(_MARK):
-        return Order(_text(encoded))
+        return Order(_text(encoded), unsaid=tuple(one.name for one in fields(Sampling)))
     try:
         stored: dict[str, Any] = json.loads(encoded[1:])
-        lists: dict[str, Any] = {name: tuple(stored.pop(name)) for name in ("tokens", "messages", "stops")}
+        lists: dict[str, Any] = {
+            name: tuple(stored.pop(name)) for name in ("tokens", "messages", "stops", "unsaid")
+        }
         sampling = dict(stored.pop("sampling"))
         sampling["bias"] = tuple((int(token), float(added)) for token, added in sampling["bias"])
         return Order(**stored, **lists, sampling=Sampling(**sampling))

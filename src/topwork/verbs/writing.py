@@ -12,7 +12,7 @@ from topwork import plugins
 from topwork.bundle.contents import Bundle, open_bundle
 from topwork.bundle.writing import prove_writing, vocabulary_of
 from topwork.contracts import FitRecord, Precision, Sampling
-from topwork.engines.sampling import drawn, require
+from topwork.engines.sampling import drawn, require, said
 from topwork.engines.writing import Decoder, Opening, write
 from topwork.errors import UsageError
 from topwork.inputs.drafts import Draft, Passage
@@ -93,11 +93,11 @@ class Writer:
         *,
         length: int = ...,
         n_samples: int = ...,
-        temperature: float = ...,
-        top_k: int = ...,
-        top_p: float = ...,
-        min_p: float = ...,
-        repetition_penalty: float = ...,
+        temperature: float | None = ...,
+        top_k: int | None = ...,
+        top_p: float | None = ...,
+        min_p: float | None = ...,
+        repetition_penalty: float | None = ...,
         seed: int | None = ...,
         stop: str | Sequence[str] = ...,
         truncate: str | None = ...,
@@ -111,11 +111,11 @@ class Writer:
         *,
         length: int = ...,
         n_samples: int = ...,
-        temperature: float = ...,
-        top_k: int = ...,
-        top_p: float = ...,
-        min_p: float = ...,
-        repetition_penalty: float = ...,
+        temperature: float | None = ...,
+        top_k: int | None = ...,
+        top_p: float | None = ...,
+        min_p: float | None = ...,
+        repetition_penalty: float | None = ...,
         seed: int | None = ...,
         stop: str | Sequence[str] = ...,
         truncate: str | None = ...,
@@ -128,11 +128,11 @@ class Writer:
         *,
         length: int = 200,
         n_samples: int = 1,
-        temperature: float = 0.7,
-        top_k: int = 0,
-        top_p: float = 1.0,
-        min_p: float = 0.0,
-        repetition_penalty: float = 1.0,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        min_p: float | None = None,
+        repetition_penalty: float | None = None,
         seed: int | None = None,
         stop: str | Sequence[str] = (),
         truncate: str | None = None,
@@ -150,7 +150,7 @@ class Writer:
         n_samples
             Texts, written all at once.
         temperature, top_k, top_p, min_p, repetition_penalty, seed
-            As `topwork.contracts.Sampling` has them.
+            As `topwork.contracts.Sampling` has them; by default as the model was made to be used.
         stop, truncate
             Texts that end it; they are no part of it, and nothing is written beyond.
         include_prefix
@@ -163,7 +163,9 @@ class Writer:
         UsageError
             A setting makes no sense, or there is no room for so long a text.
         """
-        sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty, seed)
+        given = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
+        given |= {"repetition_penalty": repetition_penalty, "seed": seed}
+        sampling = said(self.vocabulary.sampling, given)
         stops = (*((stop,) if isinstance(stop, str) else stop), *(() if truncate is None else (truncate,)))
         passages = self.passages(prefix, length=length, n_samples=n_samples, sampling=sampling, stops=stops)
         texts = [prefix + one.text if include_prefix else one.text for one in passages]
@@ -203,7 +205,7 @@ class Writer:
         """Go on with a text, and tell token by token what was written; see `generate`."""
         if n_samples < 1:
             raise UsageError(f"n_samples is {n_samples}; expected 1 or more.")
-        opening = self._opening(prefix, length, sampling or Sampling())
+        opening = self._opening(prefix, length, sampling or self.vocabulary.sampling)
         openings = [replace(opening, sampling=drawn(opening.sampling, i)) for i in range(n_samples)]
         drafts = [Draft(Spelling(self.vocabulary, stops)) for _ in openings]
         total = n_samples * length
@@ -226,7 +228,7 @@ class Writer:
         stops: Sequence[str] = (),
     ) -> Iterator[str]:
         """Go on with a text, and give it piece by piece as it is written, without the prefix; see `generate`."""
-        opening = self._opening(prefix, length, sampling or Sampling())
+        opening = self._opening(prefix, length, sampling or self.vocabulary.sampling)
         draft = Draft(Spelling(self.vocabulary, stops))
         with self._turn:
             for one in write(self.decoder, [opening]):
