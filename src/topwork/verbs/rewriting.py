@@ -49,7 +49,7 @@ from topwork.steps.recording import moment, platform_settings
 from topwork.steps.settings import settings_with
 from topwork.steps.speeds import DELIVERY_S
 from topwork.steps.transfer import packages
-from topwork.steps.writers import graph_of, machine_of
+from topwork.steps.writers import engine_on, graph_of, machine_of
 from topwork.steps.writing_rows import Sides, split_texts, tokenised
 from topwork.storage import write_atomically
 from topwork.training.packing import Packed, Tokenised, cut, pack
@@ -67,6 +67,7 @@ _N_GOLDENS = 4
 _N_WRITTEN, _WRITTEN_TOKENS = 8, 120
 _ENOUGH_TEXTS = 20
 """Of fewer test texts an interval would say little; their pieces are drawn again then, though neighbours are alike."""
+_DELIVERY_S_PER_PARAMETER = 1.5e-7
 _LOOKED_TOKENS, _TESTED_TOKENS = 4_096, 16_384
 """Of held-out texts: SmolLM2 reads some 800 tokens in a second on two cores, the test twice, validation seven times."""
 _MOST_COUNTED = 400_000
@@ -174,11 +175,11 @@ def fit_writer(
     learned = _learn(order, deadline, place.unfinished)
     record = _record(order, learned, place.bundle.stem, began_s)
     contents = _contents(order, learned.found, record)
-    writer = _delivered(place, contents, around)
-    if options.proof == "none":
-        return writer
-    proven = replace(record, sections=(*record.sections, _written(writer, rows, seed)))
-    return _delivered(place, replace(contents, record=proven), around)
+    if options.proof != "none":
+        writer = Writer(record.name, vocabulary, engine_on(contents.graph, None, around), around)
+        proven = replace(record, sections=(*record.sections, _written(writer, rows, seed)))
+        contents = replace(contents, record=proven)
+    return _delivered(place, contents, around)
 
 
 def _learn(order: _Order, deadline: Budget, unfinished: Path) -> _Learned:
@@ -199,11 +200,16 @@ def _learn(order: _Order, deadline: Budget, unfinished: Path) -> _Learned:
         progress=around.progress,
         workplace=Workplace(unfinished, order.options.resume, around.should_stop),
         n_steps=order.options.steps,
-        afterwards=Afterwards(len(rows.test), None, DELIVERY_S),
+        afterwards=Afterwards(len(rows.test), None, _delivery_s(order.model.card.n_parameters)),
     )
     found = rewrite(job, network, (rows.train, rows.valid), order.settings, bf16=order.bf16)
     after = _test_costs(order, network, "Reading the test") if found.weights else before
     return _Learned(found, before, after)
+
+
+def _delivery_s(n_parameters: int) -> float:
+    """Return the seconds of what comes after the test: counting n-grams, golden and other texts, the bundle."""
+    return DELIVERY_S + _DELIVERY_S_PER_PARAMETER * n_parameters
 
 
 def _record(order: _Order, learned: _Learned, name: str, began_s: float) -> FitRecord:
