@@ -15,6 +15,7 @@ import pytest
 from tiny_writers import GPT2, write_tiny_writer
 from topwork import (
     BundleError,
+    DataError,
     FitOptions,
     ProofError,
     Surroundings,
@@ -266,3 +267,40 @@ def test_a_folder_that_says_otherwise_is_not_left_behind(folder: Path, tmp_path:
     with pytest.raises(ProofError, match=r"0\.5 nats off"):
         hand_on(Other(), tmp_path / "theirs")  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_texts_are_written_by_what_other_columns_say(folder: Path, suffix: str) -> None:
+    kinds = {"animal": LINES[0], "travel": LINES[1]}
+    rows = [
+        {"kind": kind, "mood": "calm" if i % 2 else "", "body": kinds[kind] * 3}
+        for i in range(20)
+        for kind in kinds
+    ]
+    data = folder / f"kinds.{suffix}"
+    if suffix == "jsonl":
+        data.write_text("\n".join(map(json.dumps, rows)))
+    else:
+        data.write_text("kind,mood,body\n" + "\n".join(f"{r['kind']},{r['mood']},{r['body']}" for r in rows))
+    options = FitOptions(recipe_settings=SETTINGS, input="kind,mood,body", proof="none")
+    found = fitted(data, folder / f"kinds-{suffix}.topwork", options=options)
+    assert found.vocabulary.columns == ("kind", "mood", "body")
+    again = writer(folder / f"kinds-{suffix}.topwork", around=found.around)
+    written = {
+        kind: again.generate(given={"kind": kind}, length=40, temperature=0, include_prefix=False)
+        for kind in kinds
+    }
+    assert written["animal"] != written["travel"]
+    assert again.beginning({"kind": "animal", "mood": "calm"}) == "kind: animal\nmood: calm\nbody:\n"
+    with pytest.raises(UsageError, match="it is given kind, mood"):
+        again.generate(given={"colour": "red"})
+
+
+def test_a_column_that_is_missing_is_told(folder: Path) -> None:
+    (folder / "few.csv").write_text("kind,body\na,b\n")
+    for asked, said in (
+        ("kind,title,body", "has no column 'title'"),
+        ("kind,kind,body", "give a column twice"),
+    ):
+        with pytest.raises(DataError, match=said):
+            fitted(folder / "few.csv", folder / "few.topwork", options=FitOptions(input=asked))

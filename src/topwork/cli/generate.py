@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -63,6 +64,10 @@ def generate(
         list[str] | None,
         typer.Option(metavar="WORDS", help="End there; may be given several times."),
     ] = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="What it is written by, of a fit on several columns."),
+    ] = None,
     no_prefix: Annotated[bool, typer.Option("--no-prefix", help="Leave out what it goes on from.")] = False,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", parser=path_of, help="Write the texts there.")
@@ -79,19 +84,21 @@ def generate(
     from topwork.engines.sampling import said
     from topwork.verbs.writing import writer
 
-    given = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
-    given |= {"repetition_penalty": repetition_penalty, "seed": seed}
-    said(Sampling(), given)  # what makes no sense is told before the model is opened
+    values = _values(given or ())
+    said_of = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
+    said_of |= {"repetition_penalty": repetition_penalty, "seed": seed}
+    said(Sampling(), said_of)  # what makes no sense is told before the model is opened
     text = _given(prefix)
     found = writer(
         model, precision=None if precision == "auto" else precision, around=around_of(context, quiet=quiet)
     )
-    sampling = said(found.vocabulary.sampling, given)
+    sampling = said(found.vocabulary.sampling, said_of)
+    whole = found.beginning(values) + text
     if out is None and not json and samples == 1:
-        _stream(found, text, length, sampling, tuple(stop or ()), "" if no_prefix else text)
+        _stream(found, whole, length, sampling, tuple(stop or ()), "" if no_prefix else text)
         return
     passages = found.passages(
-        text, length=length, n_samples=samples, sampling=sampling, stops=tuple(stop or ())
+        whole, length=length, n_samples=samples, sampling=sampling, stops=tuple(stop or ())
     )
     texts = [one.text if no_prefix else text + one.text for one in passages]
     if out is not None:
@@ -103,12 +110,31 @@ def generate(
     if json:
         put_json(
             [
-                {"text": whole, "n_tokens": len(one.tokens), "ending": one.ending}
-                for whole, one in zip(texts, passages, strict=True)
+                {"text": shown, "n_tokens": len(one.tokens), "ending": one.ending}
+                for shown, one in zip(texts, passages, strict=True)
             ]
         )
     elif out is None:
         print(f"\n{_DELIMITER}\n".join(printable(one) for one in texts))
+
+
+def _values(words: Sequence[str]) -> dict[str, str]:
+    """Read what the text is written by.
+
+    Raises
+    ------
+    UsageError
+        A word has no ``=``.
+    """
+    from topwork.errors import UsageError
+
+    parts = [word.partition("=") for word in words]
+    for word, (name, sign, _) in zip(words, parts, strict=True):
+        if not sign or not name:
+            raise UsageError(
+                f"--given is {word!r}; expected NAME=VALUE.", next_step="Write --given genre=fantasy."
+            )
+    return {name: value for name, _, value in parts}
 
 
 def _given(prefix: str) -> str:

@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from topwork.data.story_trees import FIRST, read_story_tree, ways_through
 from topwork.data.tables import TABLE_SUFFIXES, json_rows, parse_table
 from topwork.data.trees import read_path
 from topwork.errors import DataError
+from topwork.inputs.conditions import beginning_of
 from topwork.inputs.text_opening import characters_of
 
 __all__ = ["TREE_LAYOUT", "Corpus", "Document", "Piece", "looks_like_corpus", "read_corpus"]
@@ -71,12 +72,15 @@ class Corpus:
         What a reader should know, such as an encoding that was guessed.
     rejected
         What has no text, with the reason.
+    columns
+        Names of what each text is given, and last of the text itself; empty where they are given nothing.
     """
 
     documents: tuple[Document, ...]
     layout: str
     notes: tuple[str, ...] = ()
     rejected: tuple[Rejected, ...] = ()
+    columns: tuple[str, ...] = ()
 
 
 def looks_like_corpus(data: str | Path) -> bool:
@@ -133,7 +137,7 @@ def read_corpus(data: str | Path, column: str | None = None) -> Corpus:
         A text file, a folder or a glob of such; a table with a column of texts (CSV, TSV, Parquet), JSON lines with
         ``text``, with ``prompt`` and ``completion``, or with ``messages``; a story tree.
     column
-        Of a table that has several.
+        Of a table that has several: the one with the texts, or what they are given and the text, ``title,genre,text``.
 
     Raises
     ------
@@ -149,7 +153,8 @@ def read_corpus(data: str | Path, column: str | None = None) -> Corpus:
             f"There is no text in {data}" + (f": {rejected[0].reason}." if rejected else "."),
             next_step="Give a text file, a folder of such, or a table with a column of texts.",
         )
-    return Corpus(documents, _layout(parts), tuple(note for part in parts for note in part.notes), rejected)
+    notes = tuple(note for part in parts for note in part.notes)
+    return Corpus(documents, _layout(parts), notes, rejected, parts[0].columns)
 
 
 def _layout(parts: Sequence[Corpus]) -> str:
@@ -224,6 +229,14 @@ def _table(name: str, content: bytes, column: str | None) -> Corpus:
     if column is None and len(table.columns) == 1 and table.columns[0].lower() not in _TEXT_COLUMNS:
         table = table.with_header_as_row()  # as gpt-2-simple's files are, which have no header
         column = table.columns[0]
+    if (several := _several(name, table.columns, column)) is not None:
+        cells = zip(*(table.column(one) for one in several), strict=True)
+        listed = [
+            (number, dict(zip(several, row, strict=True)))
+            for number, row in zip(table.numbers, cells, strict=True)
+        ]
+        found = _conditioned(name, listed, several)
+        return replace(found, notes=table.notes, rejected=(*table.rejected, *found.rejected))
     if column is None and {"prompt", "completion"} <= set(table.columns):
         pairs = zip(table.numbers, table.column("prompt"), table.column("completion"), strict=True)
         return _prompted(name, ((number, {"prompt": a, "completion": b}) for number, a, b in pairs))
@@ -262,7 +275,9 @@ def _column(name: str, columns: Sequence[str], asked: str | None) -> str:
 def _json_lines(name: str, content: bytes, column: str | None) -> Corpus:
     rows, notes = json_rows(name, content)
     keys = dict.fromkeys(key for _, row in rows for key in row)
-    if column is None and "messages" in keys:
+    if (several := _several(name, tuple(keys), column)) is not None:
+        found = _conditioned(name, rows, several)
+    elif column is None and "messages" in keys:
         found = _chats(name, rows)
     elif column is None and {"prompt", "completion"} <= set(keys):
         found = _prompted(name, iter(rows))
@@ -276,7 +291,7 @@ def _json_lines(name: str, content: bytes, column: str | None) -> Corpus:
             else:
                 rejected.append(Rejected(where, f"its {chosen!r} is no text"))
         found = Corpus(tuple(documents), f"JSON lines with a text in {chosen!r}.", (), tuple(rejected))
-    return Corpus(found.documents, found.layout, tuple(notes), found.rejected)
+    return replace(found, notes=tuple(notes))
 
 
 def _prompted(name: str, rows: Iterator[tuple[int, Mapping[str, Any]]]) -> Corpus:
@@ -288,6 +303,38 @@ def _prompted(name: str, rows: Iterator[tuple[int, Mapping[str, Any]]]) -> Corpu
         else:
             rejected.append(Rejected(where, "it has no completion to learn"))
     return Corpus(tuple(documents), "Prompts with the completions to learn.", (), tuple(rejected))
+
+
+def _several(name: str, columns: Sequence[str], asked: str | None) -> tuple[str, ...] | None:
+    """Return the columns that are asked for where these are several, of which the last holds the texts."""
+    if asked is None or asked in columns or "," not in asked:
+        return None
+    found = tuple(one.strip() for one in asked.split(","))
+    missing = [one for one in found if one not in columns]
+    if missing or len(set(found)) < len(found):
+        what = f"has no column {missing[0]!r}" if missing else "is to give a column twice"
+        raise DataError(
+            f"{name} {what}; it has {', '.join(columns)}.",
+            next_step="Name what the texts are given, and last the column of the texts, with commas between.",
+        )
+    return found
+
+
+def _conditioned(
+    name: str, rows: Sequence[tuple[int, Mapping[str, Any]]], columns: tuple[str, ...]
+) -> Corpus:
+    documents, rejected = [], []
+    *given, written = columns
+    for number, row in rows:
+        text, where = row.get(written), f"{name}, line {number}"
+        if not isinstance(text, str) or not text.strip():
+            rejected.append(Rejected(where, f"its {written!r} is no text"))
+            continue
+        values = {one: str(row[one]) for one in given if row.get(one) is not None}
+        before = Piece(beginning_of(values, columns), is_learned=False)
+        documents.append(Document((before, Piece(text)), where))
+    layout = f"Texts in {written!r}, each with what it is given in {', '.join(given)}."
+    return Corpus(tuple(documents), layout, (), tuple(rejected), columns)
 
 
 def _chats(name: str, rows: Sequence[tuple[int, Mapping[str, Any]]]) -> Corpus:

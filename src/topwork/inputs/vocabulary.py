@@ -47,6 +47,9 @@ class Vocabulary:
         Jinja template that makes a text of messages, as transformers has them; empty where there is none.
     sampling
         How a next token is chosen where nobody says otherwise.
+    columns
+        Names of what its texts were given when it was fitted, and last of the text itself; see
+        `topwork.inputs.conditions`. Empty where they were given nothing.
     config
         Content of its ``config.json``, by which transformers builds the network; empty where that is not known.
     """
@@ -57,6 +60,7 @@ class Vocabulary:
     ends: tuple[int, ...] = ()
     chat_template: str = field(default="", repr=False)
     sampling: Sampling = field(default_factory=Sampling)
+    columns: tuple[str, ...] = ()
     config: str = field(default="", repr=False)
 
     @property
@@ -114,6 +118,7 @@ class Vocabulary:
             sampling = dict(stored.get("sampling", {}))
             bias = tuple((int(token), float(added)) for token, added in sampling.pop("bias", ()))
             told = {**stored, "ends": tuple(stored["ends"]), "sampling": Sampling(**sampling, bias=bias)}
+            told["columns"] = tuple(stored.get("columns", ()))
             made = cls(**told)
         except (TypeError, KeyError, ValueError) as error:
             raise UsageError(f"This describes no vocabulary: {error}.") from error

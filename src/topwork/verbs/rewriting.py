@@ -165,7 +165,7 @@ def fit_writer(
     corpus = read_corpus(data, options.input)
     for line in (corpus.layout, *corpus.notes):
         around.progress.say(line)
-    vocabulary: Vocabulary = model.vocabulary()
+    vocabulary: Vocabulary = replace(model.vocabulary(), columns=corpus.columns)
     settings = replace(settings, length=min(settings.length, vocabulary.window))
     sides = split_texts(corpus, seed)
     rows = _rows(sides, vocabulary, settings.length, seed)

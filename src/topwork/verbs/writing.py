@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
@@ -15,6 +15,7 @@ from topwork.contracts import FitRecord, Precision, Sampling
 from topwork.engines.sampling import drawn, require, said
 from topwork.engines.writing import Decoder, Opening, write
 from topwork.errors import UsageError
+from topwork.inputs.conditions import beginning_of
 from topwork.inputs.drafts import Draft, Passage
 from topwork.inputs.vocabulary import Spelling, Vocabulary
 from topwork.steps.options import Surroundings
@@ -102,6 +103,7 @@ class Writer:
         stop: str | Sequence[str] = ...,
         truncate: str | None = ...,
         include_prefix: bool = ...,
+        given: Mapping[str, str] | None = ...,
         as_list: Literal[True],
     ) -> list[str]: ...
     @overload
@@ -120,6 +122,7 @@ class Writer:
         stop: str | Sequence[str] = ...,
         truncate: str | None = ...,
         include_prefix: bool = ...,
+        given: Mapping[str, str] | None = ...,
         as_list: Literal[False] = ...,
     ) -> str: ...
     def generate(
@@ -137,6 +140,7 @@ class Writer:
         stop: str | Sequence[str] = (),
         truncate: str | None = None,
         include_prefix: bool = True,
+        given: Mapping[str, str] | None = None,
         as_list: bool = False,
     ) -> str | list[str]:
         """Go on with a text.
@@ -155,6 +159,8 @@ class Writer:
             Texts that end it; they are no part of it, and nothing is written beyond.
         include_prefix
             Whether the texts are given with what they begin with.
+        given
+            What the texts are written by, where the model was fitted on several columns; it is not shown.
         as_list
             Whether a list is given, of one text too; else texts come as one, with a line of ``=`` between them.
 
@@ -163,13 +169,23 @@ class Writer:
         UsageError
             A setting makes no sense, or there is no room for so long a text.
         """
-        given = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
-        given |= {"repetition_penalty": repetition_penalty, "seed": seed}
-        sampling = said(self.vocabulary.sampling, given)
+        bounds = {"top_k": top_k, "top_p": top_p, "min_p": min_p, "repetition_penalty": repetition_penalty}
+        sampling = said(self.vocabulary.sampling, {**bounds, "temperature": temperature, "seed": seed})
         stops = (*((stop,) if isinstance(stop, str) else stop), *(() if truncate is None else (truncate,)))
-        passages = self.passages(prefix, length=length, n_samples=n_samples, sampling=sampling, stops=stops)
+        whole = self.beginning(given or {}) + prefix
+        passages = self.passages(whole, length=length, n_samples=n_samples, sampling=sampling, stops=stops)
         texts = [prefix + one.text if include_prefix else one.text for one in passages]
         return texts if as_list else f"\n{_DELIMITER}".join(texts)
+
+    def beginning(self, given: Mapping[str, str]) -> str:
+        """Return what stands before texts that are written by these values, by the columns that it was fitted on.
+
+        Raises
+        ------
+        UsageError
+            There is no such column.
+        """
+        return beginning_of(given, self.vocabulary.columns) if given else ""
 
     def generate_to_file(
         self,
