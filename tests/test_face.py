@@ -33,6 +33,7 @@ FACE = {
     "compare",
     "embed",
     "estimate",
+    "estimate_writer",
     "evaluate",
     "export",
     "export_writer",

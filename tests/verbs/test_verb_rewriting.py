@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from tiny_writers import GPT2, write_tiny_writer
+from told import Told
 from topwork import (
     BundleError,
     DataError,
@@ -21,6 +22,7 @@ from topwork import (
     Surroundings,
     UsageError,
     Writer,
+    estimate_writer,
     export,
     export_writer,
     fit_writer,
@@ -304,3 +306,34 @@ def test_a_column_that_is_missing_is_told(folder: Path) -> None:
     ):
         with pytest.raises(DataError, match=said):
             fitted(folder / "few.csv", folder / "few.topwork", options=FitOptions(input=asked))
+
+
+def test_what_it_would_take_is_told_beforehand(stories: Path, folder: Path) -> None:
+    around = Surroundings(cache_dir=folder / "cache", progress=Quiet(), n_cores=1)
+    trunk = str(write_tiny_writer(folder / "tiny"))
+    options = FitOptions(recipe_settings=SETTINGS)
+    found = estimate_writer(stories, trunk=trunk, options=options, around=around)
+    assert found.n_rows == 50
+    assert [(one.name, one.unit) for one in found.forecasts] == [
+        ("base", "seconds"),
+        ("lora", "seconds"),
+        ("lora", "bytes"),
+    ]
+    base, lora, memory = found.forecasts
+    assert 0 < base.low < lora.low < lora.high < 300
+    assert memory.high > 1e8
+    assert "tokens are to be learned; 8 times each" in found.notes[0]
+    short = estimate_writer(
+        stories, trunk=trunk, budget="10s", options=replace(options, steps=10**6), around=around
+    )
+    assert "The budget has time for 0% of the steps" in short.notes[0]
+
+
+def test_it_shows_what_it_writes_while_it_learns(stories: Path, folder: Path) -> None:
+    heard = Told()
+    around = Surroundings(cache_dir=folder / "cache", progress=heard, n_cores=1)
+    options = FitOptions(recipe_settings={**SETTINGS, "epochs": 2}, proof="none")
+    fitted(stories, folder / "heard.topwork", around=around, options=options)
+    written = [one for one in heard.lines if one.startswith("It writes: ")]
+    assert len(written) >= 3
+    assert len(set(written)) > 1

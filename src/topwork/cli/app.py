@@ -222,11 +222,12 @@ def estimate(
 
     from topwork import verbs
     from topwork.cli.output import show_estimate
-    from topwork.cli.sources import tasks_of
+    from topwork.cli.sources import tasks_of, writes
 
     options = replace(options_of(input, target, None, None, layout, event=event), task=tasks_of(task))
     around = replace(around_of(context, "auto", quiet=quiet), device=device)
-    found = verbs.estimate(data, trunk=trunk, budget=budget, seed=seed, options=options, around=around)
+    estimated = verbs.estimate_writer if writes(data, options) else verbs.estimate
+    found = estimated(data, trunk=trunk, budget=budget, seed=seed, options=options, around=around)
     show_estimate(found, data, options, as_json=json)
 
 

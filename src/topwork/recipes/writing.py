@@ -8,8 +8,9 @@ that is not clearly worse. It sees no test text.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,9 +28,10 @@ from topwork.training.unfinished import Unfinished
 if TYPE_CHECKING:
     import torch
 
-    from topwork.training.packing import Packed
+    from topwork.training.packing import Packed, PackedFeed
+    from topwork.training.trainee import Trainee
 
-__all__ = ["BASE", "TEXT", "Rewritten", "WritingSettings", "goals_of", "rewrite"]
+__all__ = ["BASE", "TEXT", "Outlook", "Rewritten", "WritingSettings", "goals_of", "outlook", "rewrite"]
 
 BASE, TEXT = "base", "text"
 """What the first rung is called, and the only target."""
@@ -118,7 +120,13 @@ def goals_of(train: Packed, valid: Packed) -> tuple[dict[str, Goal], Fold]:
 
 
 def rewrite(
-    job: FitJob, network: Any, rows: tuple[Packed, Packed], settings: WritingSettings, *, bf16: bool
+    job: FitJob,
+    network: Any,
+    rows: tuple[Packed, Packed],
+    settings: WritingSettings,
+    *,
+    bf16: bool,
+    show: Callable[[], None] = lambda: None,
 ) -> Rewritten:
     """Fine-tune a language model of transformers, as long as the budget lasts; it is merged with its adapters then.
 
@@ -128,25 +136,14 @@ def rewrite(
         Its goals and fold are those of `goals_of`.
     rows
         Of training and of validation.
+    show
+        Called after each look at validation of what was trained, with the weights that were looked at in the network.
     """
-    from topwork.training.packing import PackedFeed
-    from topwork.training.saying import Speaker
     from topwork.training.sight import Sight
-    from topwork.training.trainee import Trainee
-    from topwork.trunks.causal import states_of
 
-    train, valid = rows
-    states, head = states_of(network), network.get_output_embeddings()
-    speaker = Speaker(states, head, train.n_said / len(train))
-    network.requires_grad_(False)
-    adapter, named = _trained(job, states, settings)
-    feed = PackedFeed(train, valid)
-    trainee = Trainee(
-        speaker.costs,
-        (named,),
-        {TEXT: _identity()},
-        set_training=bool if adapter is None else adapter.set_training,
-    )
+    _, valid = rows
+    adapter, trainee, feed = _ready(job, network, rows, settings)
+    named = trainee.stages[0]
     clock, began_s = job.budget.clock, job.budget.clock()
     with job.progress.track("Reading as it is", len(valid), "rows"):
         before = Sight(feed, _valid_goals(job), None, bf16).look(trainee).scores
@@ -161,6 +158,7 @@ def rewrite(
         plan = replace(plan, rungs=(rung,), kept_back_s=kept_back_s)
         unfinished.write_plan(plan)
     (rung,) = plan.rungs
+    trainee = replace(trainee, set_training=_showing(trainee.set_training, show, unfinished.resumes))
     if not rung.n_steps:
         note = "there was no time to train: give a longer --budget"
         return Rewritten({}, (replace(base, chosen=True, notes=(note,)),), ())
@@ -171,12 +169,80 @@ def rewrite(
         return Rewritten({}, (told,), history)
     found, own = judged(job, rung.name, clock() - began_s, outcome.check.scores, losses)
     n_trained = sum(p.numel() for p in named.values())
-    share = n_trained / sum(p.numel() for p in states.parameters())
+    share = n_trained / sum(p.numel() for p in network.base_model.parameters())
     rungs = [base, replace(after(found, outcome), trained_share=min(1.0, share))]
     chosen = one_standard_error_choice(np.stack([losses, own]))
     rungs[chosen] = replace(rungs[chosen], chosen=True)
     weights = _merged(adapter, outcome.weights) if chosen else {}
     return Rewritten(weights, tuple(rungs), history)
+
+
+def _showing(
+    set_training: Callable[[bool], object], show: Callable[[], None], resumes: bool
+) -> Callable[[bool], None]:
+    """Return what shows something whenever a look has ended, but the first one, which sees what is not trained yet."""
+    n_untrained = 0 if resumes else 1
+    ended = count(1)
+
+    def change(on: bool) -> None:
+        set_training(on)
+        if on and next(ended) > n_untrained:
+            show()
+
+    return change
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a fit would take: seconds of a look at a row and of a step, and how many steps all epochs are."""
+
+    look_s: float
+    step_s: float
+    n_steps: int
+    n_looks: int
+
+
+def outlook(
+    job: FitJob, network: Any, rows: tuple[Packed, Packed], settings: WritingSettings, *, bf16: bool
+) -> Outlook:
+    """Try a few rows, as `rewrite` would train them; the network is of no use afterwards."""
+    import torch
+
+    from topwork.training.folding import precision_of
+    from topwork.training.trial import seconds_of
+
+    _, trainee, feed = _ready(job, network, rows, settings)
+    some = torch.from_numpy(feed.valid.tensors[:_TRIAL_ROWS])
+
+    def look() -> None:
+        with torch.inference_mode(), precision_of(bf16=bf16, device="cpu"):
+            trainee.features(some)
+
+    look_s = seconds_of(look, n_runs=1) / len(some)
+    batch = min(settings.batch, feed.n_train)
+    per_epoch = max(1, feed.n_train // batch)
+    n_steps = job.n_steps or settings.epochs * per_epoch
+    n_looks = -(-n_steps // check_every(n_steps, per_epoch))
+    return Outlook(look_s, batch * _row_seconds(trainee, feed, bf16), n_steps, n_looks)
+
+
+def _ready(
+    job: FitJob, network: Any, rows: tuple[Packed, Packed], settings: WritingSettings
+) -> tuple[Adapter | None, Trainee, PackedFeed]:
+    """Return adapters that were put on the network, what is trained, and where its batches come from."""
+    from topwork.training.packing import PackedFeed
+    from topwork.training.saying import Speaker
+    from topwork.training.trainee import Trainee
+    from topwork.trunks.causal import states_of
+
+    train, valid = rows
+    states, head = states_of(network), network.get_output_embeddings()
+    speaker = Speaker(states, head, train.n_said / len(train))
+    network.requires_grad_(False)
+    adapter, named = _trained(job, states, settings)
+    change = bool if adapter is None else adapter.set_training
+    trainee = Trainee(speaker.costs, (named,), {TEXT: _identity()}, set_training=change)
+    return adapter, trainee, PackedFeed(train, valid)
 
 
 def _plan_of(job: FitJob, rows: tuple[Packed, Packed], settings: WritingSettings, bf16: bool) -> Plan:

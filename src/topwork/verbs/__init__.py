@@ -10,6 +10,7 @@ from topwork.verbs.checking_texts import TextCheck, check_texts
 from topwork.verbs.comparing import BundleComparison, compare
 from topwork.verbs.embedding import Embeddings, embed
 from topwork.verbs.estimating import FitEstimate, estimate
+from topwork.verbs.estimating_texts import estimate_writer
 from topwork.verbs.evaluating import evaluate
 from topwork.verbs.exporting import Export, export
 from topwork.verbs.finding import RateSearch, find_rate
@@ -45,6 +46,7 @@ __all__ = [
     "compare",
     "embed",
     "estimate",
+    "estimate_writer",
     "evaluate",
     "export",
     "export_writer",

@@ -6,14 +6,14 @@ The steps stand in `fit_writer` in the order in which they happen.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from topwork import __version__, plugins
+from topwork import __version__
 from topwork.bundle.contents import Contents, save
 from topwork.bundle.writing import golden_texts
 from topwork.contracts import (
@@ -24,36 +24,29 @@ from topwork.contracts import (
     DataSummary,
     FitJob,
     FitRecord,
-    LanguageModel,
     Sampling,
     SplitSummary,
     Table,
     TargetResult,
     Workplace,
 )
-from topwork.data.corpus import Corpus, read_corpus
 from topwork.data.corpus_check import examine_corpus
 from topwork.data.reading import name_of
-from topwork.engines.choice import has_fast_bf16
-from topwork.engines.machine import Machine
 from topwork.engines.paged import PagedEngine
-from topwork.errors import DataError, UsageError
 from topwork.evaluation.ngrams import NgramModel, copied_share
 from topwork.evaluation.perplexity import perplexity, perplexity_difference
 from topwork.inputs.vocabulary import Vocabulary
-from topwork.recipes.writing import TEXT, Rewritten, WritingSettings, goals_of, rewrite
+from topwork.recipes.writing import TEXT, Rewritten, goals_of, rewrite
 from topwork.report.html import render_html
 from topwork.steps.options import DEFAULT_BUDGET, FitOptions, Surroundings, duration_s
 from topwork.steps.places import Place
 from topwork.steps.recording import moment, platform_settings
-from topwork.steps.settings import settings_with
-from topwork.steps.speeds import DELIVERY_S
 from topwork.steps.transfer import packages
-from topwork.steps.writers import engine_on, graph_of, machine_of
-from topwork.steps.writing_rows import Sides, split_texts, tokenised
+from topwork.steps.writers import engine_on, graph_of
+from topwork.steps.writing_order import WritingOrder, WritingRows, look_up_texts
+from topwork.steps.writing_rows import Sides, tokenised
 from topwork.storage import write_atomically
-from topwork.training.packing import Packed, Tokenised, cut, pack
-from topwork.trunks import DEFAULT_WRITER, resolve_writer
+from topwork.training.packing import Packed
 from topwork.trunks.causal import states_of
 from topwork.trunks.causal_attention import TRAINED
 from topwork.verbs.writing import Writer, open_writer_bundle
@@ -62,51 +55,14 @@ __all__ = ["DEFAULT_WRITING_RECIPE", "fit_writer"]
 
 DEFAULT_WRITING_RECIPE: Final = "lora"
 
-RECIPES: Mapping[str, WritingSettings] = {"lora": WritingSettings(), "full": WritingSettings(rank=0)}
 _N_GOLDENS = 4
 _N_WRITTEN, _WRITTEN_TOKENS = 8, 120
+_SHOWN_TOKENS = 24
+"""Of what the model writes after each look; transformers takes some two seconds for them."""
 _ENOUGH_TEXTS = 20
 """Of fewer test texts an interval would say little; their pieces are drawn again then, though neighbours are alike."""
-_DELIVERY_S_PER_PARAMETER = 1.5e-7
-_LOOKED_TOKENS, _TESTED_TOKENS = 4_096, 16_384
-"""Of held-out texts: SmolLM2 reads some 800 tokens in a second on two cores, the test twice, validation seven times."""
 _MOST_COUNTED = 400_000
 """Tokens that the n-gram model counts at most: it is a rival of minutes, not of hours."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Rows:
-    """Texts of each side as tokens, and as rows; of what is held out only so much as is looked at."""
-
-    train: Packed
-    valid: Packed
-    test: Packed
-    texts: Mapping[str, list[Tokenised]]
-    tested: list[Tokenised]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Order:
-    """What was asked for, and what there is to learn."""
-
-    data: str | Path
-    model: LanguageModel
-    vocabulary: Vocabulary
-    recipe: str
-    settings: WritingSettings
-    budget: str | float | None
-    seed: int
-    options: FitOptions
-    around: Surroundings
-    machine: Machine
-    corpus: Corpus
-    sides: Sides
-    rows: _Rows
-
-    @property
-    def bf16(self) -> bool:
-        """Whether the machine computes in bf16."""
-        return has_fast_bf16(self.machine)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -158,20 +114,9 @@ def fit_writer(
     around, options = around or Surroundings(), options or FitOptions()
     began_s = around.clock() if around.began_s is None else around.began_s
     deadline = Budget(around.clock, around.clock() + duration_s(budget))
-    settings = _settings_of(recipe, options)
-    model = resolve_writer(trunk or DEFAULT_WRITER, plugins.writers())
-    machine = machine_of(around)
     place = Place.of(name_of(data), out)
-    corpus = read_corpus(data, options.input)
-    for line in (corpus.layout, *corpus.notes):
-        around.progress.say(line)
-    vocabulary: Vocabulary = replace(model.vocabulary(), columns=corpus.columns)
-    settings = replace(settings, length=min(settings.length, vocabulary.window))
-    sides = split_texts(corpus, seed)
-    rows = _rows(sides, vocabulary, settings.length, seed)
-    order = _Order(
-        data, model, vocabulary, recipe, settings, budget, seed, options, around, machine, corpus, sides, rows
-    )
+    order = look_up_texts(data, trunk, recipe, budget=budget, seed=seed, options=options, around=around)
+    rows, vocabulary = order.rows, order.vocabulary
     learned = _learn(order, deadline, place.unfinished)
     record = _record(order, learned, place.bundle.stem, began_s)
     contents = _contents(order, learned.found, record)
@@ -182,7 +127,7 @@ def fit_writer(
     return _delivered(place, contents, around)
 
 
-def _learn(order: _Order, deadline: Budget, unfinished: Path) -> _Learned:
+def _learn(order: WritingOrder, deadline: Budget, unfinished: Path) -> _Learned:
     """Read the test with the model as it is, train, and read it again."""
     import torch
 
@@ -200,19 +145,33 @@ def _learn(order: _Order, deadline: Budget, unfinished: Path) -> _Learned:
         progress=around.progress,
         workplace=Workplace(unfinished, order.options.resume, around.should_stop),
         n_steps=order.options.steps,
-        afterwards=Afterwards(len(rows.test), None, _delivery_s(order.model.card.n_parameters)),
+        afterwards=Afterwards(len(rows.test), None, order.delivery_s),
     )
-    found = rewrite(job, network, (rows.train, rows.valid), order.settings, bf16=order.bf16)
+    show = partial(_show, order, network)
+    found = rewrite(job, network, (rows.train, rows.valid), order.settings, bf16=order.bf16, show=show)
     after = _test_costs(order, network, "Reading the test") if found.weights else before
     return _Learned(found, before, after)
 
 
-def _delivery_s(n_parameters: int) -> float:
-    """Return the seconds of what comes after the test: counting n-grams, golden and other texts, the bundle."""
-    return DELIVERY_S + _DELIVERY_S_PER_PARAMETER * n_parameters
+def _show(order: WritingOrder, network: Any) -> None:
+    """Say how the model writes as it is now; torch's random state is left alone."""
+    import torch
+
+    tokens = torch.tensor([order.vocabulary.opening("")])
+    with torch.inference_mode(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(order.seed)
+        written = network.generate(
+            tokens,
+            attention_mask=torch.ones_like(tokens),
+            max_new_tokens=_SHOWN_TOKENS,
+            do_sample=True,
+            pad_token_id=0,
+        )
+    text = order.vocabulary.decode(written[0, tokens.shape[1] :].tolist())
+    order.around.progress.say(f"It writes: {' '.join(text.split())}")
 
 
-def _record(order: _Order, learned: _Learned, name: str, began_s: float) -> FitRecord:
+def _record(order: WritingOrder, learned: _Learned, name: str, began_s: float) -> FitRecord:
     around, sides = order.around, order.sides
     rungs, target = learned.found.rungs, _judged(order, learned)
     call = f"topwork.fit_writer({str(order.data)!r}, recipe={order.recipe!r}, seed={order.seed})"
@@ -238,7 +197,7 @@ def _record(order: _Order, learned: _Learned, name: str, began_s: float) -> FitR
     )
 
 
-def _contents(order: _Order, found: Rewritten, record: FitRecord) -> Contents:
+def _contents(order: WritingOrder, found: Rewritten, record: FitRecord) -> Contents:
     """Put together what goes into the bundle, the golden texts said in fp32."""
     rows, graph = order.rows, graph_of(order.model, order.around)
     graph = replace(graph, weights={**graph.weights, **found.weights})
@@ -256,42 +215,7 @@ def _contents(order: _Order, found: Rewritten, record: FitRecord) -> Contents:
     )
 
 
-def _settings_of(recipe: str, options: FitOptions) -> WritingSettings:
-    if recipe not in RECIPES:
-        raise UsageError(
-            f"There is no recipe {recipe!r} for texts to write like.",
-            next_step=f"Give one of {', '.join(RECIPES)}.",
-        )
-    return settings_with(recipe, RECIPES[recipe], options.recipe_settings)
-
-
-def _rows(sides: Sides, vocabulary: Vocabulary, length: int, seed: int) -> _Rows:
-    texts = {
-        name: tokenised(documents, vocabulary)
-        for name, documents in (("train", sides.train), ("valid", sides.valid), ("test", sides.test))
-    }
-    pieces = {name: cut(own, length) for name, own in texts.items()}
-    for name, own in pieces.items():
-        if not own:
-            raise DataError(
-                f"Nothing is to be learned of the texts of the side {name!r}.",
-                next_step="Give more texts, or another --seed.",
-            )
-    valid = _some(pieces["valid"], _LOOKED_TOKENS, seed)
-    tested = _some(pieces["test"], _TESTED_TOKENS, seed)
-    train, looked, test = (pack(own, length) for own in (pieces["train"], valid, tested))
-    return _Rows(train, looked, test, texts, tested)
-
-
-def _some(pieces: list[Tokenised], n_tokens: int, seed: int) -> list[Tokenised]:
-    """Return pieces drawn by the seed, in their order, until they have so many tokens; all where there are no more."""
-    order = np.random.default_rng(seed).permutation(len(pieces))
-    upto = np.cumsum([len(pieces[i].tokens) for i in order])
-    n_taken = int(np.searchsorted(upto, n_tokens)) + 1
-    return [pieces[i] for i in np.sort(order[:n_taken])]
-
-
-def _test_costs(order: _Order, network: Any, title: str) -> tuple[Array, Array]:
+def _test_costs(order: WritingOrder, network: Any, title: str) -> tuple[Array, Array]:
     """Return what each test text costs in nats, and how many tokens it says; of few texts, what each piece does."""
     from topwork.training.saying import Speaker, costs_of_pieces
 
@@ -308,7 +232,7 @@ def _by_unit(values: Array, test: Packed) -> Array:
     return values if len(texts) < _ENOUGH_TEXTS else np.bincount(of, values)
 
 
-def _ngrams(order: _Order) -> Array:
+def _ngrams(order: WritingOrder) -> Array:
     """Return what the test costs an n-gram model of the training texts."""
     taken, n, rows = [], 0, order.rows
     for text in rows.texts["train"]:
@@ -321,7 +245,7 @@ def _ngrams(order: _Order) -> Array:
     return _by_unit(np.array(costs), rows.test)
 
 
-def _judged(order: _Order, learned: _Learned) -> TargetResult:
+def _judged(order: WritingOrder, learned: _Learned) -> TargetResult:
     began_s, seed = order.around.clock(), order.seed
     rival = _ngrams(order)
     took_s = order.around.clock() - began_s
@@ -367,7 +291,7 @@ def _beginnings(sides: Sides, vocabulary: Vocabulary) -> list[tuple[str, str]]:
     return found[:_N_GOLDENS]
 
 
-def _summary(order: _Order) -> DataSummary:
+def _summary(order: WritingOrder) -> DataSummary:
     rows, corpus = order.rows, order.corpus
     counts = [len(one.tokens) for one in tokenised(corpus.documents, order.vocabulary)]
     odd = examine_corpus(corpus, counts, order.settings.length)
@@ -387,7 +311,7 @@ def _summary(order: _Order) -> DataSummary:
     )
 
 
-def _told_settings(order: _Order) -> dict[str, str]:
+def _told_settings(order: WritingOrder) -> dict[str, str]:
     names = ("rank", "alpha", "peak", "length", "batch")
     return {
         "seed": str(order.seed),
@@ -402,7 +326,7 @@ def _told_settings(order: _Order) -> dict[str, str]:
     }
 
 
-def _written(writer: Writer, rows: _Rows, seed: int) -> Table:
+def _written(writer: Writer, rows: WritingRows, seed: int) -> Table:
     """Have some texts written, and tell how much of them is copied."""
     passages = writer.passages("", length=_WRITTEN_TOKENS, n_samples=_N_WRITTEN, sampling=Sampling(seed=seed))
     sources = [one.tokens.tolist() for one in rows.texts["train"]]
