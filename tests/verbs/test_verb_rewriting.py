@@ -21,6 +21,7 @@ from topwork import (
     ProofError,
     Surroundings,
     UsageError,
+    WeightsError,
     Writer,
     estimate_writer,
     export,
@@ -337,3 +338,35 @@ def test_it_shows_what_it_writes_while_it_learns(stories: Path, folder: Path) ->
     written = [one for one in heard.lines if one.startswith("It writes: ")]
     assert len(written) >= 3
     assert len(set(written)) > 1
+
+
+@pytest.mark.parametrize("recipe", ["lora", "full"])
+def test_the_adapter_alone_is_kept_where_that_is_asked_for(stories: Path, folder: Path, recipe: str) -> None:
+    options = FitOptions(
+        recipe_settings=SETTINGS if recipe == "lora" else {**SETTINGS, "rate": 1e-3}, proof="none"
+    )
+    whole = fitted(stories, folder / f"whole-{recipe}.topwork", recipe=recipe, options=options)
+    alone = replace(options, adapter_only=True)
+    fitted(stories, folder / f"alone-{recipe}.topwork", recipe=recipe, options=alone)
+    again = writer(folder / f"alone-{recipe}.topwork", around=whole.around)
+    assert again.generate("the cat", length=20, temperature=0) == whole.generate(
+        "the cat", length=20, temperature=0
+    )
+    if recipe == "lora":
+        sizes = [(folder / f"{name}-lora.topwork").stat().st_size for name in ("whole", "alone")]
+        assert sizes[1] < 0.7 * sizes[0]
+    manifest = open_bundle(folder / f"alone-{recipe}.topwork").manifest
+    assert manifest.base is not None
+    assert manifest.base.name == "tiny"
+
+
+def test_an_adapter_says_which_base_it_lacks(stories: Path, folder: Path, tmp_path: Path) -> None:
+    options = FitOptions(recipe_settings=SETTINGS, proof="none", adapter_only=True)
+    fitted(stories, folder / "moved.topwork", options=options)
+    moved = tmp_path / "moved.topwork"
+    moved.write_bytes((folder / "moved.topwork").read_bytes())
+    with pytest.raises(WeightsError, match="holds an adapter alone, and its base 'tiny'"):
+        writer(moved)
+    write_tiny_writer(tmp_path / "tiny", GPT2)
+    with pytest.raises(WeightsError, match="made on 'tiny'"):
+        writer(moved)

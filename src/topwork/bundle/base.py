@@ -15,17 +15,17 @@ from typing import TypeAlias
 import numpy as np
 
 from topwork.bundle.manifest import ADAPTER, Base
-from topwork.contracts import Array, Graph, LowRank, Trunk
+from topwork.contracts import Array, Graph, LanguageModel, LowRank, Trunk
 from topwork.engines.graphs import parse
 from topwork.errors import BundleError, MissingExtraError, UsageError, WeightsError
 from topwork.progress import Quiet
 from topwork.storage import cache_folder
 
-__all__ = ["FindTrunk", "Omission", "complete", "find_trunk", "trunk_for"]
+__all__ = ["FindTrunk", "Omission", "complete", "find_trunk", "find_writer", "trunk_for"]
 
 _UP, _DOWN = ".up", ".down"
 
-FindTrunk: TypeAlias = Callable[[str, Path], Trunk]
+FindTrunk: TypeAlias = Callable[[str, Path], Trunk | LanguageModel]
 """Gives a trunk by its name, for a bundle that stands in a folder."""
 
 
@@ -43,7 +43,7 @@ class Omission:
         What was added to some of them.
     """
 
-    trunk: Trunk
+    trunk: Trunk | LanguageModel
     tensors: Mapping[str, Array]
     products: Mapping[str, LowRank]
 
@@ -90,7 +90,18 @@ def find_trunk(name: str, folder: Path) -> Trunk:
     return trunks.resolve(name, catalogue)
 
 
-def trunk_for(base: Base, folder: Path, find: FindTrunk = find_trunk) -> Trunk:
+def find_writer(name: str, folder: Path) -> LanguageModel:
+    """Find a language model, where `find_trunk` looks for a trunk."""
+    from topwork import plugins, trunks
+
+    catalogue = plugins.writers()
+    beside = folder / name
+    if name not in catalogue and name == beside.name and beside.is_dir():
+        return trunks.resolve_writer(str(beside.resolve()), catalogue)
+    return trunks.resolve_writer(name, catalogue)
+
+
+def trunk_for(base: Base, folder: Path, find: FindTrunk = find_trunk) -> Trunk | LanguageModel:
     """Find the base of a bundle that stands in a folder.
 
     Raises
@@ -108,7 +119,7 @@ def trunk_for(base: Base, folder: Path, find: FindTrunk = find_trunk) -> Trunk:
         ) from error
 
 
-def complete(stored: Graph, adapter: Mapping[str, Array], base: Base, trunk: Trunk) -> Graph:
+def complete(stored: Graph, adapter: Mapping[str, Array], base: Base, trunk: Trunk | LanguageModel) -> Graph:
     """Take what a graph lacks from its base, and add the adapter's products to it.
 
     Raises
@@ -134,7 +145,7 @@ def _names(graph: Graph) -> set[str]:
     return {one.name for one in initializers if one.data_location == one.EXTERNAL}
 
 
-def _tensors_of(trunk: Trunk) -> Mapping[str, Array]:
+def _tensors_of(trunk: Trunk | LanguageModel) -> Mapping[str, Array]:
     """Return the trunk's tensors by name; neither torch nor timm is imported where its graph came with it."""
     weights = trunk.fetch(cache_folder(), Quiet())
     if (graph := trunk.graph(weights)) is not None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias, cast, get_args
 
 from topwork.bundle.archive import Archive, naming, write_archive
-from topwork.bundle.base import FindTrunk, Omission, complete, find_trunk, trunk_for
+from topwork.bundle.base import FindTrunk, Omission, complete, find_trunk, find_writer, trunk_for
 from topwork.bundle.card import CARD, render_card
 from topwork.bundle.goldens import GOLDENS, Golden, decode_goldens, encode_goldens
 from topwork.bundle.jsontext import decode_object, encode_json
@@ -162,7 +162,9 @@ class Bundle:
 
     def _completed(self, graph: Graph, base: Base) -> Graph:
         adapter = decode_arrays(self.archive.read(ADAPTER), ADAPTER)
-        return complete(graph, adapter, base, trunk_for(base, self.path.parent, self.find))
+        writes = self.manifest.modality == WRITING and self.find is find_trunk
+        find = find_writer if writes else self.find
+        return complete(graph, adapter, base, trunk_for(base, self.path.parent, find))
 
     def record(self) -> FitRecord:
         """Return the record of the fit."""

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from topwork.contracts import Array, FitJob, Fold, Goal, Moment, Rung
+from topwork.contracts import Array, FitJob, Fold, Goal, LowRank, Moment, Rung
 from topwork.evaluation.comparison import one_standard_error_choice
-from topwork.recipes.adapters import Adapter, Shape, attach, drawn_by
+from topwork.recipes.adapters import Adapter, Merged, Shape, attach, drawn_by
 from topwork.recipes.result import after, judged
 from topwork.recipes.settings import require
 from topwork.recipes.stretch import check_every, run
@@ -101,11 +101,14 @@ class Rewritten:
     ----------
     weights
         Tensors of the network that differ now, by name; none where it stays as it was.
+    products
+        Those of them that are low-rank products away.
     """
 
     weights: Mapping[str, Array]
     rungs: tuple[Rung, ...]
     history: tuple[Moment, ...]
+    products: Mapping[str, LowRank] = field(default_factory=dict)
 
 
 def goals_of(train: Packed, valid: Packed) -> tuple[dict[str, Goal], Fold]:
@@ -173,8 +176,8 @@ def rewrite(
     rungs = [base, replace(after(found, outcome), trained_share=min(1.0, share))]
     chosen = one_standard_error_choice(np.stack([losses, own]))
     rungs[chosen] = replace(rungs[chosen], chosen=True)
-    weights = _merged(adapter, outcome.weights) if chosen else {}
-    return Rewritten(weights, tuple(rungs), history)
+    merged = _merged(adapter, outcome.weights) if chosen else Merged({}, {})
+    return Rewritten(merged.tensors, tuple(rungs), history, merged.products)
 
 
 def _showing(
@@ -331,13 +334,13 @@ def _row_seconds(trainee: Any, feed: Any, bf16: bool) -> float:
     return seconds_of(step, n_runs=1) / len(rows)
 
 
-def _merged(adapter: Adapter | None, weights: Mapping[str, torch.Tensor]) -> dict[str, Array]:
+def _merged(adapter: Adapter | None, weights: Mapping[str, torch.Tensor]) -> Merged:
     import torch
 
     own = {name: value for name, value in weights.items() if not name.startswith("heads.")}
     if adapter is None:
-        return {name: value.numpy() for name, value in own.items()}
-    return dict(adapter.merge(own, torch.zeros((1, 2), dtype=torch.int64)).tensors)
+        return Merged({name: value.numpy() for name, value in own.items()}, {})
+    return adapter.merge(own, torch.zeros((1, 2), dtype=torch.int64))
 
 
 def _valid_goals(job: FitJob) -> dict[str, Goal]:

@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from topwork import __version__
+from topwork.bundle.base import Omission
 from topwork.bundle.contents import Contents, save
 from topwork.bundle.writing import golden_texts
 from topwork.contracts import (
@@ -199,8 +200,8 @@ def _record(order: WritingOrder, learned: _Learned, name: str, began_s: float) -
 
 def _contents(order: WritingOrder, found: Rewritten, record: FitRecord) -> Contents:
     """Put together what goes into the bundle, the golden texts said in fp32."""
-    rows, graph = order.rows, graph_of(order.model, order.around)
-    graph = replace(graph, weights={**graph.weights, **found.weights})
+    rows, base = order.rows, graph_of(order.model, order.around)
+    graph = replace(base, weights={**base.weights, **found.weights})
     exact = PagedEngine(graph, "fp32", n_threads=order.machine.n_cores, cache_bytes=1)
     return Contents(
         name=record.name,
@@ -211,6 +212,7 @@ def _contents(order: WritingOrder, found: Rewritten, record: FitRecord) -> Conte
         sides=order.sides.keys(),
         statistics={"tokens": np.array([rows.train.n_said, rows.valid.n_said, rows.test.n_said], np.float32)},
         record=record,
+        omitted=Omission(order.model, base.weights, found.products) if order.options.adapter_only else None,
         goldens=golden_texts(_beginnings(order.sides, order.vocabulary), order.vocabulary, exact),
     )
 
