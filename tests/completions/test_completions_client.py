@@ -20,6 +20,7 @@ from tiny_writers import write_tiny_writer
 from topwork import Surroundings
 from topwork.completions import speak
 from topwork.contracts import Answer, Servable
+from topwork.engines.scribe import Scribe
 from topwork.progress import Quiet
 from topwork.serving.app import Application
 from topwork.serving.hosting import Hosted
@@ -54,7 +55,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> ServedWriter:
     around = Surroundings(cache_dir=folder / "cache", progress=Quiet(), n_cores=1)
     model = resolve_writer(str(folder), {})
     engine = engine_on(graph_of(model, around), "fp32", around)
-    return ServedWriter("tiny", model.vocabulary(), engine)
+    return ServedWriter("tiny", model.vocabulary(), Scribe(engine))
 
 
 @pytest.fixture(scope="module")

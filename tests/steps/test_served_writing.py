@@ -13,6 +13,7 @@ import pytest
 from tiny_writers import write_tiny_writer
 from topwork import Surroundings
 from topwork.contracts import Answer, Batchable, Sampling, Servable
+from topwork.engines.scribe import Desk, Scribe
 from topwork.errors import DecodeError
 from topwork.inputs.orders import Order
 from topwork.progress import Quiet
@@ -28,7 +29,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> ServedWriter:
     folder = write_tiny_writer(tmp_path_factory.mktemp("writer") / "tiny")
     around = Surroundings(cache_dir=folder / "cache", progress=Quiet(), n_cores=1)
     model = resolve_writer(str(folder), {})
-    return ServedWriter("tiny", model.vocabulary(), engine_on(graph_of(model, around), "fp32", around))
+    return ServedWriter(
+        "tiny", model.vocabulary(), Scribe(engine_on(graph_of(model, around), "fp32", around))
+    )
 
 
 def order(prompt: str = "the end", n: int | None = 10, **further: Any) -> Order:
@@ -130,7 +133,7 @@ def test_an_order_survives_its_way(tiny: ServedWriter) -> None:
 
 def test_what_nobody_says_is_as_the_model_has_it(tiny: ServedWriter) -> None:
     tame = replace(tiny._vocabulary, sampling=Sampling(temperature=0))
-    writer = ServedWriter("tame", tame, tiny.engine)
+    writer = ServedWriter("tame", tame, tiny.scribe)
     likeliest = texts(list(tiny.submit([order().encoded()])))
     unsaid = Order("the end", n_most=10, unsaid=("temperature",))
     assert texts(list(writer.submit([unsaid.encoded()]))) == likeliest
@@ -168,7 +171,7 @@ def test_a_text_that_ends_by_its_letters_leaves_the_batch(tiny: ServedWriter) ->
     assert int(str(found.value["n_tokens"])) < 30
 
 
-def test_two_names_for_one_engine_take_turns(tiny: ServedWriter) -> None:
+def test_two_names_for_one_engine_write_in_one_batch(tiny: ServedWriter) -> None:
     other = tiny.called("other")
     assert other.name == "other"
     assert other.engine is tiny.engine
@@ -187,20 +190,44 @@ def test_two_names_for_one_engine_take_turns(tiny: ServedWriter) -> None:
     assert found == [expected] * 4
 
 
-def test_a_batch_takes_nobody_in_while_another_waits(tiny: ServedWriter) -> None:
-    first = tiny.compute([tiny.prepare(order("the", 200, in_pieces=True).encoded())], comers := Comers([]))
-    next(first)
-    waiting = threading.Thread(target=lambda: list(tiny.called("other").submit([order(n=2).encoded()])))
-    waiting.start()
-    while not tiny._turns.is_wanted:
-        pass
-    n_asked = comers.n_asked
+def test_a_proof_has_the_engine_to_itself_while_others_write(tiny: ServedWriter) -> None:
+    expected = texts(list(tiny.submit([order(n=200).encoded()])))
+    found: list[str] = []
+    writing = threading.Thread(
+        target=lambda: found.append(texts(list(tiny.submit([order(n=200).encoded()]))))
+    )
+    writing.start()
     for _ in range(5):
-        next(first)
-    assert comers.n_asked == n_asked
-    del first
-    waiting.join(20)
-    assert not waiting.is_alive()
+        tiny.called("other").prove()
+    writing.join(30)
+    assert found == [expected]
+
+
+def test_a_batch_that_breaks_is_told_to_all_who_are_in_it_and_the_next_one_is_well(
+    tiny: ServedWriter,
+) -> None:
+    class Breaking:
+        def __init__(self) -> None:
+            self.pool, self.n_left = tiny.engine.pool, 3
+
+        def run(self, parts: Any) -> Any:
+            self.n_left -= 1
+            if not self.n_left:
+                raise RuntimeError("the engine has broken")
+            return tiny.engine.run(parts)
+
+    scribe = Scribe(Breaking())
+    desk = Desk(scribe)
+    opening = tiny._prepared(order(n=20)).opening
+    desk.ask([opening, opening])
+    with pytest.raises(RuntimeError, match="has broken"):
+        while desk.take(10) is not None:
+            pass
+    desk.close()
+    again = Desk(scribe)
+    again.ask([opening])
+    tokens = [again.take(10) for _ in range(20)]
+    assert [one.ending for one in tokens if one is not None][-1] in ("length", "stop")
 
 
 def test_a_model_that_has_no_probabilities_does_not_pass(tiny: ServedWriter, tmp_path: Path) -> None:
@@ -213,6 +240,8 @@ def test_a_model_that_has_no_probabilities_does_not_pass(tiny: ServedWriter, tmp
     save_file({name: value * float("nan") for name, value in state.items()}, folder / "model.safetensors")
     around = Surroundings(cache_dir=tmp_path / "cache", progress=Quiet(), n_cores=1)
     model = resolve_writer(str(folder), {})
-    broken = ServedWriter("broken", model.vocabulary(), engine_on(graph_of(model, around), "fp32", around))
+    broken = ServedWriter(
+        "broken", model.vocabulary(), Scribe(engine_on(graph_of(model, around), "fp32", around))
+    )
     with pytest.raises(ProofError, match="no probability"):
         broken.prove()

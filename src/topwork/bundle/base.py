@@ -21,7 +21,7 @@ from topwork.errors import BundleError, MissingExtraError, UsageError, WeightsEr
 from topwork.progress import Quiet
 from topwork.storage import cache_folder
 
-__all__ = ["FindTrunk", "Omission", "complete", "find_trunk", "find_writer", "trunk_for"]
+__all__ = ["FindTrunk", "Omission", "complete", "find_trunk", "find_writer", "products_of", "trunk_for"]
 
 _UP, _DOWN = ".up", ".down"
 
@@ -117,6 +117,12 @@ def trunk_for(base: Base, folder: Path, find: FindTrunk = find_trunk) -> Trunk |
             f"{base.weights_sha256:.64}) cannot be had: {error.problem}",
             next_step=f"Put the network into a folder {base.name!r:.80} beside the bundle. {error.next_step}",
         ) from error
+
+
+def products_of(adapter: Mapping[str, Array]) -> dict[str, LowRank]:
+    """Return what `Omission.adapter` gave."""
+    names = [key.removesuffix(_UP) for key in adapter if key.endswith(_UP)]
+    return {name: LowRank(adapter[f"{name}{_UP}"], adapter[f"{name}{_DOWN}"]) for name in names}
 
 
 def complete(stored: Graph, adapter: Mapping[str, Array], base: Base, trunk: Trunk | LanguageModel) -> Graph:

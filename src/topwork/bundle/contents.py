@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias, cast, get_args
 
 from topwork.bundle.archive import Archive, naming, write_archive
-from topwork.bundle.base import FindTrunk, Omission, complete, find_trunk, find_writer, trunk_for
+from topwork.bundle.base import FindTrunk, Omission, complete, find_trunk, find_writer, products_of, trunk_for
 from topwork.bundle.card import CARD, render_card
 from topwork.bundle.goldens import GOLDENS, Golden, decode_goldens, encode_goldens
 from topwork.bundle.jsontext import decode_object, encode_json
@@ -32,7 +32,19 @@ from topwork.bundle.manifest import (
 from topwork.bundle.record import RECORD, record_from_json, record_to_json
 from topwork.bundle.tensors import decode_arrays, encode_arrays
 from topwork.bundle.topology import TOPOLOGY, WEIGHTS, check_graph
-from topwork.contracts import Array, FitRecord, Graph, Json, Preprocessing, Side, Target, TrunkCard
+from topwork.contracts import (
+    Array,
+    FitRecord,
+    Graph,
+    Json,
+    LanguageModel,
+    LowRank,
+    Preprocessing,
+    Side,
+    Target,
+    Trunk,
+    TrunkCard,
+)
 from topwork.engines.grafting import scores_name, trim
 from topwork.errors import BundleError, TopworkError, UsageError
 from topwork.inputs.vocabulary import WRITING
@@ -160,11 +172,32 @@ class Bundle:
             check_graph(graph)
             return graph if self._is_whole else trim(graph, tuple(self.targets))
 
+    def apart(self) -> tuple[Graph, Mapping[str, LowRank]] | None:
+        """Return its base as a network, and what it adds to that; None where it holds more than an adapter.
+
+        Raises
+        ------
+        WeightsError
+            The base cannot be had, or is another one than the bundle was made on.
+        """
+        base = self.manifest.base
+        if base is None:
+            return None
+        with naming(self.path):
+            stored = Graph(self.archive.read(TOPOLOGY), {}, self.manifest.outputs)
+            if decode_arrays(self.archive.read(WEIGHTS), WEIGHTS):
+                return None
+            graph = complete(stored, {}, base, self._base_trunk(base))
+            check_graph(graph)
+            return graph, products_of(decode_arrays(self.archive.read(ADAPTER), ADAPTER))
+
+    def _base_trunk(self, base: Base) -> Trunk | LanguageModel:
+        writes = self.manifest.modality == WRITING and self.find is find_trunk
+        return trunk_for(base, self.path.parent, find_writer if writes else self.find)
+
     def _completed(self, graph: Graph, base: Base) -> Graph:
         adapter = decode_arrays(self.archive.read(ADAPTER), ADAPTER)
-        writes = self.manifest.modality == WRITING and self.find is find_trunk
-        find = find_writer if writes else self.find
-        return complete(graph, adapter, base, trunk_for(base, self.path.parent, find))
+        return complete(graph, adapter, base, self._base_trunk(base))
 
     def record(self) -> FitRecord:
         """Return the record of the fit."""

@@ -56,8 +56,8 @@ def golden_texts(
     return tuple(found)
 
 
-def prove_writing(bundle: Bundle, vocabulary: Vocabulary, engine: PagedEngine) -> None:
-    """Say the golden texts again.
+def prove_writing(bundle: Bundle, vocabulary: Vocabulary, engine: PagedEngine, *, adapter: str = "") -> None:
+    """Say the golden texts again, with one of the engine's adapters where it is named.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def prove_writing(bundle: Bundle, vocabulary: Vocabulary, engine: PagedEngine) -
                 f"{bundle.path}: the golden text {golden.key} becomes other tokens than at the time of the fit.",
                 next_step=_AGAIN,
             )
-        found = engine.said(tokens)
+        found = engine.said(tokens, adapter)
         off = float(np.sqrt(np.mean((found - golden.outputs[_OUTPUT]) ** 2)))
         if not off <= _TOLERANCE[engine.precision]:
             raise ProofError(

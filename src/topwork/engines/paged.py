@@ -16,6 +16,7 @@ import numpy as np
 
 from topwork.contracts import Array, Attention, Graph, Precision
 from topwork.engines.graphs import assemble, parse
+from topwork.engines.low_rank import Bank, layers_with_room
 from topwork.engines.openvino import NUMBERS, compiled, library
 from topwork.engines.paging import BlockPool
 from topwork.engines.sampling import log_probabilities
@@ -48,12 +49,15 @@ class Part:
         Numbers of its blocks, enough for all of these.
     n_wanted
         Scores are wanted after so many of the last tokens; 0 where more tokens are to come first.
+    adapter
+        Name of the one that it is computed with; empty for none.
     """
 
     tokens: Sequence[int]
     n_before: int
     blocks: Sequence[int]
     n_wanted: int = 1
+    adapter: str = ""
 
 
 class PagedEngine:
@@ -70,6 +74,13 @@ class PagedEngine:
         For one run.
     cache_bytes
         What blocks may take together; there are at least a few.
+    adapts
+        Whether there is to be room for adapters, which make each layer somewhat slower.
+
+    Attributes
+    ----------
+    bank
+        The adapters; None without room for any.
 
     Raises
     ------
@@ -90,9 +101,11 @@ class PagedEngine:
         *,
         n_threads: int,
         cache_bytes: int = _CACHE_BYTES,
+        adapts: bool = False,
     ) -> None:
         self.precision: Precision = precision
-        change = partial(_changed, attentions=attentions_of(graph), compresses=precision == "int8")
+        self.bank: Bank | None = None
+        change = partial(self._change, attentions_of(graph), adapts=adapts)
         network = compiled(assemble(graph), _settings(precision, n_threads), change)
         self.version = str(library().__version__).split("-")[0]
         self._request = network.create_infer_request()
@@ -103,14 +116,30 @@ class PagedEngine:
         self.n_scores = int(network.output(0).get_partial_shape()[1].get_length())
         self._caches = [self._cache(port, n_blocks) for port in caches]
 
+    def _change(self, attentions: Mapping[str, Attention], model: Any, *, adapts: bool) -> None:
+        _put_in(model, attentions)
+        if adapts:
+            self.bank = Bank(layers_with_room(model))
+        if self.precision == "int8":
+            compress_weights(model)
+
     def run(self, parts: Sequence[Part]) -> Array:
         """Run texts together; return the scores that they want, ``float32 [sum of n_wanted, n_scores]``, in order."""
+        if self.bank is not None:
+            self._adapt(self.bank, parts)
         for name, values in _inputs_of(parts).items():
             self._request.set_tensor(name, library().Tensor(values))
         self._request.infer()
         return np.array(self._request.get_output_tensor(0).data, dtype=np.float32)
 
-    def said(self, tokens: Sequence[int]) -> Array:
+    def _adapt(self, bank: Bank, parts: Sequence[Part]) -> None:
+        bank.settle()
+        for name, values in bank.tensors() if bank.is_changed else ():
+            self._request.set_tensor(name, library().Tensor(values))
+        name, mask = bank.mask([(part.adapter, len(part.tokens)) for part in parts])
+        self._request.set_tensor(name, library().Tensor(mask))
+
+    def said(self, tokens: Sequence[int], adapter: str = "") -> Array:
         """Return the log probability of each token but the first after those before it, ``float64 [t - 1]``, in nats.
 
         Raises
@@ -123,7 +152,7 @@ class PagedEngine:
         if lease is None:
             raise UsageError(f"A text of {len(tokens):,} tokens does not fit into the cache.")
         try:
-            scores = self.run([Part(tokens, 0, lease.blocks, len(tokens))])
+            scores = self.run([Part(tokens, 0, lease.blocks, len(tokens), adapter)])
         finally:
             self.pool.release(lease)
         return log_probabilities(scores[:-1], tokens[1:])
@@ -188,12 +217,6 @@ def _settings(precision: Precision, n_threads: int) -> dict[str, Any]:
 
 
 # --- the graph --------------------------------------------------------------------------------------------
-
-
-def _changed(model: Any, attentions: Mapping[str, Attention], *, compresses: bool) -> None:
-    _put_in(model, attentions)
-    if compresses:
-        compress_weights(model)
 
 
 def _put_in(model: Any, attentions: Mapping[str, Attention]) -> None:

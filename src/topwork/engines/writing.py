@@ -69,6 +69,8 @@ class Opening:
         How many of the likeliest tokens are told with each.
     grammar
         Makes what the text must keep to; None where it may be anything.
+    adapter
+        Name of the decoder's adapter that writes it; empty for none.
     """
 
     tokens: tuple[int, ...]
@@ -77,6 +79,7 @@ class Opening:
     stops: frozenset[int] = frozenset()
     n_likeliest: int = 0
     grammar: Callable[[], Grammar] | None = None
+    adapter: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -160,7 +163,7 @@ class _Batch:
     def _begin(self) -> None:
         while self.waiting and len(self.running) < _MOST_TEXTS:
             text = self.waiting[0]
-            text.lease = self.pool.take(text.tokens)
+            text.lease = self.pool.take(text.tokens, root=text.opening.adapter)
             if text.lease is None:
                 return
             text.n_known = text.lease.n_shared
@@ -180,7 +183,7 @@ class _Batch:
         for text, part in chosen:
             assert text.lease is not None
             text.n_known += len(part.tokens)
-            self.pool.keep(text.lease, text.tokens[: text.n_known])
+            self.pool.keep(text.lease, text.tokens[: text.n_known], root=text.opening.adapter)
             if part.n_wanted:
                 yield self._chosen(text, scores[place])
                 place += 1
@@ -199,7 +202,8 @@ class _Batch:
             assert text.lease is not None
             tokens = text.tokens[text.n_known : text.n_known + n]
             blocks = text.lease.blocks[: self.pool.needed(text.n_known + n)]
-            yield text, Part(tokens, text.n_known, blocks, 1 if n == n_missing else 0)
+            wanted = 1 if n == n_missing else 0
+            yield text, Part(tokens, text.n_known, blocks, wanted, text.opening.adapter)
 
     def _has_room(self, text: _Text) -> bool:
         """Make room for a text, where need be by having later ones begin again; False where it is the last one."""

@@ -7,13 +7,15 @@ protocol.
 from __future__ import annotations
 
 import copy
+import weakref
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
-from threading import Lock
+from itertools import count
 from types import MappingProxyType
 from typing import Final
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -24,6 +26,7 @@ from topwork.bundle.writing import prove_writing, vocabulary_of
 from topwork.contracts import Allowance, Answer, Intake, Json, LanguageModel, Sampling, Wire, Written
 from topwork.engines.paged import PagedEngine
 from topwork.engines.sampling import require
+from topwork.engines.scribe import Desk, Scribe
 from topwork.engines.writing import Opening, write
 from topwork.errors import DecodeError, ProofError, UsageError
 from topwork.inputs.drafts import Draft
@@ -33,9 +36,12 @@ from topwork.inputs.vocabulary import WRITING, Spelling, Vocabulary
 from topwork.steps.options import Surroundings
 from topwork.steps.writers import engine_on, graph_of
 
-__all__ = ["SCHEMA", "ServedWriter", "served_bundle", "served_writer"]
+__all__ = ["SCHEMA", "Bases", "ServedWriter", "served_bundle", "served_writer"]
 
 _N_TOGETHER: Final = 64
+_NUMBERS: Final = count(1)
+_PATIENCE_S: Final = 0.2
+"""Without a token, until it is looked who has come and gone."""
 _TRIAL: Final = Order(prompt="Once upon a time", n_most=4)
 _TOKEN: Final[Mapping[str, Json]] = closed(
     {"token": {"type": "string"}, "log_probability": {"type": "number"}}
@@ -72,27 +78,6 @@ class _Prepared:
     opening: Opening
 
 
-class _Turns:
-    """Batches on one engine, one at a time; a batch that runs takes nobody in while another one waits."""
-
-    def __init__(self) -> None:
-        self._lock, self._count = Lock(), Lock()
-        self._n_waiting = 0
-
-    @property
-    def is_wanted(self) -> bool:
-        return self._n_waiting > 0
-
-    @contextmanager
-    def taken(self) -> Iterator[None]:
-        with self._count:
-            self._n_waiting += 1
-        with self._lock:
-            with self._count:
-                self._n_waiting -= 1
-            yield
-
-
 class ServedWriter:
     """A language model; see `topwork.contracts.Servable` and `topwork.contracts.Batchable`.
 
@@ -104,11 +89,13 @@ class ServedWriter:
         What a person may want to know of it, where it is of no bundle.
     bundle
         Where it comes from, where that is one.
+    adapter
+        Name of the engine's adapter that it writes with; empty for none.
 
     Attributes
     ----------
-    engine
-        What runs it.
+    scribe
+        What writes, for all models of one engine.
     bundle
         As given.
     n_together
@@ -121,14 +108,15 @@ class ServedWriter:
         self,
         name: str,
         vocabulary: Vocabulary,
-        engine: PagedEngine,
+        scribe: Scribe,
         *,
         told: Mapping[str, Json] = MappingProxyType({}),
         bundle: Bundle | None = None,
+        adapter: str = "",
     ) -> None:
-        self._name, self._vocabulary, self.engine, self.bundle = name, vocabulary, engine, bundle
-        self._told = dict(told) if bundle is None else dict(about(bundle, engine))
-        self._turns = _Turns()
+        self._name, self._vocabulary, self.scribe, self.bundle = name, vocabulary, scribe, bundle
+        self._told = dict(told) if bundle is None else dict(about(bundle, self.engine))
+        self._adapter = adapter
         self._like: ServedWriter | None = None
 
     def called(self, name: str | None) -> ServedWriter:
@@ -168,6 +156,12 @@ class ServedWriter:
         return {**self._told, "name": self._name, "writes": writes, "engine": engine}
 
     @property
+    def engine(self) -> PagedEngine:
+        """What runs it."""
+        assert isinstance(self.scribe.decoder, PagedEngine)
+        return self.scribe.decoder
+
+    @property
     def _n_room(self) -> int:
         pool = self.engine.pool
         return min(self._vocabulary.window, pool.n_blocks * pool.n_tokens)
@@ -180,9 +174,9 @@ class ServedWriter:
         ProofError
             It says them with other probabilities than at the time of the fit, or with none.
         """
-        with self._turns.taken():
+        with self.scribe.alone():
             if self.bundle is not None:
-                prove_writing(self.bundle, self._vocabulary, self.engine)
+                prove_writing(self.bundle, self._vocabulary, self.engine, adapter=self._adapter)
             found = [one.log_probability for one in write(self.engine, [self._prepared(_TRIAL).opening])]
         if not np.isfinite(found).all():
             raise ProofError(f"{self._name} writes tokens that have no probability.")
@@ -226,7 +220,8 @@ class ServedWriter:
                 grammar = partial(JsonGrammar, order.schema, vocabulary)
             ends = frozenset(vocabulary.ends)
             n_likeliest = order.n_likeliest or 0
-            opening = Opening(tokens, n_most, self._sampling(order), ends, n_likeliest, grammar)
+            sampling = self._sampling(order)
+            opening = Opening(tokens, n_most, sampling, ends, n_likeliest, grammar, self._adapter)
         except UsageError as error:
             raise DecodeError(error.problem, next_step=error.next_step) from error
         return _Prepared(order, opening)
@@ -241,28 +236,66 @@ class ServedWriter:
 
     def compute(self, prepared: Sequence[_Prepared], intake: Intake) -> Iterator[Answer]:
         """Write texts together, and take newcomers in at every token."""
-        with self._turns.taken():
-            desk = _Desk(self._vocabulary, self._turns, intake)
-            for one in write(self.engine, desk.open(prepared), desk):
-                if (answer := desk.answer(one)) is not None:
+        table = _Table(self._vocabulary, intake)
+        with closing(Desk(self.scribe)) as desk:
+            desk.ask(table.open(prepared))
+            while table.sheets:
+                one = desk.take(_PATIENCE_S)
+                if one is not None and (answer := table.answer(one)) is not None:
                     yield answer
+                desk.give_up(table.gone())
+                desk.ask(table.open(intake.admit()))
 
     def finish(self, answer: Answer) -> Answer:
         """Return the answer as it is."""
         return answer
 
 
-def served_bundle(bundle: Bundle, around: Surroundings, name: str | None = None) -> ServedWriter:
-    """Start what a bundle writes with.
+class Bases:
+    """Networks that several adapters are written with, each of them once; none lives longer than who writes with it."""
+
+    def __init__(self) -> None:
+        self._scribes: WeakValueDictionary[tuple[str, str], Scribe] = WeakValueDictionary()
+
+    def scribe(self, bundle: Bundle, around: Surroundings) -> tuple[Scribe, str] | None:
+        """Return what writes with a bundle's base, and the name of its adapter there; None where it has none alone."""
+        base = bundle.manifest.base
+        if base is None or (apart := bundle.apart()) is None:
+            return None
+        graph, products = apart
+        key = (base.name, base.tensors_sha256)
+        scribe = self._scribes.get(key) or Scribe(engine_on(graph, None, around, adapts=True))
+        assert isinstance(scribe.decoder, PagedEngine)
+        bank = scribe.decoder.bank
+        assert bank is not None
+        name = f"{bundle.identity} {next(_NUMBERS)}"
+        with scribe.alone():
+            bank.add(name, products)
+        self._scribes[key] = scribe
+        return scribe, name
+
+
+def served_bundle(
+    bundle: Bundle, around: Surroundings, name: str | None = None, *, bases: Bases | None = None
+) -> ServedWriter:
+    """Start what a bundle writes with; where that is an adapter alone, with its base among others.
 
     Raises
     ------
     BundleError
         It holds no language model.
+    WeightsError
+        Its base cannot be had.
     """
-    vocabulary = vocabulary_of(bundle)
-    engine = engine_on(bundle.graph(), None, around)
-    return ServedWriter(name or bundle.path.stem, vocabulary, engine, bundle=bundle)
+    vocabulary, title = vocabulary_of(bundle), name or bundle.path.stem
+    if bases is not None and (shared := bases.scribe(bundle, around)) is not None:
+        scribe, adapter = shared
+        made = ServedWriter(title, vocabulary, scribe, bundle=bundle, adapter=adapter)
+        assert made.engine.bank is not None
+        weakref.finalize(made, made.engine.bank.give_back, adapter)
+        return made
+    scribe = Scribe(engine_on(bundle.graph(), None, around))
+    return ServedWriter(title, vocabulary, scribe, bundle=bundle)
 
 
 def served_writer(model: LanguageModel, around: Surroundings, name: str | None = None) -> ServedWriter:
@@ -276,8 +309,8 @@ def served_writer(model: LanguageModel, around: Surroundings, name: str | None =
     card: dict[str, Json] = to_json(model.card)
     told = ("name", "summary", "n_parameters", "source", "licence", "commercial", "weights_sha256")
     about: dict[str, Json] = {"modality": WRITING, "trunk": {key: card[key] for key in told}}
-    engine = engine_on(graph_of(model, around), None, around)
-    return ServedWriter(name or model.card.name, model.vocabulary(), engine, told=about)
+    scribe = Scribe(engine_on(graph_of(model, around), None, around))
+    return ServedWriter(name or model.card.name, model.vocabulary(), scribe, told=about)
 
 
 class _Alone:
@@ -300,16 +333,14 @@ class _Sheet:
 
 
 @dataclass(slots=True)
-class _Desk:
-    """The texts of a batch: whom it asks (see `topwork.engines.writing.Joining`), and what it answers."""
+class _Table:
+    """The texts of one model that are being written, and what is answered of them."""
 
     vocabulary: Vocabulary
-    turns: _Turns
     intake: Intake
     sheets: dict[int, _Sheet] = field(default_factory=dict)
     n_come: int = 0
     ended: set[int] = field(default_factory=set)
-    """Those that ended by their letters, which the batch does not see."""
 
     def open(self, prepared: Sequence[_Prepared]) -> list[Opening]:
         """Take texts in."""
@@ -318,10 +349,8 @@ class _Desk:
         self.n_come += len(prepared)
         return [one.opening for one in prepared]
 
-    def admit(self) -> Sequence[Opening]:
-        return () if self.turns.is_wanted else self.open(self.intake.admit())
-
     def gone(self) -> Collection[int]:
+        """Return the numbers of texts that nobody waits for any more, or that ended by their letters."""
         lost = {*self.intake.gone(), *self.ended}
         self.ended = set()
         for number in lost:

@@ -32,11 +32,13 @@ def graph_of(model: LanguageModel, around: Surroundings) -> Graph:
     return export_decoder(made.module, made.attentions)
 
 
-def engine_on(graph: Graph, precision: Precision | None, around: Surroundings) -> PagedEngine:
+def engine_on(
+    graph: Graph, precision: Precision | None, around: Surroundings, *, adapts: bool = False
+) -> PagedEngine:
     """Start an engine; without a precision the shortest that this machine computes in, but no eight bits."""
     machine = machine_of(around)
     shortest: Precision = "bf16" if has_fast_bf16(machine) else "fp32"
-    return PagedEngine(graph, precision or shortest, n_threads=machine.n_cores)
+    return PagedEngine(graph, precision or shortest, n_threads=machine.n_cores, adapts=adapts)
 
 
 def machine_of(around: Surroundings) -> Machine:

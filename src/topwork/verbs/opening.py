@@ -25,7 +25,7 @@ from topwork.serving.marks import Mark, mark_of
 from topwork.serving.settings import LinkSettings, ModelSettings, NetworkSettings
 from topwork.steps.embedding import Embedder, open_embedder
 from topwork.steps.options import Surroundings
-from topwork.steps.served_writing import ServedWriter, served_bundle, served_writer
+from topwork.steps.served_writing import Bases, ServedWriter, served_bundle, served_writer
 
 __all__ = ["ModelOpener"]
 
@@ -57,6 +57,7 @@ class ModelOpener:
         # Held weakly: a network lives as long as a model that is served.
         self._networks: WeakValueDictionary[tuple[NetworkSettings, Mark], Network] = WeakValueDictionary()
         self._beside: WeakKeyDictionary[Network, Mark] = WeakKeyDictionary()
+        self._bases = Bases()
         limits = Limits()
         self._allowance = SharedAllowance(limits.max_decoded_bytes, limits.max_decoding_bytes)
 
@@ -111,7 +112,7 @@ class ModelOpener:
 
     def _of_bundle(self, bundle: Bundle, chosen: NetworkSettings) -> Network:
         if bundle.manifest.modality == WRITING:
-            return served_bundle(bundle, self._around, chosen.name)
+            return served_bundle(bundle, self._around, chosen.name, bases=self._bases)
         return model_of(
             bundle,
             engine=chosen.engine,

@@ -114,7 +114,7 @@ def fit_writer(
     """
     around, options = around or Surroundings(), options or FitOptions()
     began_s = around.clock() if around.began_s is None else around.began_s
-    deadline = Budget(around.clock, around.clock() + duration_s(budget))
+    deadline = Budget(around.clock, began_s + duration_s(budget))
     place = Place.of(name_of(data), out)
     order = look_up_texts(data, trunk, recipe, budget=budget, seed=seed, options=options, around=around)
     rows, vocabulary = order.rows, order.vocabulary

@@ -1,0 +1,105 @@
+"""Adapters of one language model that are served together: one base in memory, each with its own texts."""
+
+from __future__ import annotations
+
+import gc
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tiny_writers import write_tiny_writer
+from topwork import FitOptions, Surroundings, fit_writer, writer
+from topwork.contracts import Answer, Sampling
+from topwork.inputs.orders import Order
+from topwork.progress import Quiet
+from topwork.serving.limits import Limits
+from topwork.serving.settings import ModelSettings
+from topwork.steps.served_writing import ServedWriter
+from topwork.verbs.opening import ModelOpener
+
+LINES = {"cats": "the cat sat on the mat and slept. ", "trips": "then they went to the end of it. "}
+ALONE = FitOptions(
+    recipe_settings={"length": 64, "epochs": 4, "batch": 4, "rate": 1e-2}, proof="none", adapter_only=True
+)
+
+
+@pytest.fixture(scope="module")
+def around(tmp_path_factory: pytest.TempPathFactory) -> Surroundings:
+    return Surroundings(cache_dir=tmp_path_factory.mktemp("cache"), progress=Quiet(), n_cores=1)
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory, around: Surroundings) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("adapters")
+    trunk = write_tiny_writer(folder / "tiny")
+    found = {}
+    for name, line in LINES.items():
+        (folder / f"{name}.jsonl").write_text("\n".join(json.dumps({"text": line * 3}) for _ in range(30)))
+        out = folder / f"{name}.topwork"
+        fit_writer(folder / f"{name}.jsonl", out, trunk=str(trunk), options=ALONE, around=around)
+        found[name] = out
+    return found
+
+
+def opened(opener: ModelOpener, path: Path) -> ServedWriter:
+    servable = opener(ModelSettings(path), Limits()).servable
+    assert isinstance(servable, ServedWriter)
+    return servable
+
+
+def text(servable: ServedWriter) -> str:
+    order = Order("the", n_most=30, sampling=Sampling(temperature=0))
+    (answer,) = servable.submit([order.encoded()])
+    assert isinstance(answer, Answer)
+    assert answer.value is not None
+    return str(answer.value["text"])
+
+
+def test_they_share_one_base_and_each_writes_its_own(
+    bundles: dict[str, Path], around: Surroundings, tmp_path: Path
+) -> None:
+    expected = {
+        name: writer(path, around=around).generate("the", length=30, temperature=0, include_prefix=False)
+        for name, path in bundles.items()
+    }
+    assert expected["cats"] != expected["trips"]
+    opener = ModelOpener(around, tmp_path)
+    served = {name: opened(opener, path) for name, path in bundles.items()}
+    assert served["cats"].scribe is served["trips"].scribe
+    for one in served.values():
+        one.prove()
+    with ThreadPoolExecutor(6) as pool:
+        asked = [*served] * 3
+        assert list(pool.map(lambda name: text(served[name]), asked)) == [expected[name] for name in asked]
+
+
+def test_one_that_is_closed_gives_its_room_back(
+    bundles: dict[str, Path], around: Surroundings, tmp_path: Path
+) -> None:
+    opener = ModelOpener(around, tmp_path)
+    cats, trips = (opened(opener, path) for path in bundles.values())
+    bank = trips.engine.bank
+    assert bank is not None
+    before = text(trips)
+    assert len(bank) == 2
+    del cats
+    gc.collect()
+    assert text(trips) == before
+    assert len(bank) == 1
+
+
+def test_a_bundle_that_holds_all_its_weights_has_an_engine_of_its_own(
+    bundles: dict[str, Path], around: Surroundings, tmp_path: Path
+) -> None:
+    folder = bundles["cats"].parent
+    whole = folder / "whole.topwork"
+    trunk = str(folder / "tiny")
+    options = replace(ALONE, adapter_only=False)
+    fit_writer(folder / "cats.jsonl", whole, trunk=trunk, options=options, around=around)
+    opener = ModelOpener(around, tmp_path)
+    alone, other = opened(opener, whole), opened(opener, bundles["trips"])
+    assert alone.scribe is not other.scribe
+    assert alone.engine.bank is None
