@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 _N_PROMPT, _N_ALONE, _N_CROWD = 64, 8, 64
-_FIRST_WORD = 1000
+_FIRST_WORD, _N_WORDS = 1000, 40_000
 """Of the vocabulary; prompts are runs of tokens from there on, each its own."""
 
 
@@ -28,7 +28,7 @@ class Client:
 
 async def ask(session: httpx.AsyncClient, number: int, n: int) -> Client:
     """Stream ``n`` tokens."""
-    prompt = [_FIRST_WORD + 97 * number + place for place in range(_N_PROMPT)]
+    prompt = [_FIRST_WORD + (97 * number + place) % _N_WORDS for place in range(_N_PROMPT)]
     body = {
         "prompt": prompt,
         "max_tokens": n,
@@ -38,6 +38,7 @@ async def ask(session: httpx.AsyncClient, number: int, n: int) -> Client:
     }
     one = Client(time.perf_counter())
     async with session.stream("POST", "/v1/completions", json={**body, "logprobs": 0}) as response:
+        response.raise_for_status()
         async for line in response.aiter_lines():
             one.times_s += [time.perf_counter()] * _n_tokens(line)
     one.failed = len(one.times_s) != n

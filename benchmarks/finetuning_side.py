@@ -68,10 +68,11 @@ def _rewritten(model: Any, rows: Any, cache: Path, n_steps: int) -> float:
 def _trainer(model: Any, rows: Any, cache: Path, manner: str) -> float:
     """Return the seconds between the end of the early steps and that of the late ones."""
     import torch
+
+    network = model.load(model.fetch(cache, Quiet()))  # behind whose guard transformers imports torchvision
     from peft import LoraConfig, get_peft_model
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
-    network = model.load(model.fetch(cache, Quiet()))
     config = LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules="all-linear", task_type="CAUSAL_LM")
     times: list[float] = []
 
