@@ -136,7 +136,7 @@ def _described(order: Order, row: int) -> Array | str:
 def from_scratch(
     order: Order, rows: Rows, preparation: Preparation, job: FitJob, seconds: float
 ) -> tuple[Rival | None, str] | None:
-    """Train the same network from random weights for as long as the model was.
+    """Train the same network from random weights for as long as the model was, or for as many steps as were asked for.
 
     Returns
     -------
@@ -146,8 +146,9 @@ def from_scratch(
     clock = order.around.clock
     began_s = clock()
     workplace = job.workplace and job.workplace.keeping_nothing()
-    budget = Budget(clock, began_s + seconds)
-    alone = replace(job, budget=budget, n_steps=None, workplace=workplace, afterwards=Afterwards())
+    # Steps that were asked for are the measure in place of time, of which a quick machine takes next to none for a few.
+    budget = Budget(clock, began_s + seconds) if job.n_steps is None else Budget(clock)
+    alone = replace(job, budget=budget, workplace=workplace, afterwards=Afterwards())
     fitted = SCRATCH(alone)
     if order.around.should_stop():
         return None
