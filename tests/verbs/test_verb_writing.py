@@ -94,3 +94,11 @@ def test_what_makes_no_sense_is_refused(settings: dict[str, float], problem: str
 
 def test_an_empty_beginning_is_one_too(tiny: Writer) -> None:
     assert isinstance(tiny.generate(length=3, temperature=0), str)
+
+
+def test_a_bundle_that_is_not_there_is_called_one(tmp_path: Path) -> None:
+    with pytest.raises(
+        UsageError, match=r"no file .*nothing\.topwork|There is no .*nothing\.topwork"
+    ) as caught:
+        writer(tmp_path / "nothing.topwork")
+    assert "folder" not in caught.value.problem

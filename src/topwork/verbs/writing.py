@@ -26,6 +26,7 @@ from topwork.trunks import DEFAULT_WRITER, resolve_writer
 
 __all__ = ["Passage", "Writer", "writer"]
 
+_BUNDLE = ".topwork"
 _DELIMITER = "=" * 20 + "\n"
 
 
@@ -292,7 +293,7 @@ def writer(
         It is a bundle that is damaged, or that writes nothing.
     """
     around = around or Surroundings()
-    if Path(model).is_file():
+    if Path(model).is_file() or Path(model).suffix == _BUNDLE:
         return open_writer_bundle(Path(model), precision, around)
     found = resolve_writer(str(model), plugins.writers())
     engine = engine_on(graph_of(found, around), precision, around)
