@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["generate"]
 
-_DELIMITER = "=" * 20
 PrecisionWord = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 
 
@@ -82,6 +81,7 @@ def generate(
     """Go on with a text."""
     from topwork.contracts import Sampling
     from topwork.engines.sampling import said
+    from topwork.inputs.drafts import DELIMITER
     from topwork.verbs.writing import writer
 
     values = _values(given or ())
@@ -104,7 +104,7 @@ def generate(
     if out is not None:
         from topwork.storage import write_atomically
 
-        content = "".join(f"{one}\n{_DELIMITER}\n" for one in texts)
+        content = "".join(f"{one}\n{DELIMITER}\n" for one in texts)
         write_atomically(out, content.encode("utf-8"))
         say(f"{len(texts):,} texts in {out}")
     if json:
@@ -115,7 +115,7 @@ def generate(
             ]
         )
     elif out is None:
-        print(f"\n{_DELIMITER}\n".join(printable(one) for one in texts))
+        print(f"\n{DELIMITER}\n".join(printable(one) for one in texts))
 
 
 def _values(words: Sequence[str]) -> dict[str, str]:

@@ -64,7 +64,16 @@ from topwork.contracts.record import (
 from topwork.contracts.regions import CutsRegions
 from topwork.contracts.sampling import Beginning, Sample, SamplingRecipe
 from topwork.contracts.sections import Chart, Gallery, Matrix, Picture, Piece, Point, Section, Series, Table
-from topwork.contracts.serving import Answer, Batchable, Face, Intake, Profile, Reference, Servable
+from topwork.contracts.serving import (
+    Answer,
+    Batchable,
+    Face,
+    Intake,
+    NobodyElse,
+    Profile,
+    Reference,
+    Servable,
+)
 from topwork.contracts.values import (
     Afterwards,
     Array,
@@ -128,6 +137,7 @@ __all__ = [
     "Mistake",
     "Modality",
     "Moment",
+    "NobodyElse",
     "Picture",
     "Piece",
     "Point",

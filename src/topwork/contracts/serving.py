@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 from topwork.contracts.inputs import Wire
 from topwork.contracts.values import Array, Json
 
-__all__ = ["Answer", "Batchable", "Face", "Intake", "Profile", "Reference", "Servable"]
+__all__ = ["Answer", "Batchable", "Face", "Intake", "NobodyElse", "Profile", "Reference", "Servable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +140,18 @@ class Intake(Protocol):
     def gone(self) -> Collection[int]:
         """Return the numbers of inputs that nobody waits for any more; these need no further answer."""
         ...
+
+
+class NobodyElse:
+    """An `Intake` of a batch that nobody joins and nobody leaves."""
+
+    def admit(self) -> Sequence[Any]:
+        """Return nothing."""
+        return ()
+
+    def gone(self) -> Collection[int]:
+        """Return nothing."""
+        return ()
 
 
 @runtime_checkable

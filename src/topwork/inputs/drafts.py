@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from topwork.contracts import Ending, Written
 from topwork.inputs.vocabulary import Spelling
 
-__all__ = ["Draft", "Passage"]
+__all__ = ["DELIMITER", "Draft", "Passage"]
+
+DELIMITER: Final = "=" * 20
+"""A line that stands between texts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ from itertools import cycle, islice
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
+from topwork.contracts import NobodyElse
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -33,16 +35,6 @@ _ALL_S = 1.0
 
 
 _WARMING_S = 0.5
-
-
-class _Nobody:
-    """An intake without newcomers; see `topwork.contracts.Intake`."""
-
-    def admit(self) -> Sequence[Any]:
-        return ()
-
-    def gone(self) -> Sequence[int]:
-        return ()
 
 
 def batch_limit(times: Mapping[int, float], deadline_s: float) -> int:
@@ -124,7 +116,7 @@ def _alike(servable: Batchable) -> list[Any]:
 
 
 def _drain(servable: Batchable, batch: Sequence[Any]) -> None:
-    for _ in servable.compute(batch, _Nobody()):
+    for _ in servable.compute(batch, NobodyElse()):
         pass
 
 

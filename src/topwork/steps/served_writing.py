@@ -23,7 +23,17 @@ from topwork.bundle.contents import Bundle
 from topwork.bundle.introduction import about, closed
 from topwork.bundle.structure import to_json
 from topwork.bundle.writing import prove_writing, vocabulary_of
-from topwork.contracts import Allowance, Answer, Intake, Json, LanguageModel, Sampling, Wire, Written
+from topwork.contracts import (
+    Allowance,
+    Answer,
+    Intake,
+    Json,
+    LanguageModel,
+    NobodyElse,
+    Sampling,
+    Wire,
+    Written,
+)
 from topwork.engines.paged import PagedEngine
 from topwork.engines.sampling import require
 from topwork.engines.scribe import Desk, Scribe
@@ -194,7 +204,7 @@ class ServedWriter:
                 places.append(index)
             except DecodeError as error:
                 yield Answer(index, None, str(error))
-        for answer in self.compute(ready, _Alone()) if ready else ():
+        for answer in self.compute(ready, NobodyElse()) if ready else ():
             yield Answer(places[answer.index], answer.value, last=answer.last)
 
     # --- several together -------------------------------------------------------------------------------
@@ -311,16 +321,6 @@ def served_writer(model: LanguageModel, around: Surroundings, name: str | None =
     about: dict[str, Json] = {"modality": WRITING, "trunk": {key: card[key] for key in told}}
     scribe = Scribe(engine_on(graph_of(model, around), None, around))
     return ServedWriter(name or model.card.name, model.vocabulary(), scribe, told=about)
-
-
-class _Alone:
-    """An intake without newcomers; see `topwork.contracts.Intake`."""
-
-    def admit(self) -> Sequence[_Prepared]:
-        return ()
-
-    def gone(self) -> Collection[int]:
-        return ()
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from topwork.engines.sampling import drawn, require, said
 from topwork.engines.writing import Decoder, Opening, write
 from topwork.errors import UsageError
 from topwork.inputs.conditions import beginning_of
-from topwork.inputs.drafts import Draft, Passage
+from topwork.inputs.drafts import DELIMITER, Draft, Passage
 from topwork.inputs.vocabulary import Spelling, Vocabulary
 from topwork.steps.options import Surroundings
 from topwork.steps.places import TemporaryFolder
@@ -27,7 +27,6 @@ from topwork.trunks import DEFAULT_WRITER, resolve_writer
 __all__ = ["Passage", "Writer", "writer"]
 
 _BUNDLE = ".topwork"
-_DELIMITER = "=" * 20 + "\n"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,7 +175,7 @@ class Writer:
         whole = self.beginning(given or {}) + prefix
         passages = self.passages(whole, length=length, n_samples=n_samples, sampling=sampling, stops=stops)
         texts = [prefix + one.text if include_prefix else one.text for one in passages]
-        return texts if as_list else f"\n{_DELIMITER}".join(texts)
+        return texts if as_list else f"\n{DELIMITER}\n".join(texts)
 
     def beginning(self, given: Mapping[str, str]) -> str:
         """Return what stands before texts that are written by these values, by the columns that it was fitted on.
@@ -207,7 +206,7 @@ class Writer:
             It cannot be written.
         """
         passages = self.passages(prefix, length=length, n_samples=n_samples, sampling=sampling)
-        content = "".join(f"{prefix}{one.text}\n{_DELIMITER}" for one in passages)
+        content = "".join(f"{prefix}{one.text}\n{DELIMITER}\n" for one in passages)
         write_atomically(Path(path), content.encode("utf-8"))
 
     def passages(
