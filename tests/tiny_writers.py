@@ -111,7 +111,8 @@ def write_tiny_writer(folder: Path, config: Mapping[str, Any] = LLAMA, **further
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    state = tiny_writer(dict(config)).state_dict()
+    network = tiny_writer(dict(config))
+    state, config = network.state_dict(), {"architectures": [type(network).__name__], **config}
     tied = {"lm_head.weight"} if config.get("tie_word_embeddings", True) else set()
     save_file(
         {name: value.clone() for name, value in state.items() if name not in tied},
@@ -121,4 +122,17 @@ def write_tiny_writer(folder: Path, config: Mapping[str, Any] = LLAMA, **further
     (folder / "tokenizer.json").write_text(byte_tokenizer(), encoding="utf-8")
     for name, content in further.items():
         (folder / name).write_text(content, encoding="utf-8")
+    return folder
+
+
+def cut_in_shards(folder: Path, n: int = 2) -> Path:
+    """Put the weights in a folder into several files with an index, as transformers does with large ones."""
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names = {name: f"model-{i % n + 1:05}-of-{n:05}.safetensors" for i, name in enumerate(sorted(tensors))}
+    for shard in set(names.values()):
+        save_file({name: tensors[name] for name in names if names[name] == shard}, folder / shard)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": names}))
     return folder

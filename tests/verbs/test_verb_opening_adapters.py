@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from topwork.inputs.orders import Order
 from topwork.progress import Quiet
 from topwork.serving.limits import Limits
 from topwork.serving.settings import ModelSettings
+from topwork.steps.embedding import Embedder
 from topwork.steps.served_writing import ServedWriter
 from topwork.verbs.opening import ModelOpener
 
@@ -45,7 +47,9 @@ def bundles(tmp_path_factory: pytest.TempPathFactory, around: Surroundings) -> d
 
 
 def opened(opener: ModelOpener, path: Path) -> ServedWriter:
-    servable = opener(ModelSettings(path), Limits()).servable
+    """Open a bundle, or the language model in a folder."""
+    chosen = ModelSettings(trunk=path) if path.is_dir() else ModelSettings(path)
+    servable = opener(chosen, Limits()).servable
     assert isinstance(servable, ServedWriter)
     return servable
 
@@ -103,3 +107,29 @@ def test_a_bundle_that_holds_all_its_weights_has_an_engine_of_its_own(
     alone, other = opened(opener, whole), opened(opener, bundles["trips"])
     assert alone.scribe is not other.scribe
     assert alone.engine.bank is None
+
+
+@pytest.mark.parametrize("comes_first", [True, False])
+def test_their_base_is_served_beside_them_by_the_same_engine(
+    bundles: dict[str, Path], around: Surroundings, tmp_path: Path, *, comes_first: bool
+) -> None:
+    folder = bundles["cats"].parent / "tiny"
+    paths = [folder, bundles["cats"]]
+    opener = ModelOpener(around, tmp_path)
+    found = {path: opened(opener, path) for path in (paths if comes_first else reversed(paths))}
+    base, cats = (found[path] for path in paths)
+    assert base.scribe is cats.scribe
+    for path, one in ((folder, base), (bundles["cats"], cats)):
+        alone = writer(path, around=around).generate("the", length=30, temperature=0, include_prefix=False)
+        assert text(one) == alone
+    assert text(base) != text(cats)
+
+
+def test_a_folder_that_names_no_class_that_writes_is_taken_for_an_encoder(
+    bundles: dict[str, Path], around: Surroundings, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(bundles["cats"].parent / "tiny", tmp_path / "bare"))
+    config = json.loads((folder / "config.json").read_text())
+    del config["architectures"]
+    (folder / "config.json").write_text(json.dumps(config))
+    assert isinstance(ModelOpener(around, tmp_path)(ModelSettings(trunk=folder), Limits()).servable, Embedder)

@@ -41,9 +41,10 @@ from topwork.steps.transfer import Preparation
 from topwork.training.reading import BATCH
 from topwork.trunks import resolve
 
-__all__ = ["Embedder", "Network", "TrunkNetwork", "open_embedder", "unit_length"]
+__all__ = ["SUFFIX", "Embedder", "Network", "TrunkNetwork", "open_embedder", "trunk_embedder", "unit_length"]
 
 SUFFIX: Final = ".topwork"
+"""How a bundle's path ends."""
 
 N_PROVEN: Final = 8
 """Synthetic inputs by which a trunk is proven; as many as a bundle holds golden examples."""
@@ -323,7 +324,19 @@ def open_embedder(
             Path(network).expanduser(), engine=around.engine, n_cores=around.n_cores, shelf=around.shelf
         )
         return Embedder(model, _width(model.bundle), normalized=normalized, name=name)
-    trunk = resolve(network, plugins.trunks())
+    return trunk_embedder(resolve(network, plugins.trunks()), around, normalized=normalized, name=name)
+
+
+def trunk_embedder(
+    trunk: Trunk, around: Surroundings, *, normalized: bool = False, name: str | None = None
+) -> Embedder:
+    """Make an embedder of a trunk; see `open_embedder`.
+
+    Raises
+    ------
+    WeightsError
+        The weights cannot be had.
+    """
     return Embedder(TrunkNetwork(trunk, around), trunk.card.n_features, normalized=normalized, name=name)
 
 

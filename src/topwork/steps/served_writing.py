@@ -26,6 +26,7 @@ from topwork.bundle.writing import prove_writing, vocabulary_of
 from topwork.contracts import (
     Allowance,
     Answer,
+    Graph,
     Intake,
     Json,
     LanguageModel,
@@ -262,27 +263,35 @@ class ServedWriter:
 
 
 class Bases:
-    """Networks that several adapters are written with, each of them once; none lives longer than who writes with it."""
+    """Networks that are served by themselves and with adapters, each of them once.
+
+    None lives longer than who writes with it.
+    """
 
     def __init__(self) -> None:
-        self._scribes: WeakValueDictionary[tuple[str, str], Scribe] = WeakValueDictionary()
+        self._scribes: WeakValueDictionary[tuple[str, bytes], Scribe] = WeakValueDictionary()
 
-    def scribe(self, bundle: Bundle, around: Surroundings) -> tuple[Scribe, str] | None:
+    def adapted(self, bundle: Bundle, around: Surroundings) -> tuple[Scribe, str] | None:
         """Return what writes with a bundle's base, and the name of its adapter there; None where it has none alone."""
         base = bundle.manifest.base
         if base is None or (apart := bundle.apart()) is None:
             return None
         graph, products = apart
-        key = (base.name, base.tensors_sha256)
-        scribe = self._scribes.get(key) or Scribe(engine_on(graph, None, around, adapts=True))
+        scribe = self.scribe(base.weights_sha256, graph, around)
         assert isinstance(scribe.decoder, PagedEngine)
         bank = scribe.decoder.bank
         assert bank is not None
         name = f"{bundle.identity} {next(_NUMBERS)}"
         with scribe.alone():
             bank.add(name, products)
-        self._scribes[key] = scribe
         return scribe, name
+
+    def scribe(self, weights_sha256: str, graph: Graph, around: Surroundings) -> Scribe:
+        """Return what writes with a network, whose engine has room for adapters."""
+        key = (weights_sha256, graph.topology)
+        found = self._scribes.get(key) or Scribe(engine_on(graph, None, around, adapts=True))
+        self._scribes[key] = found
+        return found
 
 
 def served_bundle(
@@ -298,7 +307,7 @@ def served_bundle(
         Its base cannot be had.
     """
     vocabulary, title = vocabulary_of(bundle), name or bundle.path.stem
-    if bases is not None and (shared := bases.scribe(bundle, around)) is not None:
+    if bases is not None and (shared := bases.adapted(bundle, around)) is not None:
         scribe, adapter = shared
         made = ServedWriter(title, vocabulary, scribe, bundle=bundle, adapter=adapter)
         assert made.engine.bank is not None
@@ -308,8 +317,10 @@ def served_bundle(
     return ServedWriter(title, vocabulary, scribe, bundle=bundle)
 
 
-def served_writer(model: LanguageModel, around: Surroundings, name: str | None = None) -> ServedWriter:
-    """Start a language model that nothing was fitted on.
+def served_writer(
+    model: LanguageModel, around: Surroundings, name: str | None = None, *, bases: Bases | None = None
+) -> ServedWriter:
+    """Start a language model that nothing was fitted on; among ``bases`` others may add their adapters to it.
 
     Raises
     ------
@@ -319,7 +330,11 @@ def served_writer(model: LanguageModel, around: Surroundings, name: str | None =
     card: dict[str, Json] = to_json(model.card)
     told = ("name", "summary", "n_parameters", "source", "licence", "commercial", "weights_sha256")
     about: dict[str, Json] = {"modality": WRITING, "trunk": {key: card[key] for key in told}}
-    scribe = Scribe(engine_on(graph_of(model, around), None, around))
+    graph = graph_of(model, around)
+    if bases is not None:
+        scribe = bases.scribe(model.card.weights_sha256, graph, around)
+    else:
+        scribe = Scribe(engine_on(graph, None, around))
     return ServedWriter(name or model.card.name, model.vocabulary(), scribe, told=about)
 
 

@@ -7,16 +7,19 @@ catalogue is given to it.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from topwork.contracts import LanguageModel, Trunk, TrunkCard
 from topwork.errors import UsageError
 from topwork.trunks.identity import IDENTITY, IdentityTrunk, identity_trunk
 from topwork.trunks.speeds import recall, remember
+
+if TYPE_CHECKING:
+    from topwork.trunks.kinds import Opened
 
 __all__ = [
     "DEFAULTS",
@@ -26,11 +29,13 @@ __all__ = [
     "recall",
     "remember",
     "resolve",
+    "resolve_either",
     "resolve_writer",
 ]
 
 DEFAULTS = MappingProxyType({"image": "efficientnet-lite0", "text": "all-minilm-l6-v2", "vector": IDENTITY})
 """Name of the trunk that is taken where none is asked for, by the modality of the data."""
+T = TypeVar("T")
 DEFAULT_WRITER: Final = "smollm2-135m"
 """Name of the language model that is taken where none is asked for."""
 
@@ -49,16 +54,34 @@ def resolve(name: str, catalogue: Mapping[str, Trunk]) -> Trunk:
         return catalogue[name]
     if name.partition("/")[0] == IDENTITY:
         return identity_trunk(name)
-    repository = _repository(name)
-    if repository:
-        from topwork.trunks.hub import Hub, open_repository
+    from topwork.trunks.kinds import open_config
 
-        return open_repository(name, repository, Hub())
-    if _is_path(name):
-        from topwork.trunks.folder import open_folder
+    if (found := _elsewhere(name, open_config)) is None:
+        raise _unknown(name, catalogue)
+    return found
 
-        return open_folder(Path(name))
-    raise _unknown(name, catalogue)
+
+def resolve_either(
+    name: str, catalogue: Mapping[str, Trunk], writers: Mapping[str, LanguageModel]
+) -> Trunk | LanguageModel:
+    """Find a trunk as `resolve` does, or a language model by its name in ``writers``, ``hf/OWNER/NAME`` or a path.
+
+    Raises
+    ------
+    UsageError
+        The name means nothing; close matches are listed.
+    WeightsError
+        A folder or a repository is not what it should be, or cannot be had.
+    """
+    if name in writers:
+        return writers[name]
+    if name in catalogue or name.partition("/")[0] == IDENTITY:
+        return resolve(name, catalogue)
+    from topwork.trunks.kinds import open_either
+
+    if (found := _elsewhere(name, open_either)) is None:
+        raise _unknown(name, {**catalogue, **writers})
+    return found
 
 
 def resolve_writer(name: str, catalogue: Mapping[str, LanguageModel]) -> LanguageModel:
@@ -75,14 +98,8 @@ def resolve_writer(name: str, catalogue: Mapping[str, LanguageModel]) -> Languag
 
     if name in catalogue:
         return catalogue[name]
-    if name.startswith("hf/") and (repository := _repository(name)):
-        from topwork.trunks.hub import Hub, repository_as
-
-        return repository_as(name, repository, Hub(), open_writer)
-    if _is_path(name):
-        from topwork.trunks.folder import folder_as
-
-        return folder_as(Path(name), open_writer)
+    if (found := _elsewhere(name, open_writer)) is not None:
+        return found
     close = get_close_matches(name, catalogue, n=3, cutoff=0.4)
     raise UsageError(
         f"There is no language model named {name!r}; there are {', '.join(sorted(catalogue))}.",
@@ -96,6 +113,19 @@ def is_here(card: TrunkCard, cache_dir: Path) -> bool:
     from topwork.trunks.wheels import kept_at
 
     return card.offline or kept_at(cache_dir, card.weights_sha256).is_file()
+
+
+def _elsewhere(name: str, opened: Opened[T]) -> T | None:
+    """Open what a hub or a folder has; None where the name can mean neither."""
+    if repository := _repository(name):
+        from topwork.trunks.hub import Hub, repository_as
+
+        return repository_as(name, repository, Hub(), opened)
+    if _is_path(name):
+        from topwork.trunks.folder import folder_as
+
+        return folder_as(Path(name), opened)
+    return None
 
 
 def _repository(name: str) -> str:
@@ -112,7 +142,7 @@ def _is_path(name: str) -> bool:
     return is_there or name.startswith(("~", ".")) or "/" in name or os.sep in name
 
 
-def _unknown(name: str, catalogue: Mapping[str, Trunk]) -> UsageError:
+def _unknown(name: str, catalogue: Collection[str]) -> UsageError:
     close = get_close_matches(name, catalogue, n=3, cutoff=0.4)
     guess = f"Did you mean {' or '.join(close)}? " if close else ""
     return UsageError(

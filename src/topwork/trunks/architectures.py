@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from topwork.contracts import Json, Stage
 from topwork.errors import UsageError, WeightsError
+from topwork.trunks.shards import read_tensors
 from topwork.trunks.tensors import read_order
 from topwork.trunks.torchvision_guard import import_timm
 
@@ -161,15 +162,7 @@ def _behead(network: Any) -> frozenset[str]:
 
 def _named(weights: Path, names: tuple[str, ...] | None) -> dict[str, torch.Tensor]:
     """Read tensors under their own names, or in their order under ``names``."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        tensors = load_file(weights)
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(
-            f"Cannot read the weights in {weights}: {error}.", next_step="Delete the file and fetch it again."
-        ) from error
+    tensors = read_tensors(weights)
     if names is None:
         return tensors
     order = read_order(weights)

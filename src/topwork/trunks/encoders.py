@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from topwork.contracts import Json, Stage
 from topwork.errors import MissingExtraError, UsageError, WeightsError
+from topwork.trunks.shards import read_tensors
 from topwork.trunks.torchvision_guard import import_torchvision
 
 if TYPE_CHECKING:
@@ -132,15 +133,7 @@ def stored_tensors(network: Any, weights: Path, may_lack: Collection[str] = ()) 
     WeightsError
         The file is damaged, or a tensor is missing or has another shape than the network's.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        stored = load_file(weights)
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(
-            f"Cannot read the weights in {weights}: {error}.", next_step="Delete the file and fetch it again."
-        ) from error
+    stored = read_tensors(weights)
     tensors = names_of(network, tuple(stored))
     wrong = [
         name

@@ -1,4 +1,4 @@
-"""Weights in a local folder: ``config.json`` as timm or transformers write it, and ``model.safetensors``.
+"""Weights in a local folder: ``config.json`` as timm or transformers write it, and safetensors.
 
 The weights are used where they lie, nothing is copied. Code in the folder is never run and a pickle in it
 is never opened. It knows nothing of networks and downloads.
@@ -16,7 +16,7 @@ from topwork.errors import WeightsError
 from topwork.storage import explain
 from topwork.trunks.kinds import Opened, open_config
 from topwork.trunks.origin import Origin
-from topwork.trunks.tensors import sha256_of
+from topwork.trunks.shards import INDEX, sealed
 
 __all__ = ["CONFIG", "WEIGHTS", "FolderWeights", "folder_as", "open_folder"]
 
@@ -28,7 +28,10 @@ _PICKLES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
 
 @dataclass(frozen=True, slots=True)
 class FolderWeights:
-    """A safetensors file that somebody put on this machine, and the hash that it had when it was opened."""
+    """Weights that somebody put on this machine, and the hash that they had when they were opened.
+
+    ``path`` is a safetensors file, or the index of several.
+    """
 
     path: Path
     sha256: str
@@ -45,7 +48,7 @@ class FolderWeights:
             raise WeightsError(
                 f"The weights are gone: there is no file {self.path}.", next_step="Put the file back."
             )
-        if sha256_of(self.path) != self.sha256:
+        if sealed(self.path) != self.sha256:
             raise WeightsError(
                 f"{self.path} has changed since it was opened.", next_step="Start again with the new weights."
             )
@@ -112,11 +115,13 @@ def _read(path: Path) -> str:
 
 
 def _weights(folder: Path) -> FolderWeights:
-    path = folder / WEIGHTS
-    if not path.is_file():
+    path = next((folder / name for name in (WEIGHTS, INDEX) if (folder / name).is_file()), None)
+    if path is None:
         raise _no_weights(folder)
     try:
-        return FolderWeights(path, sha256_of(path))
+        return FolderWeights(path, sealed(path))
+    except WeightsError:  # which is one, too
+        raise
     except OSError as error:
         raise explain(error, path, doing="read") from error
 

@@ -1,4 +1,4 @@
-"""Weights on the Hugging Face hub: ``config.json`` as timm or transformers write it, and ``model.safetensors``.
+"""Weights on the Hugging Face hub: ``config.json`` as timm or transformers write it, and safetensors.
 
 ``huggingface_hub`` does the talking, so its own settings apply (``HF_ENDPOINT``, ``HF_HUB_OFFLINE``,
 ``HF_HOME``, a token), and the file stays in the hub's own cache, where every other program finds it. Only
@@ -20,6 +20,7 @@ from topwork.errors import MissingExtraError, WeightsError
 from topwork.trunks.folder import CONFIG, WEIGHTS
 from topwork.trunks.kinds import Opened, open_config
 from topwork.trunks.origin import Origin
+from topwork.trunks.shards import INDEX, seal_of, sealed, shards_in
 from topwork.trunks.tensors import sha256_of
 
 __all__ = ["Hub", "HubWeights", "open_repository", "repository_as"]
@@ -56,12 +57,10 @@ class Hub:
         WeightsError
             It cannot be had for another reason, such as no network.
         """
-        from huggingface_hub.errors import EntryNotFoundError
-
         try:
             return self.download(repository, name, revision).read_text(encoding="utf-8")
         except WeightsError as error:
-            if isinstance(error.__cause__, EntryNotFoundError):
+            if _is_missing(error):
                 return None
             raise
 
@@ -83,24 +82,31 @@ class Hub:
 
 @dataclass(frozen=True, slots=True)
 class HubWeights:
-    """One repository's ``model.safetensors`` at one commit, and the hash that it must have."""
+    """One repository's weights at one commit, and the hash that they must have.
+
+    ``name`` is that of the one file, or of the index of ``shards``.
+    """
 
     hub: Hub
     repository: str
     revision: str
     sha256: str
+    name: str = WEIGHTS
+    shards: tuple[str, ...] = ()
 
     def fetch(self, cache_dir: Path, progress: Progress) -> Path:  # noqa: ARG002
-        """Bring the file into the hub's own cache and check it; nothing is written below ``cache_dir``.
+        """Bring the files into the hub's own cache and check them; nothing is written below ``cache_dir``.
 
         Raises
         ------
         WeightsError
-            The file cannot be had, or is not the one that the hub promised.
+            A file cannot be had, or is not the one that the hub promised.
         """
         progress.say(f"Fetching pretrained weights: {self.repository} at {self.revision[:8]}")
-        path = self.hub.download(self.repository, WEIGHTS, self.revision)
-        found = sha256_of(path)
+        path = self.hub.download(self.repository, self.name, self.revision)
+        for shard in self.shards:
+            self.hub.download(self.repository, shard, self.revision)
+        found = sealed(path)
         if found != self.sha256:
             raise WeightsError(
                 f"{path} is damaged: its SHA-256 is {found}, the hub promised {self.sha256}.",
@@ -139,7 +145,7 @@ def repository_as(name: str, repository: str, hub: Hub, opened: Opened[T]) -> T:
 
 
 def _origin(name: str, repository: str, commit: str, hub: Hub) -> Origin:
-    weights = HubWeights(hub, repository, commit, hub.sha256(repository, WEIGHTS, commit))
+    weights = _weights(repository, commit, hub)
     return Origin(
         name=name,
         description=f"hub:{repository}@{commit}",
@@ -147,6 +153,18 @@ def _origin(name: str, repository: str, commit: str, hub: Hub) -> Origin:
         weights_sha256=weights.sha256,
         offline=False,
     )
+
+
+def _weights(repository: str, commit: str, hub: Hub) -> HubWeights:
+    try:
+        return HubWeights(hub, repository, commit, hub.sha256(repository, WEIGHTS, commit))
+    except WeightsError as error:
+        index = hub.companion(repository, commit, INDEX) if _is_missing(error) else None
+        if index is None:
+            raise
+    names = shards_in(index, f"{repository}/{INDEX}")
+    seal = seal_of({name: hub.sha256(repository, name, commit) for name in names})
+    return HubWeights(hub, repository, commit, seal, INDEX, names)
 
 
 def _library() -> Any:
@@ -158,6 +176,13 @@ def _library() -> Any:
             next_step="Install topwork with its extra hub.",
         ) from error
     return huggingface_hub
+
+
+def _is_missing(error: WeightsError) -> bool:
+    """Tell whether the repository is there, and has no such file."""
+    from huggingface_hub.errors import EntryNotFoundError
+
+    return isinstance(error.__cause__, EntryNotFoundError)
 
 
 def _asking(repository: str, name: str, request: Callable[[], Any]) -> Any:

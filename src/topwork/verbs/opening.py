@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 from topwork import plugins
 from topwork.bundle.contents import Bundle, open_bundle
 from topwork.bundle.model import BundleModel, model_of
-from topwork.contracts import Servable
+from topwork.contracts import LanguageModel, Servable, Trunk
 from topwork.inputs.allowance import SharedAllowance
 from topwork.inputs.vocabulary import WRITING
 from topwork.serving.chains import Chain, Link
@@ -23,9 +23,10 @@ from topwork.serving.hosting import Hosted
 from topwork.serving.limits import Limits
 from topwork.serving.marks import Mark, mark_of
 from topwork.serving.settings import LinkSettings, ModelSettings, NetworkSettings
-from topwork.steps.embedding import Embedder, open_embedder
+from topwork.steps.embedding import SUFFIX, Embedder, open_embedder, trunk_embedder
 from topwork.steps.options import Surroundings
 from topwork.steps.served_writing import Bases, ServedWriter, served_bundle, served_writer
+from topwork.trunks import resolve_either
 
 __all__ = ["ModelOpener"]
 
@@ -105,10 +106,14 @@ class ModelOpener:
     def _fresh(self, chosen: NetworkSettings) -> Network:
         if chosen.bundle is not None:
             return self._of_bundle(open_bundle(chosen.bundle), chosen)
-        if (found := plugins.writers().get(str(chosen.trunk))) is not None:
-            return served_writer(found, self._around, chosen.name)
         around = replace(self._around, engine=cast("Any", chosen.engine))
-        return open_embedder(str(chosen.trunk), around, name=chosen.name, normalized=chosen.normalize)
+        title = str(chosen.trunk)
+        if title.endswith(SUFFIX):
+            return open_embedder(title, around, name=chosen.name, normalized=chosen.normalize)
+        found = resolve_either(title, plugins.trunks(), plugins.writers())
+        if "writes" in found.card.offers:
+            return served_writer(cast("LanguageModel", found), self._around, chosen.name, bases=self._bases)
+        return trunk_embedder(cast("Trunk", found), around, name=chosen.name, normalized=chosen.normalize)
 
     def _of_bundle(self, bundle: Bundle, chosen: NetworkSettings) -> Network:
         if bundle.manifest.modality == WRITING:
