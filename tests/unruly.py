@@ -47,6 +47,10 @@ class Unruly(FakeServable):
         elif word == "many":
             for number in range(int(rest)):
                 yield Answer(index, {"label": str(number)}, last=False)
+        elif word == "drip":
+            for _ in range(int(rest)):
+                time.sleep(0.2)
+                yield Answer(index, {"label": "a"}, last=False)
         if word == "pid":
             yield Answer(index, {"label": str(os.getpid())})
         else:

@@ -165,6 +165,39 @@ def test_the_prompt_is_echoed(client: Any, tiny: ServedWriter) -> None:
     assert found.choices[0].text == "the end" + expected(tiny, "the end", 4)
 
 
+def test_a_text_is_scored_by_echoing_it(client: Any, tiny: ServedWriter) -> None:
+    """What harnesses of evaluation ask: the log probabilities of a prompt, and nothing beyond it."""
+    words = tiny._vocabulary.encode("the end of the test")
+    with tiny.scribe.alone():
+        truth = tiny.engine.said(words)
+    for prompt in ("the end of the test", words):
+        found = client.completions.create(model="tiny", prompt=prompt, max_tokens=0, echo=True, logprobs=1)
+        (choice,) = found.choices
+        assert (choice.text, choice.finish_reason) == ("the end of the test", "length")
+        assert "".join(choice.logprobs.tokens) == choice.text
+        assert choice.logprobs.token_logprobs[0] is choice.logprobs.top_logprobs[0] is None
+        assert choice.logprobs.token_logprobs[1:] == pytest.approx(truth, abs=1e-4)
+        assert choice.logprobs.text_offset[:3] == [
+            0,
+            len(choice.logprobs.tokens[0]),
+            *choice.logprobs.text_offset[2:3],
+        ]
+        assert (found.usage.prompt_tokens, found.usage.completion_tokens) == (len(words), 0)
+    longer = client.completions.create(
+        model="tiny", prompt="the end", max_tokens=3, temperature=0, echo=True, logprobs=1
+    ).choices[0]
+    assert longer.text == "the end" + expected(tiny, "the end", 3)
+    assert len(longer.logprobs.tokens) == 5 + 3
+    streamed = [
+        one.choices[0].logprobs.tokens
+        for one in client.completions.create(
+            model="tiny", prompt="the end", max_tokens=3, temperature=0, echo=True, logprobs=1, stream=True
+        )
+        if one.choices[0].logprobs
+    ]
+    assert [token for several in streamed for token in several] == longer.logprobs.tokens
+
+
 def test_probabilities_are_told_token_by_token(client: Any, tiny: ServedWriter) -> None:
     asked = {"model": "tiny", "prompt": "the end", "max_tokens": 6, "temperature": 0}
     told = client.completions.create(**asked, logprobs=2).choices[0].logprobs
@@ -270,7 +303,7 @@ def test_vectors_come_as_the_client_unpacks_them(client: Any) -> None:
         ({"model": "none"}, 404, None, "There is no model 'none'"),
         ({"model": "labels"}, 400, "model", "writes no texts. Models that do: tiny"),
         ({"temperature": 3}, 400, "temperature", "temperature is 3; expected a number from 0 to 2"),
-        ({"max_tokens": 0}, 400, "max_tokens", "expected a whole number"),
+        ({"max_tokens": -1}, 400, "max_tokens", "expected a whole number"),
         ({"max_tokens": 5000}, 400, None, "there is room for 512"),
         ({"n": 17}, 400, "n", "expected a whole number from 1 to 16"),
         ({"prompt": ["a"] * 9, "n": 2}, 400, "n", "18 texts are asked for"),
@@ -278,7 +311,7 @@ def test_vectors_come_as_the_client_unpacks_them(client: Any) -> None:
         ({"prompt": [1, 100_000]}, 400, None, "none of this model's"),
         ({"stop": ["", "a"]}, 400, "stop", "empty"),
         ({"suffix": "x"}, 400, "suffix", "do not fill in"),
-        ({"echo": True, "logprobs": 1}, 400, "echo", "no token of the prompt"),
+        ({"max_tokens": 0}, 400, "max_tokens", "nothing to tell"),
         ({"seed": 1.5}, 400, "seed", "expected a whole number"),
         ({"extra_body": {"colour": "red"}}, 400, "colour", "There is no field 'colour'"),
     ],

@@ -30,8 +30,8 @@ class Echo(FakeServable):
     def _answers(self, index: int, given: bytes) -> Iterator[Answer]:
         order = read_order(given)
         text = order.prompt or "again"
-        for place, letter in enumerate(text if order.in_pieces else [text], start=1):
-            is_last = not order.in_pieces or place == len(text)
+        for place, letter in enumerate(text if order.every_s == 0 else [text], start=1):
+            is_last = order.every_s != 0 or place == len(text)
             value: dict[str, Json] = {
                 "text": letter,
                 "ending": "stop" if is_last else None,

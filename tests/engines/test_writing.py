@@ -166,6 +166,56 @@ def test_a_long_beginning_is_run_in_pieces_while_others_go_on() -> None:
     assert numbers == [0, 0, 0, 0, 1, 0, 1, 0]  # the first goes on while 256, 256 and 188 tokens are run
 
 
+def told(written: Sequence[Written], number: int = 0) -> list[tuple[int, float]]:
+    """Return the given tokens of a text, each with its probability."""
+    return [
+        (one.token, round(float(np.exp(one.log_probability)), 3))
+        for one in written
+        if one.number == number and one.is_given
+    ]
+
+
+def expected_of(tokens: Sequence[int]) -> list[tuple[int, float]]:
+    """Return the same by the rule of the decoder."""
+    total = np.exp(9) + N_SCORES - 1
+    likely, other = round(float(np.exp(9) / total), 3), round(float(1 / total), 3)
+    return [
+        (token, likely if after(tokens[:place]) == token else other)
+        for place, token in enumerate(tokens[1:], start=1)
+    ]
+
+
+def test_given_tokens_are_told_each_by_those_before_it() -> None:
+    given = (1, 2, *continued((1, 2), 3), 9, 4)
+    decoder = Reading()
+    list(write(decoder, [opening(*given, n=1)]))  # whose blocks know no scores
+    asked = Opening(given, 2, GREEDY, n_likeliest=1, tells_given=True)
+    written = list(write(decoder, [asked, opening(7, n=3)]))
+    assert told(written) == expected_of(given)
+    assert [value for _, value in told(written)[1:4]] == [0.994] * 3
+    assert [one.token for one in written if one.number == 0 and not one.is_given] == continued(given, 2)
+    assert written[0].likeliest[0][0] == after(given[:1])
+    assert told(written, 1) == []
+    assert texts_of(written)[1] == continued((7,), 3)
+
+
+def test_given_tokens_of_a_long_text_are_told_once_though_it_begins_again() -> None:
+    long = tuple(1 + i % 40 for i in range(300))
+    asked = Opening(long, 15, GREEDY, tells_given=True)
+    early = opening(5, 6, n=20)
+    decoders = [Reading(n_blocks=n_blocks) for n_blocks in (80, 82, 100)]
+    for decoder in decoders:
+        written = list(write(decoder, [early, asked]))
+        assert told(written, 1) == expected_of(long)
+        assert texts_of([one for one in written if not one.is_given]) == {
+            0: continued((5, 6), 20),
+            1: continued(long, 15),
+        }
+    # In the smaller ones the first text grew until the second had to make room for it.
+    assert [decoder.n_run > decoders[-1].n_run + 200 for decoder in decoders] == [True, True, False]
+    assert told(list(write(Reading(), [Opening((3,), 1, GREEDY, tells_given=True)]))) == []
+
+
 @pytest.mark.parametrize("n_blocks", [6, 7, 9, 12])
 def test_where_the_cache_is_full_texts_wait_or_begin_again_and_come_out_the_same(n_blocks: int) -> None:
     decoder = Reading(n_blocks=n_blocks)

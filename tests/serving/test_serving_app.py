@@ -222,6 +222,32 @@ def test_an_answer_that_is_no_json_ends_a_stream_with_an_error() -> None:
     assert last["error"]["code"] == "internal"
 
 
+class Slow(FakeServable):
+    """Answers in pieces, each of which takes its time."""
+
+    def submit(self, inputs: Any) -> Any:
+        for _ in range(6):
+            time.sleep(0.15)
+            yield Answer(0, {"text": "a"}, last=False)
+        yield Answer(0, {"text": "end"})
+
+
+@pytest.mark.parametrize(("header", "is_whole"), [({}, True), ({"x-timeout-ms": "500"}, False)])
+def test_a_deadline_of_the_server_holds_from_piece_to_piece_and_a_clients_for_all(
+    header: dict[str, str], *, is_whole: bool
+) -> None:
+    async def use(one: httpx.AsyncClient) -> list[Any]:
+        answered = await one.post("/predict", content=b"x", headers=header)
+        return [json.loads(line) for line in answered.text.splitlines()]
+
+    lines = with_client(Slow(), use, deadline_s=0.6)
+    if is_whole:
+        assert [one["value"]["text"] for one in lines] == ["a"] * 6 + ["end"]
+    else:
+        assert lines[0]["value"]["text"] == "a"
+        assert lines[-1]["error"]["code"] == "deadline_exceeded"
+
+
 # --- routes -------------------------------------------------------------------------------------------
 
 

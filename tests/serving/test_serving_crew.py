@@ -16,6 +16,7 @@ from fake_servable import describe
 from topwork.contracts import Answer, Batchable, Intake
 from topwork.serving.bodies import Unreadable
 from topwork.serving.crew import Crew
+from topwork.serving.patience import Patience
 from topwork.serving.refusals import Refusal
 from topwork.serving.share import FAILED, Late, Share, Spent
 from topwork.serving.work import Batch
@@ -29,7 +30,9 @@ class Desk:
         self.spent: list[Spent] = []
 
     def ask(self, *inputs: bytes, eager: bool = False, for_s: float = 20.0) -> Share:
-        return self.crew.begin(lambda: inputs, eager=eager, for_s=for_s, on_done=self.spent.append)
+        return self.crew.begin(
+            lambda: inputs, eager=eager, patience=Patience(for_s), on_done=self.spent.append
+        )
 
 
 @asynccontextmanager
@@ -285,7 +288,9 @@ def test_what_cannot_be_read_or_decoded_costs_the_others_nothing() -> None:
     async def main() -> None:
         async with working(FakeBatches()) as desk:
             mixed = (b"good", Unreadable("It is no base64."), b"bad")
-            share = desk.crew.begin(lambda: mixed, eager=False, for_s=20, on_done=desk.spent.append)
+            share = desk.crew.begin(
+                lambda: mixed, eager=False, patience=Patience(20), on_done=desk.spent.append
+            )
             good, unread, bad = await answers_of(share)
             assert good.value == describe(b"good")
             assert unread.problem == "It is no base64."
@@ -302,7 +307,7 @@ def test_a_body_that_is_refused_ends_its_request_alone() -> None:
 
     async def main() -> None:
         async with working(FakeBatches()) as desk:
-            share = desk.crew.begin(read, eager=False, for_s=20, on_done=desk.spent.append)
+            share = desk.crew.begin(read, eager=False, patience=Patience(20), on_done=desk.spent.append)
             assert isinstance((await whole(share)).error, Refusal)
             await answers_of(desk.ask(b"x"))
             assert len(desk.spent) == 2

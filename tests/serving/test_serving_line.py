@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from topwork.serving.line import Line
+from topwork.serving.patience import Patience
 from topwork.serving.share import Item, Share
 
 
 def request() -> Share:
-    return Share(tuple, eager=False, until_s=10.0, on_done=lambda _: None, clock=lambda: 0.0)
+    return Share(tuple, eager=False, patience=Patience(10.0), on_done=lambda _: None, clock=lambda: 0.0)
 
 
 def fill(line: Line, share: Share, *keys: str) -> None:

@@ -172,6 +172,12 @@ def test_one_that_works_on_beyond_a_deadline_is_replaced() -> None:
         assert model.headcount.retried == 0
 
 
+def test_one_whose_answer_comes_piece_by_piece_is_left_alone() -> None:
+    with staffed(deadline_s=0.5) as model:
+        assert len(said(model, b"drip:12")) == 13, "it works for 2.4 s, which is beyond any deadline of 0.8"
+        assert not model.headcount.ended
+
+
 # --- the start ------------------------------------------------------------------------------------------
 
 

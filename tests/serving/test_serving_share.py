@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from topwork.contracts import Answer
+from topwork.serving.patience import Patience
 from topwork.serving.refusals import Refusal
 from topwork.serving.share import FAILED, MOST_UNREAD, Item, Late, Share, Spent
 from topwork.serving.work import Batch
@@ -21,7 +22,7 @@ class Hands:
 
 
 def share_of(n_inputs: int, *, eager: bool = False) -> Share:
-    share = Share(tuple, eager=eager, until_s=200.0, on_done=lambda _: None, clock=Hands())
+    share = Share(tuple, eager=eager, patience=Patience(100.0), on_done=lambda _: None, clock=Hands())
     share.open()
     assert share.expect(n_inputs) is None
     return share
@@ -39,6 +40,33 @@ def test_whole_answers_come_together_and_pieces_at_once() -> None:
     assert told(share.receive(Answer(0, {}, last=False))) == ([1, 0], False, None)
     assert share.receive(Answer(0, {})) is None
     assert told(share.receive(Answer(2, {}))) == ([0, 2], True, None)
+
+
+def test_a_piece_renews_the_patience_but_not_beyond_that_for_the_whole() -> None:
+    clock = Hands()
+    patience = Patience(10.0, each_s=5.0, whole_s=17.0)
+    share = Share(tuple, eager=True, patience=patience, on_done=lambda _: None, clock=clock)
+    share.open()
+    share.expect(2)
+    clock.now_s += 9.0
+    share.receive(Answer(0, {}, last=False))
+    assert share.is_wanted(clock.now_s + 4.9)
+    assert not share.is_wanted(clock.now_s + 5.1)
+    clock.now_s += 4.0
+    share.receive(Answer(0, {}, last=False))
+    assert share.is_wanted(116.9)
+    assert not share.is_wanted(117.0)
+
+
+def test_a_whole_answer_of_several_renews_nothing() -> None:
+    clock = Hands()
+    patience = Patience(10.0, each_s=10.0)
+    share = Share(tuple, eager=True, patience=patience, on_done=lambda _: None, clock=clock)
+    share.open()
+    share.expect(2)
+    clock.now_s += 9.0
+    share.receive(Answer(0, {}))
+    assert not share.is_wanted(clock.now_s + 1.1)
 
 
 def test_an_eager_one_hands_on_each() -> None:
@@ -78,7 +106,7 @@ def test_what_is_dropped_ends_it_late() -> None:
 
 
 def test_a_body_that_cannot_be_read_ends_it() -> None:
-    share = Share(tuple, eager=False, until_s=200.0, on_done=lambda _: None, clock=Hands())
+    share = Share(tuple, eager=False, patience=Patience(100.0), on_done=lambda _: None, clock=Hands())
     assert told(share.end(Refusal("bad_request", "It is no JSON."))) == ([], True, Refusal)
 
 
@@ -101,7 +129,7 @@ def test_a_stream_that_nobody_reads_is_given_up() -> None:
 
 def test_waiting_is_what_was_neither_reading_nor_preparing_nor_computing() -> None:
     clock, spent = Hands(), list[Spent]()
-    share = Share(tuple, eager=False, until_s=200.0, on_done=spent.append, clock=clock)
+    share = Share(tuple, eager=False, patience=Patience(100.0), on_done=spent.append, clock=clock)
     clock.now_s = 101.0  # a second until a thread had time for its body
     share.open()
     share.expect(2)
@@ -118,7 +146,7 @@ def test_waiting_is_what_was_neither_reading_nor_preparing_nor_computing() -> No
 
 def test_who_never_came_to_be_read_was_not_through() -> None:
     spent = list[Spent]()
-    share = Share(tuple, eager=False, until_s=200.0, on_done=spent.append, clock=Hands())
+    share = Share(tuple, eager=False, patience=Patience(100.0), on_done=spent.append, clock=Hands())
     share.is_gone = True
     last = share.drop(1)
     assert last is not None

@@ -76,11 +76,18 @@ def test_plain_text_is_gone_on_with(tiny: ServedWriter) -> None:
 
 def test_pieces_make_the_whole_text(tiny: ServedWriter) -> None:
     (whole,) = tiny.submit([order().encoded()])
-    pieces = list(tiny.submit([order(in_pieces=True).encoded()]))
+    pieces = list(tiny.submit([order(every_s=0.0).encoded()]))
     assert len(pieces) > 3
     assert [one.last for one in pieces] == [False] * (len(pieces) - 1) + [True]
     assert texts(pieces) == texts([whole])
     assert pieces[-1].value == {**(whole.value or {}), "text": pieces[-1].value and pieces[-1].value["text"]}
+
+
+def test_a_text_that_takes_long_is_told_of_now_and_then(tiny: ServedWriter) -> None:
+    (whole,) = tiny.submit([order(n=200).encoded()])
+    pieces = list(tiny.submit([order(n=200, every_s=0.02).encoded()]))
+    assert 1 < len(pieces) < 150
+    assert texts(pieces) == texts([whole])
 
 
 def test_a_bad_order_gets_a_problem_and_the_others_their_texts(tiny: ServedWriter) -> None:
@@ -124,7 +131,7 @@ def test_an_order_survives_its_way(tiny: ServedWriter) -> None:
         stops=("x",),
         n_likeliest=2,
         schema={"type": "object"},
-        in_pieces=True,
+        every_s=0.0,
     )
     assert read_order(sent.encoded()) == sent
     plain = read_order("Grüße".encode())
@@ -155,7 +162,7 @@ def test_newcomers_join_and_write_what_they_would_alone(tiny: ServedWriter) -> N
 
 def test_who_is_gone_gets_nothing_more_and_gives_its_room_back(tiny: ServedWriter) -> None:
     free = tiny.engine.pool.n_free
-    both = [tiny.prepare(order("the", 300, in_pieces=True).encoded()), tiny.prepare(order().encoded())]
+    both = [tiny.prepare(order("the", 300, every_s=0.0).encoded()), tiny.prepare(order().encoded())]
     found = list(tiny.compute(both, Comers((), gone=[0])))
     assert len([one for one in found if one.index == 0]) < 20
     assert [one.last for one in found if one.index == 1] == [True]

@@ -30,6 +30,8 @@ IGNORED: Final = ("user", "metadata", "store", "service_tier", "safety_identifie
 IGNORED_OF_CHATS: Final = (*IGNORED, "parallel_tool_calls", "reasoning_effort", "verbosity", "prediction")
 """Fields that change nothing here, whatever they hold."""
 _ROLES: Final = ("system", "developer", "user", "assistant")
+_ALIVE_S: Final = 1.0
+"""How often a text that does not stream is told of, so that it is seen to go on: deadlines hold from piece to piece."""
 _NO_TOOLS: Final = "models here call no tools."
 
 
@@ -47,8 +49,6 @@ class Ask:
         Choices for a prompt.
     streams, tells_usage
         Whether it is answered piece by piece, and whether the last piece tells of the tokens.
-    before
-        What stands before each choice's text: its prompt, where that is to be echoed.
     """
 
     form: Form
@@ -57,7 +57,6 @@ class Ask:
     n: int
     streams: bool
     tells_usage: bool
-    before: tuple[str, ...]
 
 
 def read_completion(content: bytes, max_inputs: int) -> Ask:
@@ -71,22 +70,19 @@ def read_completion(content: bytes, max_inputs: int) -> Ask:
     fields = Fields(content)
     prompts = fields.need("prompt", _prompts)
     n_likeliest = fields.take("logprobs", count(0, _MOST_LIKELIEST), None)
-    n_most = fields.take("max_tokens", count(1, _MOST_TOKENS), _USUAL_COMPLETION)
+    n_most = fields.take("max_tokens", count(0, _MOST_TOKENS), _USUAL_COMPLETION)
     echoes = fields.take("echo", switch, default=False)
+    if not n_most and not echoes:
+        raise Wrong("max_tokens", "max_tokens is 0, so that there is nothing to tell.", "Add echo: true.")
     n = fields.take("n", count(1, max_inputs), 1)
     fields.refuse("suffix", "models here write on, and do not fill in.", but=[""])
     fields.refuse("best_of", "all that is written is returned.", but=[n, 1])
     fields.ignore(IGNORED)
-    base = Order(n_most=n_most, n_likeliest=n_likeliest)
+    base = Order(n_most=n_most, n_likeliest=n_likeliest, echoes=echoes)
     orders = [
         replace(base, **({"prompt": one} if isinstance(one, str) else {"tokens": one})) for one in prompts
     ]
-    if echoes and not all(isinstance(one, str) for one in prompts):
-        raise Wrong("echo", "echo is asked for of a prompt of tokens; expected a prompt that is text.")
-    if echoes and n_likeliest is not None:
-        raise Wrong("echo", "echo and logprobs are asked for; models here tell of no token of the prompt.")
-    before = tuple(one if echoes and isinstance(one, str) else "" for one in prompts)
-    return _ask(fields, "text", orders, n=n, before=before, max_inputs=max_inputs)
+    return _ask(fields, "text", orders, n=n, max_inputs=max_inputs)
 
 
 def read_chat(content: bytes, max_inputs: int) -> Ask:
@@ -119,12 +115,10 @@ def read_chat(content: bytes, max_inputs: int) -> Ask:
         n_likeliest=(n_likeliest or 0) if tells else None,
         schema=schema,
     )
-    return _ask(fields, "chat", [order], n=n, before=("",), max_inputs=max_inputs)
+    return _ask(fields, "chat", [order], n=n, max_inputs=max_inputs)
 
 
-def _ask(
-    fields: Fields, form: Form, orders: Sequence[Order], *, n: int, before: Sequence[str], max_inputs: int
-) -> Ask:
+def _ask(fields: Fields, form: Form, orders: Sequence[Order], *, n: int, max_inputs: int) -> Ask:
     """Take what both forms have in common."""
     sampling, unsaid = _sampling(fields)
     nothing: tuple[str, ...] = ()
@@ -140,12 +134,17 @@ def _ask(
     if any(not stop for stop in stops):
         raise Wrong("stop", "A text to stop at is empty.")
     every = [
-        replace(order, sampling=drawn(sampling, number), unsaid=unsaid, stops=stops, in_pieces=streams)
+        replace(
+            order,
+            sampling=drawn(sampling, number),
+            unsaid=unsaid,
+            stops=stops,
+            every_s=0.0 if streams else _ALIVE_S,
+        )
         for order in orders
         for number in range(n)
     ]
-    told = tuple(one for one in before for _ in range(n))
-    return Ask(form, model, tuple(every), n, streams, tells_usage and streams, told)
+    return Ask(form, model, tuple(every), n, streams, tells_usage and streams)
 
 
 def _sampling(fields: Fields) -> tuple[Sampling, tuple[str, ...]]:

@@ -27,7 +27,6 @@ _MARKS: Final = {"text": "cmpl", "chat": "chatcmpl"}
 class _Choice:
     """One text on its way to a client."""
 
-    before: str
     text: str = ""
     tokens: list[Any] = field(default_factory=list)
     ending: str | None = None
@@ -59,7 +58,7 @@ class Told:
             "model": model,
             "system_fingerprint": None,
         }
-        self._choices = [_Choice(before) for before in ask.before]
+        self._choices = [_Choice() for _ in ask.orders]
 
     @property
     def n_tokens(self) -> tuple[int, int]:
@@ -88,8 +87,7 @@ class Told:
             choice = self._take(answer)
             if self._ask.form == "chat" and not choice.is_begun:
                 yield self._event(answer.index, {"role": "assistant", "content": ""}, None, None)
-            piece = choice.text if choice.is_begun else choice.before + choice.text
-            choice.is_begun = True
+            piece, choice.is_begun = choice.text, True
             if piece or choice.tokens:
                 delta: Json = piece if self._ask.form == "text" else {"content": piece}
                 yield self._event(answer.index, delta, self._log_probabilities(choice), None)
@@ -118,7 +116,7 @@ class Told:
         return choice
 
     def _whole(self, index: int, choice: _Choice) -> Json:
-        text, logs = choice.before + choice.text, self._log_probabilities(choice)
+        text, logs = choice.text, self._log_probabilities(choice)
         ended: dict[str, Json] = {"index": index, "logprobs": logs, "finish_reason": choice.ending}
         if self._ask.form == "text":
             return {"text": text, **ended}
@@ -166,18 +164,23 @@ def _one(token: Any) -> dict[str, Json]:
 
 
 def _of_text(choice: _Choice) -> Json:
-    offsets, place = [], choice.n_letters + len(choice.before)
+    offsets, place = [], choice.n_letters
     for token in choice.tokens:
         offsets.append(place)
         place += len(token["token"])
     return {
         "tokens": [token["token"] for token in choice.tokens],
         "token_logprobs": [token["log_probability"] for token in choice.tokens],
-        "top_logprobs": [_by_text(token["likeliest"]) for token in choice.tokens],
+        "top_logprobs": [_likeliest_of(token) for token in choice.tokens],
         "text_offset": offsets,
     }
 
 
-def _by_text(likeliest: Sequence[Any]) -> Json:
-    """Return probabilities by the texts of tokens; of several with the same text the likeliest counts."""
-    return {one["token"]: one["log_probability"] for one in reversed(likeliest)}
+def _likeliest_of(token: Any) -> Json:
+    """Return probabilities by the texts of tokens; of several with the same text the likeliest counts.
+
+    The first token of a text that is echoed has no probability, and neither has any other in its place.
+    """
+    if token["log_probability"] is None:
+        return None
+    return {one["token"]: one["log_probability"] for one in reversed(token["likeliest"])}

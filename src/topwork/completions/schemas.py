@@ -128,6 +128,7 @@ def _completion(models: Sequence[str], max_inputs: int) -> Object:
     fields: Object = {
         "prompt": {"anyOf": list(prompts)},
         **_common(models, max_inputs),
+        "max_tokens": {**_count(0, 1_000_000), "description": "0 with echo alone: nothing is written."},
         "echo": _SWITCH,
         "logprobs": _count(0, 20),
         **dict.fromkeys(IGNORED, True),

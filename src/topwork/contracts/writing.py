@@ -97,12 +97,16 @@ class Written:
 
     Attributes
     ----------
+    number, token
+        Of the text, and what comes next in it.
     log_probability
         That the network gave it, before anything was changed for the draw; in nats.
     ending
         None where more follows. Where it is ``stop``, the token is one to stop at and no part of the text.
     likeliest
         The likeliest tokens, each with its log probability, as many as were asked for.
+    is_given
+        Whether it is one of those that the text begins with.
     """
 
     number: int
@@ -110,6 +114,7 @@ class Written:
     log_probability: float
     ending: Ending | None = None
     likeliest: tuple[tuple[int, float], ...] = ()
+    is_given: bool = False
 
 
 class LanguageModel(Pretrained, Protocol):

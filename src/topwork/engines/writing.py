@@ -26,6 +26,7 @@ __all__ = ["Decoder", "Joining", "Opening", "write"]
 _STEP_TOKENS: Final = 256
 """Of beginnings that one step runs, beside a token of each text that is being written."""
 _MOST_TEXTS: Final = 64
+_TOLD: Final = "told"
 
 
 class Decoder(Protocol):
@@ -71,6 +72,8 @@ class Opening:
         Makes what the text must keep to; None where it may be anything.
     adapter
         Name of the decoder's adapter that writes it; empty for none.
+    tells_given
+        Whether its own tokens but the first are given, too, each with its log probability after those before it.
     """
 
     tokens: tuple[int, ...]
@@ -80,11 +83,15 @@ class Opening:
     n_likeliest: int = 0
     grammar: Callable[[], Grammar] | None = None
     adapter: str = ""
+    tells_given: bool = False
 
 
 @dataclass(slots=True, eq=False)
 class _Text:
-    """A text on its way: ``tokens`` are all of it, the first ``n_known`` are in the cache."""
+    """A text on its way: ``tokens`` are all of it, the first ``n_known`` are in the cache.
+
+    The first ``n_told`` need not be told.
+    """
 
     number: int
     opening: Opening
@@ -93,10 +100,22 @@ class _Text:
     grammar: Grammar | None = None
     lease: Lease | None = None
     n_known: int = 0
+    n_told: int = 1
 
     @property
     def n_written(self) -> int:
         return len(self.tokens) - len(self.opening.tokens)
+
+    @property
+    def root(self) -> str:
+        """What its blocks are kept under: those of other texts know no scores after their tokens."""
+        return _TOLD if self.opening.tells_given else self.opening.adapter
+
+    def n_wanted(self, n: int) -> int:
+        """Return after how many of the next ``n`` tokens scores are wanted."""
+        if self.opening.tells_given and self.n_told < len(self.opening.tokens):
+            return n
+        return int(self.n_known + n == len(self.tokens))
 
 
 def write(decoder: Decoder, openings: Sequence[Opening], joining: Joining | None = None) -> Iterator[Written]:
@@ -163,7 +182,7 @@ class _Batch:
     def _begin(self) -> None:
         while self.waiting and len(self.running) < _MOST_TEXTS:
             text = self.waiting[0]
-            text.lease = self.pool.take(text.tokens, root=text.opening.adapter)
+            text.lease = self.pool.take(text.tokens, root=text.root)
             if text.lease is None:
                 return
             text.n_known = text.lease.n_shared
@@ -183,10 +202,13 @@ class _Batch:
         for text, part in chosen:
             assert text.lease is not None
             text.n_known += len(part.tokens)
-            self.pool.keep(text.lease, text.tokens[: text.n_known], root=text.opening.adapter)
-            if part.n_wanted:
-                yield self._chosen(text, scores[place])
-                place += 1
+            if not text.opening.tells_given:
+                self.pool.keep(text.lease, text.tokens[: text.n_known], root=text.root)
+            own = scores[place : place + part.n_wanted]
+            place += part.n_wanted
+            yield from _given(text, own)
+            if part.n_wanted and text.n_known == len(text.tokens):
+                yield self._chosen(text, own[-1])
 
     def _parts(self) -> Iterator[tuple[_Text, Part]]:
         """Return what each text adds, as far as there is room for it."""
@@ -202,8 +224,7 @@ class _Batch:
             assert text.lease is not None
             tokens = text.tokens[text.n_known : text.n_known + n]
             blocks = text.lease.blocks[: self.pool.needed(text.n_known + n)]
-            wanted = 1 if n == n_missing else 0
-            yield text, Part(tokens, text.n_known, blocks, wanted, text.opening.adapter)
+            yield text, Part(tokens, text.n_known, blocks, text.n_wanted(n), text.opening.adapter)
 
     def _has_room(self, text: _Text) -> bool:
         """Make room for a text, where need be by having later ones begin again; False where it is the last one."""
@@ -229,6 +250,19 @@ class _Batch:
             self._leave(text)
         found = float(log_probabilities(scores[None], [token])[0])
         return Written(text.number, token, found, ending, likeliest(scores, text.opening.n_likeliest))
+
+
+def _given(text: _Text, scores: Array) -> Iterator[Written]:
+    """Give what is yet to be told of a text's own tokens, by the scores after its last known ones."""
+    opening = text.opening
+    if not opening.tells_given:
+        return
+    first = text.n_known - len(scores) + 1  # the place of the token that the first scores are of
+    for place in range(max(first, text.n_told), min(text.n_known + 1, len(opening.tokens))):
+        row, token = scores[place - first], opening.tokens[place]
+        found = float(log_probabilities(row[None], [token])[0])
+        yield Written(text.number, token, found, None, likeliest(row, opening.n_likeliest), is_given=True)
+        text.n_told = place + 1
 
 
 def _next_of(text: _Text, scores: Array) -> int:

@@ -39,17 +39,19 @@ class Order:
     messages
         A chat in place of it, each with ``role`` and ``content``; the answer is the assistant's.
     n_most
-        Tokens to be written at most; None for as many as there is room for, up to `USUAL_TOKENS`.
+        Tokens to be written at most, 0 or more; None for as many as there is room for, up to `USUAL_TOKENS`.
     unsaid
         Names of what of the sampling nobody chose, so that it is as the model has it.
     stops
         Texts that end it, and are no part of it.
     n_likeliest
         How many of the likeliest tokens are told with each; None where no token is told of.
+    echoes
+        Whether the answer begins with what it goes on from; its tokens are told of as the others are.
     schema
         JSON Schema that the answer keeps to; None where it may be anything.
-    in_pieces
-        Whether it is answered piece by piece.
+    every_s
+        It is answered piece by piece, at least so many seconds from one to the next; None for the whole at once.
     """
 
     prompt: str = ""
@@ -60,8 +62,9 @@ class Order:
     unsaid: tuple[str, ...] = ()
     stops: tuple[str, ...] = ()
     n_likeliest: int | None = None
+    echoes: bool = False
     schema: Mapping[str, Json] | None = None
-    in_pieces: bool = False
+    every_s: float | None = None
 
     def encoded(self) -> bytes:
         """Return it as an encoded input, which `read_order` reads."""

@@ -52,6 +52,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Application", "application"]
 
+_RETIRING_S = 0.5
+"""From one look whether a model that is left out still answers to the next."""
+
 
 class Application:
     """An ASGI application over some hosted servables; the first is the one that ``/predict`` asks.
@@ -201,11 +204,16 @@ class Application:
         return all(hosted.is_quiet() for hosted in self.models.values())
 
     async def _retire(self, gone: Sequence[Hosted], turn: int, patience_s: float) -> None:
-        """Stop models once all have left who came before they were left out; after a body and a deadline all have."""
+        """Stop models once all have left who came before they were left out.
+
+        After a body and a deadline all have, save those whose answers come in pieces still, and those who read slowly.
+        """
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(patience_s):
                     await self._turns.left(turn)
+            while not all(hosted.is_quiet() for hosted in gone):
+                await asyncio.sleep(_RETIRING_S)
         finally:
             await asyncio.gather(*(asyncio.to_thread(hosted.stop) for hosted in gone))
 

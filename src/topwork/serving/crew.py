@@ -21,6 +21,7 @@ from topwork.contracts import Answer
 from topwork.errors import DecodeError
 from topwork.serving.bodies import Unreadable
 from topwork.serving.line import Line
+from topwork.serving.patience import Patience
 from topwork.serving.rounds import Round
 from topwork.serving.share import Item, Share
 
@@ -134,7 +135,7 @@ class Crew:
             return ()
 
         for _ in range(n):
-            self.begin(read, eager=False, for_s=patience_s, on_done=lambda _: None)
+            self.begin(read, eager=False, patience=Patience(patience_s), on_done=lambda _: None)
         all(ended.acquire(timeout=patience_s) for _ in range(n))
 
     def begin(
@@ -142,13 +143,12 @@ class Crew:
         read: Callable[[], Sequence[Input]],
         *,
         eager: bool,
-        for_s: float,
+        patience: Patience,
         on_done: Callable[[Spent], None],
         kind: type[Share] = Share,
     ) -> Share:
-        """Put a request in line, for whose answer somebody waits that many seconds; the rest is as of `Share`."""
-        until_s = self._clock() + for_s
-        share = kind(read, eager=eager, until_s=until_s, on_done=on_done, clock=self._clock)
+        """Put a request in line; see `Share`."""
+        share = kind(read, eager=eager, patience=patience, on_done=on_done, clock=self._clock)
         with self._changed:
             self._shares.add(share)
             self._turns.append(share)

@@ -20,6 +20,7 @@ from topwork.serving.around import Around
 from topwork.serving.crew import Crew
 from topwork.serving.errands import waiting
 from topwork.serving.limits import Limits
+from topwork.serving.patience import Patience
 from topwork.serving.share import Share
 from topwork.serving.sizing import batch_limit, measured
 from topwork.serving.work import Batch
@@ -98,8 +99,10 @@ class Gathering(Around):
 
     def submit(self, inputs: Sequence[bytes]) -> Iterator[Answer]:
         """Answer inputs as they come out of batches; those on which the model failed come last."""
-        crew = self._crew
-        share = crew.begin(lambda: inputs, eager=True, for_s=math.inf, on_done=lambda _: None, kind=_Waiting)
+        crew, patience = self._crew, Patience(math.inf)
+        share = crew.begin(
+            lambda: inputs, eager=True, patience=patience, on_done=lambda _: None, kind=_Waiting
+        )
         assert isinstance(share, _Waiting)
         try:
             with waiting(lambda: crew.withdraw(share), lambda: not share.is_begun):

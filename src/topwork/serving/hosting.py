@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from topwork.serving.bodies import Input
     from topwork.serving.limits import Limits
     from topwork.serving.messages import Request, Times
+    from topwork.serving.patience import Patience
     from topwork.serving.share import Share, Spent
 
 __all__ = ["Hosted", "Models", "State"]
@@ -177,7 +178,7 @@ class Hosted:
         times: Times,
         *,
         eager: bool,
-        for_s: float,
+        patience: Patience,
         waited_s: float,
     ) -> Share:
         """Put a request in line behind the gate, where it has a place after ``waited_s``; see `Crew.begin`.
@@ -185,7 +186,9 @@ class Hosted:
         At its end ``times`` say how long it waited and was worked on.
         """
         assert self.crew is not None
-        return self.crew.begin(read, eager=eager, for_s=for_s, on_done=partial(self._leave, waited_s, times))
+        return self.crew.begin(
+            read, eager=eager, patience=patience, on_done=partial(self._leave, waited_s, times)
+        )
 
     def withdraw(self, share: Share) -> None:
         """Note that nobody waits for a request any more; see `Crew.withdraw`."""

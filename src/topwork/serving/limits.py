@@ -50,7 +50,10 @@ class Limits:
     header_timeout_s: Annotated[float, Duration("Until a request's headers must have arrived.")] = 10.0
     body_timeout_s: Annotated[float, Duration("From then on, until its body must have arrived.")] = 60.0
     deadline_s: Annotated[
-        float, Duration("From then on, waiting and work together, until the answer must be complete.")
+        float,
+        Duration(
+            "From then on, waiting and work together, until the answer must be complete; one in pieces, until the next."
+        ),
     ] = 30.0
     keep_alive_s: Annotated[float, Duration("How long a connection stays open between two requests.")] = 15.0
     drain_s: Annotated[float, Duration("How long requests may go on after the server was told to stop.")] = (

@@ -19,6 +19,7 @@ from topwork.errors import TopworkError
 from topwork.serving.answers import answered, error_line, line, predictions
 from topwork.serving.bodies import Reader, reader_for
 from topwork.serving.messages import Request, Response, Times, cancelled_when_gone, json_response
+from topwork.serving.patience import Patience, Wait
 from topwork.serving.refusals import Refusal
 from topwork.serving.share import Late, Share
 from topwork.serving.work import Batch, Job
@@ -80,7 +81,7 @@ class Conversation:
     hosted: Hosted
     first: Batch
     _work: Work
-    _until: float
+    _wait: Wait
     _question: Question
 
     @property
@@ -94,12 +95,14 @@ class Conversation:
         Raises
         ------
         Refusal
-            The deadline has passed.
+            The deadline has passed; one of the server's holds from one piece of an answer to the next.
         """
-        batch = self.first
+        batch, clock = self.first, asyncio.get_running_loop().time
         yield batch
         while not batch.finished:
-            batch = await _next(self.hosted, self._work, self._until, self._question)
+            if any(not answer.last for answer in batch.answers):
+                self._wait.go_on(clock())
+            batch = await _next(self.hosted, self._work, self._wait.until_s, self._question)
             yield batch
 
 
@@ -132,12 +135,12 @@ async def converse(
     hosted.require_ready()
     hosted.gate.check()
     reader = reader_of(hosted)
-    work, until = await _asked(hosted, request, budget=budget, reader=reader, question=question, eager=eager)
-    first = await _next(hosted, work, until, question)
+    work, wait = await _asked(hosted, request, budget=budget, reader=reader, question=question, eager=eager)
+    first = await _next(hosted, work, wait.until_s, question)
     _note(request, first, whole=not eager and first.finished)
     if first.error is not None and not first.answers:
         raise told(first.error)
-    return Conversation(hosted, first, work, until, question)
+    return Conversation(hosted, first, work, wait, question)
 
 
 async def predict(
@@ -265,19 +268,20 @@ def _produce(hosted: Hosted, question: Question, reader: Reader, content: bytes)
 
 async def _asked(
     hosted: Hosted, request: Request, *, budget: ByteBudget, reader: Reader, question: Question, eager: bool
-) -> tuple[Work, float]:
-    """Read the body, and put the work in line; return it with its deadline."""
+) -> tuple[Work, Wait]:
+    """Read the body, and put the work in line; return it with how long it is waited for."""
     clock = asyncio.get_running_loop().time
     wished = clock() + wished_s(request.headers)
     content = await _read(hosted, request, reader.max_bytes, budget, wished)
     request.cleanup.enter_context(cancelled_when_gone(request.body))
-    until = min(wished, clock() + hosted.limits.deadline_s)
-    request.visit.began_s = clock()
+    now_s, each_s = clock(), hosted.limits.deadline_s
+    wait = Wait(Patience(each_s, each_s, wished - now_s), now_s)
+    request.visit.began_s = now_s
     request.visit.read = partial(reader.read, content) if question is PREDICTIONS else None
     if hosted.crew is not None and question is PREDICTIONS:
-        return await _join(hosted, request, partial(reader.read, content), until=until, eager=eager), until
+        return await _join(hosted, request, partial(reader.read, content), wait=wait, eager=eager), wait
     produce = partial(_produce, hosted, question, reader, content)
-    return await _begin(hosted, request, produce, until=until, eager=eager), until
+    return await _begin(hosted, request, produce, until=wait.until_s, eager=eager), wait
 
 
 async def _entered(hosted: Hosted, until: float, *, noted: bool = True) -> float:
@@ -291,14 +295,14 @@ async def _entered(hosted: Hosted, until: float, *, noted: bool = True) -> float
 
 
 async def _join(
-    hosted: Hosted, request: Request, read: Callable[[], Sequence[Input]], *, until: float, eager: bool
+    hosted: Hosted, request: Request, read: Callable[[], Sequence[Input]], *, wait: Wait, eager: bool
 ) -> Share:
     """Put a request among those whose inputs are computed together."""
-    waited_s = await _entered(hosted, until, noted=False)
+    waited_s = await _entered(hosted, wait.until_s, noted=False)
     # From here to `share` nothing awaits, so the place that was taken cannot be lost.
-    for_s = until - asyncio.get_running_loop().time()
+    patience = wait.left(asyncio.get_running_loop().time())
     request.times.model = hosted.servable.name
-    share = hosted.share(read, request.times, eager=eager, for_s=for_s, waited_s=waited_s)
+    share = hosted.share(read, request.times, eager=eager, patience=patience, waited_s=waited_s)
     request.cleanup.callback(hosted.withdraw, share)
     return share
 

@@ -63,10 +63,14 @@ class Lost(Exception):  # noqa: N818 - an event, which may cost a request nothin
 
 @dataclass(slots=True)
 class _Call:
-    """A request at a process: when that may have begun to work on it, and what came of it until it was over."""
+    """A request at a process: when that may have begun to work on it, and what came of it until it was over.
+
+    Whoever hears of it while it is wanted takes it for begun anew.
+    """
 
     since_s: float
     is_asked: bool = False
+    is_given_up: bool = False
     came: queue.SimpleQueue[Frame | Exception] = field(default_factory=queue.SimpleQueue)
 
 
@@ -189,6 +193,7 @@ class Replica:
             is_open = number in self._calls
         if is_open and call.is_asked:
             # Whatever comes now, its error too, nobody waits for; what counts is that it is over.
+            call.is_given_up = True
             with suppress(Exception):
                 self._channel.send(Kind.CANCEL, number)
                 for _ in self._frames(call):
@@ -259,6 +264,8 @@ class Replica:
             call = self._calls.get(frame.number)
             if call is not None and frame.kind is not Kind.ANSWER:
                 del self._calls[frame.number]
+            elif call is not None and not call.is_given_up:
+                call.since_s = self.heard_s
         if call is None:
             raise Garbled(f"it answers request {frame.number}, which it was not asked")
         call.came.put(frame)

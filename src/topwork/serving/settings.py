@@ -68,7 +68,10 @@ class NetworkSettings:
     engine: Annotated[str, Choice("What runs the network.", ENGINES)] = "auto"
     trunk: Annotated[
         str | Path | None,
-        Origin("A pretrained network, or a bundle's, without a head: its features are the answers.", "NAME"),
+        Origin(
+            "A pretrained network, or a bundle's, without a head: its features are the answers; or a language model.",
+            "NAME",
+        ),
     ] = None
     normalize: Annotated[bool, Switch("Such features are divided by their length (L2), so that it is 1.")] = (
         False

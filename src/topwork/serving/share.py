@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from topwork.contracts import Answer
 from topwork.serving.errands import Late
+from topwork.serving.patience import Wait
 from topwork.serving.refusals import Refusal
 from topwork.serving.work import Batch
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from topwork.contracts import Clock
     from topwork.serving.bodies import Input
+    from topwork.serving.patience import Patience
 
 __all__ = ["FAILED", "MOST_UNREAD", "Item", "Late", "Share", "Spent"]
 
@@ -75,8 +77,8 @@ class Share:
         Gives the inputs; called once, in a thread.
     eager
         Hand on each answer as it comes. Otherwise they come together, save where an answer has pieces.
-    until_s
-        From then on, by the clock, nobody waits for it.
+    patience
+        How long somebody waits for it.
     on_done
         Called on the event loop once nothing more is done for it.
 
@@ -95,11 +97,11 @@ class Share:
         read: Callable[[], Sequence[Input]],
         *,
         eager: bool,
-        until_s: float,
+        patience: Patience,
         on_done: Callable[[Spent], None],
         clock: Clock,
     ) -> None:
-        self.read, self.until_s = read, until_s
+        self.read, self._wait = read, Wait(patience, clock())
         self._eager, self._on_done, self._clock = eager, on_done, clock
         self._came_s, self._waited_s = clock(), 0.0
         self._context = contextvars.copy_context()
@@ -116,7 +118,7 @@ class Share:
 
     def is_wanted(self, now_s: float) -> bool:
         """Tell whether somebody waits for it."""
-        return not self.is_gone and now_s < self.until_s
+        return not self.is_gone and now_s < self._wait.until_s
 
     def within(self, call: Callable[[T], U], given: T) -> U:
         """Call something in the context in which it was made, so that what is logged names the request.
@@ -147,6 +149,8 @@ class Share:
         """Take an answer, or a piece of one; return what is to be handed on."""
         if not self.is_gone:
             self._pending.append(answer)
+        if not answer.last:
+            self._wait.go_on(self._clock())
         self._n_left -= answer.last
         return self._due(at_once=self._eager or not answer.last)
 

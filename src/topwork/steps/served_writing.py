@@ -7,6 +7,7 @@ protocol.
 from __future__ import annotations
 
 import copy
+import time
 import weakref
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -26,6 +27,7 @@ from topwork.bundle.writing import prove_writing, vocabulary_of
 from topwork.contracts import (
     Allowance,
     Answer,
+    Clock,
     Graph,
     Intake,
     Json,
@@ -57,9 +59,13 @@ _TRIAL: Final = Order(prompt="Once upon a time", n_most=4)
 _TOKEN: Final[Mapping[str, Json]] = closed(
     {"token": {"type": "string"}, "log_probability": {"type": "number"}}
 )
+_NO_PROBABILITY: Final = "Null for the first token of a text that is echoed."
 SCHEMA: Final[Mapping[str, Json]] = closed(
     {
-        "text": {"type": "string", "description": "What was written, without what it goes on from."},
+        "text": {
+            "type": "string",
+            "description": "What was written, without what it goes on from where that is not asked for.",
+        },
         "ending": {
             "enum": ["stop", "length", None],
             "description": "Why it ended: by an end or words to stop at, or by its length; null where more follows.",
@@ -72,7 +78,7 @@ SCHEMA: Final[Mapping[str, Json]] = closed(
             "items": closed(
                 {
                     "token": {"type": "string"},
-                    "log_probability": {"type": "number"},
+                    "log_probability": {"type": ["number", "null"], "description": _NO_PROBABILITY},
                     "likeliest": {"type": "array", "items": _TOKEN},
                 }
             ),
@@ -225,6 +231,7 @@ class ServedWriter:
     def _prepared(self, order: Order) -> _Prepared:
         vocabulary, grammar = self._vocabulary, None
         tokens, n_most = opening_of(order, vocabulary, self._n_room)
+        tells_given = order.echoes and order.n_likeliest is not None
         try:
             if order.schema is not None:
                 require_schema(order.schema, vocabulary)
@@ -232,7 +239,9 @@ class ServedWriter:
             ends = frozenset(vocabulary.ends)
             n_likeliest = order.n_likeliest or 0
             sampling = self._sampling(order)
-            opening = Opening(tokens, n_most, sampling, ends, n_likeliest, grammar, self._adapter)
+            opening = Opening(
+                tokens, max(1, n_most), sampling, ends, n_likeliest, grammar, self._adapter, tells_given
+            )
         except UsageError as error:
             raise DecodeError(error.problem, next_step=error.next_step) from error
         return _Prepared(order, opening)
@@ -340,11 +349,20 @@ def served_writer(
 
 @dataclass(slots=True)
 class _Sheet:
-    """A text on its way, and how much of it was told."""
+    """A text on its way: ``text`` and ``tokens`` of it are yet to be told, and when something was told last."""
 
     prepared: _Prepared
     draft: Draft
-    n_told: int = 0
+    told_s: float
+    text: str = ""
+    tokens: list[Json] = field(default_factory=list)
+
+    def is_due(self, now_s: float) -> bool:
+        """Tell whether a piece is to be told now."""
+        every_s = self.prepared.order.every_s
+        if self.draft.ending is not None:
+            return True
+        return every_s is not None and bool(self.text) and now_s >= self.told_s + every_s
 
 
 @dataclass(slots=True)
@@ -353,6 +371,7 @@ class _Table:
 
     vocabulary: Vocabulary
     intake: Intake
+    clock: Clock = time.monotonic
     sheets: dict[int, _Sheet] = field(default_factory=dict)
     n_come: int = 0
     ended: set[int] = field(default_factory=set)
@@ -360,9 +379,25 @@ class _Table:
     def open(self, prepared: Sequence[_Prepared]) -> list[Opening]:
         """Take texts in."""
         for number, one in enumerate(prepared, self.n_come):
-            self.sheets[number] = _Sheet(one, Draft(Spelling(self.vocabulary, one.order.stops)))
+            draft = Draft(Spelling(self.vocabulary, one.order.stops))
+            self.sheets[number] = self._begun(_Sheet(one, draft, self.clock()))
         self.n_come += len(prepared)
         return [one.opening for one in prepared]
+
+    def _begun(self, sheet: _Sheet) -> _Sheet:
+        """Put down what the text begins with, where that is to be told: its first token comes from nobody."""
+        order, tokens = sheet.prepared.order, sheet.prepared.opening.tokens
+        if order.echoes:
+            sheet.text = self.vocabulary.decode(order.tokens, plain=False) if order.tokens else order.prompt
+            if order.n_likeliest is not None and not self._hides_first(order):
+                sheet.tokens.append(
+                    {"token": self._spelled(tokens[0]), "log_probability": None, "likeliest": []}
+                )
+        return sheet
+
+    def _hides_first(self, order: Order) -> bool:
+        """Tell whether the first token is one that the vocabulary has put before the text."""
+        return not order.tokens and (self.vocabulary.begin is not None or not order.prompt)
 
     def gone(self) -> Collection[int]:
         """Return the numbers of texts that nobody waits for any more, or that ended by their letters."""
@@ -374,34 +409,39 @@ class _Table:
 
     def answer(self, one: Written) -> Answer | None:
         """Return what is to be told now that a text has another token."""
-        sheet = self.sheets[one.number]
-        piece = sheet.draft.take(one)
+        sheet, now_s = self.sheets[one.number], self.clock()
+        self._put_down(sheet, one)
+        if not sheet.is_due(now_s):
+            return None
         is_last = sheet.draft.ending is not None
         if is_last:
             del self.sheets[one.number]
             if one.ending is None:
                 self.ended.add(one.number)
-        if sheet.prepared.order.in_pieces:
-            return self._told(one.number, sheet, piece) if piece or is_last else None
-        return self._told(one.number, sheet, sheet.draft.text) if is_last else None
-
-    def _told(self, number: int, sheet: _Sheet, text: str) -> Answer:
-        draft, order = sheet.draft, sheet.prepared.order
-        fresh = draft.written[sheet.n_told :] if order.n_likeliest is not None else []
-        sheet.n_told = len(draft.written)
-        tokens: list[Json] = [self._token(one) for one in fresh]
         value: dict[str, Json] = {
-            "text": text,
-            "ending": draft.ending,
+            "text": sheet.text,
+            "ending": sheet.draft.ending,
             "n_prompt_tokens": len(sheet.prepared.opening.tokens),
-            "n_tokens": len(draft.written),
-            "tokens": tokens,
+            "n_tokens": len(sheet.draft.written),
+            "tokens": sheet.tokens,
         }
-        return Answer(number, value, last=draft.ending is not None)
+        sheet.text, sheet.tokens, sheet.told_s = "", [], now_s
+        return Answer(one.number, value, last=is_last)
 
-    def _token(self, one: Written) -> Json:
-        likeliest: list[Json] = [self._likely(token, found) for token, found in one.likeliest]
-        return {**self._likely(one.token, one.log_probability), "likeliest": likeliest}
+    def _put_down(self, sheet: _Sheet, one: Written) -> None:
+        order, draft = sheet.prepared.order, sheet.draft
+        if not one.is_given and order.n_most == 0:
+            draft.ending = "length"
+            return
+        n_before = len(draft.written)
+        if not one.is_given:
+            sheet.text += draft.take(one)
+        if order.n_likeliest is not None and (one.is_given or len(draft.written) > n_before):
+            likeliest: list[Json] = [self._likely(token, found) for token, found in one.likeliest]
+            sheet.tokens.append({**self._likely(one.token, one.log_probability), "likeliest": likeliest})
 
-    def _likely(self, token: int, found: float) -> dict[str, Json]:
-        return {"token": self.vocabulary.decode([token], plain=False), "log_probability": found}
+    def _likely(self, token: int, log_probability: float) -> dict[str, Json]:
+        return {"token": self._spelled(token), "log_probability": log_probability}
+
+    def _spelled(self, token: int) -> str:
+        return self.vocabulary.decode([token], plain=False)
