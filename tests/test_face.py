@@ -42,6 +42,7 @@ FACE = {
     "fit_writer",
     "keep",
     "load",
+    "mend_texts",
     "optimize",
     "predict",
     "serve",

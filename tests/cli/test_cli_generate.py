@@ -124,7 +124,7 @@ def test_texts_are_checked_before_anything_is_trained(
 ) -> None:
     told = topwork("data", "check", stories)
     assert told.status == 0
-    assert "1 texts, " in told.out
+    assert "1 text, " in told.out
     assert "texts to learn from" in told.out
     found = topwork("data", "check", stories, "--json").json
     assert found["n_texts"] == 1

@@ -40,12 +40,12 @@ def test_what_is_left_out_is_told_first_and_counted() -> None:
 @pytest.mark.parametrize(
     ("documents", "what"),
     [
-        (("One", "One", "Two"), "1 texts are there more than once"),
-        (("Ein KÃ¤se", "fine"), "1 texts hold letters such as"),
-        ((prompted("Q###", "a"), prompted("Q###", "b")), "1 prompts have several completions"),
+        (("One", "One", "Two"), "1 text was there before"),
+        (("Ein KÃ¤se", "fine"), "1 text holds letters such as"),
+        ((prompted("Q###", "a"), prompted("Q###", "b")), "1 prompt has several completions"),
         (
             (prompted("Is it red? It is red.###", "It is red."), prompted("b###", "c")),
-            "1 completions stand word for word",
+            "1 completion stands word for word",
         ),
         ((prompted("one", "x"), prompted("two", "y"), prompted("six", "z")), "Prompts do not end alike"),
         (
@@ -71,7 +71,7 @@ def test_what_is_longer_than_a_row_is_told_of_prompts_alone() -> None:
     long = prompted("Q###", "a")
     corpus = Corpus((long, Document((Piece("story"),), "s")), "")
     [one] = examine_corpus(corpus, [600, 90_000], 512)
-    assert "1 prompts and completions have more than 512 tokens together, such as row" in one.what
+    assert "1 text has more than 512 tokens together with the prompt, such as row" in one.what
 
 
 def test_little_text_is_a_warning() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from topwork.errors import UsageError
-from topwork.inputs.conditions import beginning_of
+from topwork.inputs.conditions import beginning_of, values_of
 
 COLUMNS = ("title", "genre", "text")
 
@@ -28,3 +28,16 @@ def test_what_is_not_given_is_left_out() -> None:
 def test_a_name_that_is_no_column_is_told(columns: tuple[str, ...], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         beginning_of({"text": "a"}, columns)
+
+
+@pytest.mark.parametrize(
+    ("given", "columns"),
+    [
+        ({"title": "A: b", "genre": "sad"}, COLUMNS),
+        ({"genre": "title: x"}, COLUMNS),
+        ({}, COLUMNS),
+        ({"a\nb": "x"}, ("a\nb", "text")),
+    ],
+)
+def test_values_come_back(given: dict[str, str], columns: tuple[str, ...]) -> None:
+    assert values_of(beginning_of(given, columns), columns) == given

@@ -9,6 +9,7 @@ import typer
 
 from topwork import __version__
 from topwork.cli.batch import batch
+from topwork.cli.checking import data_check
 from topwork.cli.flags import Given, with_flags
 from topwork.cli.generate import generate
 from topwork.cli.keys import keys_app
@@ -402,35 +403,7 @@ def plugins(json: Json = False) -> None:
     show_plugins(as_json=json)
 
 
-@data_app.command("check", epilog="Status 1 says that a fit would refuse the data.")
-def data_check(
-    context: typer.Context,
-    data: Data,
-    seed: Seed = 0,
-    input: Input = None,  # noqa: A002 - the option's name
-    target: Target = None,
-    event: Event = None,
-    group: Group = None,
-    time: Time = None,
-    layout: LayoutOption = "auto",
-    task: Task = None,
-    quiet: Quiet = False,
-    json: Json = False,
-) -> None:
-    """Show what a fit would see, and what it would refuse."""
-    from dataclasses import replace
-
-    from topwork import verbs
-    from topwork.cli.listings import show_check, show_text_check
-    from topwork.cli.sources import tasks_of, writes
-
-    options = replace(options_of(input, target, group, time, layout, event=event), task=tasks_of(task))
-    around = around_of(context, quiet=quiet)
-    if writes(data, options):
-        texts = verbs.check_texts(data, seed=seed, options=options, around=around)
-        raise typer.Exit(show_text_check(texts, as_json=json))
-    found = verbs.check(data, seed=seed, options=options, around=around)
-    raise typer.Exit(show_check(found, as_json=json))
+data_app.command("check", epilog="Status 1 says that a fit would refuse the data.")(data_check)
 
 
 @trunks_app.command("list")

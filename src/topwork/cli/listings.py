@@ -11,7 +11,7 @@ from topwork.cli.output import breakable, put_results
 
 if TYPE_CHECKING:
     from topwork.contracts import Estimate, Split, TrunkCard
-    from topwork.verbs import BundleComparison, DataCheck, Model, Surroundings, TextCheck
+    from topwork.verbs import BundleComparison, DataCheck, Model, Surroundings
     from topwork.verbs.comparing import TargetComparison
 
 __all__ = [
@@ -20,15 +20,12 @@ __all__ = [
     "show_check",
     "show_comparison",
     "show_plugins",
-    "show_text_check",
     "show_trunks",
 ]
 
 _N_CLASSES = 30
 """Classes of a target that are counted line by line; a person reads no more."""
 _WIDEST_LABEL = 40
-_MOST_SHOWN = 20
-"""Texts that were left out."""
 
 
 # --- data ---------------------------------------------------------------------------------------------
@@ -93,46 +90,6 @@ def _check_json(found: DataCheck) -> dict[str, Any]:
 def _split_json(split: Split) -> dict[str, Any]:
     sizes = {"n_train": len(split.train), "n_valid": len(split.valid), "n_test": len(split.test)}
     return {"method": split.method, **sizes, "notes": list(split.notes)}
-
-
-def show_text_check(found: TextCheck, *, as_json: bool) -> int:
-    """Tell what texts to write like look like; return 1 when a fit would refuse them."""
-    corpus, sides = found.corpus, found.sides
-    sizes = None if sides is None else [len(one) for one in (sides.train, sides.valid, sides.test)]
-    if as_json:
-        put_json(
-            {
-                "schema": 1,
-                "layout": corpus.layout,
-                "n_texts": len(corpus.documents),
-                "n_tokens": found.n_tokens,
-                "findings": [asdict(one) for one in found.findings],
-                "split": None if sizes is None else dict(zip(("train", "valid", "test"), sizes, strict=True)),
-                "obstacle": found.obstacle,
-            }
-        )
-        return 0 if sides is not None else 1
-    put(corpus.layout)
-    put(f"{len(corpus.documents):,} texts, {found.n_tokens:,} tokens.")
-    for one in found.findings:
-        put()
-        put(f"{one.kind.capitalize()}: {one.what}")
-        put(f"  {one.remedy}")
-    if corpus.rejected:
-        put()
-        put("Left out:")
-        for rejected in corpus.rejected[:_MOST_SHOWN]:
-            put(f"  {rejected.key}: {rejected.reason}")
-        if len(corpus.rejected) > _MOST_SHOWN:
-            put(f"  … and {len(corpus.rejected) - _MOST_SHOWN:,} more")
-    put()
-    if sides is None or sizes is None:
-        put(f"A fit would refuse these data: {found.obstacle}")
-        return 1
-    put(
-        f"{sizes[0]:,} texts to learn from, {sizes[1]:,} to validate by, {sizes[2]:,} to test; {sides.method}."
-    )
-    return 0
 
 
 # --- plugins and trunks -------------------------------------------------------------------------------

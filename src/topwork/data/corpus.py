@@ -17,9 +17,10 @@ from typing import Any, Final
 from topwork.contracts import Rejected
 from topwork.data.story_trees import FIRST, read_story_tree, ways_through
 from topwork.data.tables import TABLE_SUFFIXES, json_rows, parse_table
-from topwork.data.trees import read_path
+from topwork.data.trees import MAX_FILE_BYTES, read_path
 from topwork.errors import DataError
 from topwork.inputs.conditions import beginning_of
+from topwork.inputs.text_mending import as_utf8
 from topwork.inputs.text_opening import characters_of
 
 __all__ = ["TREE_LAYOUT", "Corpus", "Document", "Piece", "looks_like_corpus", "read_corpus"]
@@ -32,8 +33,11 @@ _BOUNDARY: Final = "<|endoftext|>"
 """What separates texts in one file, as in those that GPT-2 was trained on."""
 _START: Final = "<|startoftext|>"
 _ROLES: Final = ("system", "user", "assistant", "tool")
-_LINED: Final = frozenset({".jsonl", ".ndjson", ".csv", ".tsv", ".tab"})
+_JSON_LINES: Final = frozenset({".jsonl", ".ndjson"})
+_LINED: Final = _JSON_LINES | {".csv", ".tsv", ".tab"}
 _TREE_SUFFIX: Final = ".json"
+_BINARY_SUFFIX: Final = ".parquet"
+_HALF: Final = re.compile("[\ud800-\udfff]")
 _LOOKED_AT: Final = 1 << 16
 _TEXT_COLUMNS: Final = ("text", "story", "content", "document")
 
@@ -58,6 +62,11 @@ class Document:
     def is_chat(self) -> bool:
         """Whether it is a chat, whose template belongs to the model."""
         return bool(self.pieces[0].role)
+
+    @property
+    def is_prompted(self) -> bool:
+        """Whether it is a prompt, or what a text is given, and what is to follow."""
+        return not self.is_chat and len(self.pieces) == 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +120,13 @@ def _begins_like_tree(path: Path) -> bool:
 
 
 def _begins_like_corpus(path: Path) -> bool:
+    is_json = path.suffix.lower() in _JSON_LINES
     with path.open("rb") as stream:
-        line = stream.readline(_LOOKED_AT)
+        line = stream.readline(MAX_FILE_BYTES if is_json else _LOOKED_AT)
     try:
-        first = json.loads(line)
+        first = json.loads(as_utf8(line)) if is_json else json.loads(line)
         columns = set(first) if isinstance(first, dict) else set()
-    except ValueError:
+    except (ValueError, RecursionError):
         header = characters_of(line)[0].strip()
         columns = {cell.strip().strip('"') for cell in re.split("[,;\t]", header)} if header else set()
         if (
@@ -125,10 +135,12 @@ def _begins_like_corpus(path: Path) -> bool:
             and not header.startswith('"')
         ):
             return columns <= set(_TEXT_COLUMNS)
+    if is_json and len(columns) == 1 and columns <= set(_TEXT_COLUMNS):
+        return True
     return "messages" in columns or {"prompt", "completion"} <= columns
 
 
-def read_corpus(data: str | Path, column: str | None = None) -> Corpus:
+def read_corpus(data: str | Path, column: str | None = None, *, is_mended: bool = False) -> Corpus:
     """Read texts to write like.
 
     Parameters
@@ -138,6 +150,8 @@ def read_corpus(data: str | Path, column: str | None = None) -> Corpus:
         ``text``, with ``prompt`` and ``completion``, or with ``messages``; a story tree.
     column
         Of a table that has several: the one with the texts, or what they are given and the text, ``title,genre,text``.
+    is_mended
+        Take each byte that is no UTF-8 for Windows-1252, in place of the whole file or of no character.
 
     Raises
     ------
@@ -145,7 +159,7 @@ def read_corpus(data: str | Path, column: str | None = None) -> Corpus:
         There are no texts, or nothing says which column holds them.
     """
     paths = _paths(data)
-    parts = [_read_one(path, column) for path in paths]
+    parts = [_encodable(_read_one(path, column, is_mended=is_mended)) for path in paths]
     documents = tuple(document for part in parts for document in part.documents)
     rejected = tuple(one for part in parts for one in part.rejected)
     if not documents:
@@ -188,9 +202,21 @@ def _paths(data: str | Path) -> list[Path]:
     raise DataError(f"There is no file or folder {path}.", next_step="Check the path.")
 
 
-def _read_one(path: Path, column: str | None) -> Corpus:
+def _encodable(corpus: Corpus) -> Corpus:
+    """Leave out what holds half a letter, as JSON can: no encoding writes it, and no vocabulary takes it."""
+    halves = {one.where for one in corpus.documents if any(_HALF.search(piece.text) for piece in one.pieces)}
+    if not halves:
+        return corpus
+    kept = tuple(one for one in corpus.documents if one.where not in halves)
+    found = tuple(Rejected(where, "it holds half of a letter (a lone surrogate)") for where in sorted(halves))
+    return replace(corpus, documents=kept, rejected=(*corpus.rejected, *found))
+
+
+def _read_one(path: Path, column: str | None, *, is_mended: bool) -> Corpus:
     suffix, content = path.suffix.lower(), read_path(path)
-    if suffix in (".jsonl", ".ndjson"):
+    if is_mended and suffix != _BINARY_SUFFIX:
+        content = as_utf8(content)
+    if suffix in _JSON_LINES:
         return _json_lines(path.name, content, column)
     if suffix == _TREE_SUFFIX:
         return _tree(path.name, content)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from topwork.errors import UsageError
 
-__all__ = ["beginning_of"]
+__all__ = ["beginning_of", "values_of"]
 
 
 def beginning_of(given: Mapping[str, str], columns: Sequence[str]) -> str:
@@ -34,3 +34,13 @@ def beginning_of(given: Mapping[str, str], columns: Sequence[str]) -> str:
             )
     lines = [f"{name}: {value}" for name in known if (value := " ".join(given.get(name, "").split()))]
     return "".join(f"{line}\n" for line in [*lines, f"{written}:"]) if known else ""
+
+
+def values_of(beginning: str, columns: Sequence[str]) -> dict[str, str]:
+    """Return the values by column that `beginning_of` put before a text; those that were left out are not there."""
+    *known, _ = columns
+    found = {}
+    for name in known:
+        if beginning.startswith(f"{name}: "):
+            found[name], _, beginning = beginning.removeprefix(f"{name}: ").partition("\n")
+    return found

@@ -17,6 +17,7 @@ from topwork.verbs.finding import RateSearch, find_rate
 from topwork.verbs.fitting import fit
 from topwork.verbs.handing_on import WriterExport, export_writer, writes_texts
 from topwork.verbs.keeping import keep
+from topwork.verbs.mending_texts import MendedTexts, mend_texts
 from topwork.verbs.model import Model, Prediction
 from topwork.verbs.optimizing import Optimization, optimize
 from topwork.verbs.predicting import load, predict
@@ -32,6 +33,7 @@ __all__ = [
     "Export",
     "FitEstimate",
     "FitOptions",
+    "MendedTexts",
     "Model",
     "Optimization",
     "Passage",
@@ -55,6 +57,7 @@ __all__ = [
     "fit_writer",
     "keep",
     "load",
+    "mend_texts",
     "optimize",
     "predict",
     "serve",

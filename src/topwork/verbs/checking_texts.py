@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from topwork import plugins
+from topwork.contracts import Progress
 from topwork.data.corpus import Corpus, read_corpus
 from topwork.data.corpus_check import CorpusFinding, examine_corpus
 from topwork.errors import DataError
+from topwork.inputs.vocabulary import Vocabulary
 from topwork.recipes.writing import WritingSettings
 from topwork.steps.options import FitOptions, Surroundings
 from topwork.steps.writing_rows import Sides, split_texts, tokenised
 from topwork.trunks import DEFAULT_WRITER, resolve_writer
 
-__all__ = ["TextCheck", "check_texts"]
+__all__ = ["TextCheck", "TextCounter", "check_texts", "checked"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,6 +39,35 @@ class TextCheck:
     obstacle: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class TextCounter:
+    """Counts tokens by the vocabulary of a model."""
+
+    vocabulary: Vocabulary
+    progress: Progress
+
+    @classmethod
+    def of(cls, trunk: str | None, around: Surroundings) -> TextCounter:
+        """Count as this model does; none is the default.
+
+        Raises
+        ------
+        UsageError
+            There is no such model.
+        """
+        return cls(resolve_writer(trunk or DEFAULT_WRITER, plugins.writers()).vocabulary(), around.progress)
+
+    @property
+    def length(self) -> int:
+        """Tokens of a row in training."""
+        return min(WritingSettings().length, self.vocabulary.window)
+
+    def __call__(self, corpus: Corpus) -> list[int]:
+        """Return how many tokens each text has."""
+        self.progress.say(f"Counting the tokens of {len(corpus.documents):,} texts")
+        return [len(one.tokens) for one in tokenised(corpus.documents, self.vocabulary)]
+
+
 def check_texts(
     data: str | Path,
     *,
@@ -55,12 +87,14 @@ def check_texts(
     """
     options, around = options or FitOptions(), around or Surroundings()
     corpus = read_corpus(data, options.input)
-    vocabulary = resolve_writer(trunk or DEFAULT_WRITER, plugins.writers()).vocabulary()
-    around.progress.say(f"Counting the tokens of {len(corpus.documents):,} texts")
-    counts = [len(one.tokens) for one in tokenised(corpus.documents, vocabulary)]
-    length = min(WritingSettings().length, vocabulary.window)
-    findings = examine_corpus(corpus, counts, length)
+    count = TextCounter.of(trunk, around)
+    return checked(corpus, count(corpus), count.length, seed)
+
+
+def checked(corpus: Corpus, n_tokens: Sequence[int], length: int, seed: int) -> TextCheck:
+    """Look for what is odd about texts of so many tokens each, and try the split."""
+    findings = examine_corpus(corpus, n_tokens, length)
     try:
-        return TextCheck(corpus, findings, sum(counts), split_texts(corpus, seed), None)
+        return TextCheck(corpus, findings, sum(n_tokens), split_texts(corpus, seed), None)
     except DataError as error:
-        return TextCheck(corpus, findings, sum(counts), None, error.problem)
+        return TextCheck(corpus, findings, sum(n_tokens), None, error.problem)
