@@ -35,6 +35,7 @@ def test_ending_alike_is_in_a_letter_and_the_blanks_behind_it(prompts: list[str]
         (["How are you?", "Who are you?", "Say hello."], HASHES),
         (["a name", "your name", "the name", "other"], HASHES),
         (["one ->", "two ==="], HASHES),
+        (["one ->", "two =>", "three"], HASHES),
         (["a ### b", "c"], "\n\n===\n\n"),
     ],
 )
