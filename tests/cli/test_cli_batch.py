@@ -13,6 +13,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +87,11 @@ def test_status_is_one_when_no_row_has_an_answer(topwork: Command, fitted: Model
     assert topwork("batch", fitted.path, "a.txt", "--out", "a.csv", "-q", "--resume").status == 0
 
 
-def was_killed(process: subprocess.Popen[bytes], delay_s: float) -> bool:
-    """Kill a process after a while; return False where it ended by itself before."""
+def was_killed(process: subprocess.Popen[bytes], delay_s: float, since: Callable[[], bool]) -> bool:
+    """Kill a process a while after something is so; return False where it ended by itself before."""
     with process:
+        while process.poll() is None and not since():
+            time.sleep(0.01)
         try:
             process.communicate(timeout=delay_s)
         except subprocess.TimeoutExpired:
@@ -102,9 +105,13 @@ def was_killed(process: subprocess.Popen[bytes], delay_s: float) -> bool:
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX's")
 @pytest.mark.parametrize("n_kills", [2, pytest.param(40, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
 def test_killed_at_any_moment_it_loses_no_row_and_doubles_none(desk: Desk, n_kills: int) -> None:
-    """Batches of the same rows that are killed again and again end in the bytes of one that is left in peace."""
+    """Batches of the same rows that are killed again and again end in the bytes of one that is left in peace.
+
+    Some are killed at any moment, others once they have kept rows.
+    """
     write_texts(desk.folder / "in.jsonl")
     rng, n_killed, n_resumed = random.Random(n_kills), 0, 0
+    journal = desk.folder / "a.jsonl.journal"
     with serving() as url:
         words = ("batch", url, "in.jsonl", "-q", "--out")
         began_s = time.monotonic()
@@ -112,9 +119,14 @@ def test_killed_at_any_moment_it_loses_no_row_and_doubles_none(desk: Desk, n_kil
         took_s = time.monotonic() - began_s
         whole = [(desk.folder / f"whole{end}").read_bytes() for end in (".jsonl", ".failed.jsonl")]
         while n_killed < n_kills:
-            while was_killed(desk.start(*words, "a.jsonl", "--resume"), rng.uniform(0.3, 1.0) * took_s):
+            while True:
+                delay_s, since = rng.uniform(0.3, 1.0) * took_s, always
+                if rng.random() < 0.5:
+                    delay_s, since = rng.uniform(0.0, 0.3) * took_s, partial(has_rows, journal)
+                if not was_killed(desk.start(*words, "a.jsonl", "--resume"), delay_s, since):
+                    break
                 n_killed += 1
-                n_resumed += has_rows(desk.folder / "a.jsonl.journal")
+                n_resumed += has_rows(journal)
             ends = [desk.folder / f"a{end}" for end in (".jsonl", ".failed.jsonl")]
             assert [path.read_bytes() for path in ends] == whole
             assert not [*desk.folder.glob("*part*"), *desk.folder.glob("*.journal")]
@@ -122,6 +134,10 @@ def test_killed_at_any_moment_it_loses_no_row_and_doubles_none(desk: Desk, n_kil
             for path in ends:
                 path.unlink()
     assert n_resumed >= n_kills // 3, f"of {n_killed} kills only {n_resumed} left rows behind"
+
+
+def always() -> bool:
+    return True
 
 
 def has_rows(journal: Path) -> bool:
