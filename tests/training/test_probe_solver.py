@@ -53,6 +53,26 @@ def test_the_solution_is_that_of_scikit_learn(n: int, d: int, strength: float) -
     assert np.abs(centred(ours) - centred(expected)).max() < 0.01 * np.abs(expected).max()
 
 
+@pytest.mark.parametrize(("n", "d"), [(60, 200), (300, 40)])
+def test_features_of_a_unit_in_common_keep_half_of_what_they_differ_by(n: int, d: int) -> None:
+    features, truth = problem(n, d)
+    features = (features * np.geomspace(0.01, 10, d)).astype(np.float32)
+    axes = Axes.of(features, own_units=False)
+    found = solve(axes, truth, np.ones((n, 1), np.float32), 3, 0.1)
+    head = axes.head(found.weight[:, 0], found.bias[0])
+    deviation = features[:, 1:].std(0)
+    z = (features[:, 1:] - features[:, 1:].mean(0)) / np.sqrt(deviation * deviation.mean())
+    assert z.var(0).mean() == pytest.approx(1, rel=1e-4)
+    expected = LogisticRegression(C=0.1, tol=1e-8, max_iter=5000).fit(z, truth).decision_function(z)
+    ours = features @ head.weight.T + head.bias
+    assert np.abs(centred(ours) - centred(expected)).max() < 0.01 * np.abs(expected).max()
+
+
+def test_features_that_never_change_have_no_scale() -> None:
+    axes = Axes.of(np.full((5, 8), 3.0, np.float32), own_units=False)
+    assert not axes.project.any()
+
+
 def test_folds_solved_together_are_those_solved_alone() -> None:
     features, truth = problem(80, 30)
     rows = np.arange(80)

@@ -46,6 +46,20 @@ def test_it_learns_what_the_numbers_say(model: Model) -> None:
     )
 
 
+def test_numbers_may_come_in_any_units(around: Surroundings, tmp_path: Path) -> None:
+    """The model, the linear model on hand-made features and the growth with the data come out the same."""
+
+    def told(name: str, units: Array) -> list[float]:
+        rows, labels = clouds(150)
+        result = fit_probe((rows * units, labels), tmp_path / name, around=around).record.targets["label"]
+        assert result.growth is not None
+        points = [point.y for point in result.growth.chart.series[0].points]
+        return [*(one["log_loss"].value for one in (result.test, result.comparisons[1].metrics)), *points]
+
+    expected = told("one", np.ones(4))
+    assert told("several", np.array([1e-3, 1e3, 1, 10])) == pytest.approx(expected, rel=0.02)
+
+
 def test_its_proof_knows_that_there_is_no_network(model: Model) -> None:
     assert model.record.notes == tuple(note for note in model.record.notes if "could not be made" not in note)
     names = [one.name for one in model.record.targets["label"].comparisons]

@@ -351,7 +351,8 @@ class FitJob:
     ``features`` is ``float32 [n, d]`` over the rows of ``goals``; folds and units count the same rows.
     ``n_steps`` fixes the length of the training in optimiser steps in place of the budget's time.
     ``afterwards`` is what the budget must still hold for where the network is trained. ``sample`` tells which rows have
-    features; None where all have.
+    features; None where all have. ``own_units`` tells whether each feature has a unit of its own, as the columns of a
+    table have; those that a network computes have one in common.
     """
 
     features: Array
@@ -365,6 +366,7 @@ class FitJob:
     n_steps: int | None = None
     afterwards: Afterwards = field(default_factory=Afterwards)
     sample: Sample | None = None
+    own_units: bool = False
 
 
 @dataclass(frozen=True, slots=True)

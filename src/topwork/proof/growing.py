@@ -101,7 +101,8 @@ def _scores(order: Order, rows: Rows, name: str, strength: float, sizes: list[in
             shuffled = _stratified(known, goal.truth[known], draw)
             for i, size in enumerate(sizes):
                 part = np.sort(shuffled[:size])
-                found = _fit(rows.fit_features[part], of_rows({name: goal}, part)[name], strength)
+                axes = Axes.of(rows.fit_features[part], own_units=order.own_units)
+                found = _fit(axes, of_rows({name: goal}, part)[name], strength)
                 scores[i, run] = goal.score(truth_test, rows.test_features @ found.weight.T + found.bias)
                 advance(1)
     return scores
@@ -123,8 +124,8 @@ def _stratified(known: Array, truth: Array, draw: np.random.Generator) -> Array:
     return known[np.argsort(place, kind="stable")]
 
 
-def _fit(features: Array, goal: Goal, strength: float) -> LinearHead:
-    return solver_of(goal.link).finished_head(Axes.of(features), goal, strength)
+def _fit(axes: Axes, goal: Goal, strength: float) -> LinearHead:
+    return solver_of(goal.link).finished_head(axes, goal, strength)
 
 
 def _chart(metric: str, sizes: list[int], scores: Array, curve: LearningCurve | None) -> Chart:

@@ -117,7 +117,8 @@ def classical(order: Order, rows: Rows) -> Rival | None:
     n = len(rows.fit_rows)
     fitted, tested = order.modality.tabulate(described[:n], described[n:])
     if isinstance(fitted, np.ndarray):
-        probe = PROBE(_job(order, replace(rows, fit_features=fitted), Budget(clock)))
+        job = _job(order, replace(rows, fit_features=fitted), Budget(clock))
+        probe = PROBE(replace(job, own_units=True))
         scores = {name: head.scores(tested) for name, head in probe.heads.items()}
     else:
         goals = rows.goals()
@@ -178,4 +179,7 @@ def features_after(order: Order, rows: Rows, preparation: Preparation, fitted: F
 
 
 def _job(order: Order, rows: Rows, budget: Budget) -> FitJob:
-    return FitJob(rows.fit_features, rows.goals(), rows.folds, order.seed, budget, order.around.progress)
+    progress, own_units = order.around.progress, order.own_units
+    return FitJob(
+        rows.fit_features, rows.goals(), rows.folds, order.seed, budget, progress, own_units=own_units
+    )

@@ -129,7 +129,7 @@ def probe_heads(job: FitJob, fold: Fold, strengths: Mapping[str, float]) -> dict
     """Return the probe's heads as they are when the validation rows are left out."""
     import torch
 
-    axes = Axes.of(job.features[fold.train])
+    axes = Axes.of(job.features[fold.train], own_units=job.own_units)
     heads = {}
     for name, goal in of_rows(job.goals, fold.train).items():
         found = solver_of(goal.link).head(axes, goal, strengths[name])

@@ -44,6 +44,11 @@ class Order:
     around: Surroundings
     candidates: tuple[Trunk, ...] = ()
 
+    @property
+    def own_units(self) -> bool:
+        """Whether each feature has a unit of its own: nothing was learned of how they go together."""
+        return not self.trunk.card.n_parameters
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:

@@ -268,7 +268,8 @@ def _job(order: Order, features: Array, rows: Array) -> FitJob:
     targets = learned(order.tasks, order.dataset.targets, np.arange(len(order.dataset)))
     truth = encoded(targets, order.dataset.targets)
     goals = {name: Goal(truth[name][rows], one.link, one.n_outputs) for name, one in targets.items()}
-    return FitJob(features, goals, folds, order.seed, Budget(order.around.clock), order.around.progress)
+    budget, progress = Budget(order.around.clock), order.around.progress
+    return FitJob(features, goals, folds, order.seed, budget, progress, own_units=order.own_units)
 
 
 def _small_job(order: Order, preparation: Preparation, features: Array, rows: Array) -> FitJob:

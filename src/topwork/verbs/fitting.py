@@ -269,6 +269,7 @@ def job_of(
         n_steps=order.options.steps,
         afterwards=Afterwards(len(rows_after(rows)), rows.row_s, DELIVERY_S),
         sample=sample_of(order, rows, preparation),
+        own_units=order.own_units,
     )
 
 
