@@ -15,8 +15,10 @@ from typing import Any, Final
 import numpy as np
 
 from topwork.contracts import Array, Attention, Graph, Precision
+from topwork.engines.choice import has_fast_bf16
 from topwork.engines.graphs import assemble, parse
 from topwork.engines.low_rank import Bank, layers_with_room
+from topwork.engines.machine import survey
 from topwork.engines.openvino import NUMBERS, compiled, library
 from topwork.engines.paging import BlockPool
 from topwork.engines.sampling import log_probabilities
@@ -69,7 +71,8 @@ class PagedEngine:
         What to run.
     precision
         ``fp32``, ``bf16`` or ``fp16``; keys and values are kept in the same. With ``int8`` weights are kept in eight
-        bits, see `topwork.engines.weight_compression`, and the rest is computed as OpenVINO finds best here.
+        bits, see `topwork.engines.weight_compression`, and the rest is computed as OpenVINO finds best here; where that
+        is ``bf16``, keys and values are kept in it, which takes less time than to pack and unpack them.
     n_threads
         For one run.
     cache_bytes
@@ -212,7 +215,7 @@ def _settings(precision: Precision, n_threads: int) -> dict[str, Any]:
         "INFERENCE_NUM_THREADS": n_threads,
     }
     if precision == "int8":
-        return found
+        return {**found, "KV_CACHE_PRECISION": NUMBERS["bf16"]} if has_fast_bf16(survey()) else found
     return {**found, "INFERENCE_PRECISION_HINT": NUMBERS[precision], "KV_CACHE_PRECISION": NUMBERS[precision]}
 
 
