@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from topwork.contracts import Array, LowRank
+from topwork.engines.joined_layers import weight_of
 from topwork.engines.openvino import library
 from topwork.errors import UsageError
 
@@ -59,13 +60,11 @@ def _linear(model: Any) -> Iterator[tuple[str, Any]]:
     for node in model.get_ordered_ops():
         if node.get_type_name() != "MatMul":
             continue
-        weight = node.input_value(1).get_node()
-        while weight.get_type_name() in ("Transpose", "Convert") and weight.get_input_size():
-            weight = weight.input_value(0).get_node()
+        weight = weight_of(node)
         is_head = any(
             user.get_node().get_type_name() == "Result" for user in node.output(0).get_target_inputs()
         )
-        if weight.get_type_name() == "Constant" and not is_head:
+        if weight is not None and not is_head:
             yield weight.get_friendly_name(), node
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from topwork.contracts import Array, Attention, Graph, Precision
 from topwork.engines.choice import has_fast_bf16
 from topwork.engines.graphs import assemble, parse
+from topwork.engines.joined_layers import join_layers
 from topwork.engines.low_rank import Bank, layers_with_room
 from topwork.engines.machine import survey
 from topwork.engines.openvino import NUMBERS, compiled, library
@@ -123,17 +124,22 @@ class PagedEngine:
         _put_in(model, attentions)
         if adapts:
             self.bank = Bank(layers_with_room(model))
+        join_layers(model)
         if self.precision == "int8":
             compress_weights(model)
 
     def run(self, parts: Sequence[Part]) -> Array:
-        """Run texts together; return the scores that they want, ``float32 [sum of n_wanted, n_scores]``, in order."""
+        """Run texts together; return the scores that they want, ``float32 [sum of n_wanted, n_scores]``, in order.
+
+        They are the engine's own, and hold until the next run.
+        """
         if self.bank is not None:
             self._adapt(self.bank, parts)
         for name, values in _inputs_of(parts).items():
             self._request.set_tensor(name, library().Tensor(values))
         self._request.infer()
-        return np.array(self._request.get_output_tensor(0).data, dtype=np.float32)
+        found: Array = self._request.get_output_tensor(0).data
+        return found
 
     def _adapt(self, bank: Bank, parts: Sequence[Part]) -> None:
         bank.settle()

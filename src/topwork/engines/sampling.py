@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import inf, isfinite
@@ -12,7 +13,7 @@ import numpy as np
 from topwork.contracts import Array, Sampling
 from topwork.errors import UsageError
 
-__all__ = ["choose", "drawn", "likeliest", "log_probabilities", "require", "said"]
+__all__ = ["choose", "drawn", "likeliest", "log_probabilities", "log_probability", "require", "said"]
 
 _LIKELIEST: Final = 256
 """Tokens that are sorted at first, where few of many are wanted; then four times as many, and so on."""
@@ -111,17 +112,28 @@ def log_probabilities(scores: Array, tokens: Sequence[int]) -> Array:
     scores
         ``float32 [n, v]``.
     """
-    highest = scores.max(axis=1, keepdims=True)
-    total = np.log(np.exp(scores - highest).sum(axis=1, dtype=np.float64))
-    own = np.take_along_axis(scores, np.asarray(tokens, np.int64)[:, None], axis=1)
-    return np.asarray((own - highest)[:, 0] - total)
+    return np.array([log_probability(row, token) for row, token in zip(scores, tokens, strict=True)])
+
+
+def log_probability(scores: Array, token: int) -> float:
+    """Return the logarithm of a token's probability by the scores ``float32 [v]`` of all, in nats."""
+    highest = scores.max()
+    weights = scores - highest
+    own = float(weights[token])
+    np.exp(weights, out=weights)
+    return own - math.log(float(weights.sum()))  # pairwise, so that single precision is enough
 
 
 def likeliest(scores: Array, n: int) -> tuple[tuple[int, float], ...]:
     """Return the ``n`` likeliest tokens by the scores ``float32 [v]`` of all, each with its log probability in nats."""
-    tokens = _likeliest(scores, min(n, len(scores))).tolist() if n else []
-    found = log_probabilities(np.repeat(scores[None], len(tokens), axis=0), tokens) if tokens else ()
-    return tuple(zip(tokens, map(float, found), strict=True))
+    if not n:
+        return ()
+    first, *others = _likeliest(scores, min(n, len(scores))).tolist()
+    highest = log_probability(scores, first)
+    return (
+        (first, highest),
+        *((one, highest + float(scores[one]) - float(scores[first])) for one in others),
+    )
 
 
 def _penalised(scores: Array, penalty: float, before: Sequence[int]) -> Array:

@@ -18,7 +18,7 @@ import numpy as np
 from topwork.contracts import Array, Ending, Grammar, Sampling, Written
 from topwork.engines.paged import Part
 from topwork.engines.paging import BlockPool, Lease
-from topwork.engines.sampling import choose, likeliest, log_probabilities, require
+from topwork.engines.sampling import choose, likeliest, log_probability, require
 from topwork.errors import UsageError
 
 __all__ = ["Decoder", "Joining", "Opening", "write"]
@@ -38,7 +38,7 @@ class Decoder(Protocol):
         ...
 
     def run(self, parts: Sequence[Part]) -> Array:
-        """Return the scores that are wanted, part by part."""
+        """Return the scores that are wanted, part by part; they hold until the next call."""
         ...
 
 
@@ -153,7 +153,7 @@ class _Batch:
             self._begin()
             if not self.running:
                 return
-            yield from self._step()
+            yield from self._step()  # all at once, for scores hold until anybody's next run
 
     def leave_all(self) -> None:
         """Give back all blocks."""
@@ -194,11 +194,12 @@ class _Batch:
         text.lease = None
         self.running.remove(text)
 
-    def _step(self) -> Iterator[Written]:
-        """Run one step, and give the tokens that are chosen after it."""
+    def _step(self) -> list[Written]:
+        """Run one step, and return the tokens that are chosen after it."""
         chosen = list(self._parts())
         scores = self.decoder.run([part for _, part in chosen])
         place = 0
+        written: list[Written] = []
         for text, part in chosen:
             assert text.lease is not None
             text.n_known += len(part.tokens)
@@ -206,9 +207,10 @@ class _Batch:
                 self.pool.keep(text.lease, text.tokens[: text.n_known], root=text.root)
             own = scores[place : place + part.n_wanted]
             place += part.n_wanted
-            yield from _given(text, own)
+            written += _given(text, own)
             if part.n_wanted and text.n_known == len(text.tokens):
-                yield self._chosen(text, own[-1])
+                written.append(self._chosen(text, own[-1]))
+        return written
 
     def _parts(self) -> Iterator[tuple[_Text, Part]]:
         """Return what each text adds, as far as there is room for it."""
@@ -248,7 +250,7 @@ class _Batch:
             ending = "length"
         if ending:
             self._leave(text)
-        found = float(log_probabilities(scores[None], [token])[0])
+        found = log_probability(scores, token)
         return Written(text.number, token, found, ending, likeliest(scores, text.opening.n_likeliest))
 
 
@@ -260,7 +262,7 @@ def _given(text: _Text, scores: Array) -> Iterator[Written]:
     first = text.n_known - len(scores) + 1  # the place of the token that the first scores are of
     for place in range(max(first, text.n_told), min(text.n_known + 1, len(opening.tokens))):
         row, token = scores[place - first], opening.tokens[place]
-        found = float(log_probabilities(row[None], [token])[0])
+        found = log_probability(row, token)
         yield Written(text.number, token, found, None, likeliest(row, opening.n_likeliest), is_given=True)
         text.n_told = place + 1
 

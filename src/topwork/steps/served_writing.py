@@ -272,10 +272,7 @@ class ServedWriter:
 
 
 class Bases:
-    """Networks that are served by themselves and with adapters, each of them once.
-
-    None lives longer than who writes with it.
-    """
+    """Networks that several adapters are written with, each of them once; none lives longer than who writes with it."""
 
     def __init__(self) -> None:
         self._scribes: WeakValueDictionary[tuple[str, bytes], Scribe] = WeakValueDictionary()
@@ -286,7 +283,9 @@ class Bases:
         if base is None or (apart := bundle.apart()) is None:
             return None
         graph, products = apart
-        scribe = self.scribe(base.weights_sha256, graph, around)
+        key = (base.weights_sha256, graph.topology)
+        scribe = self._scribes.get(key) or Scribe(engine_on(graph, None, around, adapts=True))
+        self._scribes[key] = scribe
         assert isinstance(scribe.decoder, PagedEngine)
         bank = scribe.decoder.bank
         assert bank is not None
@@ -295,12 +294,9 @@ class Bases:
             bank.add(name, products)
         return scribe, name
 
-    def scribe(self, weights_sha256: str, graph: Graph, around: Surroundings) -> Scribe:
-        """Return what writes with a network, whose engine has room for adapters."""
-        key = (weights_sha256, graph.topology)
-        found = self._scribes.get(key) or Scribe(engine_on(graph, None, around, adapts=True))
-        self._scribes[key] = found
-        return found
+    def plain(self, weights_sha256: str, graph: Graph) -> Scribe | None:
+        """Return what writes with a network and adapters of it; None where there are none: their room costs time."""
+        return self._scribes.get((weights_sha256, graph.topology))
 
 
 def served_bundle(
@@ -329,7 +325,7 @@ def served_bundle(
 def served_writer(
     model: LanguageModel, around: Surroundings, name: str | None = None, *, bases: Bases | None = None
 ) -> ServedWriter:
-    """Start a language model that nothing was fitted on; among ``bases`` others may add their adapters to it.
+    """Start a language model that nothing was fitted on, or take the one among ``bases`` that others' adapters are for.
 
     Raises
     ------
@@ -340,10 +336,8 @@ def served_writer(
     told = ("name", "summary", "n_parameters", "source", "licence", "commercial", "weights_sha256")
     about: dict[str, Json] = {"modality": WRITING, "trunk": {key: card[key] for key in told}}
     graph = graph_of(model, around)
-    if bases is not None:
-        scribe = bases.scribe(model.card.weights_sha256, graph, around)
-    else:
-        scribe = Scribe(engine_on(graph, None, around))
+    shared = bases.plain(model.card.weights_sha256, graph) if bases is not None else None
+    scribe = shared or Scribe(engine_on(graph, None, around))
     return ServedWriter(name or model.card.name, model.vocabulary(), scribe, told=about)
 
 
