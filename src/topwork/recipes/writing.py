@@ -129,9 +129,12 @@ def rewrite(
     settings: WritingSettings,
     *,
     bf16: bool,
+    device: str = "cpu",
     show: Callable[[], None] = lambda: None,
 ) -> Rewritten:
     """Fine-tune a language model of transformers, as long as the budget lasts; it is merged with its adapters then.
+
+    It is trained on the device, and on the processor again afterwards.
 
     Parameters
     ----------
@@ -142,10 +145,26 @@ def rewrite(
     show
         Called after each look at validation of what was trained, with the weights that were looked at in the network.
     """
+    from topwork.training.devices import at_work
+
+    with at_work(device):
+        return _rewritten(job, network, rows, settings, bf16=bf16, device=device, show=show)
+
+
+def _rewritten(
+    job: FitJob,
+    network: Any,
+    rows: tuple[Packed, Packed],
+    settings: WritingSettings,
+    *,
+    bf16: bool,
+    device: str,
+    show: Callable[[], None],
+) -> Rewritten:
     from topwork.training.sight import Sight
 
     _, valid = rows
-    adapter, trainee, feed = _ready(job, network, rows, settings)
+    adapter, trainee, feed = _ready(job, network, rows, settings, device)
     named = trainee.stages[0]
     clock, began_s = job.budget.clock, job.budget.clock()
     with job.progress.track("Reading as it is", len(valid), "rows"):
@@ -153,7 +172,7 @@ def rewrite(
     look_s = clock() - began_s
     base, losses = judged(job, BASE, look_s, before)
     unfinished = Unfinished(job.workplace, job.progress.say)
-    plan = _plan_of(job, rows, settings, bf16)
+    plan = _plan_of(job, rows, settings, bf16, device)
     if unfinished.resumes:
         plan = unfinished.read_plan(plan)
     else:
@@ -176,6 +195,7 @@ def rewrite(
     rungs = [base, replace(after(found, outcome), trained_share=min(1.0, share))]
     chosen = one_standard_error_choice(np.stack([losses, own]))
     rungs[chosen] = replace(rungs[chosen], chosen=True)
+    network.to("cpu")
     merged = _merged(adapter, outcome.weights) if chosen else Merged({}, {})
     return Rewritten(merged.tensors, tuple(rungs), history, merged.products)
 
@@ -206,7 +226,13 @@ class Outlook:
 
 
 def outlook(
-    job: FitJob, network: Any, rows: tuple[Packed, Packed], settings: WritingSettings, *, bf16: bool
+    job: FitJob,
+    network: Any,
+    rows: tuple[Packed, Packed],
+    settings: WritingSettings,
+    *,
+    bf16: bool,
+    device: str = "cpu",
 ) -> Outlook:
     """Try a few rows, as `rewrite` would train them; the network is of no use afterwards."""
     import torch
@@ -214,14 +240,14 @@ def outlook(
     from topwork.training.folding import precision_of
     from topwork.training.trial import seconds_of
 
-    _, trainee, feed = _ready(job, network, rows, settings)
-    some = torch.from_numpy(feed.valid.tensors[:_TRIAL_ROWS])
+    _, trainee, feed = _ready(job, network, rows, settings, device)
+    some = torch.from_numpy(feed.valid.tensors[:_TRIAL_ROWS]).to(device)
 
     def look() -> None:
-        with torch.inference_mode(), precision_of(bf16=bf16, device="cpu"):
+        with torch.inference_mode(), precision_of(bf16=bf16, device=device):
             trainee.features(some)
 
-    look_s = seconds_of(look, n_runs=1) / len(some)
+    look_s = seconds_of(look, torch.device(device), n_runs=1) / len(some)
     batch = min(settings.batch, feed.n_train)
     per_epoch = max(1, feed.n_train // batch)
     n_steps = job.n_steps or settings.epochs * per_epoch
@@ -230,9 +256,9 @@ def outlook(
 
 
 def _ready(
-    job: FitJob, network: Any, rows: tuple[Packed, Packed], settings: WritingSettings
+    job: FitJob, network: Any, rows: tuple[Packed, Packed], settings: WritingSettings, device: str
 ) -> tuple[Adapter | None, Trainee, PackedFeed]:
-    """Return adapters that were put on the network, what is trained, and where its batches come from."""
+    """Return adapters that were put on the network, what is trained on the device, and where its batches come from."""
     from topwork.training.packing import PackedFeed
     from topwork.training.saying import Speaker
     from topwork.training.trainee import Trainee
@@ -243,14 +269,19 @@ def _ready(
     speaker = Speaker(states, head, train.n_said / len(train))
     network.requires_grad_(False)
     adapter, named = _trained(job, states, settings)
+    network.to(device)
     change = bool if adapter is None else adapter.set_training
     trainee = Trainee(speaker.costs, (named,), {TEXT: _identity()}, set_training=change)
-    return adapter, trainee, PackedFeed(train, valid)
+    return adapter, trainee, PackedFeed(train, valid, device=device)
 
 
-def _plan_of(job: FitJob, rows: tuple[Packed, Packed], settings: WritingSettings, bf16: bool) -> Plan:
+def _plan_of(
+    job: FitJob, rows: tuple[Packed, Packed], settings: WritingSettings, bf16: bool, device: str
+) -> Plan:
     """Return a plan without rungs: what must be the same for a run to go on."""
     import torch
+
+    from topwork.training.devices import named
 
     digest = hashlib.sha256(repr(settings).encode())
     for packed in rows:
@@ -263,6 +294,7 @@ def _plan_of(job: FitJob, rows: tuple[Packed, Packed], settings: WritingSettings
         data=digest.hexdigest(),
         rungs=(),
         steps=job.n_steps,
+        device=named(device),
     )
 
 
@@ -323,15 +355,15 @@ def _row_seconds(trainee: Any, feed: Any, bf16: bool) -> float:
     from topwork.training.folding import precision_of
     from topwork.training.trial import seconds_of
 
-    rows = torch.from_numpy(feed.train.tensors[:_TRIAL_ROWS])
+    rows = torch.from_numpy(feed.train.tensors[:_TRIAL_ROWS]).to(feed.device)
 
     def step() -> None:
-        with precision_of(bf16=bf16, device="cpu"):
+        with precision_of(bf16=bf16, device=feed.device):
             trainee.features(rows).mean().backward()
         for p in trainee.named().values():
             p.grad = None
 
-    return seconds_of(step, n_runs=1) / len(rows)
+    return seconds_of(step, torch.device(feed.device), n_runs=1) / len(rows)
 
 
 def _merged(adapter: Adapter | None, weights: Mapping[str, torch.Tensor]) -> Merged:

@@ -11,7 +11,7 @@ from topwork.errors import UsageError
 from topwork.steps.options import Surroundings
 from topwork.trunks.causal import marked
 
-__all__ = ["engine_on", "graph_of", "machine_of"]
+__all__ = ["engine_on", "graph_of"]
 
 
 def graph_of(model: LanguageModel, around: Surroundings) -> Graph:
@@ -36,13 +36,13 @@ def engine_on(
     graph: Graph, precision: Precision | None, around: Surroundings, *, adapts: bool = False
 ) -> PagedEngine:
     """Start an engine; without a precision the shortest that this machine computes in, but no eight bits."""
-    machine = machine_of(around)
+    machine = _machine_of(around)
     shortest: Precision = "bf16" if has_fast_bf16(machine) else "fp32"
     return PagedEngine(graph, precision or shortest, n_threads=machine.n_cores, adapts=adapts)
 
 
-def machine_of(around: Surroundings) -> Machine:
-    """Return what of the machine there is to write and to learn with: its processor, so far.
+def _machine_of(around: Surroundings) -> Machine:
+    """Return what of the machine there is to write with: its processor, so far.
 
     Raises
     ------
@@ -51,6 +51,7 @@ def machine_of(around: Surroundings) -> Machine:
     """
     if around.device == "cuda":
         raise UsageError(
-            "Language models are run and trained on the processor so far.", next_step="Leave --device out."
+            "Language models are run on the processor so far; only a fit of one takes a GPU.",
+            next_step="Leave --device out.",
         )
     return shared(survey(), around.n_cores)

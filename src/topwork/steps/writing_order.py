@@ -12,17 +12,16 @@ from pathlib import Path
 import numpy as np
 
 from topwork import plugins
-from topwork.contracts import LanguageModel
+from topwork.contracts import LanguageModel, Resources
 from topwork.data.corpus import Corpus, read_corpus
-from topwork.engines.choice import has_fast_bf16
-from topwork.engines.machine import Machine
+from topwork.engines.machine import Machine, limited_to, shared, survey
 from topwork.errors import DataError, UsageError
 from topwork.inputs.vocabulary import Vocabulary
 from topwork.recipes.writing import WritingSettings
+from topwork.steps.material import resources_of
 from topwork.steps.options import FitOptions, Surroundings
 from topwork.steps.settings import settings_with
 from topwork.steps.speeds import DELIVERY_S
-from topwork.steps.writers import machine_of
 from topwork.steps.writing_rows import Sides, split_texts, tokenised
 from topwork.training.packing import Packed, Tokenised, cut, pack
 from topwork.trunks import DEFAULT_WRITER, resolve_writer
@@ -60,14 +59,20 @@ class WritingOrder:
     options: FitOptions
     around: Surroundings
     machine: Machine
+    resources: Resources
     corpus: Corpus
     sides: Sides
     rows: WritingRows
 
     @property
     def bf16(self) -> bool:
-        """Whether the machine computes in bf16."""
-        return has_fast_bf16(self.machine)
+        """Whether what trains computes in bf16."""
+        return self.resources.has_fast_bf16
+
+    @property
+    def device(self) -> str:
+        """Where it is trained, as torch names it."""
+        return self.resources.device
 
     @property
     def delivery_s(self) -> float:
@@ -88,7 +93,7 @@ def look_up_texts(
     """Read the texts, find the model, and make rows of them; the arguments are those of `topwork.fit_writer`."""
     settings = _settings_of(recipe, options)
     model = resolve_writer(trunk or DEFAULT_WRITER, plugins.writers())
-    machine = machine_of(around)
+    machine = shared(limited_to(survey(), around.device), around.n_cores)
     corpus = read_corpus(data, options.input)
     for line in (corpus.layout, *corpus.notes):
         around.progress.say(line)
@@ -97,7 +102,20 @@ def look_up_texts(
     sides = split_texts(corpus, seed)
     rows = _rows(sides, vocabulary, settings.length, seed)
     return WritingOrder(
-        data, model, vocabulary, recipe, settings, budget, seed, options, around, machine, corpus, sides, rows
+        data,
+        model,
+        vocabulary,
+        recipe,
+        settings,
+        budget,
+        seed,
+        options,
+        around,
+        machine,
+        resources_of(machine, around.device),
+        corpus,
+        sides,
+        rows,
     )
 
 

@@ -119,11 +119,12 @@ def _put(row: Array, where: Array, begin: int, piece: Tokenised, number: int) ->
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PackedFeed:
-    """Rows for `topwork.training.loop.train`; those of validation are looked at a few at a time."""
+    """Rows for `topwork.training.loop.train`, on a device; those of validation are looked at a few at a time."""
 
     train: Packed
     valid: Packed
     n_at_once: int = 4
+    device: str = "cpu"
 
     @property
     def n_train(self) -> int:
@@ -140,7 +141,7 @@ class PackedFeed:
         import torch
 
         for _, rows in order:
-            yield rows, torch.from_numpy(self.train.tensors[rows])
+            yield rows, torch.from_numpy(self.train.tensors[rows]).to(self.device)
 
     def validation(self, rows: Array | None = None) -> Iterator[tuple[Array, torch.Tensor]]:
         """Yield validation rows, all of them or these."""
@@ -149,4 +150,4 @@ class PackedFeed:
         every = np.arange(len(self.valid)) if rows is None else rows
         for begin in range(0, len(every), self.n_at_once):
             some = every[begin : begin + self.n_at_once]
-            yield some, torch.from_numpy(self.valid.tensors[some])
+            yield some, torch.from_numpy(self.valid.tensors[some]).to(self.device)

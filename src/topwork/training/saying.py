@@ -99,7 +99,7 @@ class _Costs(torch.autograd.Function):
             costs[some] = -logs.gather(1, wanted[some, None])[:, 0]
             if slopes is not None:
                 slope = logs.exp_()
-                slope.scatter_add_(1, wanted[some, None], torch.full_like(slope[:, :1], -1.0))
+                slope[torch.arange(len(slope), device=slope.device), wanted[some]] -= 1.0
                 slopes[some] = slope.to(weight.dtype) @ weight
         context.save_for_backward(slopes)
         return costs
@@ -111,15 +111,24 @@ class _Costs(torch.autograd.Function):
 
 
 def costs_of_pieces(
-    speaker: Speaker, packed: Packed, advance: Callable[[int], None], *, bf16: bool, n_at_once: int = 4
+    speaker: Speaker,
+    packed: Packed,
+    advance: Callable[[int], None],
+    *,
+    bf16: bool,
+    device: str = "cpu",
+    n_at_once: int = 4,
 ) -> tuple[Array, Array]:
-    """Return what each piece costs in nats, and how many tokens it has to say; ``float64 [k]`` and ``int64 [k]``."""
+    """Return what each piece costs in nats, and how many tokens it has to say; ``float64 [k]`` and ``int64 [k]``.
+
+    ``device`` is where the speaker is.
+    """
     costs, counts = np.zeros(len(packed.documents)), np.zeros(len(packed.documents), np.int64)
     with torch.inference_mode():
         for begin in range(0, len(packed), n_at_once):
             some = slice(begin, begin + n_at_once)
-            with precision_of(bf16=bf16, device="cpu"):
-                each = speaker.costs_of_tokens(torch.from_numpy(packed.tensors[some]))
+            with precision_of(bf16=bf16, device=device):
+                each = speaker.costs_of_tokens(torch.from_numpy(packed.tensors[some]).to(device))
             known = ~np.isnan(each)
             of = packed.pieces[some][known]
             costs += np.bincount(of, each[known], len(costs))

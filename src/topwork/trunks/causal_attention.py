@@ -47,16 +47,18 @@ def _attend(
     import torch
 
     strange = dropout or any(name not in _KNOWN and one is not None for name, one in further.items())
-    is_short = torch.is_autocast_enabled("cpu") and query.device.type == "cpu" and query.shape[2] <= _LONGEST
-    if strange or not is_short or attention_mask is None:
+    device = query.device.type
+    is_short = device == "cpu" and torch.is_autocast_enabled(device) and query.shape[2] <= _LONGEST
+    # A GPU's own attention with a mask adds up in whatever order its threads arrive; whole matrices have one order.
+    if strange or not (is_short or device != "cpu") or attention_mask is None:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
         found, _ = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **further
         )
         return found, None
-    dtype = torch.get_autocast_dtype("cpu")
-    with torch.autocast("cpu", enabled=False):
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else query.dtype
+    with torch.autocast(device, enabled=False):
         n, heads, length, size = query.shape
         shared = heads // key.shape[1]
         q, k, v = (

@@ -51,7 +51,7 @@ def estimate_writer(
     goals, fold = goals_of(*rows)
     features = np.zeros((len(rows[0]) + len(rows[1]), 1), np.float32)
     job = FitJob(features, goals, (fold,), seed, Budget(around.clock), Quiet(), n_steps=order.options.steps)
-    found = outlook(job, network, rows, order.settings, bf16=order.bf16)
+    found = outlook(job, network, rows, order.settings, bf16=order.bf16, device=order.device)
     n_valid, n_test = len(rows[1]), len(order.rows.test)
     before_s = starting_s + found.look_s * (n_valid + n_test)
     after_s = found.look_s * n_test + order.delivery_s

@@ -37,6 +37,7 @@ from topwork.engines.paged import PagedEngine
 from topwork.evaluation.ngrams import NgramModel, copied_share
 from topwork.evaluation.perplexity import perplexity, perplexity_difference
 from topwork.inputs.vocabulary import Vocabulary
+from topwork.recipes.adapters import drawn_by
 from topwork.recipes.writing import TEXT, Rewritten, goals_of, rewrite
 from topwork.report.html import render_html
 from topwork.steps.options import DEFAULT_BUDGET, FitOptions, Surroundings, duration_s
@@ -122,7 +123,8 @@ def fit_writer(
     record = _record(order, learned, place.bundle.stem, began_s)
     contents = _contents(order, learned.found, record)
     if options.proof != "none":
-        writer = Writer(record.name, vocabulary, engine_on(contents.graph, None, around), around)
+        on_processor = replace(around, device="auto")
+        writer = Writer(record.name, vocabulary, engine_on(contents.graph, None, on_processor), around)
         proven = replace(record, sections=(*record.sections, _written(writer, rows, seed)))
         contents = replace(contents, record=proven)
     return _delivered(place, contents, around)
@@ -149,7 +151,15 @@ def _learn(order: WritingOrder, deadline: Budget, unfinished: Path) -> _Learned:
         afterwards=Afterwards(len(rows.test), None, order.delivery_s),
     )
     show = partial(_show, order, network)
-    found = rewrite(job, network, (rows.train, rows.valid), order.settings, bf16=order.bf16, show=show)
+    found = rewrite(
+        job,
+        network,
+        (rows.train, rows.valid),
+        order.settings,
+        bf16=order.bf16,
+        device=order.device,
+        show=show,
+    )
     after = _test_costs(order, network, "Reading the test") if found.weights else before
     return _Learned(found, before, after)
 
@@ -158,9 +168,8 @@ def _show(order: WritingOrder, network: Any) -> None:
     """Say how the model writes as it is now; torch's random state is left alone."""
     import torch
 
-    tokens = torch.tensor([order.vocabulary.opening("")])
-    with torch.inference_mode(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(order.seed)
+    tokens = torch.tensor([order.vocabulary.opening("")], device=order.device)
+    with torch.inference_mode(), drawn_by(order.seed, order.device):
         written = network.generate(
             tokens,
             attention_mask=torch.ones_like(tokens),
@@ -222,9 +231,10 @@ def _test_costs(order: WritingOrder, network: Any, title: str) -> tuple[Array, A
     from topwork.training.saying import Speaker, costs_of_pieces
 
     test = order.rows.test
+    network.to(order.device)
     speaker = Speaker(states_of(network), network.get_output_embeddings())
     with order.around.progress.track(title, len(test), "rows") as advance:
-        costs, counts = costs_of_pieces(speaker, test, advance, bf16=order.bf16)
+        costs, counts = costs_of_pieces(speaker, test, advance, bf16=order.bf16, device=order.device)
     return _by_unit(costs, test), _by_unit(counts, test)
 
 
@@ -320,6 +330,7 @@ def _told_settings(order: WritingOrder) -> dict[str, str]:
         "budget": "none" if order.budget is None else str(order.budget),
         "precision of training": "bf16" if order.bf16 else "fp32",
         "threads": str(order.machine.n_cores),
+        "device": order.device,
         "preprocessing": order.vocabulary.describe(),
         "trunk identity": order.model.identity,
         "packages": packages(),
@@ -347,4 +358,5 @@ def _delivered(place: Place, contents: Contents, around: Surroundings) -> Writer
     save(place.bundle, contents)
     write_atomically(place.report, render_html(contents.record).encode("utf-8"))
     shutil.rmtree(place.unfinished, ignore_errors=True)
-    return replace(open_writer_bundle(place.bundle, None, around), folder=place.folder)
+    on_processor = replace(around, device="auto")
+    return replace(open_writer_bundle(place.bundle, None, on_processor), folder=place.folder)
