@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from faulty_disks import mount, unmount
 from tiny_writers import GPT2, LLAMA, QWEN2_NEAR, continued, tiny_writer
 from topwork.contracts import Graph, Sampling
 from topwork.engines.decoder_export import export_decoder
@@ -119,3 +124,34 @@ def test_a_graph_that_lost_a_mark_is_refused(graphs: dict[str, Graph]) -> None:
 
     with pytest.raises(TopworkError, match=r"1 of 2 layers do not attend .* model.layers.0.self_attn"):
         engine_of(changed(graphs["llama"], change))
+
+
+OPENED = """
+import sys
+from tiny_writers import LLAMA
+from test_paged import graph_of, engine_of
+from topwork.engines.paged import Part
+print(float(engine_of(graph_of(LLAMA)).run([Part((5, 6), 0, [1])]).sum()))
+"""
+
+
+def test_a_disk_without_room_for_the_weights_costs_time_alone(tmp_path: Path) -> None:
+    """They are mapped from a temporary file where there is room for it."""
+    small = tmp_path / "small"
+    small.mkdir()
+    mount(small, "64k")
+    try:
+        found = [
+            subprocess.run(
+                [sys.executable, "-c", OPENED],
+                env={**os.environ, "TMPDIR": str(folder), "PYTHONPATH": os.pathsep.join(sys.path)},
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+            for folder in (small, tmp_path)
+        ]
+        assert found[0] == found[1]
+        assert not [*small.iterdir()]
+    finally:
+        unmount(small)
