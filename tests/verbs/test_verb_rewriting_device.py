@@ -38,13 +38,14 @@ def test_a_gpu_that_is_not_there_is_told(tmp_path: Path, around: Surroundings) -
         fitted(tmp_path, around)
 
 
-def test_writing_itself_takes_no_gpu_yet(tmp_path: Path, around: Surroundings) -> None:
-    with pytest.raises(UsageError, match="run on the processor so far"):
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_to_write_on_that_is_not_there_is_told(tmp_path: Path, around: Surroundings) -> None:
+    with pytest.raises(UsageError, match="sees no GPU"):
         writer(write_tiny_writer(tmp_path / "tiny"), around=around)
 
 
 @pytest.mark.gpu
-def test_a_fit_on_a_gpu_is_better_comes_out_the_same_again_and_answers_on_the_processor(
+def test_a_fit_on_a_gpu_is_better_comes_out_the_same_again_and_answers_on_both(
     tmp_path: Path, around: Surroundings
 ) -> None:
     first, second = (fitted(tmp_path, around, name) for name in "ab")
@@ -56,3 +57,7 @@ def test_a_fit_on_a_gpu_is_better_comes_out_the_same_again_and_answers_on_the_pr
     on_processor = replace(around, device="auto")
     text = writer(first.path, around=on_processor).generate("the cat", length=12, temperature=0)
     assert text == writer(second.path, around=on_processor).generate("the cat", length=12, temperature=0)
+    exact = writer(first.path, precision="fp32", around=on_processor)
+    on_gpu = writer(first.path, precision="fp32", around=around)
+    texts = [one.generate("the cat", length=12, temperature=0) for one in (exact, on_gpu)]
+    assert texts[0] == texts[1]

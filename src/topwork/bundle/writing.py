@@ -15,7 +15,7 @@ import numpy as np
 from topwork.bundle.contents import Bundle
 from topwork.bundle.goldens import Golden
 from topwork.contracts import Precision
-from topwork.engines.paged import PagedEngine
+from topwork.engines.paged import PagedEngine, WritingEngine
 from topwork.errors import BundleError, ProofError, UsageError
 from topwork.inputs.vocabulary import WRITING, Vocabulary
 
@@ -56,7 +56,9 @@ def golden_texts(
     return tuple(found)
 
 
-def prove_writing(bundle: Bundle, vocabulary: Vocabulary, engine: PagedEngine, *, adapter: str = "") -> None:
+def prove_writing(
+    bundle: Bundle, vocabulary: Vocabulary, engine: WritingEngine, *, adapter: str = ""
+) -> None:
     """Say the golden texts again, with one of the engine's adapters where it is named.
 
     Raises

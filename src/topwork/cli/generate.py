@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -75,6 +76,10 @@ def generate(
         PrecisionWord,
         typer.Option(help="What it computes in; fp32 for transformers' own answers, int8 for speed."),
     ] = "auto",
+    device: Annotated[
+        Literal["auto", "cuda"],
+        typer.Option(help="Where it is computed: auto on the processor, cuda on a GPU."),
+    ] = "auto",
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -89,9 +94,8 @@ def generate(
     said_of |= {"repetition_penalty": repetition_penalty, "seed": seed}
     said(Sampling(), said_of)  # what makes no sense is told before the model is opened
     text = _given(prefix)
-    found = writer(
-        model, precision=None if precision == "auto" else precision, around=around_of(context, quiet=quiet)
-    )
+    around = replace(around_of(context, quiet=quiet), device=device)
+    found = writer(model, precision=None if precision == "auto" else precision, around=around)
     sampling = said(found.vocabulary.sampling, said_of)
     whole = found.beginning(values) + text
     if out is None and not json and samples == 1:

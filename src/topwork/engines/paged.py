@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from topwork.engines.sampling import log_probabilities
 from topwork.engines.weight_compression import compress_weights
 from topwork.errors import BundleError, StorageError, TopworkError, UsageError
 
-__all__ = ["ATTENTION", "MARK", "PagedEngine", "Part"]
+__all__ = ["ATTENTION", "MARK", "Decoder", "PagedEngine", "Part", "WritingEngine", "said_by"]
 
 ATTENTION: Final = "topwork.attention"
 """Key in the topology's metadata: of each mark, by its name, what `Attention` holds."""
@@ -64,6 +64,47 @@ class Part:
     blocks: Sequence[int]
     n_wanted: int = 1
     adapter: str = ""
+
+
+class Decoder(Protocol):
+    """What runs tokens."""
+
+    @property
+    def pool(self) -> BlockPool:
+        """The blocks of its cache; what they hold of one call is there in the next."""
+        ...
+
+    def run(self, parts: Sequence[Part]) -> Array:
+        """Return the scores that are wanted, part by part; they hold until the next call."""
+        ...
+
+
+class WritingEngine(Decoder, Protocol):
+    """A decoder of a whole language model."""
+
+    @property
+    def name(self) -> str:
+        """What runs it."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Of that."""
+        ...
+
+    @property
+    def precision(self) -> Precision:
+        """What it computes in."""
+        ...
+
+    @property
+    def bank(self) -> Bank | None:
+        """Its adapters; None without room for any."""
+        ...
+
+    def said(self, tokens: Sequence[int], adapter: str = "") -> Array:
+        """Return the log probability of each token but the first, ``float64 [t - 1]``, in nats."""
+        ...
 
 
 class PagedEngine:
@@ -159,20 +200,31 @@ class PagedEngine:
         UsageError
             The text does not fit into the cache.
         """
-        # Under a root of its own, so that nothing of it is taken as known: scores are wanted after every token.
-        lease = self.pool.take(tokens, root="said")
-        if lease is None:
-            raise UsageError(f"A text of {len(tokens):,} tokens does not fit into the cache.")
-        try:
-            scores = self.run([Part(tokens, 0, lease.blocks, len(tokens), adapter)])
-        finally:
-            self.pool.release(lease)
-        return log_probabilities(scores[:-1], tokens[1:])
+        return said_by(self, tokens, adapter)
 
     def _cache(self, port: Any, n_blocks: int) -> Any:
         tensor = library().Tensor(port.get_element_type(), library().Shape(_cache_shape(port, n_blocks)))
         self._request.set_tensor(port.get_any_name(), tensor)
         return tensor
+
+
+def said_by(decoder: Decoder, tokens: Sequence[int], adapter: str) -> Array:
+    """Return what `PagedEngine.said` does, of any decoder.
+
+    Raises
+    ------
+    UsageError
+        The text does not fit into the cache.
+    """
+    # Under a root of its own, so that nothing of it is taken as known: scores are wanted after every token.
+    lease = decoder.pool.take(tokens, root="said")
+    if lease is None:
+        raise UsageError(f"A text of {len(tokens):,} tokens does not fit into the cache.")
+    try:
+        scores = decoder.run([Part(tokens, 0, lease.blocks, len(tokens), adapter)])
+    finally:
+        decoder.pool.release(lease)
+    return log_probabilities(scores[:-1], tokens[1:])
 
 
 def attentions_of(graph: Graph) -> dict[str, Attention]:

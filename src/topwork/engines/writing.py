@@ -16,8 +16,8 @@ from typing import Final, Protocol
 import numpy as np
 
 from topwork.contracts import Array, Ending, Grammar, Sampling, Written
-from topwork.engines.paged import Part
-from topwork.engines.paging import BlockPool, Lease
+from topwork.engines.paged import Decoder, Part
+from topwork.engines.paging import Lease
 from topwork.engines.sampling import choose, likeliest, log_probability, require
 from topwork.errors import UsageError
 
@@ -27,19 +27,6 @@ _STEP_TOKENS: Final = 256
 """Of beginnings that one step runs, beside a token of each text that is being written."""
 _MOST_TEXTS: Final = 64
 _TOLD: Final = "told"
-
-
-class Decoder(Protocol):
-    """What runs tokens; see `topwork.engines.paged.PagedEngine`."""
-
-    @property
-    def pool(self) -> BlockPool:
-        """The blocks of its cache; what they hold of one call is there in the next."""
-        ...
-
-    def run(self, parts: Sequence[Part]) -> Array:
-        """Return the scores that are wanted, part by part; they hold until the next call."""
-        ...
 
 
 class Joining(Protocol):

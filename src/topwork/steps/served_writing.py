@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
 from types import MappingProxyType
-from typing import Final
+from typing import Final, cast
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -37,7 +37,7 @@ from topwork.contracts import (
     Wire,
     Written,
 )
-from topwork.engines.paged import PagedEngine
+from topwork.engines.paged import PagedEngine, WritingEngine
 from topwork.engines.sampling import require
 from topwork.engines.scribe import Desk, Scribe
 from topwork.engines.writing import Opening, write
@@ -173,10 +173,9 @@ class ServedWriter:
         return {**self._told, "name": self._name, "writes": writes, "engine": engine}
 
     @property
-    def engine(self) -> PagedEngine:
+    def engine(self) -> WritingEngine:
         """What runs it."""
-        assert isinstance(self.scribe.decoder, PagedEngine)
-        return self.scribe.decoder
+        return cast("WritingEngine", self.scribe.decoder)
 
     @property
     def _n_room(self) -> int:
@@ -318,7 +317,7 @@ def served_bundle(
         assert made.engine.bank is not None
         weakref.finalize(made, made.engine.bank.give_back, adapter)
         return made
-    scribe = Scribe(engine_on(bundle.graph(), None, around))
+    scribe = Scribe(engine_on(bundle.graph(), None, around, config=vocabulary.config))
     return ServedWriter(title, vocabulary, scribe, bundle=bundle)
 
 
@@ -336,9 +335,10 @@ def served_writer(
     told = ("name", "summary", "n_parameters", "source", "licence", "commercial", "weights_sha256")
     about: dict[str, Json] = {"modality": WRITING, "trunk": {key: card[key] for key in told}}
     graph = graph_of(model, around)
+    vocabulary: Vocabulary = model.vocabulary()
     shared = bases.plain(model.card.weights_sha256, graph) if bases is not None else None
-    scribe = shared or Scribe(engine_on(graph, None, around))
-    return ServedWriter(name or model.card.name, model.vocabulary(), scribe, told=about)
+    scribe = shared or Scribe(engine_on(graph, None, around, config=vocabulary.config))
+    return ServedWriter(name or model.card.name, vocabulary, scribe, told=about)
 
 
 @dataclass(slots=True)

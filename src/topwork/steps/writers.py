@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from typing import TYPE_CHECKING
+
 from topwork.contracts import Graph, LanguageModel, Precision
 from topwork.engines.choice import has_fast_bf16
 from topwork.engines.decoder_export import export_decoder
-from topwork.engines.machine import Machine, shared, survey
-from topwork.engines.paged import MARK, PagedEngine
+from topwork.engines.machine import limited_to, shared, survey
+from topwork.engines.paged import MARK, PagedEngine, WritingEngine
 from topwork.errors import UsageError
 from topwork.steps.options import Surroundings
-from topwork.trunks.causal import marked
+from topwork.trunks.causal import attended, built, marked
 
-__all__ = ["engine_on", "graph_of"]
+if TYPE_CHECKING:
+    import torch
+
+    from topwork.engines.torch_writing import Attend, TorchWriter
+
+__all__ = ["engine_on", "graph_of", "torch_writer"]
 
 
 def graph_of(model: LanguageModel, around: Surroundings) -> Graph:
@@ -33,25 +41,52 @@ def graph_of(model: LanguageModel, around: Surroundings) -> Graph:
 
 
 def engine_on(
-    graph: Graph, precision: Precision | None, around: Surroundings, *, adapts: bool = False
-) -> PagedEngine:
-    """Start an engine; without a precision the shortest that this machine computes in, but no eight bits."""
-    machine = _machine_of(around)
-    shortest: Precision = "bf16" if has_fast_bf16(machine) else "fp32"
-    return PagedEngine(graph, precision or shortest, n_threads=machine.n_cores, adapts=adapts)
+    graph: Graph,
+    precision: Precision | None,
+    around: Surroundings,
+    *,
+    adapts: bool = False,
+    config: str = "",
+) -> WritingEngine:
+    """Start an engine: on a GPU where that is asked for, else on the processor.
 
-
-def _machine_of(around: Surroundings) -> Machine:
-    """Return what of the machine there is to write with: its processor, so far.
+    Parameters
+    ----------
+    precision
+        None for the shortest that the device computes in, but no eight bits.
+    adapts
+        Whether there is to be room for adapters, which only the processor's engine has.
+    config
+        Content of the network's ``config.json``, by which transformers builds it for a GPU.
 
     Raises
     ------
     UsageError
-        A GPU is asked for.
+        A GPU is asked for, and torch sees none, or nothing says how the network is built.
     """
-    if around.device == "cuda":
+    machine = shared(limited_to(survey(), around.device), around.n_cores)
+    if around.device == "cuda" and not adapts:
+        return torch_writer(graph, config, precision or ("bf16" if machine.has_cuda_bf16 else "fp16"), "cuda")
+    shortest: Precision = "bf16" if has_fast_bf16(machine) else "fp32"
+    return PagedEngine(graph, precision or shortest, n_threads=machine.n_cores, adapts=adapts)
+
+
+def torch_writer(graph: Graph, config: str, precision: Precision, device: str) -> TorchWriter:
+    """Start a language model on torch, its network built by transformers.
+
+    Raises
+    ------
+    UsageError
+        Nothing says how the network is built, or the precision is eight bits.
+    """
+    if not config:
         raise UsageError(
-            "Language models are run on the processor so far; only a fit of one takes a GPU.",
-            next_step="Leave --device out.",
+            "The language model does not say by which settings transformers builds it, which a GPU needs.",
+            next_step="Fit it again with this version of topwork, or leave --device out.",
         )
-    return shared(survey(), around.n_cores)
+    from topwork.engines.torch_writing import TorchWriter
+
+    def network(attend: Attend) -> torch.nn.Module:
+        return attended(built(json.loads(config), graph.weights), attend)
+
+    return TorchWriter(network, precision, device=device)

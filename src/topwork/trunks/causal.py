@@ -6,12 +6,14 @@ that a model brings along is ever run: only networks that the library itself has
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from topwork.contracts import Attention, Json
+import numpy as np
+
+from topwork.contracts import Array, Attention, Json
 from topwork.errors import UsageError
 from topwork.trunks.causal_attention import TRAINED, register_trained
 from topwork.trunks.encoders import OF_OTHERS, stored_tensors, transformers_library
@@ -19,10 +21,10 @@ from topwork.trunks.encoders import OF_OTHERS, stored_tensors, transformers_libr
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Marked", "build", "count", "fill", "marked", "states_of"]
+__all__ = ["Marked", "attended", "build", "built", "count", "fill", "marked", "states_of"]
 
-_MARKED = "topwork_marked"
-"""What the library calls our attention."""
+_MARKED, _ATTENDED = "topwork_marked", "topwork_attended"
+"""What the library calls our attentions: one that is marked, and one that is computed by whoever runs the network."""
 _PLAIN = frozenset(
     {"dropout", "is_causal", "position_ids", "sliding_window", "use_cache", "output_attentions"}
 )
@@ -86,6 +88,40 @@ def fill(network: Any, weights: Path) -> Any:
     network.load_state_dict(stored_tensors(network, weights, may_lack=tied), strict=False)
     network.tie_weights()
     return network.eval()
+
+
+def built(config: Mapping[str, Json], weights: Mapping[str, Array]) -> Any:
+    """Build a language model with weights by their names in the library's network; what the head shares may be missing.
+
+    Raises
+    ------
+    UsageError
+        As of `build`, or a weight is missing.
+    """
+    import torch
+
+    network = build(config)
+    tied = set(getattr(network, "all_tied_weights_keys", None) or ())
+    state = {name: torch.from_numpy(np.ascontiguousarray(one)) for name, one in weights.items()}
+    missing, _ = network.load_state_dict(state, strict=False)
+    if lacking := [name for name in missing if name not in tied]:
+        raise UsageError(f"The network has a weight {lacking[0]!r}, which is not there.", next_step=_NEXT)
+    network.tie_weights()
+    return network.eval()
+
+
+def attended(network: Any, attend: Callable[..., torch.Tensor]) -> torch.nn.Module:
+    """Return a network and its head as `Marked.module` is, its attention computed by ``attend``.
+
+    That is given the layer's number, queries ``[t, heads, size]``, keys and values ``[t, kv_heads, size]`` and the
+    `Attention`, and returns ``[t, heads, value_size]``.
+    """
+    module = _writer(network)
+    _register_attended()
+    network.set_attn_implementation(_ATTENDED)
+    for layer in network.modules():
+        layer.topwork_attend = attend
+    return module
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -210,6 +246,28 @@ def _register(name: str) -> None:
 
     AttentionInterface.register(_MARKED, attend)
     AttentionMaskInterface.register(_MARKED, lambda *_, **__: None)
+
+
+def _register_attended() -> None:
+    from transformers import AttentionInterface
+    from transformers.masking_utils import AttentionMaskInterface
+
+    def attend(
+        module: Any,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,  # noqa: ARG001
+        scaling: float | None = None,
+        **further: Any,
+    ) -> tuple[torch.Tensor, None]:
+        """Pass on; states are ``[1, heads, t, size]``, what is returned ``[1, t, heads, size]``."""
+        told = _attention(query, key, value, scaling, further)
+        states = (one[0].transpose(0, 1) for one in (query, key, value))
+        return module.topwork_attend(int(module.layer_idx), *states, told)[None], None
+
+    AttentionInterface.register(_ATTENDED, attend)
+    AttentionMaskInterface.register(_ATTENDED, lambda *_, **__: None)
 
 
 def _attention(

@@ -295,15 +295,16 @@ def writer(
     if Path(model).is_file() or Path(model).suffix == _BUNDLE:
         return open_writer_bundle(Path(model), precision, around)
     found = resolve_writer(str(model), plugins.writers())
-    engine = engine_on(graph_of(found, around), precision, around)
-    return Writer(found.card.name, found.vocabulary(), engine, around)
+    vocabulary: Vocabulary = found.vocabulary()
+    engine = engine_on(graph_of(found, around), precision, around, config=vocabulary.config)
+    return Writer(found.card.name, vocabulary, engine, around)
 
 
 def open_writer_bundle(path: Path, precision: Precision | None, around: Surroundings) -> Writer:
     """Open a bundle that holds a language model, and let it prove itself; see `writer`."""
     bundle = open_bundle(path)
     vocabulary = vocabulary_of(bundle)
-    engine = engine_on(bundle.graph(), precision, around)
+    engine = engine_on(bundle.graph(), precision, around, config=vocabulary.config)
     prove_writing(bundle, vocabulary, engine)
     return Writer(path.stem, vocabulary, engine, around, bundle)
 
