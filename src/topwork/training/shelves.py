@@ -66,9 +66,8 @@ class BlockShelf:
 
     @property
     def kept(self) -> torch.Tensor:
-        """Return everything."""
-        assert self._block is not None
-        return self._block
+        """Return everything; a block of nothing where nothing was put."""
+        return torch.empty(self._shape) if self._block is None else self._block
 
 
 class RaggedShelf:
