@@ -192,7 +192,7 @@ def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
         ContrastSettings(**wrong)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("batch", "n_steps"), [(64, 5), (25, 15)])
+@pytest.mark.parametrize(("batch", "n_steps"), [(64, 3), (25, 9)])
 def test_passes_over_the_rows_hold_where_no_steps_are_asked_for(batch: int, n_steps: int) -> None:
     found = ContrastRecipe(ContrastSettings(batch=batch))(tiny_job(60, n_steps=None))
     assert found.rungs[1].n_steps == n_steps

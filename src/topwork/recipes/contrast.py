@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -34,14 +35,24 @@ if TYPE_CHECKING:
     from topwork.training.feeds import CutFeed
     from topwork.training.trainee import Trainee
 
-__all__ = ["CONTRAST", "ContrastRecipe", "ContrastSettings", "Contrasted", "Upper", "contrasted", "states_at"]
+__all__ = [
+    "CONTRAST",
+    "ContrastRecipe",
+    "ContrastSettings",
+    "Contrasted",
+    "Upper",
+    "contrasted",
+    "sides_of",
+    "states_at",
+]
 
 _FROZEN = 0.5
 """Part of the stages that stay as they are."""
 _FEWEST_STAGES = 3
 _RESERVE_S = 1.0
-_STRENGTH = 0.002
-"""C of the heads, whatever the number of rows; of 16 the probe tries none that is much smaller."""
+_MOST_FOLDS = 3
+_SPREAD = 0.75
+"""C of the heads times the number of features: what scores vary by before anything is known, whatever network it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +74,9 @@ class ContrastSettings:
         Of AdamW.
     """
 
-    passes: int = 5
+    passes: int = 3
     batch: int = 64
-    rate: float = 2e-4
+    rate: float = 4e-4
     warmup: float = 0.1
     weight_decay: float = 0.01
 
@@ -210,8 +221,6 @@ class Contrasted:
     held_out
         Scores ``float64 [n, k]`` by networks, a head and a calibration that have not seen the row; NaN where there
         is none.
-    fold_head, fold_weights
-        The same as ``head``, not calibrated, and ``weights``, but tuned without the rows that the first fold holds out.
     n_steps
         Of tuning on all rows.
     """
@@ -219,8 +228,6 @@ class Contrasted:
     head: LinearHead
     weights: Mapping[str, torch.Tensor]
     held_out: Array
-    fold_head: LinearHead
-    fold_weights: Mapping[str, torch.Tensor]
     n_steps: int
 
 
@@ -241,7 +248,8 @@ def contrasted(
         job, upper, goal, settings, job.afterwards.seconds(0.0) if kept_back_s is None else kept_back_s
     )
     every = np.flatnonzero(known_rows(goal.truth))
-    sides = [*(np.intersect1d(fold.train, every) for fold in job.folds), every]
+    folds = _few_folds(job)
+    sides = sides_of(job, goal)
     tuned: list[_Tuned] = []
     with job.progress.track("Training contrast", len(sides), "tunings") as advance:
         for rows in sides:
@@ -253,16 +261,32 @@ def contrasted(
     with quiet_blas(job.features):
         heads, solver = [one.head(goal) for one in tuned], solver_of(goal.link)
         scores = np.full((len(goal.truth), goal.n_outputs), np.nan)
-        for fold, one, head in zip(job.folds, tuned, heads, strict=False):
+        for fold, one, head in zip(folds, tuned, heads, strict=False):
             scores[fold.valid] = head.scores(one.features[fold.valid])
         return Contrasted(
             head=solver.calibrate(goal.truth, scores).fold_into(heads[-1]),
             weights=tuned[-1].weights,
             held_out=solver.cross_calibrate(goal.truth, scores, seed=job.seed),
-            fold_head=heads[0],
-            fold_weights=tuned[0].weights,
             n_steps=tuner.n_steps_of(every),
         )
+
+
+def sides_of(job: FitJob, goal: Goal) -> list[Array]:
+    """Return the rows of each tuning: those that have a label and that a fold does not hold out, and in the end all."""
+    every = np.flatnonzero(known_rows(goal.truth))
+    return [*(np.intersect1d(fold.train, every) for fold in _few_folds(job)), every]
+
+
+def _few_folds(job: FitJob) -> list[Fold]:
+    """Put folds together to a few: each costs a tuning, and with two thirds of the rows it is nearly that of all."""
+    groups = [job.folds[start::_MOST_FOLDS] for start in range(min(_MOST_FOLDS, len(job.folds)))]
+    return [
+        Fold(
+            reduce(np.intersect1d, [fold.train for fold in group]),
+            np.concatenate([fold.valid for fold in group]),
+        )
+        for group in groups
+    ]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -277,7 +301,7 @@ class _Tuned:
         """Fit a head on the rows that the network was tuned on."""
         own = of_rows({"": goal}, self.rows)[""]
         axes = Axes.of(self.features[self.rows], own_units=False)
-        return solver_of(goal.link).head(axes, own, _STRENGTH)
+        return solver_of(goal.link).head(axes, own, _SPREAD / self.features.shape[1])
 
 
 class _Tuner:

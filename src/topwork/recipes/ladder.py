@@ -3,10 +3,12 @@
 Rung by rung, each starting from the best of the one before:
 
 1. ``probe``: a linear head on the frozen network's features;
-2. ``top``: the upper stages, on activations at the cut that were computed once and kept;
-3. ``all``: every stage, the lower ones gently (Howard and Ruder, arXiv 1801.06146);
-4. ``longer``: the same for twice as many steps, where ``all`` was a gain and time is left;
-5. ``words``: of texts, what their words say by themselves beside the network of the rung that is best so far.
+2. ``contrast``: where rows are few, the upper stages on pairs of them; it may take the place of the probe, and no other
+   rung starts from it;
+3. ``top``: the upper stages, on activations at the cut that were computed once and kept;
+4. ``all``: every stage, the lower ones gently (Howard and Ruder, arXiv 1801.06146);
+5. ``longer``: the same for twice as many steps, where ``all`` was a gain and time is left;
+6. ``words``: of texts, what their words say by themselves beside the network of the rung that is best so far.
 
 The model is the simplest rung whose validation log loss is within one standard error of the best one's (Breiman et
 al., *Classification and Regression Trees*, 1984, section 3.4.3), each row's scores calibrated by other rows. Nothing
@@ -21,24 +23,21 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from topwork.contracts import (
     WORD_WEIGHTS,
-    Array,
     Beginning,
     FitJob,
     Fitted,
     Fold,
     Forecast,
-    LinearHead,
     Moment,
-    Rung,
     Stage,
 )
 from topwork.errors import UsageError
-from topwork.evaluation.comparison import one_standard_error_choice
 from topwork.recipes.beginning import ended, has_time, known_part, of_sample
+from topwork.recipes.candidate import Candidate, choose, chosen_of, told
+from topwork.recipes.contrast import CONTRAST, Contrasted, ContrastSettings, Upper, contrasted, states_at
+from topwork.recipes.contrast_rung import is_preferred, worth_s
 from topwork.recipes.first_rung import FirstRung
 from topwork.recipes.result import after, heads_and_scores, held_out_of, judged, weights_of_network
 from topwork.recipes.stretch import probe_heads, told_to_stop
@@ -59,8 +58,6 @@ from topwork.training.plan import (
 from topwork.training.unfinished import Unfinished
 
 if TYPE_CHECKING:
-    import torch
-
     from topwork.training.cutting import Above, Below
     from topwork.training.loop import Control, Outcome
     from topwork.training.sight import Check
@@ -125,10 +122,10 @@ class LadderRecipe:
 
         with at_work(job.material.resources.device):
             climber = _Climber(job, first.strengths, began_s, self.settings)
-            probe = _Candidate(first.rung, first.scores, first.losses)
+            probe = Candidate(first.rung, first.scores, first.losses)
             # Now, for it takes seconds, and nobody knows what is left at the end.
             words = weigh_words(climber.job)
-            candidates = [probe, *climber.climb(probe)]
+            candidates = [*climber.begin(probe, first.probe), *climber.climb(probe)]
             if words is not None:
                 candidates.append(climber.with_words(words, first.probe, candidates))
             fitted = climber.finish(first.probe, candidates)
@@ -138,17 +135,6 @@ class LadderRecipe:
 
 def _is_late(job: FitJob) -> bool:
     return job.n_steps is None and job.budget.remaining_s() <= 0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Candidate:
-    """A rung that was climbed: scores of the validation rows, each calibrated by others, losses, and weights."""
-
-    rung: Rung
-    scores: Mapping[str, Array]
-    losses: Array
-    heads: Mapping[str, LinearHead] | None = None
-    raw: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
 
 class _Climber:
@@ -216,14 +202,17 @@ class _Climber:
             return self.unfinished.read_plan(self.plan)
         self.surveyed = found = self.survey(self.feed.n_train, len(self.fold.valid))
         afterwards_s = self.job.afterwards.seconds(found.speed.row_s)
+        left_s = self.job.budget.remaining_s() - self.settings.reserve_s - afterwards_s
+        contrast_s = worth_s(self.job, found.speed, left_s, ContrastSettings()) if self.n_below else 0.0
         rungs = plan_rungs(
             Subject(self.feed.n_train, len(self.stages), self.n_below, self.material.rates),
             found.speed,
-            self.job.budget.remaining_s() - self.settings.reserve_s - afterwards_s,
+            left_s - contrast_s,
             n_steps=self.job.n_steps,
         )
         shaped = tuple(_shaped(rung, found.shape_of(rung)) for rung in rungs)
         plan = replace(self.plan, rungs=shaped, kept_back_s=sum(found.speed.looks_s) + afterwards_s)
+        plan = replace(plan, contrast=contrast_s > 0)
         n_variants = max((rung.n_variants for rung in rungs), default=0)
         training_bytes = found.training_bytes(self.feed.n_train, n_variants)
         self.expected_bytes = peak_bytes() + training_bytes + self.material.held_bytes(self.feed.n_train)
@@ -271,10 +260,47 @@ class _Climber:
 
     # --- climbing -------------------------------------------------------------------------------------------
 
-    def climb(self, first: _Candidate) -> list[_Candidate]:
+    def begin(self, first: Candidate, probe: Fitted) -> list[Candidate]:
+        """Make the plan, and tune on pairs where it says so; one of that and the probe is out of the choice then."""
+        self.plan = self._plan()
+        if not self.plan.contrast or self._should_stop():
+            return [first]
+        clock, started_s = self.job.budget.clock, self.job.budget.clock()
+        found = self._contrasted()
+        if found is None:
+            self.notes.append("contrast was given up for want of time.")
+            return [first]
+        [(name, goal)] = self.job.goals.items()
+        scores = {name: found.held_out[self.fold.valid]}
+        rung, losses = judged(self.job, CONTRAST.name, clock() - started_s, scores, first.losses)
+        share = sum(one.numel() for one in found.weights.values()) / self._n_weights()
+        rung = replace(rung, n_steps=found.n_steps, trained_share=share)
+        self.job.progress.say(told(rung))
+        own = Candidate(rung, scores, losses, {name: found.head}, found.weights)
+        preferred = is_preferred(goal, found.held_out, probe.held_out[name])
+        return [
+            replace(first, is_out=preferred),
+            replace(own, is_out=not preferred, held_out={name: found.held_out}),
+        ]
+
+    def _contrasted(self) -> Contrasted | None:
+        from topwork.training.surveying import at_cut
+
+        assert self.parts is not None
+        below = partial(at_cut, self.parts[0], bf16=self.bf16)
+        feed = states_at(self.job, below, self._should_stop)
+        if feed is None:
+            return None
+        trainee = replace(self._trainee(self.n_below), heads={})
+        upper = Upper(trainee, feed, self.bf16, 0.0)
+        return contrasted(self.job, upper, ContrastSettings(), self._reserve_s())
+
+    def _n_weights(self) -> int:
+        return sum(p.numel() for p in self.network.parameters())
+
+    def climb(self, first: Candidate) -> list[Candidate]:
         """Climb the planned rungs while each is a gain; return a candidate for each."""
         best, found = first, []
-        self.plan = self._plan()
         for number, rung in enumerate(self.plan.rungs, start=1):
             if self.unfinished.finished(number) is None and self._should_stop():
                 break
@@ -288,7 +314,7 @@ class _Climber:
             self._set(best)
         return found
 
-    def _climb_one(self, number: int, rung: RungPlan, best: _Candidate) -> _Candidate | None:
+    def _climb_one(self, number: int, rung: RungPlan, best: Candidate) -> Candidate | None:
         clock = self.job.budget.clock
         started_s = clock()
         outcome = self.unfinished.finished(number) or self._train(number, rung)
@@ -297,7 +323,7 @@ class _Climber:
             return None
         self.unfinished.finish(number, outcome, self.history)
         candidate = self._candidate(rung.name, outcome, best, clock() - started_s)
-        self.job.progress.say(_told(candidate.rung))
+        self.job.progress.say(told(candidate.rung))
         return candidate
 
     def _train(self, number: int, rung: RungPlan) -> Outcome | None:
@@ -364,32 +390,31 @@ class _Climber:
         seconds = self.job.budget.clock() - self.began_s
         self.history.append(Moment(seconds, n_steps, rung.name, check.loss, score))
 
-    def _candidate(self, name: str, outcome: Outcome, best: _Candidate, seconds: float) -> _Candidate:
+    def _candidate(self, name: str, outcome: Outcome, best: Candidate, seconds: float) -> Candidate:
         """Calibrate what was trained and compare it with the best rung before."""
         heads, scores = heads_and_scores(self.job, outcome)
         rung, losses = judged(self.job, name, seconds, scores, best.losses)
         n_trained = sum(v.numel() for k, v in outcome.weights.items() if not k.startswith("heads."))
-        n_all = sum(p.numel() for p in self.network.parameters())
-        rung = replace(after(rung, outcome), trained_share=n_trained / n_all)
-        return _Candidate(rung, scores, losses, heads, outcome.weights)
+        rung = replace(after(rung, outcome), trained_share=n_trained / self._n_weights())
+        return Candidate(rung, scores, losses, heads, outcome.weights)
 
-    def with_words(self, words: WeighedWords, probe: Fitted, candidates: Sequence[_Candidate]) -> _Candidate:
+    def with_words(self, words: WeighedWords, probe: Fitted, candidates: Sequence[Candidate]) -> Candidate:
         """Put the words beside the network of the rung that would be chosen."""
         import torch
 
         started_s = self.job.budget.clock()
-        best = candidates[choose([one.losses for one in candidates])]
+        best = candidates[chosen_of(candidates)]
         added = words.beside(probe.heads if best.heads is None else best.heads, best.scores)
         seconds = words.seconds + self.job.budget.clock() - started_s
         rung, losses = judged(self.job, WORDS, seconds, added.scores, best.losses)
         shares = ", ".join(f"{share:.0%}" for share in added.shares.values())
         note = f"beside {best.rung.name}; {shares} of the scores are the words'"
         rung = replace(rung, trained_share=best.rung.trained_share, notes=(note,))
-        self.job.progress.say(_told(rung))
+        self.job.progress.say(told(rung))
         raw = {**best.raw, WORD_WEIGHTS: torch.from_numpy(added.weight)}
-        return _Candidate(rung, added.scores, losses, added.heads, raw)
+        return Candidate(rung, added.scores, losses, added.heads, raw)
 
-    def _set(self, best: _Candidate) -> None:
+    def _set(self, best: Candidate) -> None:
         """Put the best rung's weights into network and heads, for the next one to start from."""
         import torch
 
@@ -400,9 +425,9 @@ class _Climber:
 
     # --- the end --------------------------------------------------------------------------------------------
 
-    def finish(self, probe: Fitted, candidates: list[_Candidate]) -> Fitted:
+    def finish(self, probe: Fitted, candidates: list[Candidate]) -> Fitted:
         """Choose, and put together what the recipe gives back."""
-        chosen = choose([one.losses for one in candidates])
+        chosen = chosen_of(candidates)
         rungs = tuple(replace(one.rung, chosen=i == chosen) for i, one in enumerate(candidates))
         notes = (*probe.notes, *self.notes)
         common: dict[str, Any] = {
@@ -417,9 +442,10 @@ class _Climber:
             return replace(probe, **common)
         # A rung trains all that the ones before it trained, so its own weights are all that changed.
         weights = weights_of_network(best.raw)
-        return Fitted(best.heads, held_out_of(self.job, best.scores), weights=weights, **common)
+        held_out = best.held_out or held_out_of(self.job, best.scores)
+        return Fitted(best.heads, held_out, weights=weights, **common)
 
-    def _forecasts(self, candidates: list[_Candidate]) -> tuple[Forecast, ...]:
+    def _forecasts(self, candidates: list[Candidate]) -> tuple[Forecast, ...]:
         """Set what the survey said beside what came: seconds of rungs that were climbed to their end, and memory."""
         done = {c.rung.name: c.rung.seconds for c in candidates if c.rung.n_steps and not c.rung.notes}
         if self.surveyed is None:
@@ -458,14 +484,6 @@ def _shaped(rung: RungPlan, shape: Shape) -> RungPlan:
     return replace(rung, n_parts=shape.n_parts, recompute=shape.recompute)
 
 
-def choose(losses: list[Array]) -> int:
-    """Return the simplest candidate within one standard error of the best; candidates go from simple to complex.
-
-    The error is that of the paired difference, row by row, which is far smaller than that of either loss.
-    """
-    return one_standard_error_choice(np.stack(losses))
-
-
 # --- small parts ------------------------------------------------------------------------------------------------
 
 
@@ -475,16 +493,6 @@ def _cut_of(n_stages: int) -> int:
 
 def _because(outcome: Outcome | None) -> str:
     return ": it diverged" if outcome is not None and outcome.ended == "diverged" else " for want of time"
-
-
-def _told(rung: Rung) -> str:
-    assert rung.gain is not None
-    assert rung.log_loss is not None
-    score = f"{rung.validation:.1%}" if rung.loss_name == "log loss" else f"{rung.validation:.3f}"
-    return (
-        f"{rung.name}: validation {score}, {rung.loss_name} {rung.log_loss.value:.3f} "
-        f"(gain {rung.gain.value:+.3f}), {rung.seconds:.0f} s"
-    )
 
 
 def _recompute(stages: Sequence[Stage]) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Unfinished"]
 
 _PLAN = "plan.json"
-_FOUND = ("rungs", "kept_back_s")
+_FOUND = ("rungs", "kept_back_s", "contrast")
 """What a plan holds that its trial found, and that another run need not find again."""
 _WITHOUT = "Training goes on without checkpoints"
 

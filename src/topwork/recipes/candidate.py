@@ -1,0 +1,58 @@
+"""A rung that was climbed, and which of several is the model. It knows no network and no way to train one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from topwork.contracts import Array, LinearHead, Rung
+from topwork.evaluation.comparison import one_standard_error_choice
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Candidate", "choose", "chosen_of", "told"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """A rung that was climbed: scores of the validation rows, each calibrated by others, losses, and weights.
+
+    ``is_out`` tells that another one has taken its place, ``held_out`` has scores of more rows where there are some.
+    """
+
+    rung: Rung
+    scores: Mapping[str, Array]
+    losses: Array
+    heads: Mapping[str, LinearHead] | None = None
+    raw: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    is_out: bool = False
+    held_out: Mapping[str, Array] = field(default_factory=dict)
+
+
+def choose(losses: list[Array]) -> int:
+    """Return the simplest candidate within one standard error of the best; candidates go from simple to complex.
+
+    The error is that of the paired difference, row by row, which is far smaller than that of either loss.
+    """
+    return one_standard_error_choice(np.stack(losses))
+
+
+def chosen_of(candidates: Sequence[Candidate]) -> int:
+    """Return the place of the one that `choose` takes of those that no other has replaced."""
+    left = [place for place, one in enumerate(candidates) if not one.is_out]
+    return left[choose([candidates[place].losses for place in left])]
+
+
+def told(rung: Rung) -> str:
+    """Say in a line what validation says of a rung."""
+    assert rung.gain is not None
+    assert rung.log_loss is not None
+    score = f"{rung.validation:.1%}" if rung.loss_name == "log loss" else f"{rung.validation:.3f}"
+    return (
+        f"{rung.name}: validation {score}, {rung.loss_name} {rung.log_loss.value:.3f} "
+        f"(gain {rung.gain.value:+.3f}), {rung.seconds:.0f} s"
+    )
