@@ -159,6 +159,17 @@ def test_without_time_for_all_folds_the_probe_is_the_model(deadline_s: float, na
         assert clock.now_s < 60
 
 
+def test_the_first_fold_shows_that_there_is_no_time_for_the_others() -> None:
+    n_asked = []
+    for share in (float("inf"), 0.6):
+        clock = Clock()
+        deadline_s = share * n_asked[0] if n_asked else share
+        found = QUICK(replace(tiny_job(60, n_steps=None), budget=Budget(clock, deadline_s)))
+        n_asked.append(clock.now_s)
+    assert not found.weights
+    assert n_asked[1] < 0.5 * n_asked[0]
+
+
 def test_told_to_stop_the_probe_is_the_model() -> None:
     asked: list[int] = []
 
@@ -192,7 +203,7 @@ def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
         ContrastSettings(**wrong)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("batch", "n_steps"), [(64, 3), (25, 9)])
+@pytest.mark.parametrize(("batch", "n_steps"), [(64, 3), (60, 3), (25, 18)])
 def test_passes_over_the_rows_hold_where_no_steps_are_asked_for(batch: int, n_steps: int) -> None:
     found = ContrastRecipe(ContrastSettings(batch=batch))(tiny_job(60, n_steps=None))
     assert found.rungs[1].n_steps == n_steps

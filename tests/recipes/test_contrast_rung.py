@@ -137,6 +137,13 @@ def test_seconds_are_those_of_all_tunings_and_all_looks() -> None:
     assert seconds_of(job, speed, SETTINGS) == pytest.approx(expected)
 
 
+def test_rows_of_several_steps_are_passed_over_twice_as_often() -> None:
+    speed = Speed(all_s=9.0, top_s=3.2, fill_s=0.0, check_s=9.0)
+    # 60, 60 and 80 rows are left of 100, and 64 fit into a step.
+    expected = (3 * 2 * 60 + 6 * 80 + 6 * 100 + 4 * 100) * 0.1
+    assert seconds_of(sized(100), speed, SETTINGS) == pytest.approx(expected)
+
+
 def test_it_takes_a_part_of_the_time_at_most() -> None:
     job, speed = sized(60), Speed(all_s=0.2, top_s=0.1, fill_s=0.1, check_s=0.1)
     needed_s = seconds_of(job, speed, SETTINGS)

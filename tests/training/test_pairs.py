@@ -98,6 +98,22 @@ def test_classes_come_apart_on_rows_that_were_tuned_on_and_on_others() -> None:
     assert loss_of(slice(16, 24)) < 0.5 * before
 
 
+def test_the_rate_of_a_step_is_the_one_it_is_taken_at() -> None:
+    ends = []
+    for warmup in (0.1, 0.9):
+        layer, states, truth = linear()
+        tune(
+            layer,
+            list(layer.parameters()),
+            (states, np.arange(24), truth),
+            Tuning(5, 24, 0.05, warmup),
+            seed=0,
+            bf16=False,
+        )
+        ends.append(layer.weight.detach().clone())
+    assert not torch.equal(*ends)
+
+
 def test_told_to_stop_it_says_so() -> None:
     layer, states, truth = linear()
     start = layer.weight.detach().clone()

@@ -42,6 +42,7 @@ __all__ = [
     "Contrasted",
     "Upper",
     "contrasted",
+    "n_steps_of",
     "sides_of",
     "states_at",
 ]
@@ -62,8 +63,8 @@ class ContrastSettings:
     Attributes
     ----------
     passes
-        Over the rows of each tuning, of which there is one for each fold and one of all rows; `--steps` fixes the steps
-        of each instead.
+        Over the rows of each tuning, of which there is one for each fold and one of all rows; twice as many where a
+        step takes only some of the rows, and so not all pairs. `--steps` fixes the steps of each instead.
     batch
         Rows of a step, of which all pairs are taken; all rows where there are no more.
     rate
@@ -271,6 +272,12 @@ def contrasted(
         )
 
 
+def n_steps_of(n_rows: int, batch: int, passes: int) -> int:
+    """Return the steps of tuning on so many rows."""
+    n_batches = ceil(n_rows / batch)
+    return passes * n_batches * (1 if n_batches == 1 else 2)
+
+
 def sides_of(job: FitJob, goal: Goal) -> list[Array]:
     """Return the rows of each tuning: those that have a label and that a fold does not hold out, and in the end all."""
     every = np.flatnonzero(known_rows(goal.truth))
@@ -317,7 +324,7 @@ class _Tuner:
 
     def n_steps_of(self, rows: Array) -> int:
         """Return the steps of tuning on these rows."""
-        return self.job.n_steps or self.settings.passes * ceil(len(rows) / self.batch)
+        return self.job.n_steps or n_steps_of(len(rows), self.batch, self.settings.passes)
 
     def _batch(self, wanted: int) -> int:
         """Return how many rows of a step memory holds; pairs of several parts of it could not be told apart."""

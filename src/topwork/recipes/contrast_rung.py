@@ -5,6 +5,7 @@ It knows no network; what the rung does stands in `contrast`.
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Final
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from topwork.contracts import Array, FitJob, Goal, has_classes, known_rows
 from topwork.evaluation.comparison import one_standard_error_choice
 from topwork.evaluation.links import losses_of
-from topwork.recipes.contrast import ContrastSettings, sides_of
+from topwork.recipes.contrast import ContrastSettings, n_steps_of, sides_of
 from topwork.training.plan import BATCH, Speed
 
 __all__ = ["is_few", "is_preferred", "seconds_of", "worth_s"]
@@ -37,10 +38,15 @@ def seconds_of(job: FitJob, speed: Speed, settings: ContrastSettings) -> float:
     [goal] = job.goals.values()
     n, n_train = len(job.features), max(1, len(job.folds[0].train))
     sides = sides_of(job, goal)
-    n_tuned = sum(len(rows) for rows in sides)
+    n_tuned = sum(_n_tuned(len(rows), settings) for rows in sides)
     step_row_s = speed.top_s / min(BATCH, n_train)
     looking_s = len(sides) * n * step_row_s
-    return settings.passes * n_tuned * step_row_s + looking_s + speed.fill_s * n / n_train
+    return n_tuned * step_row_s + looking_s + speed.fill_s * n / n_train
+
+
+def _n_tuned(n_rows: int, settings: ContrastSettings) -> int:
+    """Return how often a row goes through the upper stages and back, over all rows of a tuning."""
+    return n_steps_of(n_rows, settings.batch, settings.passes) * n_rows // ceil(n_rows / settings.batch)
 
 
 def worth_s(job: FitJob, speed: Speed, left_s: float, settings: ContrastSettings) -> float:
