@@ -160,7 +160,7 @@ def test_without_time_for_all_folds_the_probe_is_the_model(deadline_s: float, na
 
 
 def test_the_first_fold_shows_that_there_is_no_time_for_the_others() -> None:
-    n_asked = []
+    n_asked: list[float] = []
     for share in (float("inf"), 0.6):
         clock = Clock()
         deadline_s = share * n_asked[0] if n_asked else share
