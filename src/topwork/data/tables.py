@@ -94,8 +94,11 @@ def parse_table(name: str, content: bytes) -> Table:
     else:
         table = _separated(name, content, "\t" if suffix in (".tsv", ".tab") else None)
     if not table.rows:
+        first = next(iter(table.rejected), None)
         raise DataError(
-            f"The table {name} has no rows.", next_step="Expected a header and one row per input."
+            f"The table {name} has no rows"
+            + (f" that can be used: {first.key}: {first.reason}." if first is not None else "."),
+            next_step="Expected a header and one row per input, each with as many values as there are columns.",
         )
     return table
 

@@ -338,7 +338,8 @@ class _Tuner:
             return wanted
         largest = 0 if sizes is None else int(np.argmax(sizes.valid))
         _, states = next(self.upper.feed.validation(np.array([largest])))
-        n_parts, _ = parts_of(wanted, kept_bytes(self.upper.trainee, states), memory_bytes)
+        example = states.float() if states.is_floating_point() else states  # kept short, where bf16 is fast
+        n_parts, _ = parts_of(wanted, kept_bytes(self.upper.trainee, example), memory_bytes)
         return max(2, ceil(wanted / n_parts))
 
     def tuned(self, rows: Array, n_left: int) -> _Tuned | None:
