@@ -12,7 +12,7 @@ import torch
 
 from tiny_material import TinyMaterial, accuracy, features_of, tiny_job
 from tiny_text_material import TinyTextMaterial, tiny_text_job
-from topwork.contracts import Budget, FitJob, Fitted, Goal, Workplace, padded
+from topwork.contracts import Budget, FitJob, Fitted, Fold, Goal, Workplace, padded
 from topwork.errors import UsageError
 from topwork.recipes.contrast import ContrastRecipe, ContrastSettings
 from topwork.training.probe import log_loss
@@ -109,6 +109,13 @@ def test_the_model_is_tuned_on_all_rows_from_where_the_network_began(fitted: Fit
     assert all(np.array_equal(alone.weights[name], fitted.weights[name]) for name in fitted.weights)
     without = QUICK(tiny_job(57, n_steps=40))
     assert any(not np.array_equal(without.weights[name], fitted.weights[name]) for name in fitted.weights)
+
+
+def test_of_more_than_three_folds_every_row_is_still_held_out() -> None:
+    rows = np.arange(60)
+    folds = tuple(Fold(rows[rows % 5 != j], rows[rows % 5 == j]) for j in range(5))
+    found = QUICK(replace(tiny_job(60, n_steps=5), folds=folds))
+    assert not np.isnan(found.held_out["pattern"]).any()
 
 
 def test_the_same_job_gives_the_same_model_and_another_seed_other_turns(fitted: Fitted) -> None:

@@ -12,7 +12,9 @@ from toy_texts import toy_texts
 pytestmark = pytest.mark.filterwarnings("ignore:The number of unique classes:UserWarning")
 
 
-@pytest.mark.parametrize(("recipe", "proof"), [("full", "none"), ("head", "quick"), ("hyperrule", "none")])
+@pytest.mark.parametrize(
+    ("recipe", "proof"), [("full", "none"), ("head", "quick"), ("hyperrule", "none"), ("contrast", "none")]
+)
 def test_a_recipe_fits_texts(recipe: str, proof: str, trunk: str, around: Surroundings) -> None:
     options = FitOptions(steps=20, proof=proof)  # type: ignore[arg-type]
     model = topwork.fit(
