@@ -35,10 +35,11 @@ class TinyTextMaterial:
     memory_bytes: int = 0
     n_threads: int = 1
     asked: list[int] = field(default_factory=list)
+    has_fast_bf16: bool = False
 
     @property
     def resources(self) -> Resources:
-        return Resources("cpu", self.n_threads, self.memory_bytes, has_fast_bf16=False)
+        return Resources("cpu", self.n_threads, self.memory_bytes, self.has_fast_bf16)
 
     @property
     def rates(self) -> Rates:

@@ -118,6 +118,11 @@ def test_values_of_json_and_parquet_become_what_a_person_would_write() -> None:
     [
         ("t.csv", b"", "empty"),
         ("t.csv", b"file,label\n", "no rows"),
+        (
+            "t.csv",
+            b"file,label\na,b,c\n",
+            "no rows that can be used: t.csv, line 2: it has 3 values for 2 columns",
+        ),
         ("t.csv", b'a,b\n"open,1\n', "line"),
         ("t.jsonl", b'{"a": 1}\nnot json\n', "line 2 is no JSON"),
         ("t.jsonl", b"[1, 2]\n", "line 1 is list"),
