@@ -134,16 +134,6 @@ def test_texts_go_the_same_way() -> None:
     assert not np.isnan(found.held_out["more"]).any()
 
 
-def test_in_bf16_and_with_memory_to_reckon_with_it_goes_the_same_way() -> None:
-    """As on every machine that has both: states at the cut are kept short."""
-    job = tiny_text_job(24)
-    assert isinstance(job.material, TinyTextMaterial)
-    on_machine = replace(job.material, memory_bytes=1 << 33, has_fast_bf16=True)
-    found = QUICK(replace(job, material=on_machine, n_steps=4))
-    assert found.rungs[-1].name == "contrast"
-    assert found.weights
-
-
 def test_a_row_without_a_label_has_no_say() -> None:
     job = tiny_job(60, n_steps=10)
     truth = np.where(np.arange(60) < 3, -1, job.goals["pattern"].truth)

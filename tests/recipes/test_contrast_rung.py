@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tiny_material import tiny_job
-from tiny_text_material import tiny_text_job
+from tiny_text_material import TinyTextMaterial, tiny_text_job
 from topwork.contracts import Budget, FitJob, Fitted, Fold, Goal, Sample, Workplace
 from topwork.recipes.contrast import CONTRAST, ContrastSettings
 from topwork.recipes.contrast_rung import is_few, is_preferred, seconds_of, worth_s
@@ -57,6 +57,15 @@ def test_it_comes_after_the_probe_and_the_plan_says_so(whole: tuple[Fitted, Path
     assert contrast.trained_share == pytest.approx(0.66, abs=0.01)
     assert sum(rung.chosen for rung in fitted.rungs) == 1
     assert json.loads((folder / "plan.json").read_text())["contrast"] is True
+
+
+def test_in_bf16_and_with_memory_to_reckon_with_it_is_there_too() -> None:
+    """As on every machine that has both: the ladder keeps states at the cut short."""
+    job = tiny_text_job(40)
+    assert isinstance(job.material, TinyTextMaterial)
+    on_machine = replace(job.material, memory_bytes=1 << 33, has_fast_bf16=True)
+    fitted = LADDER(replace(job, material=on_machine, n_steps=None))
+    assert [rung.name for rung in fitted.rungs][:2] == ["probe", "contrast"]
 
 
 def test_no_other_rung_starts_from_it(whole: tuple[Fitted, Path, int], tmp_path: Path) -> None:
