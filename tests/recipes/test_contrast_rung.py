@@ -167,8 +167,21 @@ def test_without_time_for_it_there_is_no_such_rung() -> None:
     assert "contrast" not in [rung.name for rung in fitted.rungs]
 
 
-@pytest.mark.parametrize(("shift", "preferred"), [(1.0, True), (0.0, True), (-0.02, True), (-1.0, False)])
-def test_it_replaces_the_probe_unless_that_is_clearly_better(shift: float, preferred: bool) -> None:
+@pytest.mark.parametrize(
+    ("shift", "leans", "preferred"),
+    [
+        (1.0, True, True),
+        (0.0, True, True),
+        (-0.02, True, True),
+        (-1.0, True, False),
+        (1.0, False, True),
+        (-0.05, False, False),
+        (-1.0, False, False),
+    ],
+)
+def test_of_texts_it_replaces_the_probe_unless_that_is_clearly_better_and_of_others_where_it_is(
+    shift: float, *, leans: bool, preferred: bool
+) -> None:
     draw = np.random.default_rng(0)
     truth = draw.integers(0, 2, 40)
     goal = Goal(truth, "softmax", 2)
@@ -176,4 +189,4 @@ def test_it_replaces_the_probe_unless_that_is_clearly_better(shift: float, prefe
     own = np.zeros((40, 2))
     own[np.arange(40), truth] = shift + draw.normal(0, 0.1, 40)
     own[0] = np.nan  # a row that was not held out says nothing
-    assert is_preferred(goal, own, probe) is preferred
+    assert is_preferred(goal, own, probe, leans=leans) is preferred

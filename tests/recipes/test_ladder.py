@@ -373,7 +373,7 @@ class Ticking:
 
 def test_time_that_runs_out_on_the_way_ends_with_the_best_so_far() -> None:
     """The plan believes in a fast machine; the clock then runs away from it."""
-    fitted = LADDER(replace(tiny_job(n_steps=None), budget=Budget(Ticking(), 8.0)))
+    fitted = LADDER(replace(tiny_job(n_steps=None), budget=Budget(Ticking(), 12.0)))
     assert len(fitted.rungs) >= 2
     assert any("stopped after" in note for rung in fitted.rungs for note in rung.notes)
     assert sum(rung.chosen for rung in fitted.rungs) == 1

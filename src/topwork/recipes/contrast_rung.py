@@ -60,12 +60,18 @@ def worth_s(job: FitJob, speed: Speed, left_s: float, settings: ContrastSettings
     return needed_s if needed_s <= _SHARE * left_s else 0.0
 
 
-def is_preferred(goal: Goal, held_out: Array, probe: Array) -> bool:
+def is_preferred(goal: Goal, held_out: Array, probe: Array, *, leans: bool) -> bool:
     """Tell whether the rung takes the place of the probe, by scores ``[n, k]`` that both have of held-out rows.
 
-    It does unless the probe's loss is lower by more than one standard error of the difference: of so few rows none
-    could show a gain of a hundredth of a nat, and over many draws there is one.
+    Parameters
+    ----------
+    leans
+        It does unless the probe's loss is lower by more than one standard error of the difference: of so few rows none
+        could show a gain of a hundredth of a nat, and over many draws of texts there is one. Otherwise it does only
+        where its own loss is lower by as much.
     """
     known = known_rows(goal.truth) & ~np.isnan(held_out[:, 0]) & ~np.isnan(probe[:, 0])
     losses = [losses_of(goal.link, goal.truth[known], scores[known]) for scores in (held_out, probe)]
-    return one_standard_error_choice(np.stack(losses)) == 0
+    if leans:
+        return one_standard_error_choice(np.stack(losses)) == 0
+    return one_standard_error_choice(np.stack(losses[::-1])) == 1

@@ -277,7 +277,10 @@ class _Climber:
         rung = replace(rung, n_steps=found.n_steps, trained_share=share)
         self.job.progress.say(told(rung))
         own = Candidate(rung, scores, losses, {name: found.head}, found.weights)
-        preferred = is_preferred(goal, found.held_out, probe.held_out[name])
+        # Photos may lose by it as much as others gain, so that they have to show it; texts gain.
+        preferred = is_preferred(goal, found.held_out, probe.held_out[name], leans=self.material.is_ragged)
+        note = "takes the probe's place" if preferred else "does not take the probe's place"
+        own = replace(own, rung=replace(rung, notes=(f"{note}, by all rows that folds held out",)))
         return [
             replace(first, is_out=preferred),
             replace(own, is_out=not preferred, held_out={name: found.held_out}),
