@@ -76,7 +76,7 @@ def test_a_second_process_says_the_same_and_measures_the_same(
         model.record.targets["grade"],
     )
     for metric, one in fitted.test.items():
-        assert found.test[metric].value == pytest.approx(one.value, rel=5e-3)
+        assert found.test[metric].value == pytest.approx(one.value, rel=1e-2)
     assert found.baselines["median"]["rank_error"].value == pytest.approx(
         fitted.baselines["median"]["rank_error"].value
     )

@@ -95,7 +95,7 @@ def test_a_disturbed_layer_with_right_hashes_is_refused(
     graph = bundle.graph()
     weights = dict(graph.weights)
     layer = next(name for name in weights if name.endswith("trunk.conv1.weight"))
-    weights[layer] = weights[layer] * 1.1
+    weights[layer] = weights[layer] * 1.5
     forged = Contents(
         name="forged",
         graph=Graph(graph.topology, weights, graph.output_names),
