@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from topwork.contracts import LanguageModel, Trunk, TrunkCard
 from topwork.errors import UsageError
@@ -50,15 +50,9 @@ def resolve(name: str, catalogue: Mapping[str, Trunk]) -> Trunk:
     WeightsError
         A folder or a repository is not what it should be, or cannot be had.
     """
-    if name in catalogue:
-        return catalogue[name]
-    if name.partition("/")[0] == IDENTITY:
-        return identity_trunk(name)
     from topwork.trunks.kinds import open_config
 
-    if (found := _elsewhere(name, open_config)) is None:
-        raise _unknown(name, catalogue)
-    return found
+    return cast("Trunk", _found(name, catalogue, open_config))
 
 
 def resolve_either(
@@ -73,15 +67,9 @@ def resolve_either(
     WeightsError
         A folder or a repository is not what it should be, or cannot be had.
     """
-    if name in writers:
-        return writers[name]
-    if name in catalogue or name.partition("/")[0] == IDENTITY:
-        return resolve(name, catalogue)
     from topwork.trunks.kinds import open_either
 
-    if (found := _elsewhere(name, open_either)) is None:
-        raise _unknown(name, {**catalogue, **writers})
-    return found
+    return _found(name, {**catalogue, **writers}, open_either)
 
 
 def resolve_writer(name: str, catalogue: Mapping[str, LanguageModel]) -> LanguageModel:
@@ -113,6 +101,20 @@ def is_here(card: TrunkCard, cache_dir: Path) -> bool:
     from topwork.trunks.wheels import kept_at
 
     return card.offline or kept_at(cache_dir, card.weights_sha256).is_file()
+
+
+def _found(
+    name: str,
+    catalogue: Mapping[str, Trunk | LanguageModel],
+    opened: Opened[Trunk] | Opened[Trunk | LanguageModel],
+) -> Trunk | LanguageModel:
+    if name in catalogue:
+        return catalogue[name]
+    if name.partition("/")[0] == IDENTITY:
+        return identity_trunk(name)
+    if (found := _elsewhere(name, opened)) is None:
+        raise _unknown(name, catalogue)
+    return found
 
 
 def _elsewhere(name: str, opened: Opened[T]) -> T | None:

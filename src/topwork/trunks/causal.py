@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -176,7 +177,7 @@ def marked(network: Any, name: str) -> Marked:
     import torch
 
     module = _writer(network)
-    _register(name)
+    _register_marked(name)
     network.set_attn_implementation(_MARKED)
     with torch.inference_mode():
         module(torch.zeros(2, dtype=torch.int64), torch.arange(2), torch.tensor([1]))
@@ -215,44 +216,58 @@ def _writer(network: Any) -> torch.nn.Module:
     return Writer().eval()
 
 
-def _register(name: str) -> None:
-    """Let the library find our attention. It needs no mask: what takes the mark's place knows where texts begin."""
+def _register_marked(name: str) -> None:
+    """Let the library find our mark. It needs no mask: what takes its place knows where texts begin."""
     import torch
-    from transformers import AttentionInterface
-    from transformers.masking_utils import AttentionMaskInterface
 
     class Mark(torch.nn.Module):
         def forward(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
             return torch.cat([query, key, value], dim=-1)
 
-    def attend(
+    def mark(
         module: Any,
         query: torch.Tensor,
         key: torch.Tensor,
         value: torch.Tensor,
-        attention_mask: torch.Tensor | None = None,  # noqa: ARG001
-        scaling: float | None = None,
-        **further: Any,
-    ) -> tuple[torch.Tensor, None]:
-        """Mark the place; states are ``[1, heads, t, size]``, what is returned ``[1, t, heads, size]``."""
+        told: Callable[[], Attention],
+    ) -> torch.Tensor:
         if not hasattr(module, name):
             setattr(module, name, Mark())
-            module.topwork_attention = _attention(query, key, value, scaling, further)
+            module.topwork_attention = told()
         flat = [states[0].transpose(0, 1).flatten(1) for states in (query, key, value)]
         n_heads, size = query.shape[1], value.shape[-1]
-        joined = getattr(module, name)(*flat)
+        joined: torch.Tensor = getattr(module, name)(*flat)
         # Not `unflatten`, which would fix the number of tokens when the network is exported.
-        return joined[:, : n_heads * size].reshape(1, -1, n_heads, size), None
+        return joined[:, : n_heads * size].reshape(1, -1, n_heads, size)
 
-    AttentionInterface.register(_MARKED, attend)
-    AttentionMaskInterface.register(_MARKED, lambda *_, **__: None)
+    _register(_MARKED, mark)
 
 
 def _register_attended() -> None:
+    def attend(
+        module: Any,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        told: Callable[[], Attention],
+    ) -> torch.Tensor:
+        states = (one[0].transpose(0, 1) for one in (query, key, value))
+        found: torch.Tensor = module.topwork_attend(int(module.layer_idx), *states, told())
+        return found[None]
+
+    _register(_ATTENDED, attend)
+
+
+def _register(name: str, attend: Callable[..., torch.Tensor]) -> None:
+    """Let the library find an attention that needs no mask.
+
+    It is given the module, queries, keys and values ``[1, heads, t, size]``, and what gives the `Attention`; it returns
+    ``[1, t, heads, size]``.
+    """
     from transformers import AttentionInterface
     from transformers.masking_utils import AttentionMaskInterface
 
-    def attend(
+    def called(
         module: Any,
         query: torch.Tensor,
         key: torch.Tensor,
@@ -261,13 +276,11 @@ def _register_attended() -> None:
         scaling: float | None = None,
         **further: Any,
     ) -> tuple[torch.Tensor, None]:
-        """Pass on; states are ``[1, heads, t, size]``, what is returned ``[1, t, heads, size]``."""
-        told = _attention(query, key, value, scaling, further)
-        states = (one[0].transpose(0, 1) for one in (query, key, value))
-        return module.topwork_attend(int(module.layer_idx), *states, told)[None], None
+        told = partial(_attention, query, key, value, scaling, further)
+        return attend(module, query, key, value, told), None
 
-    AttentionInterface.register(_ATTENDED, attend)
-    AttentionMaskInterface.register(_ATTENDED, lambda *_, **__: None)
+    AttentionInterface.register(name, called)
+    AttentionMaskInterface.register(name, lambda *_, **__: None)
 
 
 def _attention(
