@@ -110,4 +110,7 @@ def test_what_makes_no_sense_is_refused(topwork: Command, messy: str) -> None:
     told = topwork("data", "check", "labels.csv", "--mend", "b.jsonl")
     assert told.status == 1
     assert "--mend is for texts to write like; labels.csv looks like data with labels." in told.err
+    told = topwork("data", "check", "gone.txt", "--mend", "b.jsonl")
+    assert told.status == 1
+    assert "There is no file or folder gone.txt." in told.err
     assert not Path("b.jsonl").exists()

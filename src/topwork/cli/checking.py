@@ -103,7 +103,9 @@ def _require_sense(data: Path, mend: Path | None, names: Sequence[str], *, is_wr
             f"{names[0]!r} is to be mended or left, and there is no copy to write.",
             next_step="Add --mend FILE.jsonl.",
         )
-    if mend is not None and not is_writing:
+    if (
+        mend is not None and not is_writing and data.exists()
+    ):  # else whoever reads it says that it is not there
         raise UsageError(
             f"--mend is for texts to write like; {data} looks like data with labels.",
             next_step="Leave it out, or add --task writing if they are such texts.",
