@@ -38,8 +38,9 @@ def agreement(job: FitJob, fitted: Fitted) -> float:
 def test_words_that_decide_are_added_to_the_network(tmp_path: Path) -> None:
     job = weighed(tmp_path, n_steps=1)
     fitted = LADDER(job)
-    rung = fitted.rungs[-1]
+    rung = fitted.rungs[1]
     assert (rung.name, rung.chosen) == (WORDS, True)
+    assert rung.notes[0].startswith("beside probe; ")
     assert rung.gain is not None
     assert rung.gain.low > 0
     assert "of the scores are the words'" in rung.notes[0]
@@ -47,17 +48,38 @@ def test_words_that_decide_are_added_to_the_network(tmp_path: Path) -> None:
     assert agreement(job, fitted) > 0.98
 
 
+def test_words_stand_beside_the_network_before_training_and_after_it(tmp_path: Path) -> None:
+    job = weighed(tmp_path, n_steps=60)
+    fitted = LADDER(job)
+    names = [rung.name for rung in fitted.rungs]
+    best = names[-1].removesuffix(" and words")
+    assert names[:2] == ["probe", WORDS]
+    assert best in names[2:-1]
+    assert fitted.rungs[-1].notes[0].startswith(f"beside {best}; ")
+    told = list(dict.fromkeys(moment.rung for moment in fitted.history))
+    assert (told[0], told[-1]) == (WORDS, names[-1])
+    assert [moment.seconds for moment in fitted.history] == sorted(
+        moment.seconds for moment in fitted.history
+    )
+
+
+def test_words_are_fitted_once_for_both(tmp_path: Path) -> None:
+    words = weigh_words(weighed(tmp_path))
+    assert words is not None
+    assert words.weights("label", 1) is words.weights("label", 1)
+    assert words.weights("label", 1) is not words.weights("label", 2)
+
+
 def test_several_targets_have_columns_of_their_own(tmp_path: Path) -> None:
     job = weighed(tmp_path, n_steps=1)
     number = as_numbers(job).goals["label"]
     both = replace(job, goals={**job.goals, "number": number})
     fitted = LADDER(both)
-    assert fitted.rungs[-1].name == WORDS
-    if fitted.rungs[-1].chosen:
-        assert fitted.weights[WORD_WEIGHTS].shape == (N_BUCKETS, 2)
-        assert not fitted.heads["label"].weight[:, -1].any()
-        assert not fitted.heads["number"].weight[:, -2].any()
-        assert agreement(both, fitted) > 0.95
+    assert next(rung.name for rung in fitted.rungs if rung.chosen) == WORDS
+    assert fitted.weights[WORD_WEIGHTS].shape == (N_BUCKETS, 2)
+    assert not fitted.heads["label"].weight[:, -1].any()
+    assert not fitted.heads["number"].weight[:, -2].any()
+    assert agreement(both, fitted) > 0.95
 
 
 def test_it_is_for_texts_with_enough_rows_few_scores_and_time(tmp_path: Path) -> None:

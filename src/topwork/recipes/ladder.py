@@ -5,10 +5,11 @@ Rung by rung, each starting from the best of the one before:
 1. ``probe``: a linear head on the frozen network's features;
 2. ``contrast``: where rows are few, the upper stages on pairs of them; it may take the place of the probe, and no other
    rung starts from it;
-3. ``top``: the upper stages, on activations at the cut that were computed once and kept;
-4. ``all``: every stage, the lower ones gently (Howard and Ruder, arXiv 1801.06146);
-5. ``longer``: the same for twice as many steps, where ``all`` was a gain and time is left;
-6. ``words``: of texts, what their words say by themselves beside the network of the rung that is best so far.
+3. ``words``: of texts, what their words say by themselves beside the network as it is;
+4. ``top``: the upper stages, on activations at the cut that were computed once and kept;
+5. ``all``: every stage, the lower ones gently (Howard and Ruder, arXiv 1801.06146);
+6. ``longer``: the same for twice as many steps, where ``all`` was a gain and time is left;
+7. ``top and words``: the same words beside the best network that was trained, here that of ``top``.
 
 The model is the simplest rung whose validation log loss is within one standard error of the best one's (Breiman et
 al., *Classification and Regression Trees*, 1984, section 3.4.3), each row's scores calibrated by other rows. Nothing
@@ -24,7 +25,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from topwork.contracts import (
-    WORD_WEIGHTS,
     Beginning,
     FitJob,
     Fitted,
@@ -125,10 +125,7 @@ class LadderRecipe:
             probe = Candidate(first.rung, first.scores, first.losses)
             # Now, for it takes seconds, and nobody knows what is left at the end.
             words = weigh_words(climber.job)
-            candidates = [*climber.begin(probe, first.probe), *climber.climb(probe)]
-            if words is not None:
-                candidates.append(climber.with_words(words, first.probe, candidates))
-            fitted = climber.finish(first.probe, candidates)
+            fitted = climber.finish(first.probe, climber.all_rungs(probe, first.probe, words))
             began_s = climber.began_s
         return ended(job, fitted, first, began_s)
 
@@ -260,7 +257,18 @@ class _Climber:
 
     # --- climbing -------------------------------------------------------------------------------------------
 
-    def begin(self, first: Candidate, probe: Fitted) -> list[Candidate]:
+    def all_rungs(self, first: Candidate, probe: Fitted, words: WeighedWords | None) -> list[Candidate]:
+        """Climb as far as there is time; words stand beside the best network before any rung is trained, and after."""
+        begun = self._begin(first, probe)
+        early = self._with_words(words, WORDS, begun[chosen_of(begun)], probe)
+        climbed = self._climb(first)
+        best = chosen_of([*begun, *climbed]) - len(begun)
+        late = []
+        if best >= 0:
+            late = self._with_words(words, f"{climbed[best].rung.name} and {WORDS}", climbed[best], probe)
+        return [*begun, *early, *climbed, *late]
+
+    def _begin(self, first: Candidate, probe: Fitted) -> list[Candidate]:
         """Make the plan, and tune on pairs where it says so; one of that and the probe is out of the choice then."""
         self.plan = self._plan()
         if not self.plan.contrast or self._should_stop():
@@ -301,7 +309,7 @@ class _Climber:
     def _n_weights(self) -> int:
         return sum(p.numel() for p in self.network.parameters())
 
-    def climb(self, first: Candidate) -> list[Candidate]:
+    def _climb(self, first: Candidate) -> list[Candidate]:
         """Climb the planned rungs while each is a gain; return a candidate for each."""
         best, found = first, []
         for number, rung in enumerate(self.plan.rungs, start=1):
@@ -401,21 +409,19 @@ class _Climber:
         rung = replace(after(rung, outcome), trained_share=n_trained / self._n_weights())
         return Candidate(rung, scores, losses, heads, outcome.weights)
 
-    def with_words(self, words: WeighedWords, probe: Fitted, candidates: Sequence[Candidate]) -> Candidate:
-        """Put the words beside the network of the rung that would be chosen."""
-        import torch
-
-        started_s = self.job.budget.clock()
-        best = candidates[chosen_of(candidates)]
-        added = words.beside(probe.heads if best.heads is None else best.heads, best.scores)
-        seconds = words.seconds + self.job.budget.clock() - started_s
-        rung, losses = judged(self.job, WORDS, seconds, added.scores, best.losses)
-        shares = ", ".join(f"{share:.0%}" for share in added.shares.values())
-        note = f"beside {best.rung.name}; {shares} of the scores are the words'"
-        rung = replace(rung, trained_share=best.rung.trained_share, notes=(note,))
-        self.job.progress.say(told(rung))
-        raw = {**best.raw, WORD_WEIGHTS: torch.from_numpy(added.weight)}
-        return Candidate(rung, added.scores, losses, added.heads, raw)
+    def _with_words(
+        self, words: WeighedWords | None, name: str, network: Candidate, probe: Fitted
+    ) -> list[Candidate]:
+        """Put the words beside the network of a rung, where there are any."""
+        if words is None:
+            return []
+        seconds = 0.0 if words.of_all else words.seconds
+        found = words.rung(name, network, probe.heads if network.heads is None else network.heads, seconds)
+        self.job.progress.say(told(found.rung))
+        self.history = [moment for moment in self.history if moment.rung != name]
+        clock_s = self.job.budget.clock() - self.began_s
+        self.history.append(Moment(clock_s, 0, name, float(found.losses.mean()), found.rung.validation))
+        return [found]
 
     def _set(self, best: Candidate) -> None:
         """Put the best rung's weights into network and heads, for the next one to start from."""

@@ -1,26 +1,29 @@
-"""A rung of texts: what words say by themselves is added to what the network says, as far as validation gains by it.
+"""Rungs of texts: what words say by themselves is added to what a network says, as far as validation gains by it.
 
 On long texts a linear model of words and pairs of words is hard to beat (Wang & Manning, *Baselines and Bigrams*, ACL
 2012), and it is wrong about other texts than a network is. It becomes a part of the network; see
-`topwork.contracts.TextTrunk.with_word_scores`. It knows no other rung.
+`topwork.contracts.TextTrunk.with_word_scores`. Words are weighed once and put beside two networks: the frozen one, long
+before anything is trained, and the best that was trained. It knows no way to train one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
 
-from topwork.contracts import Array, FitJob, LinearHead
+from topwork.contracts import WORD_WEIGHTS, Array, FitJob, LinearHead
 from topwork.errors import MissingExtraError
 from topwork.inputs.word_buckets import weigh
+from topwork.recipes.candidate import Candidate
+from topwork.recipes.result import judged
 from topwork.recipes.stretch import told_to_stop
 from topwork.training.judging import of_rows
 from topwork.training.links import solver_of
 from topwork.training.probe import Calibration
-from topwork.training.word_weights import STRENGTHS, fit_words, mixed
+from topwork.training.word_weights import STRENGTHS, WordWeights, fit_words, mixed
 
 __all__ = ["WORDS", "AddedWords", "WeighedWords", "weigh_words"]
 
@@ -101,6 +104,8 @@ class WeighedWords:
         Of each target the scores of the validation rows, by the strength of the penalty.
     seconds
         What it took.
+    of_all
+        Weights fitted on training and validation rows, by target and place of the strength, as they were asked for.
     """
 
     job: FitJob
@@ -108,6 +113,31 @@ class WeighedWords:
     held: Any
     fits: Mapping[str, tuple[Array, ...]]
     seconds: float
+    of_all: dict[tuple[str, int], WordWeights] = field(default_factory=dict)
+
+    def rung(
+        self, name: str, network: Candidate, heads: Mapping[str, LinearHead], seconds: float
+    ) -> Candidate:
+        """Put the words beside the network of a rung, as a rung of its own; the gain is told against that one.
+
+        Parameters
+        ----------
+        heads
+            Those of the network, calibrated and linear.
+        seconds
+            What it took until now.
+        """
+        import torch
+
+        started_s = self.job.budget.clock()
+        added = self.beside(heads, network.scores)
+        seconds += self.job.budget.clock() - started_s
+        rung, losses = judged(self.job, name, seconds, added.scores, network.losses)
+        shares = ", ".join(f"{share:.0%}" for share in added.shares.values())
+        note = f"beside {network.rung.name}; {shares} of the scores are the words'"
+        rung = replace(rung, trained_share=network.rung.trained_share, notes=(note,))
+        raw = {**network.raw, WORD_WEIGHTS: torch.from_numpy(added.weight)}
+        return Candidate(rung, added.scores, losses, added.heads, raw)
 
     def beside(self, heads: Mapping[str, LinearHead], scores: Mapping[str, Array]) -> AddedWords:
         """Put the words beside a network that has been trained, or a frozen one, as far as validation gains by it.
@@ -125,22 +155,30 @@ class WeighedWords:
         return AddedWords(
             np.concatenate(columns, axis=1),
             {name: part.calibration.fold_into(widened[name]) for name, part in parts.items()},
-            {name: part.judged for name, part in parts.items()},
+            {name: part.scored for name, part in parts.items()},
             {name: part.share for name, part in parts.items()},
         )
 
-    def _part(self, name: str, scores: Array) -> _Part:
-        """Choose strength and share by weights of the training rows; what is handed on is fitted on both."""
+    def weights(self, name: str, place: int) -> WordWeights:
+        """Fit training and validation rows with one of the strengths, the first time that it is asked for."""
         from scipy.sparse import vstack
 
+        if (name, place) not in self.of_all:
+            goal, fold = self.job.goals[name], self.job.folds[0]
+            every = replace(goal, truth=np.concatenate([goal.truth[fold.train], goal.truth[fold.valid]]))
+            found = vstack([self.trained, self.held]).tocsr()
+            self.of_all[name, place] = fit_words(found, every, STRENGTHS[place])
+        return self.of_all[name, place]
+
+    def _part(self, name: str, scores: Array) -> _Part:
+        """Choose strength and share by weights of the training rows; what is handed on is fitted on both."""
         goal, fold = self.job.goals[name], self.job.folds[0]
         truth, own = goal.truth[fold.valid], self.fits[name]
-        place, share, judged = mixed(replace(goal, truth=truth), scores, own, seed=self.job.seed)
+        place, share, scored = mixed(replace(goal, truth=truth), scores, own, seed=self.job.seed)
         calibration = solver_of(goal.link).calibrate(truth, (1 - share) * scores + share * own[place])
-        every = replace(goal, truth=np.concatenate([goal.truth[fold.train], truth]))
-        words = fit_words(vstack([self.trained, self.held]).tocsr(), every, STRENGTHS[place])
+        words = self.weights(name, place)
         columns, spread = words.columns()
-        return _Part(columns, spread, words.bias, share, calibration, judged)
+        return _Part(columns, spread, words.bias, share, calibration, scored)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,7 +190,7 @@ class _Part:
     bias: Array
     share: float
     calibration: Calibration
-    judged: Array
+    scored: Array
 
 
 def _widened(head: LinearHead, part: _Part, columns: Sequence[Array]) -> LinearHead:
