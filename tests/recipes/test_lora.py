@@ -176,9 +176,7 @@ def test_without_time_the_probe_is_the_model() -> None:
     assert fitted.notes[-1].endswith("the model is the probe.")
 
 
-def test_it_refuses_to_go_on_and_to_train_without_a_network() -> None:
-    with pytest.raises(UsageError, match="keeps no state"):
-        LORA(replace(tiny_job(), workplace=Workplace(Path("nowhere"), resume=True)))
+def test_it_refuses_to_train_without_a_network() -> None:
     with pytest.raises(UsageError, match="holds only its features"):
         LORA(replace(tiny_job(), material=None))
 

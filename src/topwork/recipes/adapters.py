@@ -7,8 +7,8 @@ it was merged. It knows no trunk by name, no data and no schedule.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
@@ -21,7 +21,7 @@ from topwork.trunks.torchvision_guard import import_torchvision
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["KINDS", "Adapter", "Merged", "Shape", "attach", "drawn_by"]
+__all__ = ["KINDS", "Adapter", "Merged", "Shape", "attach"]
 
 _ALL = "all"
 _AGREEMENT = 1e-3
@@ -161,17 +161,6 @@ def attach(network: torch.nn.Module, example: torch.Tensor, shape: Shape) -> Ada
             next_step="Take the kind lora, or name other layers with --set layers=...",
         ) from error
     return Adapter(network, wrapped, layers, shape)
-
-
-@contextmanager
-def drawn_by(seed: int, device: str) -> Iterator[None]:
-    """Let torch draw from a seed, on the processor and the device, and put its random state back afterwards."""
-    import torch
-
-    devices = [] if device == "cpu" else [torch.device(device)]
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        yield
 
 
 # --- which layers -----------------------------------------------------------------------------------------

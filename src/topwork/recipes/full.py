@@ -9,12 +9,20 @@ those that validation liked best on the way. It sees no test row.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from topwork.contracts import FitJob, Fitted, Rates
 from topwork.recipes.first_rung import FirstRung
 from topwork.recipes.result import calibrated
 from topwork.recipes.settings import require
-from topwork.recipes.stretch import material_of, planned, probe_heads, stretch_of, train_stretch
+from topwork.recipes.stretch import (
+    course_of_all,
+    material_of,
+    planned,
+    probe_heads,
+    stretch_of,
+    train_stretch,
+)
 from topwork.training.plan import BATCH, RungPlan
 from topwork.training.schedules import stage_rates
 
@@ -68,12 +76,14 @@ class FullRecipe:
         """Train every layer, and give back what validation liked best; the probe where there was no time."""
         from topwork.training.devices import at_work
 
-        material, first = material_of(job, self.name), FirstRung.of(job)
+        material, first = material_of(job, self.name, keeps=True), FirstRung.of(job)
         with at_work(material.resources.device):
             stretch = stretch_of(job, probe_heads(job, job.folds[0], first.strengths))
             n_stages, batch = len(stretch.trainee.stages), min(BATCH, stretch.feed.n_train)
             rung = full_rung(self.settings, material.rates, n_stages, batch)
-            outcome, history = train_stretch(stretch, *planned(stretch, rung, self.settings.epochs))
+            plan = partial(planned, stretch, rung, self.settings.epochs)
+            course = course_of_all(stretch, f"{self.name}: {self.settings}", plan)
+            outcome, history = train_stretch(stretch, course)
         if not outcome.weights:
             return first.in_place_of(self.name, outcome)
         seconds = job.budget.clock() - first.ended_s

@@ -18,9 +18,11 @@ import numpy as np
 from topwork.contracts import Array, FitJob, Fitted, Moment, Rates, Words
 from topwork.recipes.first_rung import FirstRung
 from topwork.recipes.result import calibrated
+from topwork.recipes.resuming import passing
 from topwork.recipes.settings import require
 from topwork.recipes.stretch import (
     Stretch,
+    in_parts,
     later,
     material_of,
     planned,
@@ -197,7 +199,9 @@ class GradualRecipe:
         ):
             offset_s = job.budget.clock() - began_s
             phase = _phase(rung, n_below, n_steps, len(stages))
-            last, seen = train_stretch(_let_go(stretch, n_below), phase, kept_back_s, number=number)
+            free = _let_go(stretch, n_below)
+            course = passing(job, in_parts(free, phase), kept_back_s)
+            last, seen = train_stretch(free, course, number=number)
             history += [later(one, offset_s, n_done, self.name) for one in seen]
             n_done += last.n_steps
             weights = _put_in(stretch.trainee, weights, last)

@@ -17,8 +17,9 @@ import numpy as np
 from topwork.contracts import Array, FitJob, Fitted, LinearHead
 from topwork.recipes.first_rung import FirstRung
 from topwork.recipes.result import calibrated
+from topwork.recipes.resuming import course_of
 from topwork.recipes.settings import require
-from topwork.recipes.stretch import check_every, refuse_resume, run
+from topwork.recipes.stretch import check_every, run
 from topwork.training.plan import BATCH, RungPlan
 
 if TYPE_CHECKING:
@@ -78,14 +79,16 @@ class HeadRecipe:
         """Train the head, and give back what validation liked best; the probe where there was no time."""
         import torch
 
-        refuse_resume(job, self.name)
         first = FirstRung.of(job)
         mean, deviation = _spread(job.features[job.folds[0].train])
         feed = _feed(job, mean, deviation)
         with torch.random.fork_rng(devices=[]):  # what layers begin with, and what dropout leaves out
             torch.manual_seed(job.seed)
             trained = _trainee(job, self.settings), feed
-            outcome, history = run(job, trained, self._plan(job), 0.0, bf16=False)
+            course = course_of(
+                job, f"{self.name}: {self.settings}", lambda: (self._plan(job), 0.0), bf16=False
+            )
+            outcome, history = run(job, trained, course, bf16=False)
         if not outcome.weights:
             return first.in_place_of(self.name, outcome)
         head_of = partial(_head, mean=mean, deviation=deviation)

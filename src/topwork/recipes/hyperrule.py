@@ -8,6 +8,7 @@ last ones. What this network cannot follow of the rule is told in the notes. It 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import prod
 
 import numpy as np
@@ -18,6 +19,7 @@ from topwork.recipes.first_rung import FirstRung
 from topwork.recipes.result import calibrated
 from topwork.recipes.stretch import (
     Stretch,
+    course_of_all,
     material_of,
     steps_within,
     stretch_of,
@@ -88,17 +90,18 @@ class HyperruleRecipe:
         """Follow the rule to its end, or as much of it as there is time for; the probe where there is none."""
         from topwork.training.devices import at_work
 
-        material, clock = material_of(job, self.name), job.budget.clock
+        material, clock = material_of(job, self.name, keeps=True), job.budget.clock
         began_s = clock()
         with at_work(material.resources.device):
             stretch = stretch_of(job, zero_heads(job))
             rule = schedule_for(stretch.feed.n_train)
-            rung, kept_back_s = self._plan(stretch, rule)
-            outcome, history = train_stretch(stretch, rung, kept_back_s)
+            plan = partial(self._plan, stretch, rule)
+            course = course_of_all(stretch, f"{self.name}: {self.settings}", plan)
+            outcome, history = train_stretch(stretch, course)
         if not outcome.weights:
             return FirstRung.of(job, began_s).in_place_of(self.name, outcome)
         fitted = calibrated(job, outcome, self.name, clock() - began_s)
-        return replace(fitted, notes=_notes(material, rule, rung), history=history)
+        return replace(fitted, notes=_notes(material, rule, course.rung), history=history)
 
     def _plan(self, stretch: Stretch, rule: Schedule) -> tuple[RungPlan, float]:
         """Return the rule as a stretch of training, and the time to keep back of the budget."""

@@ -40,9 +40,9 @@ from topwork.recipes.contrast import CONTRAST, Contrasted, ContrastSettings, Upp
 from topwork.recipes.contrast_rung import is_preferred, worth_s
 from topwork.recipes.first_rung import FirstRung
 from topwork.recipes.result import after, heads_and_scores, held_out_of, judged, weights_of_network
+from topwork.recipes.resuming import plan_without_rungs
 from topwork.recipes.stretch import probe_heads, told_to_stop
 from topwork.recipes.words import WORDS, WeighedWords, weigh_words
-from topwork.training.fingerprint import digest, versions_of
 from topwork.training.forecasts import peak_bytes, range_of
 from topwork.training.judging import mean_score, of_rows
 from topwork.training.plan import (
@@ -68,8 +68,6 @@ __all__ = ["LADDER", "LadderRecipe", "LadderSettings", "Outlook", "choose", "out
 
 _TOP_PART = 0.5
 """Part of the stages that stay frozen on the first rung above the probe."""
-_LIBRARIES = ("topwork", "torch", "timm", "numpy", "pillow")
-"""Their versions decide the weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +169,7 @@ class _Climber:
         self.unfinished = Unfinished(job.workplace, self._note)
         self.history = self.unfinished.history()
         self.began_s -= max((moment.seconds for moment in self.history), default=0.0)
-        self.plan = self._fingerprint()
+        self.plan = plan_without_rungs(job, f"{LADDER.name}: {settings}", bf16=self.bf16)
         self.surveyed: Survey | None = None
         self.expected_bytes = 0.0
 
@@ -215,22 +213,6 @@ class _Climber:
         self.expected_bytes = peak_bytes() + training_bytes + self.material.held_bytes(self.feed.n_train)
         self.unfinished.write_plan(plan)
         return plan
-
-    def _fingerprint(self) -> Plan:
-        """Return a plan without rungs: what must be the same for a run to go on."""
-        from topwork.training.devices import named
-
-        return Plan(
-            seed=self.job.seed,
-            n_threads=self.material.resources.n_threads,
-            device=named(self.device),
-            precision="bf16" if self.bf16 else "fp32",
-            libraries=versions_of(_LIBRARIES),
-            data=digest(self.job),
-            steps=self.job.n_steps,
-            n_known=None if self.job.sample is None else len(self.job.sample.known),
-            rungs=(),
-        )
 
     def survey(self, n_train: int, n_valid: int) -> Survey:
         """Time and measure steps of either kind on a few rows, for so many."""
@@ -418,9 +400,11 @@ class _Climber:
         seconds = 0.0 if words.of_all else words.seconds
         found = words.rung(name, network, probe.heads if network.heads is None else network.heads, seconds)
         self.job.progress.say(told(found.rung))
-        self.history = [moment for moment in self.history if moment.rung != name]
-        clock_s = self.job.budget.clock() - self.began_s
-        self.history.append(Moment(clock_s, 0, name, float(found.losses.mean()), found.rung.validation))
+        if all(
+            moment.rung != name for moment in self.history
+        ):  # a run that is gone on with knows the first ones
+            clock_s, loss = self.job.budget.clock() - self.began_s, float(found.losses.mean())
+            self.history.append(Moment(clock_s, 0, name, loss, found.rung.validation))
         return [found]
 
     def _set(self, best: Candidate) -> None:

@@ -9,13 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from topwork.contracts import FitJob, Fitted, Rates
-from topwork.recipes.adapters import KINDS, Adapter, Merged, Shape, attach, drawn_by
+from topwork.recipes.adapters import KINDS, Adapter, Merged, Shape, attach
 from topwork.recipes.first_rung import FirstRung
 from topwork.recipes.result import calibrated
 from topwork.recipes.settings import require
-from topwork.recipes.stretch import Stretch, examples, material_of, planned, probe_heads, train_stretch
+from topwork.recipes.stretch import (
+    Stretch,
+    course_of_all,
+    examples,
+    material_of,
+    planned,
+    probe_heads,
+    train_stretch,
+)
+from topwork.training.draws import drawn_by
 from topwork.training.plan import BATCH, RungPlan
 
 __all__ = ["LORA", "LoraRecipe", "LoraSettings", "lora_rung"]
@@ -88,12 +98,14 @@ class LoraRecipe:
         """Train adapter and heads, merge, and give back what validation liked best; the probe if time was short."""
         from topwork.training.devices import at_work
 
-        material, first = material_of(job, self.name), FirstRung.of(job)
+        material, first = material_of(job, self.name, keeps=True), FirstRung.of(job)
         device, merged = material.resources.device, Merged({}, {})
         with at_work(device), drawn_by(job.seed, device):
             stretch, adapter = self._attached(job, first.strengths)
             rung = lora_rung(self.settings, material.rates, min(BATCH, stretch.feed.n_train))
-            outcome, history = train_stretch(stretch, *planned(stretch, rung, self.settings.epochs))
+            plan = partial(planned, stretch, rung, self.settings.epochs)
+            course = course_of_all(stretch, f"{self.name}: {self.settings}", plan)
+            outcome, history = train_stretch(stretch, course)
             if outcome.weights:
                 merged = adapter.merge(outcome.weights, examples(job, 2).to(device))
         if not outcome.weights:

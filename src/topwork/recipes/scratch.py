@@ -14,6 +14,7 @@ import numpy as np
 
 from topwork.contracts import FitJob, Fitted, LinearHead, Material, Resources, Rung
 from topwork.recipes.result import after, calibrated, held_out_of
+from topwork.recipes.resuming import passing
 from topwork.recipes.stretch import Stretch, later, material_of, run, step_seconds, zero_heads
 from topwork.training.judging import loss_name
 from topwork.training.plan import BATCH, RungPlan
@@ -59,7 +60,8 @@ class ScratchRecipe:
         stretch = _drawn(job, material)
         rung, kept_back_s = self._plan(stretch)
         offset_s, trained = clock() - began_s, (stretch.trainee, stretch.feed)
-        outcome, seen = run(job, trained, rung, kept_back_s, bf16=stretch.bf16, number=_NUMBER)
+        course = passing(job, rung, kept_back_s)
+        outcome, seen = run(job, trained, course, bf16=stretch.bf16, number=_NUMBER)
         seconds = clock() - began_s
         if outcome.weights:
             fitted = calibrated(job, outcome, self.name, seconds)

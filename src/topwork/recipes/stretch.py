@@ -6,13 +6,14 @@ It makes network, heads and feed ready, finds out how many steps the time allows
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from topwork.contracts import FitJob, Fold, Material, Moment, padded
 from topwork.errors import UsageError
+from topwork.recipes.resuming import Course, course_of
 from topwork.training.judging import mean_score, of_rows
 from topwork.training.links import solver_of
 from topwork.training.plan import MOST_LOOKED, RungPlan
@@ -21,22 +22,22 @@ from topwork.training.probe import Axes
 if TYPE_CHECKING:
     import torch
 
+    from topwork.training.checkpoint import Checkpoint
     from topwork.training.feeds import RawFeed
     from topwork.training.loop import Outcome
     from topwork.training.sight import Check
     from topwork.training.trainee import Feed, Trainee
-    from topwork.training.unfinished import Unfinished
 
 __all__ = [
     "Stretch",
     "check_every",
+    "course_of_all",
     "examples",
     "in_parts",
     "later",
     "material_of",
     "planned",
     "probe_heads",
-    "refuse_resume",
     "run",
     "step_seconds",
     "steps_within",
@@ -47,6 +48,7 @@ __all__ = [
 ]
 
 _RESERVE_S = 1.0
+_KEEP_EVERY_S, _KEEP_SHARE = 60.0, 20.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +66,13 @@ class Stretch:
         return self.job.folds[0]
 
 
-def material_of(job: FitJob, recipe: str) -> Material:
+def material_of(job: FitJob, recipe: str, *, keeps: bool = False) -> Material:
     """Return what a recipe trains with.
+
+    Parameters
+    ----------
+    keeps
+        Whether the recipe keeps its state, and goes on after a kill.
 
     Raises
     ------
@@ -77,23 +84,12 @@ def material_of(job: FitJob, recipe: str) -> Material:
             f"The recipe {recipe} trains the network itself; this job holds only its features.",
             next_step="Use the recipe probe.",
         )
-    refuse_resume(job, recipe)
-    return job.material
-
-
-def refuse_resume(job: FitJob, recipe: str) -> None:
-    """Refuse to go on with a run that a recipe has kept nothing of.
-
-    Raises
-    ------
-    UsageError
-        It is asked for.
-    """
-    if job.workplace is not None and job.workplace.resume:
+    if job.workplace is not None and job.workplace.resume and not keeps:
         raise UsageError(
-            f"The recipe {recipe} keeps no state that a run could go on from; --resume is for the recipe ladder.",
-            next_step="Leave --resume out, or fit with the ladder.",
+            f"The recipe {recipe} keeps no state that a run could go on from.",
+            next_step="Leave --resume out, or fit with the ladder, full, head, hyperrule or lora.",
         )
+    return job.material
 
 
 def stretch_of(job: FitJob, heads: Mapping[str, torch.nn.Linear]) -> Stretch:
@@ -235,34 +231,40 @@ def check_every(n_steps: int, per_epoch: int) -> int:
 # --- training -------------------------------------------------------------------------------------------
 
 
-def train_stretch(
-    stretch: Stretch, rung: RungPlan, kept_back_s: float, *, number: int = 1
-) -> tuple[Outcome, tuple[Moment, ...]]:
-    """Train the network as planned, in as many parts as memory asks for; see `run`."""
-    trained = stretch.trainee, stretch.feed
-    return run(stretch.job, trained, in_parts(stretch, rung), kept_back_s, bf16=stretch.bf16, number=number)
+def course_of_all(stretch: Stretch, recipe: str, plan: Callable[[], tuple[RungPlan, float]]) -> Course:
+    """Plan the training of every layer in as many parts as memory asks for, or take the plan of a run that was killed.
+
+    Parameters
+    ----------
+    recipe, plan
+        As in `course_of`.
+    """
+
+    def in_its_parts() -> tuple[RungPlan, float]:
+        rung, kept_back_s = plan()
+        return in_parts(stretch, rung), kept_back_s
+
+    return course_of(stretch.job, recipe, in_its_parts, bf16=stretch.bf16)
+
+
+def train_stretch(stretch: Stretch, course: Course, *, number: int = 1) -> tuple[Outcome, tuple[Moment, ...]]:
+    """Train the network as planned; see `run`."""
+    return run(stretch.job, (stretch.trainee, stretch.feed), course, bf16=stretch.bf16, number=number)
 
 
 def run(
-    job: FitJob,
-    trained: tuple[Trainee, Feed],
-    rung: RungPlan,
-    kept_back_s: float,
-    *,
-    bf16: bool,
-    number: int = 1,
-    unfinished: Unfinished | None = None,
+    job: FitJob, trained: tuple[Trainee, Feed], course: Course, *, bf16: bool, number: int = 1
 ) -> tuple[Outcome, tuple[Moment, ...]]:
     """Train as planned, or until time is up or the user wants the best so far; tell what validation said on the way.
 
-    ``number`` is that of the rung: rungs of other numbers take the rows in another order. With ``unfinished`` its state
-    is kept after every look, and a run that was killed goes on from there.
+    ``number`` is that of the rung: rungs of other numbers take the rows in another order. The state is kept after every
+    look at validation, and once a minute between two of them; a run that was killed goes on from there.
     """
     from topwork.training.loop import Control, train
-    from topwork.training.unfinished import Unfinished
 
-    unfinished = unfinished or Unfinished(None, job.progress.say)
+    rung, unfinished = course.rung, course.unfinished
     clock, history, found = job.budget.clock, unfinished.history(), unfinished.found(number)
+    pace = _Pace(clock)
     began_s = clock() - max((moment.seconds for moment in history), default=0.0)
     goals = of_rows(job.goals, job.folds[0].train), of_rows(job.goals, job.folds[0].valid)
 
@@ -271,20 +273,43 @@ def run(
         history.append(Moment(clock() - began_s, n_steps, rung.name, check.loss, score))
 
     def should_stop() -> bool:
-        late = job.n_steps is None and job.budget.remaining_s() <= kept_back_s
+        late = job.n_steps is None and job.budget.remaining_s() <= course.kept_back_s
         return late or told_to_stop(job)
+
+    def keep(state: Checkpoint) -> None:
+        with pace:
+            unfinished.keep(number, state, history)
 
     with job.progress.track(f"Training {rung.name}", rung.n_steps * rung.batch, "examples") as advance:
         control = Control(
             should_stop=should_stop,
             advance=lambda n: advance(n * rung.batch),
-            keep=lambda state: unfinished.keep(number, state, history),
+            keep=keep,
+            is_due=lambda: unfinished.folder is not None and pace.is_due(),
             saw=saw,
             bf16=bf16,
             found=found,
         )
         outcome = train(rung, *trained, goals, control, seed=(job.seed, number))
     return outcome, tuple(history)
+
+
+class _Pace:
+    """When the state is to be kept again: after a minute, or as long as makes the writing a twentieth of the time."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock, self._began_s, self._ended_s = clock, clock(), clock()
+
+    def __enter__(self) -> None:
+        self._began_s = self._clock()
+
+    def __exit__(self, *_: object) -> None:
+        self._ended_s = self._clock()
+
+    def is_due(self) -> bool:
+        """Tell whether it is time."""
+        took_s = self._ended_s - self._began_s
+        return self._clock() - self._ended_s >= max(_KEEP_EVERY_S, _KEEP_SHARE * took_s)
 
 
 def told_to_stop(job: FitJob) -> bool:

@@ -17,10 +17,12 @@ import numpy as np
 
 from topwork.contracts import Array, FitJob, Fold, Goal, LowRank, Moment, Rung
 from topwork.evaluation.comparison import one_standard_error_choice
-from topwork.recipes.adapters import Adapter, Merged, Shape, attach, drawn_by
+from topwork.recipes.adapters import Adapter, Merged, Shape, attach
 from topwork.recipes.result import after, judged
+from topwork.recipes.resuming import Course
 from topwork.recipes.settings import require
 from topwork.recipes.stretch import check_every, run
+from topwork.training.draws import drawn_by
 from topwork.training.fingerprint import versions_of
 from topwork.training.plan import Plan, RungPlan
 from topwork.training.unfinished import Unfinished
@@ -185,7 +187,7 @@ def _rewritten(
         note = "there was no time to train: give a longer --budget"
         return Rewritten({}, (replace(base, chosen=True, notes=(note,)),), ())
     began_s = clock()
-    outcome, history = run(job, (trainee, feed), rung, plan.kept_back_s, bf16=bf16, unfinished=unfinished)
+    outcome, history = run(job, (trainee, feed), Course(rung, plan.kept_back_s, unfinished), bf16=bf16)
     if not outcome.weights:
         told = replace(base, chosen=True, notes=(f"training {outcome.ended} after {outcome.n_steps} steps",))
         return Rewritten({}, (told,), history)

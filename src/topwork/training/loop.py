@@ -1,8 +1,9 @@
 """The training loop: steps, averaged weights, when to look at validation, checkpoints.
 
-The order of rows comes from (seed, rung, epoch) and what a feed draws from (seed, epoch, row), so a run that was
-killed goes on to exactly the weights of one that was not. It knows no architecture, no task and no file format: a
-`Trainee` gives features, a `Feed` gives batches, and losses are named by their link.
+The order of rows comes from (seed, rung, epoch), what a feed draws from (seed, epoch, row) and what a layer draws, as
+dropout does, from (seed, rung, step), so a run that was killed goes on to exactly the weights of one that was not. It
+knows no architecture, no task and no file format: a `Trainee` gives features, a `Feed` gives batches, and losses are
+named by their link.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 from topwork.contracts import Array, Goal, known_rows
 from topwork.training.balancing import Balance
 from topwork.training.checkpoint import Checkpoint
+from topwork.training.draws import drawn_by, seed_of
 from topwork.training.folding import precision_of
 from topwork.training.losses import loss_of
 from topwork.training.mixing import Part, parts_of
@@ -101,18 +103,21 @@ def train(
             break
         _set_rates(optimiser, rung, step)
         parts = parts_of(tensors, rows, rung, (*seed, step))
-        if not _step(rung, trainee, (optimiser, balance), parts, goals[0], control.bf16):
+        with drawn_by(seed_of((*seed, step)), tensors.device.type):
+            is_fine = _step(rung, trainee, (optimiser, balance), parts, goals[0], control.bf16)
+        if not is_fine:
             ended = "diverged"
             break
         _fold_in(average, state, averaging(step, rung.average_decay))
         n_done = step + 1
         control.advance(1)
-        if n_done % rung.check_every == 0 or n_done == rung.n_steps:
-            if not _consider(
-                best, trainee, sight, average, control, n_done, _WORST * max(first_loss, _SMALL)
-            ):
-                ended = "diverged"
-                break
+        is_look = n_done % rung.check_every == 0 or n_done == rung.n_steps
+        if is_look and not _consider(
+            best, trainee, sight, average, control, n_done, _WORST * max(first_loss, _SMALL)
+        ):
+            ended = "diverged"
+            break
+        if is_look or control.is_due():
             state_now = _checkpoint(trainee, average, optimiser, best, n_done, first_loss)
             control.keep(state_now if balance is None else balance.kept_in(state_now))
     if best.check is None and ended == "stopped" and n_done > start:
@@ -142,6 +147,8 @@ class Control:
         Told what validation said: steps done, and the check.
     found
         The state to go on from.
+    is_due
+        Whether the state is to be kept although validation has not been looked at.
     """
 
     should_stop: Callable[[], bool]
@@ -150,6 +157,7 @@ class Control:
     saw: Callable[[int, Check], None]
     bf16: bool
     found: Checkpoint | None = None
+    is_due: Callable[[], bool] = lambda: False
 
     def found_value(self, name: str) -> float:
         """Return a number of the state that was found."""

@@ -109,7 +109,7 @@ class Plan:
     ``steps`` is how many were asked for, if any; ``device`` is where they are taken. ``kept_back_s`` decides nothing
     but when training ends for want of time: how much of it the last looks and what follows the recipe take.
     ``n_known`` is how many rows had features when the fit began with a sample, None where all had. ``contrast`` tells
-    whether the network is tuned on pairs before the first rung.
+    whether the network is tuned on pairs before the first rung. ``recipe`` is its name and settings.
     """
 
     seed: int
@@ -123,6 +123,7 @@ class Plan:
     kept_back_s: float = 0.0
     n_known: int | None = None
     contrast: bool = False
+    recipe: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ class Unfinished:
             )
         names = [f.name for f in fields(now) if f.name not in _FOUND]
         if wrong := [name for name in names if getattr(now, name) != getattr(found, name)]:
-            told = (f"{n} was {getattr(found, n)!s:.40} and is {getattr(now, n)!s:.40}" for n in wrong)
+            told = (f"{n} was {getattr(found, n)!s:.160} and is {getattr(now, n)!s:.160}" for n in wrong)
             raise UsageError(
                 f"The unfinished fit in {folder} was another one: {'; '.join(told)}.",
                 next_step="Give the same data and options, or leave --resume out to begin anew.",

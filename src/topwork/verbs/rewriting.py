@@ -37,7 +37,6 @@ from topwork.engines.paged import PagedEngine
 from topwork.evaluation.ngrams import NgramModel, copied_share
 from topwork.evaluation.perplexity import perplexity, perplexity_difference
 from topwork.inputs.vocabulary import Vocabulary
-from topwork.recipes.adapters import drawn_by
 from topwork.recipes.writing import TEXT, Rewritten, goals_of, rewrite
 from topwork.report.html import render_html
 from topwork.steps.options import DEFAULT_BUDGET, FitOptions, Surroundings, duration_s
@@ -48,6 +47,7 @@ from topwork.steps.writers import engine_on, graph_of
 from topwork.steps.writing_order import WritingOrder, WritingRows, look_up_texts
 from topwork.steps.writing_rows import Sides, tokenised
 from topwork.storage import write_atomically
+from topwork.training.draws import drawn_by
 from topwork.training.packing import Packed
 from topwork.trunks.causal import states_of
 from topwork.trunks.causal_attention import TRAINED
