@@ -44,7 +44,7 @@ class Embedding(FakeServable):
         return {"type": "object", "properties": {"embedding": {}}, "required": ["embedding"]}
 
     def _answers(self, index: int, given: bytes) -> Iterator[Answer]:
-        yield Answer(index, {"embedding": [1.0, len(given), 0.5]})
+        yield Answer(index, {"embedding": [1.0, len(given), 0.5], "tokens": len(given) + 1})
 
 
 @pytest.fixture(scope="module")
@@ -293,6 +293,7 @@ def test_penalties_keep_words_from_coming_again(client: Any) -> None:
 def test_vectors_come_as_the_client_unpacks_them(client: Any) -> None:
     found = client.embeddings.create(model="vectors", input=["a", "four"])
     assert [one.embedding for one in found.data] == [[1.0, 1.0, 0.5], [1.0, 4.0, 0.5]]
+    assert (found.usage.prompt_tokens, found.usage.total_tokens) == (7, 7)
     plain = client.embeddings.create(model="vectors", input="a", encoding_format="float", dimensions=3)
     assert plain.data[0].embedding == [1.0, 1.0, 0.5]
 

@@ -33,6 +33,23 @@ def test_words_for_special_tokens_are_these() -> None:
     assert BYTES.decode(tokens, plain=False) == "a<|end|>"
 
 
+@pytest.mark.parametrize(
+    "text", ["<|end|>", "a<|end|><|end|> b", "<<|end|>|end|>", "<|end", "the end", "déjà <|end|>😀"]
+)
+def test_words_for_special_tokens_may_be_meant_as_they_are_spelled(text: str) -> None:
+    tokens = BYTES.encode(BYTES.spelled(text))
+    assert 0 not in tokens
+    assert BYTES.decode(tokens) == text
+    assert BYTES.encode(f"{BYTES.spelled(text)}<|end|>") == [*tokens, 0]
+
+
+@given(st.text(st.sampled_from("<|end>\ufdd0 x")))
+def test_what_is_spelled_never_holds_a_special_token(text: str) -> None:
+    tokens = BYTES.encode(BYTES.spelled(text))
+    assert 0 not in tokens
+    assert BYTES.decode(tokens).replace("\ufdd0", "") == text.replace("\ufdd0", "")
+
+
 def test_many_texts_at_once() -> None:
     assert BYTES.encode_all(["the", "", "b"]) == [BYTES.encode("the"), [], BYTES.encode("b")]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import random
 import re
 import shutil
 from collections.abc import Iterator
@@ -136,6 +137,20 @@ def test_a_user_who_wants_no_more_keeps_what_there_is(
     assert list(model.record.proof_seconds) == ["baselines", "growth"]
     assert any("stopped before: labels" in note for note in model.record.notes)
     assert model.predict(photos / "red" / "00.jpg").label == "red"
+
+
+def test_a_model_that_knows_nothing_doubts_no_label_and_says_so(
+    photos: Path, tiny_trunk: Path, around: Surroundings, tmp_path: Path
+) -> None:
+    draw = random.Random(0)
+    for number, path in enumerate(sorted(photos.rglob("*.jpg"))):
+        folder = tmp_path / "coins" / draw.choice(["heads", "tails"])
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, folder / f"{number}.jpg")
+    model = fit_probe(tmp_path / "coins", trunk=str(tiny_trunk), around=around)
+    assert any(note.startswith("No label is called wrong by the model") for note in model.record.notes)
+    titles = [one.title for one in model.record.targets["label"].sections]
+    assert "Labels that look wrong" not in titles
 
 
 def test_a_wrong_label_is_listed_and_can_be_handed_back(

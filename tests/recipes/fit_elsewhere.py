@@ -13,7 +13,8 @@ import torch
 from elsewhere import NAME, Elsewhere, register
 from tiny_material import TinyMaterial, tiny_job
 from topwork.contracts import FitJob, Fitted, Recipe, Resources, Workplace
-from topwork.recipes.ladder import LADDER, outlook
+from topwork.recipes.climber import outlook
+from topwork.recipes.ladder import LADDER
 from topwork.recipes.scratch import SCRATCH
 
 N_STEPS = 120

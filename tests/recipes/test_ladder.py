@@ -17,7 +17,8 @@ from tiny_material import ChainNetwork, TinyMaterial, features_of, tiny_job
 from told import Told
 from topwork.contracts import Afterwards, Array, Budget, FitJob, Fitted, Goal, Stage, Workplace
 from topwork.errors import UsageError
-from topwork.recipes.ladder import LADDER, choose
+from topwork.recipes.candidate import choose
+from topwork.recipes.ladder import LADDER
 from topwork.recipes.probe import PROBE
 from topwork.training.checkpoint import Checkpoint, read_checkpoint
 from topwork.training.judging import losses_of_rows

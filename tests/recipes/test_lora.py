@@ -13,7 +13,7 @@ import torch
 from tiny_material import tiny_job
 from tiny_text_material import tiny_text_job
 from tiny_transformers import as_numbers, largest_difference, text_job, vit_job
-from topwork.contracts import Budget, FitJob, Rates, Workplace
+from topwork.contracts import Budget, FitJob, Rates
 from topwork.errors import TopworkError, UsageError
 from topwork.recipes.adapters import KINDS, Shape, attach
 from topwork.recipes.lora import LORA, LoraRecipe, LoraSettings, lora_rung

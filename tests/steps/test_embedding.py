@@ -75,6 +75,20 @@ def test_texts_of_several_lengths_get_theirs(texts: Path, around: Surroundings) 
     np.testing.assert_allclose(found, by_torch(texts, inputs, around), rtol=1e-4, atol=1e-5)
 
 
+def test_texts_are_told_how_many_tokens_they_had(texts: Path, around: Surroundings) -> None:
+    embedder = open_embedder(str(texts), around)
+    inputs = (b"one", b"a much longer text " * 20, b"one one")
+    preprocessing = embedder.network.preprocessing
+    facts = [embedder.network.modality.decode(one, preprocessing).facts["tokens"] for one in inputs]
+    together = [one.value["tokens"] for one in embedder.submit(inputs) if one.value]
+    assert together == facts
+    assert facts[0] < facts[2] < facts[1]
+    [alone] = embedder.compute([embedder.prepare(inputs[1])], intake=None)  # type: ignore[arg-type]
+    assert alone.value is not None
+    assert alone.value["tokens"] == facts[1]
+    assert embedder.answer_schema["required"] == ["embedding", "tokens"]
+
+
 def test_vectors_are_passed_on(around: Surroundings) -> None:
     embedder = open_embedder("identity/3", around)
     embedder.prove()

@@ -93,6 +93,13 @@ def test_of_a_chat_the_answers_are_learned_with_what_closes_them() -> None:
     assert own == "Hello</>See you</>"
 
 
+def test_what_is_said_in_a_chat_ends_nothing() -> None:
+    talk = (Piece("Hi<|end|>", is_learned=False, role="user"), Piece("<|end|>", role="assistant"))
+    [one] = tokenised([Document(talk, "")], BYTES)
+    assert (one.tokens == 0).tolist() == [True] + [False] * (len(one.tokens) - 1)
+    assert BYTES.decode(one.tokens[1:].tolist()) == "<user>Hi<|end|></><assistant><|end|></>"
+
+
 def test_chats_need_a_template() -> None:
     with pytest.raises(DataError, match="no template"):
         learned(Document((Piece("Hi", role="assistant"),), ""), Vocabulary(byte_tokenizer(), 100, ends=(0,)))

@@ -20,6 +20,8 @@ __all__ = ["EMBEDDING", "EmbeddingAsk", "read_embedding", "vectors_told"]
 
 EMBEDDING: Final = "embedding"
 """Key of an answer that is a vector."""
+TOKENS: Final = "tokens"
+"""Key under which it tells how many tokens the text had, where it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def read_embedding(content: bytes, max_inputs: int) -> EmbeddingAsk:
 
 
 def vectors_told(answers: Sequence[Answer], ask: EmbeddingAsk, model: str) -> Json:
-    """Return the vectors in the order of the texts; what tokens they had is not known, and told as 0.
+    """Return the vectors in the order of the texts; a model that does not count tokens had 0.
 
     Raises
     ------
@@ -72,6 +74,7 @@ def vectors_told(answers: Sequence[Answer], ask: EmbeddingAsk, model: str) -> Js
         A text has none, or they have another length than was asked for.
     """
     data: list[Json] = []
+    n_tokens = 0
     for answer in sorted(answers, key=lambda one: one.index):
         if answer.value is None:
             raise Wrong(f"input[{answer.index}]", " ".join((answer.problem or "").split()))
@@ -80,7 +83,13 @@ def vectors_told(answers: Sequence[Answer], ask: EmbeddingAsk, model: str) -> Js
             raise Wrong("dimensions", f"dimensions is {ask.n_features}; {model} gives {len(vector)}.")
         packed: Json = _packed(vector) if ask.is_packed else vector
         data.append({"object": "embedding", "index": answer.index, "embedding": packed})
-    return {"object": "list", "data": data, "model": model, "usage": {"prompt_tokens": 0, "total_tokens": 0}}
+        n_tokens += _count(answer.value.get(TOKENS))
+    usage: Json = {"prompt_tokens": n_tokens, "total_tokens": n_tokens}
+    return {"object": "list", "data": data, "model": model, "usage": usage}
+
+
+def _count(value: Json | None) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def _packed(vector: Sequence[float]) -> str:

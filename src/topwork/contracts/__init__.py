@@ -61,7 +61,7 @@ from topwork.contracts.record import (
     TriedTrunk,
     TrunkChoice,
 )
-from topwork.contracts.regions import CutsRegions
+from topwork.contracts.regions import CountsTokens, CutsRegions
 from topwork.contracts.sampling import Beginning, Sample, SamplingRecipe
 from topwork.contracts.sections import Chart, Gallery, Matrix, Picture, Piece, Point, Section, Series, Table
 from topwork.contracts.serving import (
@@ -104,6 +104,7 @@ __all__ = [
     "Chart",
     "Clock",
     "Comparison",
+    "CountsTokens",
     "CutsRegions",
     "DataSummary",
     "Dataset",

@@ -1,12 +1,13 @@
-"""What a modality offers beyond the least: parts of an input that a person can be shown alone."""
+"""What a modality may offer beyond the least: parts that a person can be shown alone, tokens that are counted."""
 
 from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
 from topwork.contracts.inputs import Preprocessing
+from topwork.contracts.values import Array
 
-__all__ = ["CutsRegions"]
+__all__ = ["CountsTokens", "CutsRegions"]
 
 
 @runtime_checkable
@@ -27,4 +28,13 @@ class CutsRegions(Protocol):
         DecodeError
             The input cannot be decoded.
         """
+        ...
+
+
+@runtime_checkable
+class CountsTokens(Protocol):
+    """A modality whose inputs are tokens to the network, by which its use is counted."""
+
+    def n_tokens(self, tensor: Array) -> int:
+        """Return how many tokens a decoded input has, those that begin and end it included."""
         ...

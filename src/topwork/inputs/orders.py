@@ -136,7 +136,8 @@ def _chat(order: Order, vocabulary: Vocabulary) -> str:
             "This model was not made for chats: it has no template.", next_step="Send it a plain text."
         )
     try:
-        return rendered(vocabulary.chat_template, order.messages, opens_answer=True)
+        messages = [{name: vocabulary.spelled(said) for name, said in one.items()} for one in order.messages]
+        return rendered(vocabulary.chat_template, messages, opens_answer=True)
     except UsageError as error:
         raise DecodeError(error.problem) from error
 

@@ -112,6 +112,10 @@ class TextModality:
         }
         return Decoded(tensor_of(windows, spec), text_likeness.fingerprint(clean.text), facts)
 
+    def n_tokens(self, tensor: Array) -> int:
+        """Return how many tokens a decoded text has, special ones included."""
+        return int(np.count_nonzero(tensor))
+
     def preprocessing(self, stored: Mapping[str, Json]) -> TextPreprocessing:
         """Read what `TextPreprocessing.to_json` wrote.
 

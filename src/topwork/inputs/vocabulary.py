@@ -6,6 +6,7 @@ The tokeniser is data: the content of a ``tokenizer.json``, executed by the pack
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
@@ -23,6 +24,8 @@ WRITING: Final = "writing"
 """Kind of a bundle that holds a language model."""
 
 _N_KEPT = 4
+_MARK: Final = "\ufdd0"
+"""Stands behind the first letter of a special token's word that is meant as it is spelled; no text has this letter."""
 _BROKEN: Final = "\N{REPLACEMENT CHARACTER}"
 """What a tokeniser gives for the first bytes of a letter whose others are still to come."""
 _MOST_BROKEN: Final = 4
@@ -71,6 +74,8 @@ class Vocabulary:
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a text, without those of beginning and end; words for special tokens become these.
 
+        Where `spelled` has marked such a word, it becomes the tokens of its letters.
+
         Raises
         ------
         MissingExtraError
@@ -78,10 +83,26 @@ class Vocabulary:
         UsageError
             The tokeniser cannot be loaded.
         """
-        return list(_tokenizer(self.tokenizer).encode(text, add_special_tokens=False).ids)
+        tokenizer = _tokenizer(self.tokenizer)
+        if _MARK not in text:
+            return list(tokenizer.encode(text, add_special_tokens=False).ids)
+        parts = _special(self.tokenizer).marked.split(text)  # every other one is a word that is marked
+        found = [tokenizer.encode(part, add_special_tokens=False).ids for part in parts]
+        letters = _tokenizer(self.tokenizer, spells=True)
+        for place in range(1, len(parts), 2):
+            word = parts[place].replace(_MARK, "")
+            found[place] = letters.encode(word, add_special_tokens=False).ids
+        return [token for own in found for token in own]
+
+    def spelled(self, text: str) -> str:
+        """Return a text in which words such as ``<|im_start|>`` are no tokens of that name, but mean their letters.
+
+        What somebody says in a chat then cannot end their turn and begin another one's.
+        """
+        return _special(self.tokenizer).plain.sub(lambda found: f"{found[0][0]}{_MARK}{found[0][1:]}", text)
 
     def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the tokens of many texts; they are cut in parallel."""
+        """Return the tokens of many texts, in which nothing is marked; they are cut in parallel."""
         found = _tokenizer(self.tokenizer).encode_batch(list(texts), add_special_tokens=False)
         return [list(one.ids) for one in found]
 
@@ -192,8 +213,27 @@ def _n_begun(text: str, stop: str) -> int:
     return next((n for n in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:n])), 0)
 
 
+@dataclass(frozen=True, slots=True)
+class _Special:
+    """Finds the words for special tokens in a text, as they are and marked; the latter as a group."""
+
+    plain: re.Pattern[str]
+    marked: re.Pattern[str]
+
+
 @lru_cache(maxsize=_N_KEPT)
-def _tokenizer(content: str) -> Tokenizer:
+def _special(content: str) -> _Special:
+    added = _tokenizer(content).get_added_tokens_decoder().values()
+    words = sorted((one.content for one in added if one.special and one.content), key=len, reverse=True)
+    plain = "|".join(re.escape(word) for word in words)
+    marked = "|".join(f"{re.escape(word[0])}{_MARK}{re.escape(word[1:])}" for word in words)
+    never = "(?!)"
+    return _Special(re.compile(plain or never), re.compile(f"({marked or never})"))
+
+
+@lru_cache(maxsize=2 * _N_KEPT)
+def _tokenizer(content: str, *, spells: bool = False) -> Tokenizer:
+    """Return the tokeniser; one that ``spells`` takes words for special tokens as their letters."""
     try:
         from tokenizers import Tokenizer
     except ImportError as error:
@@ -207,4 +247,5 @@ def _tokenizer(content: str) -> Tokenizer:
         raise UsageError(f"The tokeniser cannot be loaded: {error}.") from error
     tokenizer.no_padding()
     tokenizer.no_truncation()
+    tokenizer.encode_special_tokens = spells
     return tokenizer

@@ -12,19 +12,26 @@ from typing import Any
 
 import numpy as np
 
-from topwork.contracts import Array, Dataset, Gallery, Link, WritingTarget, known_rows
+from topwork.contracts import Array, Dataset, Gallery, Goal, Link, WritingTarget, known_rows
 from topwork.data.corrections import Suspect
 from topwork.errors import MissingExtraError
 from topwork.evaluation.classification import softmax
+from topwork.evaluation.links import losses_of
 from topwork.evaluation.ordinal import rank_probabilities
 from topwork.steps.order import Order, Rows
 from topwork.steps.recording import pictured
 from topwork.training.label_issues import find_conflicts, find_label_issues, find_outliers, find_set_issues
+from topwork.training.links import solver_of
 
 __all__ = ["Suspicion", "can_be_doubted", "gallery_of_outliers", "gallery_of_suspects", "suspicions"]
 
 TITLE = "Labels that look wrong"
 _MOST_PICTURES = 36
+_FEWEST = 2
+_KNOWS_NOTHING = (
+    "No label{of} is called wrong by the model: of rows that it had not seen it is not shown to know more than "
+    "how frequent each label is."
+)
 _LARGEST = 500.0
 """Log odds beyond which the exponential overflows."""
 
@@ -92,11 +99,15 @@ def suspicions(
     scores[rows.fit_rows], scores[rows.split.test] = held_out, test_scores
     is_test = np.zeros(len(truth), dtype=bool)
     is_test[rows.split.test] = True
+    doubts: list[_Doubt] = []
     notes: tuple[str, ...] = ()
-    try:
-        doubts = _DOUBTS[target.link](truth, scores)
-    except MissingExtraError as error:
-        doubts, notes = [], (str(error),)
+    if not _knows_more(Goal(truth[rows.fit_rows], target.link, target.n_outputs), held_out):
+        notes = (_KNOWS_NOTHING.format(of=f" of {name}" if len(rows.targets) > 1 else ""),)
+    else:
+        try:
+            doubts = _DOUBTS[target.link](truth, scores)
+        except MissingExtraError as error:
+            notes = (str(error),)
     found = [(one, "the model is sure it is something else") for one in doubts]
     found += [(one, "a copy of it has another label") for one in _conflicts(truth, pairs)]
     told = {
@@ -114,6 +125,17 @@ def suspicions(
         for one, reason in reversed(found)
     }
     return tuple(sorted(told.values(), key=lambda one: one.score)), notes
+
+
+def _knows_more(goal: Goal, held_out: Array) -> bool:
+    """Tell whether scores of held-out rows cost less than frequencies do, by two standard errors of the difference."""
+    known = known_rows(goal.truth) & ~np.isnan(held_out[:, 0])
+    truth, blind = goal.truth[known], solver_of(goal.link).blind_scores(goal)
+    if len(truth) < _FEWEST:
+        return False
+    blindly = np.broadcast_to(blind, (len(truth), len(blind)))
+    gains = losses_of(goal.link, truth, blindly) - losses_of(goal.link, truth, held_out[known])
+    return bool(gains.mean() > 2 * gains.std(ddof=1) / np.sqrt(len(gains)))
 
 
 def _of_classes(truth: Array, scores: Array) -> list[_Doubt]:

@@ -22,6 +22,7 @@ from topwork.contracts import (
     Allowance,
     Answer,
     Array,
+    CountsTokens,
     Engine,
     Intake,
     Json,
@@ -213,7 +214,7 @@ class Embedder:
 
     @property
     def answer_schema(self) -> Mapping[str, Json]:
-        """An object with a list of numbers, of which it says how many."""
+        """An object with a list of numbers, of which it says how many; of texts it tells how many tokens they had."""
         length = "its length is 1 (L2)" if self._normalized else "as the network gives them, of any length"
         vector: Mapping[str, Json] = {
             "type": "array",
@@ -222,10 +223,16 @@ class Embedder:
             "maxItems": self.n_features,
             "description": f"{self.n_features} features of {self._network.name}; {length}.",
         }
+        tokens: Mapping[str, Json] = {
+            "type": "integer",
+            "minimum": 0,
+            "description": "Tokens that the network read.",
+        }
+        properties = {"embedding": vector} | ({"tokens": tokens} if self._counts else {})
         return {
             "type": "object",
-            "properties": {"embedding": vector},
-            "required": ["embedding"],
+            "properties": properties,
+            "required": list(properties),
             "additionalProperties": False,
         }
 
@@ -275,7 +282,7 @@ class Embedder:
 
     def compute(self, prepared: Sequence[Array], intake: Intake) -> Iterator[Answer]:  # noqa: ARG002
         """Answer decoded inputs of one shape."""
-        yield from map(_answer, count(), self._vectors(np.stack(prepared)))
+        yield from map(self._answer, count(), prepared, self._vectors(np.stack(prepared)))
 
     def finish(self, answer: Answer) -> Answer:
         """Return the answer as it is."""
@@ -292,8 +299,20 @@ class Embedder:
         several = list(tensors)
         for places, batch in by_shape(list(tensors.values())):
             for place, vector in zip(places, self._vectors(batch), strict=True):
-                answers[several[place]] = _answer(several[place], vector)
+                answers[several[place]] = self._answer(several[place], tensors[several[place]], vector)
         yield from (answers[index] for index in sorted(answers))
+
+    @property
+    def _counts(self) -> bool:
+        return isinstance(self._network.modality, CountsTokens)
+
+    def _answer(self, index: int, tensor: Array, vector: Array) -> Answer:
+        if not np.isfinite(vector).all():
+            return Answer(index, None, "The network gave no finite number for this input.")
+        modality, found = self._network.modality, {"embedding": vector.tolist()}
+        if isinstance(modality, CountsTokens):
+            found["tokens"] = modality.n_tokens(tensor)
+        return Answer(index, found)
 
     def _vectors(self, batch: Array) -> Array:
         features = self._network.engine.run(batch)[FEATURES]
@@ -354,9 +373,3 @@ def unit_length(vectors: Array) -> Array:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     found: Array = vectors / np.where(lengths > 0, lengths, 1)
     return found
-
-
-def _answer(index: int, vector: Array) -> Answer:
-    if not np.isfinite(vector).all():
-        return Answer(index, None, "The network gave no finite number for this input.")
-    return Answer(index, {"embedding": vector.tolist()})

@@ -139,7 +139,7 @@ def _pieces(document: Document, vocabulary: Vocabulary) -> tuple[Piece, ...]:
             "These are chats, and the model has no template for such.",
             next_step="Give a model that was trained on chats, or texts without roles.",
         )
-    messages = [{"role": one.role, "content": one.text} for one in document.pieces]
+    messages = [{"role": one.role, "content": vocabulary.spelled(one.text)} for one in document.pieces]
     found, before = [], ""
     for number, piece in enumerate(document.pieces, start=1):
         if piece.is_learned:  # what opens an answer is given, as it will be when an answer is asked for

@@ -15,7 +15,7 @@ from topwork.data.split import SplitOptions
 from topwork.engines.choice import build, reference
 from topwork.errors import DataError
 from topwork.progress import Quiet
-from topwork.recipes.ladder import Outlook, outlook
+from topwork.recipes.climber import Outlook, outlook
 from topwork.recipes.probe import PROBE
 from topwork.steps.asking import look_up
 from topwork.steps.kinds import encoded, learned
