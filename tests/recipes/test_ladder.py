@@ -20,9 +20,10 @@ from topwork.errors import UsageError
 from topwork.recipes.candidate import choose
 from topwork.recipes.ladder import LADDER
 from topwork.recipes.probe import PROBE
+from topwork.training.calibration import calibrate, cross_calibrate
 from topwork.training.checkpoint import Checkpoint, read_checkpoint
 from topwork.training.judging import losses_of_rows
-from topwork.training.probe import calibrate, cross_calibrate, log_loss
+from topwork.training.probe import log_loss
 
 N_STEPS = 40
 LEARNING = 160

@@ -10,6 +10,7 @@ from lifelines import CoxPHFitter
 
 from topwork.contracts import Array, Fold, Goal
 from topwork.evaluation.survival import cox_losses
+from topwork.training.axes import Axes
 from topwork.training.cox import (
     calibrate_hazards,
     mean_cox_loss,
@@ -18,7 +19,7 @@ from topwork.training.cox import (
 )
 from topwork.training.links import solver_of
 from topwork.training.losses import loss_of
-from topwork.training.probe import Axes, cross_validate_by
+from topwork.training.probe import cross_validate_by
 from topwork.training.sparse import fit_sparse
 
 pytestmark = pytest.mark.filterwarnings("ignore:Starting with pandas version 4")  # lifelines asks for it

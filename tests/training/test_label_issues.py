@@ -12,6 +12,8 @@ from sklearn.datasets import load_digits
 from topwork.contracts import Array, Fold
 from topwork.errors import UsageError
 from topwork.evaluation.classification import softmax
+from topwork.training.axes import Axes
+from topwork.training.calibration import calibrate
 from topwork.training.label_issues import (
     LabelIssue,
     find_conflicts,
@@ -19,7 +21,7 @@ from topwork.training.label_issues import (
     find_outliers,
     find_set_issues,
 )
-from topwork.training.probe import Axes, calibrate, cross_validate
+from topwork.training.probe import cross_validate
 
 
 def held_out(features: Array, truth: Array, n_classes: int) -> Array:

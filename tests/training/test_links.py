@@ -11,10 +11,10 @@ import torch
 
 from topwork.contracts import Array, Fold, Goal, LinearHead, Link
 from topwork.evaluation.links import LOSS_NAMES, losses_of
+from topwork.training.axes import Axes
 from topwork.training.judging import losses_of_rows
 from topwork.training.links import solver_of
 from topwork.training.losses import loss_of
-from topwork.training.probe import Axes
 from topwork.training.statistics import describe, seen_truth
 
 LINKS: tuple[Link, ...] = tuple(one for one in get_args(Link) if one != "cost")  # which no head gives

@@ -7,16 +7,9 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from topwork.contracts import Array, Fold
-from topwork.training.probe import (
-    Axes,
-    calibrate,
-    class_weights,
-    cross_calibrate,
-    cross_validate,
-    log_loss,
-    solve,
-    strengths,
-)
+from topwork.training.axes import Axes
+from topwork.training.calibration import calibrate, cross_calibrate
+from topwork.training.probe import class_weights, cross_validate, log_loss, solve, strengths
 
 
 def problem(n: int, d: int, k: int = 3, seed: int = 0) -> tuple[Array, Array]:

@@ -7,8 +7,9 @@ import pytest
 from sklearn.linear_model import Ridge
 
 from topwork.contracts import Array, Fold, Goal
+from topwork.training.axes import Axes
 from topwork.training.links import solver_of
-from topwork.training.probe import Axes, cross_validate_by
+from topwork.training.probe import cross_validate_by
 from topwork.training.ridge import mean_squared_error, solve_ridge
 
 

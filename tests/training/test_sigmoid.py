@@ -8,8 +8,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 
 from topwork.contracts import Array, Fold, Goal
+from topwork.training.axes import Axes
 from topwork.training.links import solver_of
-from topwork.training.probe import Axes, cross_validate_by
+from topwork.training.probe import cross_validate_by
 from topwork.training.sigmoid import (
     binary_log_loss,
     calibrate_labels,

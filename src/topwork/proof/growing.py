@@ -21,9 +21,9 @@ from topwork.contracts import (
 from topwork.errors import UsageError
 from topwork.evaluation.growth import LearningCurve, grow, one_minus
 from topwork.steps.order import Order, Rows
+from topwork.training.axes import Axes
 from topwork.training.judging import of_rows
 from topwork.training.links import solver_of
-from topwork.training.probe import Axes
 
 __all__ = ["Grown", "growth_of"]
 

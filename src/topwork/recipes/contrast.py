@@ -25,9 +25,9 @@ from topwork.recipes.first_rung import FirstRung
 from topwork.recipes.result import judged, weights_of_network
 from topwork.recipes.settings import require
 from topwork.recipes.stretch import examples, material_of, told_to_stop
+from topwork.training.axes import Axes, quiet_blas
 from topwork.training.judging import of_rows
 from topwork.training.links import solver_of
-from topwork.training.probe import Axes, quiet_blas
 
 if TYPE_CHECKING:
     import torch

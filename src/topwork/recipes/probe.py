@@ -10,8 +10,9 @@ from topwork.contracts import Array, FitJob, Fitted, Fold, Goal, LinearHead, kno
 from topwork.evaluation.comparison import standard_error
 from topwork.evaluation.links import losses_of
 from topwork.recipes.settings import require
+from topwork.training.axes import Axes, quiet_blas
 from topwork.training.links import solver_of
-from topwork.training.probe import Axes, quiet_blas, strengths
+from topwork.training.probe import strengths
 
 __all__ = ["PROBE", "ProbeRecipe", "ProbeSettings"]
 

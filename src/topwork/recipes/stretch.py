@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from topwork.contracts import FitJob, Fold, Material, Moment, padded
 from topwork.errors import UsageError
 from topwork.recipes.resuming import Course, course_of
+from topwork.training.axes import Axes
 from topwork.training.judging import mean_score, of_rows
 from topwork.training.links import solver_of
 from topwork.training.plan import MOST_LOOKED, RungPlan
-from topwork.training.probe import Axes
 
 if TYPE_CHECKING:
     import torch

@@ -20,9 +20,9 @@ from topwork.inputs.word_buckets import weigh
 from topwork.recipes.candidate import Candidate
 from topwork.recipes.result import judged
 from topwork.recipes.stretch import told_to_stop
+from topwork.training.calibration import Calibration
 from topwork.training.judging import of_rows
 from topwork.training.links import solver_of
-from topwork.training.probe import Calibration
 from topwork.training.word_weights import STRENGTHS, WordWeights, fit_words, mixed
 
 __all__ = ["WORDS", "AddedWords", "WeighedWords", "weigh_words"]

@@ -32,8 +32,8 @@ from topwork.steps.order import Order, Rows
 from topwork.steps.reading import read_rows, require_still_there
 from topwork.steps.speeds import speed_of
 from topwork.steps.transfer import Preparation
+from topwork.training.axes import quiet_blas
 from topwork.training.judging import loss_name, losses_of_rows, mean_score, of_rows
-from topwork.training.probe import quiet_blas
 from topwork.training.selection import folds_of
 from topwork.training.transferability import h_score_of, log_me_of
 

@@ -11,8 +11,10 @@ from types import MappingProxyType
 from typing import Final, Protocol
 
 from topwork.contracts import Array, Fold, Goal, LinearHead, Link
+from topwork.training.axes import Axes
+from topwork.training.calibration import Calibration
 from topwork.training.cox import HazardSolver
-from topwork.training.probe import Axes, Calibration, SoftmaxSolver, Solution
+from topwork.training.probe import SoftmaxSolver, Solution
 from topwork.training.ridge import IdentitySolver
 from topwork.training.sigmoid import SigmoidSolver
 from topwork.training.thresholds import CumulativeSolver

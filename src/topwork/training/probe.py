@@ -23,145 +23,34 @@ calibration on held-out rows afterwards brings the natural shares back. It knows
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeAlias
 
 import numpy as np
 
-from topwork.contracts import Array, Fold, Goal, LinearHead, known_rows, strata_of
+from topwork.contracts import Array, Fold, Goal, LinearHead, known_rows
+from topwork.training.axes import Axes
+from topwork.training.calibration import Calibration, calibrate, cross_calibrate
 from topwork.training.lbfgs import minimise
-from topwork.training.moments import CHUNK_ROWS, moments
 
 __all__ = [
-    "Axes",
-    "Calibration",
     "EvenSolver",
     "RowLoss",
     "SoftmaxSolver",
     "Solution",
     "Solve",
-    "calibrate",
     "class_weights",
-    "cross_calibrate",
-    "cross_calibrate_by",
     "cross_validate",
     "cross_validate_by",
     "descend",
     "held_out",
     "log_loss",
-    "quiet_blas",
     "solve",
     "strengths",
     "weights_of_folds",
 ]
-
-_SMALL = 1000  # rows or features below which products are too small to share among threads
-_CONSTANT = 1e-6  # a feature that varies less than this says nothing
-
-
-@dataclass(frozen=True, slots=True)
-class Axes:
-    """Principal axes of centred and scaled features.
-
-    Attributes
-    ----------
-    features
-        ``float32 [n, d]`` as they came, or their coordinates ``[n, r]`` when that is the smaller matrix.
-    project
-        ``float32 [d, r]``: takes ``features - mean`` to coordinates.
-    mean
-        ``float32 [d]``.
-    variance
-        ``float64 [r]``: mean square of each coordinate.
-    reduced
-        Whether ``features`` already holds coordinates.
-    """
-
-    features: Array
-    project: Array
-    mean: Array
-    variance: Array
-    reduced: bool
-
-    @classmethod
-    def of(cls, features: Array, *, own_units: bool = True) -> Axes:
-        """Find the axes of ``float32 [n, d]`` features; costs ``min(n, d)² max(n, d)`` operations.
-
-        Parameters
-        ----------
-        own_units
-            Whether each feature has a unit of its own, so that it must be standardised.
-        """
-        n, d = features.shape
-        mean, deviation = moments(features)
-        scale = _scale(deviation, own_units=own_units)
-        if n < d:
-            z = (features - mean) * scale
-            values, vectors = np.linalg.eigh((z @ z.T).astype(np.float64) / n)
-            keep = values > 1e-7 * max(values[-1], 1e-12)
-            axes = z.T @ (vectors[:, keep] / np.sqrt(n * values[keep])).astype(np.float32)
-            project = (scale[:, None] * axes).astype(np.float32)
-            return cls((z @ axes).astype(np.float32), project, mean, values[keep], True)
-        values, vectors = np.linalg.eigh(_covariance(features, mean, scale))
-        keep = values > 1e-7 * max(values[-1], 1e-12)
-        project = (scale[:, None] * vectors[:, keep]).astype(np.float32)
-        return cls(features, project, mean, values[keep], False)
-
-    def __len__(self) -> int:
-        return len(self.features)
-
-    def head(self, weight: Array, bias: Array) -> LinearHead:
-        """Turn a solution ``[r, k]`` and ``[k]`` along the axes into a head on the features as they came."""
-        back = self.project.astype(np.float64) @ weight
-        return LinearHead(back.T.astype(np.float32), (bias - self.mean @ back).astype(np.float32))
-
-    def chunks(self, weight: Array) -> Iterator[tuple[slice, Array, Array]]:
-        """Yield ``rows, block, scores``: a block of features and its product with ``weight [r, m]``, no bias."""
-        if not self.reduced:
-            weight = self.project @ weight
-            offset = self.mean @ weight
-        for start in range(0, len(self), CHUNK_ROWS):
-            rows = slice(start, min(start + CHUNK_ROWS, len(self)))
-            block = self.features[rows]
-            yield rows, block, block @ weight if self.reduced else block @ weight - offset
-
-    def gather(self, product: Array, total: Array) -> Array:
-        """Turn ``Σ blockᵀ g`` and ``Σ g`` into the gradient ``[r, m]`` along the axes."""
-        return product if self.reduced else self.project.T @ (product - np.outer(self.mean, total))
-
-
-def _scale(deviation: Array, *, own_units: bool) -> Array:
-    """Return what each centred feature is multiplied by, so that the mean variance of those that vary is 1."""
-    varies = deviation > _CONSTANT
-    inverse = np.where(varies, 1 / np.maximum(deviation, _CONSTANT), 0)
-    if own_units or not varies.any():
-        return np.asarray(inverse)
-    return np.asarray(np.sqrt(inverse / deviation[varies].mean()), dtype=deviation.dtype)
-
-
-def _covariance(features: Array, mean: Array, scale: Array) -> Array:
-    total = np.zeros((features.shape[1],) * 2)
-    for start in range(0, len(features), CHUNK_ROWS):
-        z = (features[start : start + CHUNK_ROWS] - mean) * scale
-        total += z.T @ z
-    return total / len(features)
-
-
-def quiet_blas(features: Array) -> AbstractContextManager[object]:
-    """Keep matrix products on one thread while the matrices are small.
-
-    Waking threads for a product of a millisecond costs more than it saves, and several times the product itself
-    where another process wants the same cores.
-    """
-    from threadpoolctl import threadpool_limits
-
-    quiet: AbstractContextManager[object] = threadpool_limits(
-        limits=1 if min(features.shape) < _SMALL else None, user_api="blas"
-    )
-    return quiet
 
 
 def class_weights(truth: Array, n_classes: int) -> Array:
@@ -342,109 +231,6 @@ def log_loss(truth: Array, scores: Array) -> float:
     s = scores[known] - scores[known].max(axis=1, keepdims=True)
     picked = s[np.arange(len(s)), truth[known]]
     return float(np.mean(np.log(np.exp(s).sum(axis=1)) - picked)) if len(s) else float("nan")
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """``calibrated = scores * scale + shift``; ``scale`` is one over the temperature or ``[k]`` of them.
-
-    Before that, ``joined`` of each score (0 to 1) is replaced by the mean of all scores of its row.
-    """
-
-    scale: float | Array
-    shift: Array
-    joined: float = 0.0
-
-    def apply(self, scores: Array) -> Array:
-        """Calibrate scores ``[n, k]``."""
-        return self._join(scores, axis=1) * self.scale + self.shift
-
-    def _join(self, scores: Array, axis: int) -> Array:
-        if not self.joined:
-            return scores
-        mean = scores.mean(axis=axis, keepdims=True)
-        return np.asarray((1 - self.joined) * scores + self.joined * mean)
-
-    def fold_into(self, head: LinearHead) -> LinearHead:
-        """Return a head whose scores are already calibrated."""
-        return replace(
-            head,
-            weight=(self._join(head.weight, axis=0) * np.reshape(self.scale, (-1, 1))).astype(np.float32),
-            bias=(self._join(head.bias, axis=0) * self.scale + self.shift).astype(np.float32),
-        )
-
-
-_N_PARTS = 5  # of the rows, each calibrated by the others
-_LARGEST_EXPONENT = 100.0
-"""A first step may be far too long; what it leads to need only be finite to be refused."""
-
-
-def calibrate(truth: Array, scores: Array) -> Calibration:
-    """Fit a temperature and a shift per class on held-out scores.
-
-    Temperature scaling is Guo et al., *On Calibration of Modern Neural Networks*, 2017; the shifts undo the class
-    weights, as the prior correction of King and Zeng, *Logistic Regression in Rare Events Data*, 2001, does. A
-    unit of L2 penalty on each keeps small classes from being shifted on the evidence of a handful of rows.
-    """
-    known = (truth >= 0) & ~np.isnan(scores[:, 0])
-    s, y, k = scores[known], truth[known], scores.shape[1]
-    if not len(y):
-        return Calibration(1.0, np.zeros(k))
-
-    def objective(p: Array) -> tuple[float, Array]:
-        scale = np.exp(min(p[0], _LARGEST_EXPONENT))
-        z = s * scale + p[1:]
-        z -= z.max(axis=1, keepdims=True)
-        probability = np.exp(z)
-        probability /= probability.sum(axis=1, keepdims=True)
-        here = np.arange(len(y))
-        loss = -np.log(np.maximum(probability[here, y], 1e-300)).sum() + 0.5 * (p**2).sum()
-        probability[here, y] -= 1
-        slope = np.concatenate([[(probability * s).sum() * scale], probability.sum(axis=0)]) + p
-        return float(loss) / len(y), slope / len(y)
-
-    p = minimise(objective, np.zeros(k + 1))
-    return Calibration(float(np.exp(p[0])), p[1:])
-
-
-def cross_calibrate(truth: Array, scores: Array, *, seed: int) -> Array:
-    """Calibrate every row by what the other rows say, for choosing by and for judging.
-
-    A calibration has one parameter more than there are classes, and flatters the rows that it was fitted on: by
-    about half a nat for each parameter, shared among the rows. So the rows are dealt to five parts, each with its
-    share of every class as far as the rows go, and each part has the calibration of the four others.
-
-    Parameters
-    ----------
-    truth
-        ``int64 [n]``; a row with -1 has no say, and the calibration of all others.
-    scores
-        ``float [n, k]``; NaN where a row was not held out, and there NaN comes back.
-    seed
-        Of the dealing.
-
-    Returns
-    -------
-    ``float64 [n, k]``.
-    """
-    return cross_calibrate_by(calibrate, truth, scores, seed=seed)
-
-
-def cross_calibrate_by(
-    fit: Callable[[Array, Array], Calibration], truth: Array, scores: Array, *, seed: int
-) -> Array:
-    """Calibrate as `cross_calibrate` does, by any calibration; parts have their share of each of `strata_of`."""
-    strata = strata_of(truth)
-    known = np.flatnonzero((strata >= 0) & ~np.isnan(scores[:, 0]))
-    shuffled = np.random.default_rng(seed).permutation(known)
-    by_class = shuffled[np.argsort(strata[shuffled], kind="stable")]
-    part = np.full(len(truth), -1)
-    part[by_class] = np.arange(len(known)) % _N_PARTS
-    found = np.full(scores.shape, np.nan)
-    for own in np.unique(part):
-        others = known[part[known] != own]
-        found[part == own] = fit(truth[others], scores[others]).apply(scores[part == own])
-    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,9 @@ from functools import partial
 import numpy as np
 
 from topwork.contracts import Array, Goal, known_rows
-from topwork.training.probe import Axes, Calibration, EvenSolver, Solution, Solve, descend
+from topwork.training.axes import Axes
+from topwork.training.calibration import Calibration
+from topwork.training.probe import EvenSolver, Solution, Solve, descend
 
 __all__ = ["IdentitySolver", "mean_squared_error", "solve_ridge"]
 

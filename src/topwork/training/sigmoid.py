@@ -17,8 +17,10 @@ from functools import partial
 import numpy as np
 
 from topwork.contracts import Array, Goal, known_rows
+from topwork.training.axes import Axes
+from topwork.training.calibration import Calibration, cross_calibrate_by
 from topwork.training.lbfgs import minimise
-from topwork.training.probe import Axes, Calibration, EvenSolver, Solution, Solve, cross_calibrate_by, descend
+from topwork.training.probe import EvenSolver, Solution, Solve, descend
 
 __all__ = [
     "SigmoidSolver",

@@ -9,7 +9,9 @@ import numpy as np
 
 from topwork.contracts import Array, Fold, Goal, LinearHead
 from topwork.evaluation.ordinal import exceeded
-from topwork.training.probe import Axes, Calibration, Solution, cross_calibrate_by
+from topwork.training.axes import Axes
+from topwork.training.calibration import Calibration, cross_calibrate_by
+from topwork.training.probe import Solution
 from topwork.training.sigmoid import SigmoidSolver
 
 __all__ = ["CumulativeSolver"]
