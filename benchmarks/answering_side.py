@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from topwork.bundle.model import open_model
+from topwork.bundle.compiling import open_model
 from topwork.engines.memory import keep_memory
 
 

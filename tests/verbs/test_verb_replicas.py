@@ -16,7 +16,7 @@ from PIL import Image
 
 from fake_servable import client
 from topwork import Model, Surroundings
-from topwork.bundle.model import open_model
+from topwork.bundle.compiling import open_model
 from topwork.contracts import Answer, Servable
 from topwork.engines.machine import survey
 from topwork.errors import BundleError, UsageError

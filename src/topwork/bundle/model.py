@@ -7,25 +7,20 @@ into an answer. Memory is bounded by the few chunks that are under way, however 
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from functools import cache, partial
+from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Final, TypeAlias
 
 import numpy as np
 
 from topwork.bundle.archive import naming
-from topwork.bundle.base import FindTrunk, find_trunk
-from topwork.bundle.contents import Bundle, Restore, open_bundle, require_answering
+from topwork.bundle.contents import Bundle
 from topwork.bundle.familiarity import Familiarity
 from topwork.bundle.goldens import Golden, replay
 from topwork.bundle.introduction import about, closed, explanation_schema_of
-from topwork.bundle.preference import as_optimized, as_wanted
 from topwork.contracts import (
     Allowance,
     Answer,
@@ -46,7 +41,7 @@ from topwork.engines.grafting import FEATURES
 from topwork.errors import BundleError, DecodeError, ProofError
 from topwork.training.occlusion import ahead, warmth
 
-__all__ = ["BundleModel", "Scored", "open_model", "scores_output"]
+__all__ = ["BundleModel", "Scored", "scores_output"]
 
 CHUNK: Final = 16
 """Inputs that are decoded and run together: enough to keep an engine busy, few enough to answer soon."""
@@ -354,95 +349,6 @@ class BundleModel:
         """Return the outputs of the graph that answers of some targets need, by what they are called in `Scored`."""
         features = {FEATURES: FEATURES} if self._familiarity.needs_features else {}
         return {**{name: scores_output(name) for name in targets}, **features}
-
-
-def open_model(
-    path: Path,
-    *,
-    engine: str = "auto",
-    restore: Restore | None = None,
-    only: Collection[str] = (),
-    find: FindTrunk = find_trunk,
-    name: str | None = None,
-    n_cores: int | None = None,
-    shelf: Path | None = None,
-) -> BundleModel:
-    """Open a bundle and compile its graph in the engine that suits this machine.
-
-    Parameters
-    ----------
-    path
-        The bundle's file.
-    engine
-        ``openvino`` or ``onnxruntime``; ``auto`` takes what the bundle was optimised for, else the faster one here.
-    restore
-        Makes the targets; by default the installed tasks do.
-    only
-        Targets to answer for; the heads of the others are not computed. Empty for all of them.
-    find
-        Finds the trunk that a bundle takes weights from; by default among those known here and beside the bundle.
-    name
-        Name in the API; by default the stem of the file.
-    n_cores
-        Most cores to keep busy; by default those that this process has.
-    shelf
-        Folder in which networks lie as files that several processes map; by default this process has its own.
-
-    Raises
-    ------
-    BundleError
-        The bundle is damaged, tampered with or too new.
-    UsageError
-        There is no such file, no such engine, or no such target.
-    MissingExtraError
-        The engine that the bundle was optimised for is not installed.
-    """
-    bundle = open_bundle(path, restore, find)
-    return model_of(bundle, engine=engine, only=only, name=name, n_cores=n_cores, shelf=shelf)
-
-
-def model_of(
-    bundle: Bundle,
-    *,
-    engine: str = "auto",
-    only: Collection[str] = (),
-    name: str | None = None,
-    n_cores: int | None = None,
-    shelf: Path | None = None,
-) -> BundleModel:
-    """Compile the graph of a bundle that is open; see `open_model`."""
-    from topwork import inputs
-    from topwork.engines import build, choose, survey
-    from topwork.engines.machine import shared
-
-    here = shared(survey(), n_cores)
-    best, path = choose(replace(here, has_cuda=False)), bundle.path
-    optimized = bundle.manifest.optimized
-    if engine == "auto" and optimized is not None:
-        chosen = as_optimized(optimized, best, installed=here.engines, path=path)
-    else:
-        chosen = as_wanted(engine, best)
-    bundle = bundle.only(only) if only else bundle
-    require_answering(bundle)
-    modality = inputs.modality(bundle.manifest.modality)
-    graph = bundle.graph()
-    with naming(path):
-        # As many batches at once as there are threads answer the most inputs per second.
-        n, place = here.n_cores, _place(bundle, shelf)
-        start = partial(build, graph=graph, n_threads=n, n_streams=n, shelf=place)
-        built = start(chosen)
-    # What was quantised has no fp32 to fall back on; models that share this network share its exact form as well.
-    is_exact = built.precision in ("fp32", "int8")
-    exact = None if is_exact else cache(partial(start, replace(chosen, precision="fp32")))
-    return BundleModel(bundle, modality, built, n_workers=here.n_cores, exact=exact, name=name)
-
-
-def _place(bundle: Bundle, shelf: Path | None) -> Path | None:
-    """Return the folder of a bundle's network, or of what is left of it for some targets."""
-    if shelf is None:
-        return None
-    mark = "\n".join((bundle.identity, *bundle.outputs))
-    return shelf / hashlib.sha256(mark.encode()).hexdigest()[:32]
 
 
 def scores_output(target: str) -> str:

@@ -14,9 +14,9 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from topwork import plugins
+from topwork.bundle.compiling import open_model
 from topwork.bundle.contents import Bundle
 from topwork.bundle.goldens import Golden, make_goldens, replay
-from topwork.bundle.model import open_model
 from topwork.bundle.structure import to_json
 from topwork.contracts import (
     Allowance,

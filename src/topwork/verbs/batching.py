@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from topwork.bundle.model import open_model
+from topwork.bundle.compiling import open_model
 from topwork.contracts import Json
 from topwork.data.streams import Stream, open_stream
 from topwork.errors import UsageError

@@ -16,9 +16,9 @@ import numpy as np
 
 from topwork import __version__
 from topwork.bundle.base import find_trunk
+from topwork.bundle.compiling import open_model
 from topwork.bundle.contents import Contents, save
 from topwork.bundle.goldens import make_goldens
-from topwork.bundle.model import open_model
 from topwork.contracts import (
     Afterwards,
     Array,

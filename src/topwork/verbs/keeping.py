@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from topwork.bundle.compiling import open_model
 from topwork.bundle.contents import Contents, save
-from topwork.bundle.model import open_model
 from topwork.steps.options import Surroundings
 from topwork.steps.places import Place
 from topwork.verbs.model import Model

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
 
-from topwork.bundle.model import BundleModel, open_model
+from topwork.bundle.compiling import open_model
+from topwork.bundle.model import BundleModel
 from topwork.contracts import FitRecord, Json
 from topwork.errors import DecodeError, UsageError
 from topwork.steps.places import TemporaryFolder

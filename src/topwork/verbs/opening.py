@@ -11,8 +11,9 @@ from typing import Any, TypeAlias, cast
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from topwork import plugins
+from topwork.bundle.compiling import model_of
 from topwork.bundle.contents import Bundle, open_bundle
-from topwork.bundle.model import BundleModel, model_of
+from topwork.bundle.model import BundleModel
 from topwork.contracts import LanguageModel, Servable, Trunk
 from topwork.inputs.allowance import SharedAllowance
 from topwork.inputs.vocabulary import WRITING

@@ -14,10 +14,11 @@ from typing import Final, Literal, cast
 
 import numpy as np
 
+from topwork.bundle.compiling import open_model
 from topwork.bundle.contents import Contents, save
 from topwork.bundle.goldens import TOLERANCE, Golden, difference, replay
 from topwork.bundle.manifest import Optimized
-from topwork.bundle.model import CHUNK, open_model, scores_output
+from topwork.bundle.model import CHUNK, scores_output
 from topwork.contracts import (
     Array,
     Comparison,

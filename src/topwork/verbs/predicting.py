@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from topwork.bundle.model import open_model
+from topwork.bundle.compiling import open_model
 from topwork.contracts import Modality
 from topwork.errors import UsageError
 from topwork.steps.options import Surroundings
