@@ -36,6 +36,7 @@ NAMES = (
     "imdb",
     "fewshot",
     "trunk_ranking",
+    "recipes",
 )
 
 

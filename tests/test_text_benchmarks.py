@@ -5,17 +5,22 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from markdown_blocks import ROOT
+from records import plain_record
+from topwork.contracts import Estimate
 
 sys.path.append(str(ROOT))  # benchmarks are no part of the package
 
 from benchmarks.fewshot import Round, few_of_each, goals_of, table_of
 from benchmarks.imdb import least_lead
 from benchmarks.learning import Moment
+from benchmarks.recipes import Fits, goal_of
+from benchmarks.recipes import table_of as recipe_table
 from benchmarks.text_splits import TextSplit, drawn
 
 ROWS = [(f"text {number}", "yes" if number % 3 else "no") for number in range(90)]
@@ -76,3 +81,29 @@ def test_a_round_is_told_by_its_mean_and_by_time_draw_by_draw() -> None:
     assert faster.is_met
     (row,) = table_of([one]).rows
     assert row[:5] == ("imdb, 8 of each class", "2", "75.0", "76.0", "-1.0")
+
+
+def fits_of(recipe: str, *accuracies: float, note: str = "") -> Fits:
+    record = replace(plain_record(), notes=(note,))
+    [(name, result)] = record.targets.items()
+    losses = {"log_loss": Estimate(0.5, 0.4, 0.6)}
+    records = tuple(
+        replace(record, targets={name: replace(result, test={"accuracy": Estimate(one, 0, 1), **losses})})
+        for one in accuracies
+    )
+    return Fits(recipe, records, tuple(10.0 for _ in accuracies))
+
+
+def test_recipes_are_held_against_the_probe_and_the_default_against_the_best_other() -> None:
+    note = "Not the rule itself: its 1,500 steps are scaled to 12."
+    fits = (
+        fits_of("probe", 0.7, 0.6),
+        fits_of("ladder", 0.8, 0.65),
+        fits_of("hyperrule", 0.75, 0.78, note=note),
+    )
+    goal = goal_of("some", fits)
+    assert goal.measured.median == pytest.approx(-4.0)
+    assert not goal.is_met
+    rows = recipe_table("some", fits).rows
+    assert [row[0] for row in rows] == ["probe", "**ladder**", "hyperrule, scaled down to 12 of 1,500 steps"]
+    assert [row[3] for row in rows] == ["", "7.5 (5.0 to 10.0)", "11.5 (5.0 to 18.0)"]
