@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from topwork.serving.door import Door
-from topwork.serving.keyring import Keyring, Wish, create
+from topwork.serving.http.door import Door
+from topwork.serving.http.keyring import Keyring, Wish, create
 
 __all__ = ["NOON", "Clock", "keyed_door", "made"]
 

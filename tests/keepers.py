@@ -16,7 +16,7 @@ from topwork.contracts import Answer, Json
 from topwork.errors import BundleError, ProofError
 from topwork.serving.hosting import Hosted
 from topwork.serving.limits import Limits
-from topwork.serving.settings import ModelSettings, ServerSettings
+from topwork.serving.settings.declared import ModelSettings, ServerSettings
 from topwork.serving.succession import Changes, Succession
 
 __all__ = ["Keeper", "Told", "answered", "used"]

@@ -9,7 +9,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from topwork.serving.served import Served
+from topwork.serving.http.served import Served
 from topwork.serving.server import listen, url_of
 
 __all__ = ["serving"]
@@ -18,7 +18,7 @@ __all__ = ["serving"]
 @contextmanager
 def serving(app: Served) -> Iterator[str]:
     """Serve an application, and give its URL once its models are ready."""
-    from topwork.serving.http11 import server
+    from topwork.serving.http.http11 import server
 
     with listen("127.0.0.1", 0) as listener:
         one = server(app)

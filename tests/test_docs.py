@@ -60,7 +60,7 @@ def test_a_page_names_every_module_of_its_room(room: str) -> None:
     named = set(
         re.findall(r"`(?:\w+/)*(\w+)(?:\.py)?`", prose_of(DOCS / page_of_room()[room].partition("#")[0]))
     )
-    assert {path.stem for path in (PACKAGE / room).glob("*.py")} - {"__init__"} - named == set()
+    assert {path.stem for path in (PACKAGE / room).rglob("*.py")} - {"__init__"} - named == set()
 
 
 def test_files_that_pages_name_are_there() -> None:

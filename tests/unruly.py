@@ -18,14 +18,14 @@ import numpy as np
 from fake_servable import LABELS, PICTURE, TEXT, FakeServable
 from topwork.contracts import Answer, Intake, Profile, Reference
 from topwork.errors import BundleError, ProofError
-from topwork.serving.autoscaling import Policy
-from topwork.serving.fleet import Recipe
-from topwork.serving.frames import Opened
-from topwork.serving.gate import Load
+from topwork.serving.batching.gate import Load
 from topwork.serving.limits import Limits
-from topwork.serving.replicas import Replicas
-from topwork.serving.staffing import Post
-from topwork.serving.vigilance import Vigilance
+from topwork.serving.replicas.autoscaling import Policy
+from topwork.serving.replicas.fleet import Recipe
+from topwork.serving.replicas.frames import Opened
+from topwork.serving.replicas.manned import Replicas
+from topwork.serving.replicas.staffing import Post
+from topwork.serving.replicas.vigilance import Vigilance
 
 __all__ = ["QUICK", "REFERENCE", "Unruly", "UnrulyBatches", "eventually", "recipe", "staffed", "unruly"]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from fake_servable import LABELS, FakeServable, describe
 from topwork.contracts import Answer, Json, Profile, Reference
-from topwork.serving.staffing import Headcount, Post
+from topwork.serving.replicas.staffing import Headcount, Post
 
 __all__ = ["StaffedServable", "WatchedServable", "known"]
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from commands import Desk, Told, end
 from local_server import serving
 from topwork.serving.app import Application, application
-from topwork.serving.canaries import Rules
 from topwork.serving.hosting import Hosted
 from topwork.serving.limits import Limits
-from topwork.serving.traffic import Canary, Lane, Traffic
-from topwork.serving.versions import Versions
+from topwork.serving.traffic.canaries import Rules
+from topwork.serving.traffic.shares import Canary, Lane, Traffic
+from topwork.serving.traffic.versions import Versions
 from watched_servable import StaffedServable, WatchedServable
 
 

@@ -9,10 +9,10 @@ import pytest
 from doors import made
 from fake_servable import FakeServable
 from topwork.errors import UsageError
-from topwork.serving.access import Access, is_loopback, keys_for, open_door
 from topwork.serving.app import application
-from topwork.serving.door import Door
-from topwork.serving.keyring import revoke
+from topwork.serving.http.access import Access, is_loopback, keys_for, open_door
+from topwork.serving.http.door import Door
+from topwork.serving.http.keyring import revoke
 from topwork.serving.limits import Limits
 from topwork.serving.server import run
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from topwork.serving.addresses import client_of, is_own
+from topwork.serving.http.addresses import client_of, is_own
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,9 @@ from topwork.contracts import Answer, Servable
 from topwork.errors import ProofError, UsageError
 from topwork.serving.app import Application, application
 from topwork.serving.hosting import Hosted
+from topwork.serving.http.messages import UNWATCHED_S, Body, cancelled_when_gone
+from topwork.serving.http.refusals import STATUSES
 from topwork.serving.limits import Limits
-from topwork.serving.messages import UNWATCHED_S, Body, cancelled_when_gone
-from topwork.serving.refusals import STATUSES
 
 if TYPE_CHECKING:
     import httpx

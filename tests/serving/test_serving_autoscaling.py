@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topwork.errors import UsageError
-from topwork.serving.autoscaling import Moment, Past, Policy, decided, recommended, tick_s
+from topwork.serving.replicas.autoscaling import Moment, Past, Policy, decided, recommended, tick_s
 
 
 def policy(**fields: Any) -> Policy:

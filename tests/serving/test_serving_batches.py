@@ -17,15 +17,15 @@ import pytest
 from fake_servable import TEXT, FakeServable, Gated, client
 from topwork.errors import UsageError
 from topwork.serving.app import Application
-from topwork.serving.batches import Batches
 from topwork.serving.hosting import Hosted
-from topwork.serving.job_lanes import SLICE_S
-from topwork.serving.job_opening import open_jobs
-from topwork.serving.job_records import Wanted
-from topwork.serving.job_store import JobStore
-from topwork.serving.jobs import Jobs, Tempo
+from topwork.serving.jobs.batches import Batches
+from topwork.serving.jobs.jobs import Jobs, Tempo
+from topwork.serving.jobs.lanes import SLICE_S
+from topwork.serving.jobs.opening import open_jobs
+from topwork.serving.jobs.records import Wanted
+from topwork.serving.jobs.store import JobStore
 from topwork.serving.limits import Limits
-from topwork.serving.settings import ModelSettings, ServerSettings
+from topwork.serving.settings.declared import ModelSettings, ServerSettings
 from topwork.verbs.served_batches import run_served
 
 T = TypeVar("T")

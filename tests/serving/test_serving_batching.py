@@ -25,9 +25,9 @@ from topwork import Model, Surroundings
 from topwork.bundle import BundleModel, open_bundle, save
 from topwork.contracts import Answer, Array, Batchable, Servable
 from topwork.serving.app import Application
-from topwork.serving.hooks import Hooked, Hooks, hooked
 from topwork.serving.hosting import Hosted
 from topwork.serving.limits import Limits
+from topwork.serving.wrapping.hooks import Hooked, Hooks, hooked
 from topwork.steps.embedding import open_embedder
 
 T = TypeVar("T")

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from fake_servable import PICTURE, TEXT
 from topwork.contracts import Wire
-from topwork.serving.bodies import Input, Unreadable, reader_for
-from topwork.serving.refusals import Refusal
+from topwork.serving.http.bodies import Input, Unreadable, reader_for
+from topwork.serving.http.refusals import Refusal
 
 FORM = "multipart/form-data; boundary=cut"
 NUMBERS = Wire("numbers", ("text/csv",), "textarea", 1000, "vector")

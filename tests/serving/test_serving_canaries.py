@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from topwork.serving.canaries import ERROR_RATE, Rules, Tally, decided
+from topwork.serving.traffic.canaries import ERROR_RATE, Rules, Tally, decided
 
 RULES = Rules(promote_after=500, most_errors=0.05, most_slower=0.25)
 

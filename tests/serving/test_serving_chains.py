@@ -21,13 +21,13 @@ from fake_servable import LABELS, PICTURE, TEXT, FakeServable, client, describe,
 from topwork.contracts import Answer, Intake, Json, Servable
 from topwork.errors import ProofError, UsageError
 from topwork.serving.app import Application
-from topwork.serving.chains import CHUNK, Chain, Link
-from topwork.serving.conditions import holds, require_possible
-from topwork.serving.errands import Errand, Late
-from topwork.serving.gathering import Gathering, gathering
+from topwork.serving.batching.errands import Errand, Late
+from topwork.serving.batching.gathering import Gathering, gathering
 from topwork.serving.hosting import Hosted
 from topwork.serving.limits import Limits
-from topwork.serving.openapi import document
+from topwork.serving.protocols.openapi import document
+from topwork.serving.wrapping.chains import CHUNK, Chain, Link
+from topwork.serving.wrapping.conditions import holds, require_possible
 from unruly import eventually
 
 NUMBERS = replace(TEXT, in_json="numbers", noun="vector")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from topwork.serving.conformity import misfit
+from topwork.serving.wrapping.conformity import misfit
 
 OBJECT: dict[str, Any] = {
     "type": "object",

@@ -14,12 +14,12 @@ from typing import Any
 from fake_batches import FakeBatches, Speller
 from fake_servable import describe
 from topwork.contracts import Answer, Batchable, Intake
-from topwork.serving.bodies import Unreadable
-from topwork.serving.crew import Crew
-from topwork.serving.patience import Patience
-from topwork.serving.refusals import Refusal
-from topwork.serving.share import FAILED, Late, Share, Spent
-from topwork.serving.work import Batch
+from topwork.serving.batching.crew import Crew
+from topwork.serving.batching.patience import Patience
+from topwork.serving.batching.share import FAILED, Late, Share, Spent
+from topwork.serving.batching.work import Batch
+from topwork.serving.http.bodies import Unreadable
+from topwork.serving.http.refusals import Refusal
 
 
 class Desk:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from topwork.serving.crowds import MOST_OF_OTHERS, Crowd
+from topwork.serving.http.crowds import MOST_OF_OTHERS, Crowd
 
 
 def test_a_client_is_over_by_what_is_beyond_its_bound() -> None:

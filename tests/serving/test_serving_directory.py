@@ -9,7 +9,7 @@ import pytest
 
 from doors import Clock
 from topwork.errors import BundleError, UsageError
-from topwork.serving.directory import Directory
+from topwork.serving.traffic.directory import Directory
 
 REST_S = 2.0
 

@@ -13,12 +13,12 @@ import pytest
 from doors import NOON, Clock, keyed_door, made
 from fake_servable import TEXT, FakeServable, client
 from topwork.serving.app import Application, application
-from topwork.serving.door import Door
-from topwork.serving.keyring import revoke
-from topwork.serving.keys import prefix_of
-from topwork.serving.messages import Request, json_response
-from topwork.serving.refusals import STATUSES
-from topwork.serving.routes import Route
+from topwork.serving.http.door import Door
+from topwork.serving.http.keyring import revoke
+from topwork.serving.http.keys import prefix_of
+from topwork.serving.http.messages import Request, json_response
+from topwork.serving.http.refusals import STATUSES
+from topwork.serving.http.routes import Route
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

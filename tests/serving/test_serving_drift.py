@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from topwork.contracts import Answer, Json, Profile, Reference
-from topwork.serving.drift import LEVEL, Watch
+from topwork.serving.watching.drift import LEVEL, Watch
 
 QUANTILES = np.linspace(0, 1, 101)
 LABELS = ("ash", "beech", "cedar")

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from fake_servable import PICTURE, TEXT, FakeServable
 from topwork.contracts import Answer
 from topwork.errors import BundleError, DecodeError, ProofError, TopworkError, UsageError
-from topwork.serving.frames import (
+from topwork.serving.batching.gathering import Gathered
+from topwork.serving.replicas.frames import (
     HEADER,
     MOST_BYTES,
     Channel,
@@ -34,8 +35,7 @@ from topwork.serving.frames import (
     encode_ask,
     encode_error,
 )
-from topwork.serving.gathering import Gathered
-from topwork.serving.references import reference_from_json
+from topwork.serving.replicas.references import reference_from_json
 from unruly import REFERENCE, UnrulyBatches
 
 

@@ -9,9 +9,9 @@ from contextlib import ExitStack
 import pytest
 
 from topwork.errors import UsageError
-from topwork.serving.gate import ByteBudget, Gate, Load, Turns
+from topwork.serving.batching.gate import ByteBudget, Gate, Load, Turns
+from topwork.serving.http.refusals import Refusal
 from topwork.serving.limits import Limits
-from topwork.serving.refusals import Refusal
 
 
 def test_a_full_line_is_refused_with_the_time_to_come_again() -> None:

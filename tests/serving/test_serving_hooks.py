@@ -15,9 +15,9 @@ import pytest
 from fake_servable import LABELS, TEXT, FakeServable, with_client
 from topwork.contracts import Answer, Servable
 from topwork.errors import DecodeError, UsageError
-from topwork.serving.hooks import Hooked, Hooks, load_hooks
 from topwork.serving.limits import Limits
-from topwork.serving.openapi import document
+from topwork.serving.protocols.openapi import document
+from topwork.serving.wrapping.hooks import Hooked, Hooks, load_hooks
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ import pytest
 from doors import made
 from fake_servable import FakeServable, client
 from topwork.errors import UsageError
-from topwork.serving.access import Access, open_door
 from topwork.serving.app import application
-from topwork.serving.door import Door
-from topwork.serving.hosts import Hosts
+from topwork.serving.http.access import Access, open_door
+from topwork.serving.http.door import Door
+from topwork.serving.http.hosts import Hosts
 from topwork.serving.limits import Limits
 
 HERE, EVERYWHERE = "127.0.0.1", "0.0.0.0"

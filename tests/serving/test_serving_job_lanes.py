@@ -9,8 +9,8 @@ import pytest
 from doors import Clock
 from fake_servable import FakeServable
 from topwork.serving.hosting import Hosted
-from topwork.serving.job_lanes import SLICE, SLICE_S, Lane, n_places
-from topwork.serving.job_progress import Pace, Progress
+from topwork.serving.jobs.lanes import SLICE, SLICE_S, Lane, n_places
+from topwork.serving.jobs.progress import Pace, Progress
 from topwork.serving.limits import Limits
 
 

@@ -14,11 +14,11 @@ import pytest
 
 from doors import Clock
 from topwork.errors import StorageError, UsageError
-from topwork.serving.batches import BATCH_TYPE
-from topwork.serving.job_progress import Progress
-from topwork.serving.job_records import Bounds, Ending, NewJob, Status, Wanted
-from topwork.serving.job_store import JobStore
-from topwork.serving.refusals import Refusal
+from topwork.serving.http.refusals import Refusal
+from topwork.serving.jobs.batches import BATCH_TYPE
+from topwork.serving.jobs.progress import Progress
+from topwork.serving.jobs.records import Bounds, Ending, NewJob, Status, Wanted
+from topwork.serving.jobs.store import JobStore
 
 BOUNDS = Bounds(max_jobs=5, max_bytes=1000, keep_s=100.0)
 DONE = Ending("done", b'{"predictions":[]}')

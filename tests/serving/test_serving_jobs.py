@@ -20,15 +20,15 @@ from fake_servable import TEXT, FakeServable, Gated, client
 from topwork.contracts import Answer, Servable
 from topwork.errors import UsageError
 from topwork.serving.app import Application
-from topwork.serving.door import Door
 from topwork.serving.hosting import Hosted
-from topwork.serving.job_lanes import SLICE
-from topwork.serving.job_opening import open_jobs
-from topwork.serving.job_records import Bounds, Ending
-from topwork.serving.job_store import JobStore
-from topwork.serving.jobs import Jobs, Tempo
+from topwork.serving.http.door import Door
+from topwork.serving.jobs.jobs import Jobs, Tempo
+from topwork.serving.jobs.lanes import SLICE
+from topwork.serving.jobs.opening import open_jobs
+from topwork.serving.jobs.records import Bounds, Ending
+from topwork.serving.jobs.store import JobStore
 from topwork.serving.limits import Limits
-from topwork.serving.settings import ModelSettings, ServerSettings
+from topwork.serving.settings.declared import ModelSettings, ServerSettings
 
 T = TypeVar("T")
 Use = Callable[[httpx.AsyncClient, Application], Awaitable[T]]

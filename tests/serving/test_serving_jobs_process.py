@@ -26,7 +26,7 @@ from pathlib import Path
 from fake_servable import FakeServable
 from topwork.serving.app import Application
 from topwork.serving.hosting import Hosted
-from topwork.serving.jobs import Jobs
+from topwork.serving.jobs.jobs import Jobs
 from topwork.serving.limits import Limits
 from topwork.serving.server import run
 limits = Limits()

@@ -15,8 +15,8 @@ import pytest
 
 from doors import NOON, made
 from topwork.errors import StorageError, UsageError
-from topwork.serving.keyring import Keyring, Wish, create, read_keys, revoke
-from topwork.serving.keys import Key, digest_of, is_right, new_key, prefix_of
+from topwork.serving.http.keyring import Keyring, Wish, create, read_keys, revoke
+from topwork.serving.http.keys import Key, digest_of, is_right, new_key, prefix_of
 
 
 @pytest.fixture
@@ -197,7 +197,7 @@ MAKING = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from topwork.serving.keyring import Wish, create
+from topwork.serving.http.keyring import Wish, create
 for i in range(10):
     create(Path(sys.argv[1]), Wish(f"{sys.argv[2]} {i}"), now=datetime.now(UTC))
 """

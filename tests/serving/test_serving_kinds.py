@@ -7,7 +7,7 @@ import math
 import pytest
 
 from topwork.errors import UsageError
-from topwork.serving.kinds import Choice, Count, Duration, Kind, Number, Place, Scalar, Size, Word
+from topwork.serving.settings.kinds import Choice, Count, Duration, Kind, Number, Place, Scalar, Size, Word
 from topwork.steps.options import duration_s
 
 SIZE, DURATION, PORT = Size("…"), Duration("…"), Count("…", least=0, most=65535)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from topwork.serving.line import Line
-from topwork.serving.patience import Patience
-from topwork.serving.share import Item, Share
+from topwork.serving.batching.line import Line
+from topwork.serving.batching.patience import Patience
+from topwork.serving.batching.share import Item, Share
 
 
 def request() -> Share:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from topwork.serving.marks import mark_of
+from topwork.serving.traffic.marks import mark_of
 
 
 @pytest.fixture

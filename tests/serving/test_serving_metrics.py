@@ -14,8 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from fake_servable import FakeServable, Gated, client, with_client
 from topwork import __version__
 from topwork.serving.app import application
-from topwork.serving.durations import STEPS_S, Durations
 from topwork.serving.limits import Limits
+from topwork.serving.watching.durations import STEPS_S, Durations
 from unruly import staffed
 
 if TYPE_CHECKING:

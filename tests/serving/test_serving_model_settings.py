@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from topwork.errors import UsageError
-from topwork.serving.settings import LinkSettings, ModelSettings, ServerSettings, checked
-from topwork.serving.settings_file import read_settings
-from topwork.serving.settings_flags import with_flags
-from topwork.serving.settings_schema import schema
+from topwork.serving.settings.declared import LinkSettings, ModelSettings, ServerSettings, checked
+from topwork.serving.settings.file import read_settings
+from topwork.serving.settings.flags import with_flags
+from topwork.serving.settings.schema import schema
 
 CHAIN = """
 models:

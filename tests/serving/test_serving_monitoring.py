@@ -19,14 +19,14 @@ from fake_servable import LABELS, TEXT, FakeServable, client, with_client
 from markdown_blocks import ROOT
 from topwork.completions.counts import Counts
 from topwork.serving.app import Application, application
-from topwork.serving.canaries import Rules
-from topwork.serving.chains import Chain, Link
-from topwork.serving.hooks import Hooked, Hooks
 from topwork.serving.hosting import Hosted
 from topwork.serving.limits import Limits
-from topwork.serving.shadows import Shadow
-from topwork.serving.traffic import Canary, Lane, Traffic
-from topwork.serving.versions import Versions
+from topwork.serving.traffic.canaries import Rules
+from topwork.serving.traffic.shadows import Shadow
+from topwork.serving.traffic.shares import Canary, Lane, Traffic
+from topwork.serving.traffic.versions import Versions
+from topwork.serving.wrapping.chains import Chain, Link
+from topwork.serving.wrapping.hooks import Hooked, Hooks
 from topwork.verbs.watching import METRICS, OF_REPLICAS, OF_VERSIONS
 from watched_servable import StaffedServable, WatchedServable
 

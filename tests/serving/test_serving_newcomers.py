@@ -13,7 +13,7 @@ import pytest
 from keepers import Keeper, Told, answered, used
 from topwork.errors import UsageError
 from topwork.serving.limits import Limits
-from topwork.serving.settings import ModelSettings
+from topwork.serving.settings.declared import ModelSettings
 from topwork.serving.succession import Succession
 
 POLL_S = 0.02

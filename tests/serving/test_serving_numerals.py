@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from topwork.contracts import Wire
-from topwork.serving.bodies import reader_for
-from topwork.serving.numerals import LARGE, MOST_ELSE, PIECE, Run, parsed
-from topwork.serving.refusals import Refusal
-from topwork.serving.tensors import read_inference
+from topwork.serving.http.bodies import reader_for
+from topwork.serving.http.numerals import LARGE, MOST_ELSE, PIECE, Run, parsed
+from topwork.serving.http.refusals import Refusal
+from topwork.serving.protocols.tensors import read_inference
 
 NUMBERS = Wire("numbers", ("text/csv",), "textarea", 1 << 23, "vector")
 FILLER = b"[" + b", ".join([b"0.5"] * (LARGE // 4)) + b"]"

@@ -13,9 +13,9 @@ from doors import keyed_door, made
 from fake_servable import PICTURE, TEXT, FakeServable, client, with_client
 from topwork.serving.app import Application, application
 from topwork.serving.hosting import Hosted
+from topwork.serving.http.schemes import with_keys
 from topwork.serving.limits import Limits
-from topwork.serving.openapi import document
-from topwork.serving.schemes import with_keys
+from topwork.serving.protocols.openapi import document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

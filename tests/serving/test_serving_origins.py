@@ -12,7 +12,7 @@ from doors import keyed_door, made
 from fake_servable import FakeServable, client
 from topwork.errors import UsageError
 from topwork.serving.app import application
-from topwork.serving.origins import Origins
+from topwork.serving.http.origins import Origins
 
 FRIEND, STRANGER = "https://friend.example", "https://friend.example.evil"
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from topwork.contracts import Answer, Json
-from topwork.serving.outputs import Output, outputs_of, tensor_of, values_of
-from topwork.serving.refusals import Refusal
+from topwork.serving.http.refusals import Refusal
+from topwork.serving.protocols.outputs import Output, outputs_of, tensor_of, values_of
 
 SCHEMA: dict[str, Any] = {
     "type": "object",

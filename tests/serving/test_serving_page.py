@@ -15,14 +15,14 @@ from doors import keyed_door, made
 from fake_servable import PICTURE, TEXT, FakeServable
 from topwork.contracts import Answer
 from topwork.serving.app import application
-from topwork.serving.keyring import revoke
+from topwork.serving.http.keyring import revoke
 from topwork.serving.server import listen, url_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from topwork.contracts import Json
-    from topwork.serving.door import Door
+    from topwork.serving.http.door import Door
     from topwork.serving.limits import Limits
 
 pytestmark = pytest.mark.browser
@@ -42,7 +42,7 @@ def serving(
     """Serve from a thread of this process."""
     import asyncio
 
-    from topwork.serving.http11 import server
+    from topwork.serving.http.http11 import server
 
     with listen("127.0.0.1", 0) as listener:
         one = server(application(servable, limits, door=door))

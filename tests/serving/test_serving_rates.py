@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from doors import Clock
-from topwork.serving.rates import Buckets
+from topwork.serving.http.rates import Buckets
 
 
 def test_a_minutes_worth_may_be_used_at_once_and_comes_back_with_time() -> None:

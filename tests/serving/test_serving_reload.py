@@ -36,7 +36,7 @@ from topwork.errors import ProofError
 from topwork.serving.hangups import Hangups
 from topwork.serving.hosting import Hosted
 from topwork.serving.server import run
-from topwork.serving.settings_file import read_settings
+from topwork.serving.settings.file import read_settings
 from topwork.serving.succession import Succession
 
 def opened(settings, limits):

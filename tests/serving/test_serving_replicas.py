@@ -22,16 +22,16 @@ from fake_servable import LABELS, client
 from topwork.contracts import Servable
 from topwork.errors import BundleError, ProofError, TopworkError
 from topwork.serving.app import Application
-from topwork.serving.autoscaling import Policy
-from topwork.serving.fleet import Fleet
-from topwork.serving.frames import Fault
-from topwork.serving.gate import Load
+from topwork.serving.batching.gate import Load
 from topwork.serving.hosting import Hosted
+from topwork.serving.http.refusals import Refusal
 from topwork.serving.limits import Limits
-from topwork.serving.refusals import Refusal
-from topwork.serving.replicas import Replicas
-from topwork.serving.settings import ModelSettings, ServerSettings
-from topwork.serving.staffing import Post, Staffed
+from topwork.serving.replicas.autoscaling import Policy
+from topwork.serving.replicas.fleet import Fleet
+from topwork.serving.replicas.frames import Fault
+from topwork.serving.replicas.manned import Replicas
+from topwork.serving.replicas.staffing import Post, Staffed
+from topwork.serving.settings.declared import ModelSettings, ServerSettings
 from topwork.serving.succession import Succession
 from unruly import QUICK, eventually, recipe, staffed
 
@@ -444,8 +444,8 @@ def test_let_go_it_ends_its_processes() -> None:
 
 SERVER = """
 import sys, time
-from topwork.serving.autoscaling import Policy
-from topwork.serving.replicas import Replicas
+from topwork.serving.replicas.autoscaling import Policy
+from topwork.serving.replicas.manned import Replicas
 from unruly import recipe
 model = Replicas(recipe(), Policy(max_replicas=2, min_replicas=2))
 model.prove()

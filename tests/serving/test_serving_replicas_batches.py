@@ -17,12 +17,12 @@ import pytest
 from fake_servable import LABELS, client
 from topwork.contracts import Answer
 from topwork.serving.app import Application
-from topwork.serving.autoscaling import Policy
-from topwork.serving.errands import Errand, Late
+from topwork.serving.batching.errands import Errand, Late
 from topwork.serving.hosting import Hosted
+from topwork.serving.http.refusals import Refusal
 from topwork.serving.limits import Limits
-from topwork.serving.refusals import Refusal
-from topwork.serving.replicas import Replicas
+from topwork.serving.replicas.autoscaling import Policy
+from topwork.serving.replicas.manned import Replicas
 from unruly import QUICK, REFERENCE, eventually, recipe, staffed
 
 BATCHES = {"batches": True, "n_at_once": 1, "max_batch": 4}

@@ -25,12 +25,12 @@ TESTS = Path(__file__).resolve().parents[1]
 SCRIPT = """
 import sys
 from pathlib import Path
-from topwork.serving.autoscaling import Policy
+from topwork.serving.replicas.autoscaling import Policy
 from topwork.serving.hangups import Hangups
 from topwork.serving.hosting import Hosted
-from topwork.serving.replicas import Replicas
+from topwork.serving.replicas.manned import Replicas
 from topwork.serving.server import run
-from topwork.serving.settings_file import read_settings
+from topwork.serving.settings.file import read_settings
 from topwork.serving.succession import Succession
 from unruly import QUICK, recipe
 

@@ -29,13 +29,13 @@ from doors import keyed_door
 from fake_servable import PICTURE, TEXT, FakeServable
 from topwork.contracts import Wire
 from topwork.serving.app import Application
-from topwork.serving.batches import Batches
+from topwork.serving.jobs.batches import Batches
 from topwork.serving.hosting import Hosted
-from topwork.serving.jobs import Jobs
+from topwork.serving.jobs.jobs import Jobs
 from topwork.serving.limits import Limits
 from topwork.serving.server import run
-from topwork.serving.traffic import Lane, Traffic
-from topwork.serving.versions import Versions
+from topwork.serving.traffic.shares import Lane, Traffic
+from topwork.serving.traffic.versions import Versions
 from topwork.verbs.served_batches import run_served
 wires = {
     "picture": PICTURE,

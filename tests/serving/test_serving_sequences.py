@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from topwork.evaluation.intervals import wilson
-from topwork.serving.sequences import proportion_bounds, quantile_ranks
+from topwork.serving.traffic.sequences import proportion_bounds, quantile_ranks
 
 ALPHA = 0.1
 

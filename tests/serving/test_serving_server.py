@@ -22,7 +22,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from fake_servable import FakeServable
 from topwork.errors import ProofError, UsageError
 from topwork.serving.app import application
-from topwork.serving.http11 import SURPLUS_CONNECTIONS, SURPLUS_PER_CLIENT
+from topwork.serving.http.http11 import SURPLUS_CONNECTIONS, SURPLUS_PER_CLIENT
 from topwork.serving.limits import Limits
 from topwork.serving.server import listen, run, url_of
 
@@ -294,7 +294,7 @@ class Talkative(FakeServable):
 
 async def connections_of_a_deaf_client(goodbye_s: float) -> list[int]:
     """Return how many connections there are while an answer is unread, and 2 s after the server closed it."""
-    from topwork.serving.http11 import guarded, server
+    from topwork.serving.http.http11 import guarded, server
 
     one = server(application(Talkative(), Limits(keep_alive_s=0.1)))
     one.config.http = guarded(HttpToolsProtocol, 10.0, goodbye_s=goodbye_s)
@@ -321,7 +321,7 @@ def test_an_answer_that_nobody_reads_is_cut_off() -> None:
 
 FILES = """
 import resource
-from topwork.serving.http11 import room_for
+from topwork.serving.http.http11 import room_for
 resource.setrlimit(resource.RLIMIT_NOFILE, (300, {hard}))
 print(room_for(1000), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 """
@@ -471,7 +471,7 @@ print(sorted({"uvicorn", "python_multipart", "torch", "PIL", "httptools", "prome
 def test_both_protocols_of_uvicorn_can_be_guarded() -> None:
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
-    from topwork.serving.http11 import guarded, server
+    from topwork.serving.http.http11 import guarded, server
 
     async def main(protocol: Any) -> bytes:
         app = application(FakeServable(), Limits(header_timeout_s=0.2))

@@ -13,9 +13,9 @@ import yaml
 
 from markdown_blocks import ROOT, blocks_of
 from topwork.errors import StorageError, UsageError
-from topwork.serving.autoscaling import Policy
 from topwork.serving.limits import Limits
-from topwork.serving.settings import (
+from topwork.serving.replicas.autoscaling import Policy
+from topwork.serving.settings.declared import (
     LinkSettings,
     ModelSettings,
     ServerSettings,
@@ -23,9 +23,9 @@ from topwork.serving.settings import (
     checked,
     settings_of,
 )
-from topwork.serving.settings_file import read_settings
-from topwork.serving.settings_flags import flags, with_flags
-from topwork.serving.settings_schema import schema, text
+from topwork.serving.settings.file import read_settings
+from topwork.serving.settings.flags import flags, with_flags
+from topwork.serving.settings.schema import schema, text
 
 WHOLE = """\
 host: 0.0.0.0

@@ -12,8 +12,8 @@ import pytest
 
 from fake_servable import FakeServable
 from topwork.contracts import Answer, Json
-from topwork.serving.bodies import Unreadable
-from topwork.serving.shadows import Shadow, agree
+from topwork.serving.http.bodies import Unreadable
+from topwork.serving.traffic.shadows import Shadow, agree
 
 SAME: list[tuple[Any, Any]] = [
     ({"label": "a", "p": 0.50}, {"label": "a", "p": 0.54}),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 from topwork.contracts import Answer
-from topwork.serving.patience import Patience
-from topwork.serving.refusals import Refusal
-from topwork.serving.share import FAILED, MOST_UNREAD, Item, Late, Share, Spent
-from topwork.serving.work import Batch
+from topwork.serving.batching.patience import Patience
+from topwork.serving.batching.share import FAILED, MOST_UNREAD, Item, Late, Share, Spent
+from topwork.serving.batching.work import Batch
+from topwork.serving.http.refusals import Refusal
 
 
 class Hands:

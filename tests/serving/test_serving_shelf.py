@@ -22,9 +22,9 @@ from topwork.contracts import Answer
 from topwork.errors import BundleError, ProofError
 from topwork.serving.hosting import Hosted
 from topwork.serving.limits import Limits
-from topwork.serving.settings import ModelSettings
-from topwork.serving.shelf import Shelf, Shelved, TooLargeError, resident_bytes
+from topwork.serving.settings.declared import ModelSettings
 from topwork.serving.succession import Succession
+from topwork.serving.traffic.shelf import Shelf, Shelved, TooLargeError, resident_bytes
 from unruly import eventually
 from watched_servable import WatchedServable
 

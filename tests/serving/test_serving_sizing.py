@@ -9,7 +9,7 @@ import pytest
 
 from fake_batches import FakeBatches
 from topwork.contracts import Answer, Intake
-from topwork.serving.sizing import DEADLINE_SHARE, GAIN, SIZES, batch_limit, service_times, warm_up
+from topwork.serving.batching.sizing import DEADLINE_SHARE, GAIN, SIZES, batch_limit, service_times, warm_up
 
 
 def linear(per_batch_s: float, per_input_s: float, sizes: Sequence[int] = SIZES) -> dict[int, float]:

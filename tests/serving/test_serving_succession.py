@@ -20,7 +20,7 @@ from topwork.errors import BundleError, ProofError, UsageError
 from topwork.serving.app import Application
 from topwork.serving.hosting import Hosted
 from topwork.serving.limits import Limits
-from topwork.serving.settings import LinkSettings, ModelSettings, ServerSettings
+from topwork.serving.settings.declared import LinkSettings, ModelSettings, ServerSettings
 from topwork.serving.succession import Changes, Succession
 
 RELOAD = "/v1/admin/reload"

@@ -24,7 +24,7 @@ from loads import Load
 from topwork.errors import BundleError
 from topwork.serving.hosting import Hosted
 from topwork.serving.server import run
-from topwork.serving.settings_file import read_settings
+from topwork.serving.settings.file import read_settings
 from topwork.serving.succession import Succession
 
 def opened(settings, limits):

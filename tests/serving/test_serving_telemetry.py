@@ -15,9 +15,9 @@ import pytest
 from fake_servable import FakeServable, client
 from topwork.errors import UsageError
 from topwork.serving.app import application
-from topwork.serving.messages import Times
-from topwork.serving.metrics import Seen
-from topwork.serving.telemetry import Telemetry, telemetry
+from topwork.serving.http.messages import Times
+from topwork.serving.watching.metrics import Seen
+from topwork.serving.watching.telemetry import Telemetry, telemetry
 
 trace = pytest.importorskip("opentelemetry.sdk.trace")
 export = pytest.importorskip("opentelemetry.sdk.trace.export")

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from topwork.serving.refusals import Refusal
-from topwork.serving.tensors import (
+from topwork.serving.http.refusals import Refusal
+from topwork.serving.protocols.tensors import (
     CODES,
     NUMERIC,
     Inference,

@@ -20,11 +20,11 @@ from fake_batches import FakeBatches
 from fake_servable import FakeServable, client, with_client
 from topwork.errors import MissingExtraError, UsageError
 from topwork.serving.app import application
-from topwork.serving.hooks import Hooked, HookedBatches, Hooks
-from topwork.serving.logs import written
-from topwork.serving.messages import Times
-from topwork.serving.telemetry import is_wanted, telemetry
-from topwork.serving.tracing import Ended, Trace, trace_of
+from topwork.serving.http.messages import Times
+from topwork.serving.watching.logs import written
+from topwork.serving.watching.telemetry import is_wanted, telemetry
+from topwork.serving.watching.tracing import Ended, Trace, trace_of
+from topwork.serving.wrapping.hooks import Hooked, HookedBatches, Hooks
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 PARENT = f"00-{TRACE}-{SPAN}-01"

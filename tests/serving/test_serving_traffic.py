@@ -9,8 +9,8 @@ import pytest
 
 from doors import Clock
 from topwork.errors import UsageError
-from topwork.serving.canaries import Rules
-from topwork.serving.traffic import Canary, Lane, Traffic, chosen, point_of
+from topwork.serving.traffic.canaries import Rules
+from topwork.serving.traffic.shares import Canary, Lane, Traffic, chosen, point_of
 
 LANES = (Lane("a", 3), Lane("b", 1))
 CANARY = Canary("c", 0.1, Rules(promote_after=100, most_errors=0.05))

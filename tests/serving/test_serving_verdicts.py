@@ -15,11 +15,11 @@ import pytest
 
 from keepers import Keeper, answered, used
 from topwork.errors import StorageError, UsageError
-from topwork.serving.autoscaling import Policy
-from topwork.serving.settings import ModelSettings, VersionSettings
+from topwork.serving.replicas.autoscaling import Policy
+from topwork.serving.settings.declared import ModelSettings, VersionSettings
 from topwork.serving.succession import Succession
-from topwork.serving.traffic import Ended
-from topwork.serving.verdicts import Verdicts, config_of
+from topwork.serving.traffic.shares import Ended
+from topwork.serving.traffic.verdicts import Verdicts, config_of
 
 MODEL = "/v1/admin/models/m"
 AT = datetime(2026, 11, 22, 10, 0, 7, tzinfo=UTC)

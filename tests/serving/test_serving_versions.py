@@ -18,7 +18,7 @@ from fake_servable import TEXT, FakeServable, Gated, client
 from keepers import Keeper, Told, answered, used
 from topwork.errors import BundleError, ProofError, UsageError
 from topwork.serving.limits import Limits
-from topwork.serving.settings import ModelSettings, VersionSettings
+from topwork.serving.settings.declared import ModelSettings, VersionSettings
 from topwork.serving.succession import Succession
 
 RELOAD = "/v1/admin/reload"

@@ -25,10 +25,10 @@ from fake_servable import FakeServable, client
 from topwork.errors import StorageError, UsageError
 from topwork.serving.app import Application
 from topwork.serving.hosting import Hosted
-from topwork.serving.jobs import Jobs, Tempo
+from topwork.serving.jobs.jobs import Jobs, Tempo
+from topwork.serving.jobs.telling import again_in_s
+from topwork.serving.jobs.webhooks import Undelivered, Webhooks, read_secrets, signed
 from topwork.serving.limits import Limits
-from topwork.serving.telling import again_in_s
-from topwork.serving.webhooks import Undelivered, Webhooks, read_secrets, signed
 
 KEY = bytes(range(32))
 SECRET = f"whsec_{base64.b64encode(KEY).decode()}"

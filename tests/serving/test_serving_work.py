@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from topwork.contracts import Answer
-from topwork.serving.work import MAX_UNREAD, Job, Workers, in_thread
+from topwork.serving.batching.work import MAX_UNREAD, Job, Workers, in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

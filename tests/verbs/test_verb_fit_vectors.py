@@ -16,7 +16,7 @@ from quick import fit_probe
 from told import Told
 from topwork import DataError, DecodeError, FitOptions, Model, Surroundings, UsageError
 from topwork.contracts import Array
-from topwork.serving.bodies import reader_for
+from topwork.serving.http.bodies import reader_for
 
 pytestmark = pytest.mark.filterwarnings("ignore:The number of unique classes:UserWarning")
 

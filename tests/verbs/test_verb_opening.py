@@ -14,10 +14,10 @@ from pictures import file_of, photo
 from topwork import Model, Surroundings, UsageError
 from topwork.bundle.model import BundleModel
 from topwork.inputs import IMAGE
-from topwork.serving.chains import Chain
-from topwork.serving.hooks import Hooked
 from topwork.serving.limits import Limits
-from topwork.serving.settings import LinkSettings, ModelSettings
+from topwork.serving.settings.declared import LinkSettings, ModelSettings
+from topwork.serving.wrapping.chains import Chain
+from topwork.serving.wrapping.hooks import Hooked
 from topwork.steps.embedding import Embedder
 from topwork.verbs.opening import ModelOpener
 

@@ -17,7 +17,7 @@ from topwork.contracts import Answer, Sampling
 from topwork.inputs.orders import Order
 from topwork.progress import Quiet
 from topwork.serving.limits import Limits
-from topwork.serving.settings import ModelSettings
+from topwork.serving.settings.declared import ModelSettings
 from topwork.steps.embedding import Embedder
 from topwork.steps.served_writing import ServedWriter
 from topwork.verbs.opening import ModelOpener

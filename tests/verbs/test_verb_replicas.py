@@ -22,11 +22,11 @@ from topwork.engines.machine import survey
 from topwork.errors import BundleError, UsageError
 from topwork.inputs import IMAGE
 from topwork.serving.app import Application
-from topwork.serving.autoscaling import Policy
 from topwork.serving.hosting import Hosted
 from topwork.serving.limits import Limits
-from topwork.serving.replicas import Replicas
-from topwork.serving.settings import LinkSettings, ModelSettings
+from topwork.serving.replicas.autoscaling import Policy
+from topwork.serving.replicas.manned import Replicas
+from topwork.serving.settings.declared import LinkSettings, ModelSettings
 from topwork.verbs.replicating import StaffedOpener
 from unruly import eventually
 

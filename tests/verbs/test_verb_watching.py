@@ -12,13 +12,13 @@ from fake_servable import FakeServable
 from local_server import serving
 from topwork.errors import UsageError
 from topwork.serving.app import Application, application
-from topwork.serving.canaries import Rules
-from topwork.serving.chains import Chain, Link
 from topwork.serving.hosting import Hosted
 from topwork.serving.limits import Limits
 from topwork.serving.server import listen, url_of
-from topwork.serving.traffic import Canary, Lane, Traffic
-from topwork.serving.versions import Versions
+from topwork.serving.traffic.canaries import Rules
+from topwork.serving.traffic.shares import Canary, Lane, Traffic
+from topwork.serving.traffic.versions import Versions
+from topwork.serving.wrapping.chains import Chain, Link
 from topwork.verbs.watching import Look, load_between, look, parse
 from watched_servable import StaffedServable, WatchedServable
 

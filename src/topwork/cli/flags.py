@@ -9,8 +9,8 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
-from topwork.serving.kinds import Switch
-from topwork.serving.settings_flags import Flag, flags
+from topwork.serving.settings.flags import Flag, flags
+from topwork.serving.settings.kinds import Switch
 
 __all__ = ["Given", "with_flags"]
 

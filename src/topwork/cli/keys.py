@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from topwork.serving.keys import Key, KeyScope
+    from topwork.serving.http.keys import Key, KeyScope
 
 __all__ = ["keys_app"]
 
@@ -61,7 +61,7 @@ def keys_create(
     from datetime import UTC, datetime
 
     from topwork.cli.sources import expiry_of
-    from topwork.serving.keyring import Wish, create
+    from topwork.serving.http.keyring import Wish, create
 
     now = datetime.now(UTC)
     path = _path(keys)
@@ -82,7 +82,7 @@ def keys_list(keys: KeysFile = None, json: Json = False) -> None:
     """List them: prefix, name, what each is good for."""
     from datetime import UTC, datetime
 
-    from topwork.serving.keyring import read_keys
+    from topwork.serving.http.keyring import read_keys
 
     path, now = _path(keys), datetime.now(UTC)
     found = list(read_keys(path).values()) if path.exists() else []
@@ -102,14 +102,14 @@ def keys_revoke(
     keys: KeysFile = None,
 ) -> None:
     """End a key at once, on running servers too."""
-    from topwork.serving.keyring import revoke
+    from topwork.serving.http.keyring import revoke
 
     gone = revoke(_path(keys), which)
     put(f"The key {gone.prefix} of {gone.name} is no longer good.")
 
 
 def _scopes(words: Sequence[str]) -> tuple[KeyScope, ...]:
-    from topwork.serving.keys import SCOPES
+    from topwork.serving.http.keys import SCOPES
 
     meant = {"both": ("predict", "admin"), "all": SCOPES}
     wanted = {scope for word in words for scope in meant.get(word, (word,))}

@@ -401,6 +401,6 @@ def show_changes(changes: Changes) -> None:
 
 def put_schema() -> None:
     """Write the JSON Schema of a server's settings file."""
-    from topwork.serving.settings_schema import text
+    from topwork.serving.settings.schema import text
 
     print(text(), end="")

@@ -15,7 +15,7 @@ from topwork.completions.fields import Fields, Wrong, count, one_of, real, switc
 from topwork.contracts import Json, Sampling
 from topwork.engines.sampling import drawn
 from topwork.inputs.orders import Order
-from topwork.serving.bodies import kind_of
+from topwork.serving.http.bodies import kind_of
 
 __all__ = ["IGNORED", "IGNORED_OF_CHATS", "Ask", "Form", "read_chat", "read_completion"]
 

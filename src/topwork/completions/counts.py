@@ -1,6 +1,6 @@
 """What is counted of texts that are written, for Prometheus: tokens, and how long the first one took.
 
-With `topwork.serving.metrics` it needs prometheus_client. It knows no request.
+With `topwork.serving.watching.metrics` it needs prometheus_client. It knows no request.
 """
 
 from __future__ import annotations

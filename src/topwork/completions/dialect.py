@@ -18,19 +18,19 @@ from topwork.completions.embeddings import EMBEDDING, EmbeddingAsk, read_embeddi
 from topwork.completions.fields import Wrong
 from topwork.completions.replies import Told, event, told_error
 from topwork.completions.schemas import described
-from topwork.serving.bodies import Input, Reader
 from topwork.serving.dialects import Described
-from topwork.serving.messages import Request, Response, json_response
-from topwork.serving.prediction import Conversation, body_of, converse, told
-from topwork.serving.refusals import Refusal
-from topwork.serving.routes import Route
+from topwork.serving.http.bodies import Input, Reader
+from topwork.serving.http.messages import Request, Response, json_response
+from topwork.serving.http.refusals import Refusal
+from topwork.serving.http.routes import Route
+from topwork.serving.protocols.prediction import Conversation, body_of, converse, told
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from topwork.completions.counts import Counts, Watch
     from topwork.contracts import Answer, Json, Servable
-    from topwork.serving.gate import ByteBudget
+    from topwork.serving.batching.gate import ByteBudget
     from topwork.serving.hosting import Hosted, Models
     from topwork.serving.limits import Limits
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from topwork.completions.fields import Fields, Wrong, count, one_of, text
 from topwork.contracts import Answer, Json, Wire
-from topwork.serving.bodies import Input, from_json, kind_of
+from topwork.serving.http.bodies import Input, from_json, kind_of
 
 __all__ = ["EMBEDDING", "EmbeddingAsk", "read_embedding", "vectors_told"]
 

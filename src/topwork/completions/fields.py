@@ -10,8 +10,8 @@ import math
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
 
-from topwork.serving.bodies import kind_of
-from topwork.serving.refusals import Refusal
+from topwork.serving.http.bodies import kind_of
+from topwork.serving.http.refusals import Refusal
 
 __all__ = ["Fields", "Wrong", "count", "one_of", "real", "switch", "text", "texts"]
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from topwork.completions.asks import Ask
 from topwork.contracts import Answer, Json
-from topwork.serving.messages import dumps
+from topwork.serving.http.messages import dumps
 
 __all__ = ["DONE", "Told", "event", "told_error"]
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from topwork.completions.asks import IGNORED, IGNORED_OF_CHATS
 from topwork.serving.dialects import Described
-from topwork.serving.schemas import MEANINGS, RETRY_AFTER, TIMEOUT, Object, closed, ref, response
+from topwork.serving.protocols.schemas import MEANINGS, RETRY_AFTER, TIMEOUT, Object, closed, ref, response
 
 __all__ = ["described"]
 

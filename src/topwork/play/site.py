@@ -22,9 +22,8 @@ from topwork.errors import DataError, TopworkError, UsageError
 from topwork.play.events import Event, Left, Notice, as_json
 from topwork.play.starts import GENRES, drawn_start, own_start
 from topwork.play.story import Story
-from topwork.serving.door import Door
-from topwork.serving.limits import Limits
-from topwork.serving.messages import (
+from topwork.serving.http.door import Door
+from topwork.serving.http.messages import (
     Receive,
     Request,
     Response,
@@ -35,10 +34,11 @@ from topwork.serving.messages import (
     read_request,
     send,
 )
-from topwork.serving.pages import page
-from topwork.serving.prediction import STREAM_TYPE, told
-from topwork.serving.refusals import ClientGone, Refusal
-from topwork.serving.routes import Route, match
+from topwork.serving.http.pages import page
+from topwork.serving.http.refusals import ClientGone, Refusal
+from topwork.serving.http.routes import Route, match
+from topwork.serving.limits import Limits
+from topwork.serving.protocols.prediction import STREAM_TYPE, told
 
 if TYPE_CHECKING:
     from topwork.contracts import Json

@@ -14,15 +14,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from topwork.errors import UsageError
-from topwork.serving import inference, monitoring, openapi, sagemaker
+from topwork.serving.batching.gate import ByteBudget, Turns, busy
 from topwork.serving.dialects import Described
-from topwork.serving.door import Door
 from topwork.serving.extra import missing
-from topwork.serving.gate import ByteBudget, Turns, busy
 from topwork.serving.hosting import Hosted, Models
-from topwork.serving.limits import Limits
-from topwork.serving.logs import note_end
-from topwork.serving.messages import (
+from topwork.serving.http.door import Door
+from topwork.serving.http.messages import (
     Receive,
     Request,
     Response,
@@ -32,23 +29,27 @@ from topwork.serving.messages import (
     read_request,
     send,
 )
-from topwork.serving.origins import Origins
-from topwork.serving.pages import page
-from topwork.serving.prediction import EXPLANATIONS, predict, told
-from topwork.serving.refusals import ClientGone, Refusal
-from topwork.serving.routes import Annex, Route, match
-from topwork.serving.schemes import with_keys
-from topwork.serving.tracing import REQUEST_ID, current, trace_of
-from topwork.serving.versions import Versions, signed
+from topwork.serving.http.origins import Origins
+from topwork.serving.http.pages import page
+from topwork.serving.http.refusals import ClientGone, Refusal
+from topwork.serving.http.routes import Annex, Route, match
+from topwork.serving.http.schemes import with_keys
+from topwork.serving.limits import Limits
+from topwork.serving.protocols import inference, openapi, sagemaker
+from topwork.serving.protocols.prediction import EXPLANATIONS, predict, told
+from topwork.serving.traffic.versions import Versions, signed
+from topwork.serving.watching import monitoring
+from topwork.serving.watching.logs import note_end
+from topwork.serving.watching.tracing import REQUEST_ID, current, trace_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
 
     from topwork.contracts import Json, Servable
     from topwork.serving.dialects import Manners, Speak
-    from topwork.serving.jobs import Jobs
-    from topwork.serving.metrics import Metrics, Seen
-    from topwork.serving.tracing import Spans, Trace
+    from topwork.serving.jobs.jobs import Jobs
+    from topwork.serving.watching.metrics import Metrics, Seen
+    from topwork.serving.watching.tracing import Spans, Trace
 
 __all__ = ["Application", "application"]
 
@@ -396,7 +397,7 @@ class Application:
 
 def _metrics(models: Models, budget: ByteBudget, jobs: Jobs | None) -> Metrics:
     try:
-        from topwork.serving.metrics import Metrics
+        from topwork.serving.watching.metrics import Metrics
     except ImportError as error:
         raise missing(error) from error
     return Metrics(models, budget, jobs=jobs)

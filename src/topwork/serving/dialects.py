@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from topwork.contracts import Json, Servable
-    from topwork.serving.gate import ByteBudget
+    from topwork.serving.batching.gate import ByteBudget
     from topwork.serving.hosting import Models
+    from topwork.serving.http.messages import Request, Response
+    from topwork.serving.http.refusals import Refusal
+    from topwork.serving.http.routes import Route
     from topwork.serving.limits import Limits
-    from topwork.serving.messages import Request, Response
-    from topwork.serving.refusals import Refusal
-    from topwork.serving.routes import Route
 
 __all__ = ["Described", "Dialect", "Manners", "Speak"]
 

@@ -11,25 +11,25 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from topwork.contracts import Batchable
 from topwork.errors import TopworkError
-from topwork.serving.crew import Crew
-from topwork.serving.drift import watch_of
-from topwork.serving.gate import Gate
-from topwork.serving.gathering import gathered_of
-from topwork.serving.refusals import Refusal
-from topwork.serving.sizing import batch_limit, measured
-from topwork.serving.staffing import Post, Staffed
-from topwork.serving.work import Workers, in_thread
+from topwork.serving.batching.crew import Crew
+from topwork.serving.batching.gate import Gate
+from topwork.serving.batching.gathering import gathered_of
+from topwork.serving.batching.sizing import batch_limit, measured
+from topwork.serving.batching.work import Workers, in_thread
+from topwork.serving.http.refusals import Refusal
+from topwork.serving.replicas.staffing import Post, Staffed
+from topwork.serving.watching.drift import watch_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from topwork.contracts import Servable
-    from topwork.serving.bodies import Input
+    from topwork.serving.batching.patience import Patience
+    from topwork.serving.batching.share import Share, Spent
+    from topwork.serving.http.bodies import Input
+    from topwork.serving.http.messages import Request, Times
     from topwork.serving.limits import Limits
-    from topwork.serving.messages import Request, Times
-    from topwork.serving.patience import Patience
-    from topwork.serving.share import Share, Spent
 
 __all__ = ["Hosted", "Models", "State"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Annotated
 
 from topwork.errors import UsageError
-from topwork.serving.kinds import Count, Duration, Number, Size
+from topwork.serving.settings.kinds import Count, Duration, Number, Size
 
 __all__ = ["Limits"]
 

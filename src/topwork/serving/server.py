@@ -13,15 +13,15 @@ from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from topwork.errors import UsageError
-from topwork.serving.access import require_safe
 from topwork.serving.extra import missing
+from topwork.serving.http.access import require_safe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from topwork.serving.http11 import Server
-    from topwork.serving.served import Served
+    from topwork.serving.http.http11 import Server
+    from topwork.serving.http.served import Served
     from topwork.serving.succession import Succession
 
 __all__ = ["listen", "run", "url_of"]
@@ -91,7 +91,7 @@ def _server_maker() -> Callable[[Served], Server]:
     try:
         import python_multipart  # noqa: F401 - is needed by the first form, and missed here
 
-        from topwork.serving.http11 import server
+        from topwork.serving.http.http11 import server
     except ImportError as error:
         raise missing(error) from error
     return server

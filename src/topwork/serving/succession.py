@@ -16,28 +16,28 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from topwork.errors import TopworkError, UsageError
-from topwork.serving.access import keys_for, open_door
-from topwork.serving.admin import annex
 from topwork.serving.app import Application
-from topwork.serving.directory import Candidate
-from topwork.serving.job_opening import open_jobs
+from topwork.serving.batching.work import in_thread
+from topwork.serving.http.access import keys_for, open_door
+from topwork.serving.http.admin import annex
+from topwork.serving.http.refusals import Refusal
+from topwork.serving.jobs.opening import open_jobs
 from topwork.serving.limits import Limits
-from topwork.serving.newcomers import Newcomers
-from topwork.serving.posts import Opener, Post, fresh_of, leaves_of, recalled, staffed
-from topwork.serving.refusals import Refusal
-from topwork.serving.settings import ServerSettings, checked
-from topwork.serving.shelf import Shelf
-from topwork.serving.traffic_admin import traffic_annex
-from topwork.serving.verdicts import Verdicts
-from topwork.serving.versions import Versions
-from topwork.serving.work import in_thread
+from topwork.serving.settings.declared import ServerSettings, checked
+from topwork.serving.traffic.admin import traffic_annex
+from topwork.serving.traffic.directory import Candidate
+from topwork.serving.traffic.newcomers import Newcomers
+from topwork.serving.traffic.posts import Opener, Post, fresh_of, leaves_of, recalled, staffed
+from topwork.serving.traffic.shelf import Shelf
+from topwork.serving.traffic.verdicts import Verdicts
+from topwork.serving.traffic.versions import Versions
 
 if TYPE_CHECKING:
     from topwork.contracts import Json
-    from topwork.serving.batches import RunBatch
     from topwork.serving.dialects import Speak
-    from topwork.serving.door import Door
     from topwork.serving.hangups import Hangups
+    from topwork.serving.http.door import Door
+    from topwork.serving.jobs.batches import RunBatch
 
 __all__ = ["Changes", "Opener", "Succession"]
 

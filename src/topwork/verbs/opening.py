@@ -17,13 +17,13 @@ from topwork.bundle.model import BundleModel
 from topwork.contracts import LanguageModel, Servable, Trunk
 from topwork.inputs.allowance import SharedAllowance
 from topwork.inputs.vocabulary import WRITING
-from topwork.serving.chains import Chain, Link
-from topwork.serving.gathering import gathering_within
-from topwork.serving.hooks import hooked, load_hooks
+from topwork.serving.batching.gathering import gathering_within
 from topwork.serving.hosting import Hosted
 from topwork.serving.limits import Limits
-from topwork.serving.marks import Mark, mark_of
-from topwork.serving.settings import LinkSettings, ModelSettings, NetworkSettings
+from topwork.serving.settings.declared import LinkSettings, ModelSettings, NetworkSettings
+from topwork.serving.traffic.marks import Mark, mark_of
+from topwork.serving.wrapping.chains import Chain, Link
+from topwork.serving.wrapping.hooks import hooked, load_hooks
 from topwork.steps.embedding import SUFFIX, Embedder, open_embedder, trunk_embedder
 from topwork.steps.options import Surroundings
 from topwork.steps.served_writing import Bases, ServedWriter, served_bundle, served_writer

@@ -12,13 +12,13 @@ from topwork.engines.machine import survey
 from topwork.engines.mapped import forget
 from topwork.engines.memory import give_back, keep_memory, rest_while_waiting, sum_in_order
 from topwork.errors import TopworkError
-from topwork.serving.autoscaling import Policy
-from topwork.serving.fleet import Recipe
-from topwork.serving.frames import Opened
 from topwork.serving.hosting import Hosted
 from topwork.serving.limits import Limits
-from topwork.serving.replicas import Replicas
-from topwork.serving.settings import ModelSettings
+from topwork.serving.replicas.autoscaling import Policy
+from topwork.serving.replicas.fleet import Recipe
+from topwork.serving.replicas.frames import Opened
+from topwork.serving.replicas.manned import Replicas
+from topwork.serving.settings.declared import ModelSettings
 from topwork.steps.options import Surroundings
 from topwork.verbs.opening import ModelOpener
 

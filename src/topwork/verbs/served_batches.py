@@ -17,8 +17,8 @@ from topwork.data.streams import Row, Stream
 from topwork.errors import DecodeError, UsageError
 from topwork.inputs import modalities
 from topwork.progress import Quiet
-from topwork.serving.batches import BatchOrder, Means
-from topwork.serving.job_progress import Progress
+from topwork.serving.jobs.batches import BatchOrder, Means
+from topwork.serving.jobs.progress import Progress
 from topwork.steps.answering import Outcome
 from topwork.steps.options import Surroundings
 from topwork.verbs.batching import BatchOptions, Oversight, batch_with
@@ -29,7 +29,7 @@ TOGETHER = 16
 
 
 def run_served(order: BatchOrder, servable: Servable, means: Means, *, again: bool) -> Mapping[str, Json]:
-    """Carry a batch out; as of `topwork.serving.batches.RunBatch`."""
+    """Carry a batch out; as of `topwork.serving.jobs.batches.RunBatch`."""
     found = batch_with(
         ServedAnswerer(servable, means),
         order.input,

@@ -11,16 +11,16 @@ from pathlib import Path
 
 from topwork.completions import speak
 from topwork.contracts import Wire
-from topwork.serving.access import Access
 from topwork.serving.hangups import Hangups
+from topwork.serving.http.access import Access
 from topwork.serving.limits import Limits
-from topwork.serving.logs import written
 from topwork.serving.server import run
-from topwork.serving.settings import ModelSettings, ServerSettings
-from topwork.serving.settings_file import read_settings
-from topwork.serving.settings_flags import with_flags
+from topwork.serving.settings.declared import ModelSettings, ServerSettings
+from topwork.serving.settings.file import read_settings
+from topwork.serving.settings.flags import with_flags
 from topwork.serving.succession import Changes, Succession
-from topwork.serving.telemetry import telemetry
+from topwork.serving.watching.logs import written
+from topwork.serving.watching.telemetry import telemetry
 from topwork.steps.options import Surroundings
 from topwork.verbs.replicating import StaffedOpener
 from topwork.verbs.served_batches import run_served

@@ -1,0 +1,1 @@
+"""Several versions of a model, and many models: who gets which request, and what is opened when."""

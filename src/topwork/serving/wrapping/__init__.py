@@ -1,0 +1,1 @@
+"""Servables around servables: a user's own code, and chains of models."""
