@@ -35,6 +35,7 @@ NAMES = (
     "cut",
     "imdb",
     "fewshot",
+    "fewshot_imdb",
     "trunk_ranking",
     "recipes",
 )

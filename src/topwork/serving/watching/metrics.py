@@ -1,6 +1,6 @@
 """What a server counts of itself, and ``/metrics``, where Prometheus reads it.
 
-With `traffic_metrics` the only module that imports prometheus_client, so import it inside a function.
+With `traffic.metrics` the only module that imports prometheus_client, so import it inside a function.
 It knows no task and no modality.
 Requests are counted here as they end; what a model's gate counts is read when somebody asks, so that models may come
 and go. Every application has a registry of its own: nothing is global.
