@@ -67,3 +67,18 @@ def test_a_fit_goes_on_from_it(model: Model, trunk: str, around: Surroundings) -
     options = FitOptions(steps=1, proof="none", onward=model.path)
     again = topwork.fit(toy_texts(300, seed=3), trunk=trunk, budget=None, options=options, around=around)
     assert again.record.targets["label"].test["accuracy"].value > 0.9
+
+
+@pytest.mark.parametrize(
+    ("n", "named"), [(150, {"rung contrast"}), (300, {"rung words"}), (100, {"rung contrast"})]
+)
+def test_an_estimate_counts_words_and_pairs_where_a_fit_has_them(
+    n: int, named: set[str], trunk: str, around: Surroundings
+) -> None:
+    found = topwork.estimate(toy_texts(n), trunk=trunk, budget="1h", around=around)
+    seconds = {one.name: one for one in found.forecasts if one.unit == "seconds"}
+    assert seconds.keys() & {"rung contrast", "rung words"} == named
+    assert all(0 < seconds[name].low < seconds[name].high < seconds["ladder"].high for name in named)
+    steps = FitOptions(steps=1)
+    told = topwork.estimate(toy_texts(n), trunk=trunk, budget=None, options=steps, around=around).forecasts
+    assert "rung contrast" not in {one.name for one in told}

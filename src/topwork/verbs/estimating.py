@@ -16,7 +16,10 @@ from topwork.engines.choice import build, reference
 from topwork.errors import DataError
 from topwork.progress import Quiet
 from topwork.recipes.climber import Outlook, outlook
+from topwork.recipes.contrast import CONTRAST, ContrastSettings
+from topwork.recipes.contrast_rung import worth_s
 from topwork.recipes.probe import PROBE
+from topwork.recipes.words import WORDS, expected_s
 from topwork.steps.asking import look_up
 from topwork.steps.kinds import encoded, learned
 from topwork.steps.material import TrunkMaterial, resources_of
@@ -109,9 +112,12 @@ def estimate(
     found = outlook(small, n_train, _n_train_valid(course.n_first)[1])
     surveying_s = watch.lap()
     before_s = starting_s + course.first_s + choosing_s + probing_s * course.n_first / n + surveying_s
-    training_s = duration_s(budget) - before_s - course.again_s - DELIVERY_S
+    words_s = {WORDS: seconds} if (seconds := expected_s(small, n_train)) else {}
+    training_s = duration_s(budget) - before_s - sum(words_s.values()) - course.again_s - DELIVERY_S
+    pairs_s = {CONTRAST.name: seconds} if (seconds := _pairs_s(order, found, training_s)) else {}
+    training_s -= sum(pairs_s.values())
     rungs = plan_rungs(found.subject, found.survey.speed, training_s, n_steps=order.options.steps)
-    rungs_s = _seconds(found, n_train, rungs)
+    rungs_s = {**pairs_s, **words_s, **_seconds(found, n_train, rungs)}
     ladder_s = before_s + sum(rungs_s.values()) + course.again_s + DELIVERY_S
     if course.n_first < n and not rungs:  # what is left of the budget goes into reading on
         ladder_s = max(ladder_s, min(duration_s(budget), before_s + row_s * n + probing_s))
@@ -289,6 +295,15 @@ def _n_train_valid(n: int) -> tuple[int, int]:
     n_fit = n * (1 - SplitOptions().test_fraction)
     n_train = max(1, round(n_fit * _PART_TRAIN))
     return n_train, max(1, round(n_fit - n_train))
+
+
+def _pairs_s(order: Order, found: Outlook, left_s: float) -> float:
+    """Return what tuning on pairs would take; 0 where the ladder would leave it out."""
+    n_fit = sum(_n_train_valid(len(order.dataset)))
+    if not found.subject.n_below:
+        return 0.0
+    job = _job(order, np.zeros((n_fit, 1), np.float32), np.arange(n_fit))
+    return worth_s(replace(job, n_steps=order.options.steps), found.survey.speed, left_s, ContrastSettings())
 
 
 def _seconds(found: Outlook, n_train: int, rungs: tuple[RungPlan, ...]) -> dict[str, float]:
