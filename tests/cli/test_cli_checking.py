@@ -92,13 +92,9 @@ def test_a_copy_that_a_fit_would_refuse_is_told_by_the_status(topwork: Command) 
 
 def test_columns_are_named_again_for_the_fit(topwork: Command) -> None:
     Path("a.csv").write_text("genre,text\n" + "".join(f"sad,Story {i}.\n" for i in range(30)))
-    told = topwork(
-        "data", "check", "a.csv", "--task", "writing", "--input", "genre,text", "--mend", "b.jsonl"
-    )
-    assert "  topwork fit b.jsonl --task writing --input genre,text\n" in told.err
-    again = topwork(
-        "data", "check", "b.jsonl", "--task", "writing", "--input", "genre,text", "--json", "-q"
-    ).json
+    told = topwork("data", "check", "a.csv", "--input", "genre,text", "--mend", "b.jsonl")
+    assert "  topwork fit b.jsonl --input genre,text\n" in told.err
+    again = topwork("data", "check", "b.jsonl", "--input", "genre,text", "--json", "-q").json
     assert again["n_texts"] == 30
 
 

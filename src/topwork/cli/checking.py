@@ -217,7 +217,7 @@ def _copy_of(data: Path) -> Path:
 
 
 def _say_what_now(found: MendedTexts) -> None:
-    given = f" --task writing --input {shlex.quote(found.columns)}" if found.columns else ""
+    given = f" --input {shlex.quote(found.columns)}" if found.columns else ""
     say()
     say(f"  topwork fit {shlex.quote(str(found.path))}{given}")
     if found.ending is not None:

@@ -194,12 +194,16 @@ def options_of(
 
 
 def writes(data: Path, options: FitOptions) -> bool:
-    """Tell whether data are texts to write like: by the task, or by what they look like where nothing is said."""
+    """Tell whether data are texts to write like: by the task, or by what they look like where nothing is said.
+
+    Texts that several columns are given to are such ones: labelled data have a single column of inputs.
+    """
     from topwork.data.corpus import looks_like_corpus
     from topwork.steps.options import DEFAULT_TASK
 
     says_nothing = options.task == DEFAULT_TASK and not options.target
-    return options.task == _WRITING or (says_nothing and looks_like_corpus(data))
+    is_given = "," in (options.input or "")
+    return options.task == _WRITING or (says_nothing and (is_given or looks_like_corpus(data)))
 
 
 def fitted(
