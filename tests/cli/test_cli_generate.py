@@ -107,6 +107,18 @@ def test_a_text_file_is_something_to_write_like(topwork: Command, tiny: Path, st
     assert "holds a language model" in refused.err
 
 
+def test_a_prompt_that_does_not_end_as_those_of_the_fit_is_told_of(topwork: Command, tiny: Path) -> None:
+    rows = ({"prompt": f"the {i}? ->", "completion": f" {i + 1}"} for i in range(40))
+    Path("sums.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    told = topwork("fit", "sums.jsonl", "--trunk", tiny, *FEW)
+    assert told.status == 0, told.err
+    assert "topwork generate sums.topwork $'… ->'" in told.err
+    odd = topwork("generate", "sums.topwork", "the 3?", *GREEDY)
+    assert "Note: prompts ended in ' ->' when this model was fitted, and this one does not." in odd.err
+    for prompt in ("the 3? ->", ""):
+        assert "Note: prompts" not in topwork("generate", "sums.topwork", prompt, *GREEDY).err
+
+
 def test_what_looks_like_labelled_data_is_told_apart_by_the_task(
     topwork: Command, tiny: Path, stories: Path, tmp_path: Path
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from topwork.data.prompt_endings import end_alike, ended, ending_for
+from topwork.data.prompt_endings import common_ending, end_alike, ended, ending_for
 
 HASHES = "\n\n###\n\n"
 
@@ -43,6 +43,21 @@ def test_the_ending_is_that_of_most_where_it_ends_no_sentence(prompts: list[str]
     assert ending_for(prompts) == ending
     assert end_alike([ended(one, ending) for one in prompts])
     assert all(ended(one, ending).endswith(ending) for one in prompts)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "ending"),
+    [
+        (["What is red? ->", "What is blue? ->"], " ->"),
+        ([f"Question {i}?{HASHES}" for i in range(3)], HASHES),
+        (["What is red? ->", "What is blue?"], ""),
+        (["How are you?", "Who are you?"], ""),
+        (["one ->"], ""),
+        ([], ""),
+    ],
+)
+def test_what_all_end_in_is_told_where_it_ends_no_sentence(prompts: list[str], ending: str) -> None:
+    assert common_ending(prompts) == ending
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_it_is_a_servable_that_takes_batches(tiny: ServedWriter) -> None:
     assert isinstance(tiny, Batchable)
     tiny.prove()
     tiny.rehearse()
-    assert tiny.about["writes"] == {"window": 512, "chats": False}
+    assert tiny.about["writes"] == {"window": 512, "chats": False, "prompt_ending": ""}
 
 
 def test_plain_text_is_gone_on_with(tiny: ServedWriter) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from topwork.cli.lines import put, put_json, say
+from topwork.cli.lines import prompt_for, put, put_json, say
 from topwork.cli.options import (
     Data,
     Event,
@@ -222,8 +222,7 @@ def _say_what_now(found: MendedTexts) -> None:
     say(f"  topwork fit {shlex.quote(str(found.path))}{given}")
     if found.ending is not None:
         say(f"Whatever the model is asked has to end as the prompts do now, in {found.ending!r}:")
-        ending = found.ending.encode("unicode_escape").decode("ascii").replace("'", "\\'")
-        say(f"  topwork generate {shlex.quote(f'{found.path.stem}.topwork')} $'…{ending}'")
+        say(f"  topwork generate {shlex.quote(f'{found.path.stem}.topwork')} {prompt_for(found.ending)}")
 
 
 def _is_on_request(finding: CorpusFinding) -> bool:

@@ -98,6 +98,9 @@ def generate(
     found = writer(model, precision=None if precision == "auto" else precision, around=around)
     sampling = said(found.vocabulary.sampling, said_of)
     whole = found.beginning(values) + text
+    if found.vocabulary.asks_otherwise(text):
+        ending = found.vocabulary.prompt_ending
+        say(f"Note: prompts ended in {ending!r} when this model was fitted, and this one does not.")
     if out is None and not json and samples == 1:
         _stream(found, whole, length, sampling, tuple(stop or ()), "" if no_prefix else text)
         return

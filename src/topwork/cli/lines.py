@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["number", "one_line", "printable", "put", "put_json", "put_table", "say"]
+__all__ = ["number", "one_line", "printable", "prompt_for", "put", "put_json", "put_table", "say"]
 
 _GAP = "  "
 
@@ -49,6 +49,12 @@ def _put_blocks(rows: Sequence[Sequence[str]]) -> None:
         put(item[0])
         for title, cell in zip(head[1:], item[1:], strict=True):
             put(f"{_GAP}{title.ljust(width)}{_GAP}{cell}")
+
+
+def prompt_for(ending: str) -> str:
+    """Return a word for a shell such as bash that stands for a prompt with an ending, line breaks and all."""
+    escaped = ending.encode("unicode_escape").decode("ascii").replace("'", "\\'")
+    return f"$'…{escaped}'"
 
 
 def printable(text: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from topwork.cli.lines import number, one_line, put, put_json, put_table, say
+from topwork.cli.lines import number, one_line, prompt_for, put, put_json, put_table, say
 from topwork.cli.sources import asked_again
 from topwork.errors import UsageError
 
@@ -60,7 +60,7 @@ def show_fit(
     if (labels := getattr(model, "labels", None)) is not None:
         put(f"Labels  {labels}  (those that look wrong)")
     if not quiet:
-        _say_next(record, bundle, data)
+        _say_next(model, data)
 
 
 def _put_rungs(record: FitRecord) -> None:
@@ -102,11 +102,13 @@ def _trunk_row(one: TriedTrunk) -> list[str]:
     return [f"  {one.name}", *loss, *figures, speed, f"{one.seconds:.1f}"]
 
 
-def _say_next(record: FitRecord, bundle: Path, data: Path | None) -> None:
-    name = shlex.quote(str(bundle))
-    steps = [(f'topwork generate {name} "A BEGINNING"', "how it goes on")]
-    if not any(one.task == "writing" for one in record.targets.values()):
+def _say_next(model: Model | Writer, data: Path | None) -> None:
+    record, name = model.record, shlex.quote(str(model.path))
+    if (vocabulary := getattr(model, "vocabulary", None)) is None:
         steps = _steps_of_answers(record, name)
+    else:
+        prompt = prompt_for(vocabulary.prompt_ending) if vocabulary.prompt_ending else '"A BEGINNING"'
+        steps = [(f"topwork generate {name} {prompt}", "how it goes on")]
     if record.data.rejected and data is not None:
         steps.append((f"topwork data check {shlex.quote(str(data))}", "which inputs were left out, and why"))
     width = max(len(command) for command, _ in steps)

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["end_alike", "ended", "ending_for", "usual_ending"]
+__all__ = ["common_ending", "end_alike", "ended", "ending_for", "usual_ending"]
 
 _N_LETTERS: Final = 4
 """At the end of a prompt."""
@@ -57,6 +57,14 @@ def ending_for(prompts: Sequence[str]) -> str:
         return _common(with_core)
     without = [_without_separator(one) for one in bare]
     return next((one for one in _STANDARD if not any(one.strip() in p for p in without)), _STANDARD[0])
+
+
+def common_ending(prompts: Sequence[str]) -> str:
+    """Return what all prompts end in, where that is more than the end of a sentence; else empty."""
+    if len(prompts) < 2:
+        return ""
+    ending = ending_for(prompts)
+    return ending if all(one.endswith(ending) for one in prompts) else ""
 
 
 def ended(prompt: str, ending: str) -> str:

@@ -53,6 +53,8 @@ class Vocabulary:
     columns
         Names of what its texts were given when it was fitted, and last of the text itself; see
         `topwork.inputs.conditions`. Empty where they were given nothing.
+    prompt_ending
+        What all prompts ended in that it was fitted on; empty where they had nothing in common, or were none.
     config
         Content of its ``config.json``, by which transformers builds the network; empty where that is not known.
     """
@@ -64,6 +66,7 @@ class Vocabulary:
     chat_template: str = field(default="", repr=False)
     sampling: Sampling = field(default_factory=Sampling)
     columns: tuple[str, ...] = ()
+    prompt_ending: str = ""
     config: str = field(default="", repr=False)
 
     @property
@@ -120,6 +123,10 @@ class Vocabulary:
 
     def __len__(self) -> int:
         return _tokenizer(self.tokenizer).get_vocab_size(with_added_tokens=True)
+
+    def asks_otherwise(self, prompt: str) -> bool:
+        """Tell whether a prompt does not end as those did that it was fitted on."""
+        return bool(prompt) and not prompt.endswith(self.prompt_ending)
 
     def to_json(self) -> Mapping[str, Json]:
         """Return the fields by name."""

@@ -169,7 +169,12 @@ class ServedWriter:
     def about(self) -> Mapping[str, Json]:
         """Where it comes from, how much of a text it sees, and what runs it."""
         engine = {key: getattr(self.engine, key) for key in ("name", "precision", "version")}
-        writes: Mapping[str, Json] = {"window": self._n_room, "chats": bool(self._vocabulary.chat_template)}
+        known = self._vocabulary
+        writes: Mapping[str, Json] = {
+            "window": self._n_room,
+            "chats": bool(known.chat_template),
+            "prompt_ending": known.prompt_ending,
+        }
         return {**self._told, "name": self._name, "writes": writes, "engine": engine}
 
     @property

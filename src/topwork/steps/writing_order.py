@@ -14,6 +14,8 @@ import numpy as np
 from topwork import plugins
 from topwork.contracts import LanguageModel, Resources
 from topwork.data.corpus import Corpus, read_corpus
+from topwork.data.corpus_check import prompted
+from topwork.data.prompt_endings import common_ending
 from topwork.engines.machine import Machine, limited_to, shared, survey
 from topwork.errors import DataError, UsageError
 from topwork.inputs.vocabulary import Vocabulary
@@ -97,7 +99,8 @@ def look_up_texts(
     corpus = read_corpus(data, options.input)
     for line in (corpus.layout, *corpus.notes):
         around.progress.say(line)
-    vocabulary: Vocabulary = replace(model.vocabulary(), columns=corpus.columns)
+    ending = common_ending([one.pieces[0].text for one in prompted(corpus)])
+    vocabulary: Vocabulary = replace(model.vocabulary(), columns=corpus.columns, prompt_ending=ending)
     settings = replace(settings, length=min(settings.length, vocabulary.window))
     sides = split_texts(corpus, seed)
     rows = _rows(sides, vocabulary, settings.length, seed)
