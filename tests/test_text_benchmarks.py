@@ -74,13 +74,13 @@ def test_the_least_lead_is_over_all_moments_of_both_sides() -> None:
 
 
 def test_a_round_is_told_by_its_mean_and_by_time_draw_by_draw() -> None:
-    one = Round("imdb", 8, (0.7, 0.8), (0.72, 0.8), (1.0, 2.0), (10.0, 40.0))
+    one = Round("imdb", 8, "as it comes", (0.7, 0.8), (0.72, 0.8), (1.0, 2.0), (10.0, 40.0))
     gain, faster = goals_of(one)
     assert gain.measured.median == pytest.approx(-1.0)
     assert faster.measured.values == (10.0, 20.0)
     assert faster.is_met
     (row,) = table_of([one]).rows
-    assert row[:5] == ("imdb, 8 of each class", "2", "75.0", "76.0", "-1.0")
+    assert row[:6] == ("imdb, 8 of each class", "as it comes", "2", "75.0", "76.0", "-1.0")
 
 
 def fits_of(recipe: str, *accuracies: float, note: str = "") -> Fits:
