@@ -44,6 +44,14 @@ def test_sizes_follow_from_the_area(height: int, width: int, expected: tuple[int
     assert sizes_for(height, width) == expected
 
 
+def test_pictures_are_brought_to_the_size_that_the_rule_crops_them_to() -> None:
+    assert (HYPERRULE.side_px(64, 80), HYPERRULE.side_px(300, 200)) == (128, 480)
+    assert HYPERRULE.side_px(0, 0) is None, "none could be read"
+    assert HyperruleRecipe(HyperruleSettings(resize="own")).side_px(300, 200) is None
+    with pytest.raises(UsageError, match="resize is 'big'; expected rule or own"):
+        HyperruleSettings(resize="big")
+
+
 def test_the_rate_rises_along_a_line_and_falls_to_tenths() -> None:
     rule = schedule_for(100)
     milestones = (rule.warmup, *rule.falls)

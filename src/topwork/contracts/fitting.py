@@ -31,6 +31,7 @@ __all__ = [
     "Recipe",
     "Resources",
     "Rung",
+    "SizingRecipe",
     "Target",
     "Task",
     "Workplace",
@@ -490,4 +491,13 @@ class PoolingRecipe(Protocol):
     @property
     def pooling(self) -> str:
         """Return what `TextTrunk.pooled` takes."""
+        ...
+
+
+@runtime_checkable
+class SizingRecipe(Protocol):
+    """What a recipe may say besides: in which size it wants pictures, by what they are."""
+
+    def side_px(self, height: int, width: int) -> int | None:
+        """Return what `ResizableTrunk.of_side` takes, for pictures of so many pixels; None for the trunk's own."""
         ...

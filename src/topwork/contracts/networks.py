@@ -24,6 +24,7 @@ __all__ = [
     "Precision",
     "Pretrained",
     "Rates",
+    "ResizableTrunk",
     "Stage",
     "TextTrunk",
     "Trunk",
@@ -195,6 +196,21 @@ class TextTrunk(Protocol):
 
         They stand behind its own, and are the products of the tensor `WORD_WEIGHTS`, ``float32 [m, n]``, which is 0 in
         what `load` builds, with what `topwork.inputs.word_buckets` finds in a text.
+        """
+        ...
+
+
+@runtime_checkable
+class ResizableTrunk(Protocol):
+    """What a trunk of pictures may offer besides: that it takes them in another size."""
+
+    def of_side(self, side_px: int) -> Trunk:
+        """Return the same network for square pictures of so many pixels a side.
+
+        Raises
+        ------
+        UsageError
+            The network takes one size only.
         """
         ...
 

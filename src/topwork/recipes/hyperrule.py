@@ -17,6 +17,7 @@ from topwork.contracts import FitJob, Fitted, Material
 from topwork.errors import UsageError
 from topwork.recipes.first_rung import FirstRung
 from topwork.recipes.result import calibrated
+from topwork.recipes.settings import require
 from topwork.recipes.stretch import (
     Stretch,
     course_of_all,
@@ -66,12 +67,17 @@ def sizes_for(height: int, width: int) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class HyperruleSettings:
-    """``rate`` at ``batch`` 512, and in proportion to it at another; with fewer rows than that all are a batch."""
+    """``rate`` at ``batch`` 512, and in proportion to it at another; with fewer rows than that all are a batch.
+
+    ``resize`` is ``rule`` for pictures of the rule's size, ``own`` for that of the trunk.
+    """
 
     rate: float = 0.003
     batch: int = _BATCH
+    resize: str = "rule"
 
     def __post_init__(self) -> None:
+        require(self, {"resize": (self.resize in ("rule", "own"), "rule or own")})
         if self.rate <= 0 or self.batch < 1:
             raise UsageError(
                 f"The settings rate and batch are {self.rate} and {self.batch}; expected more than 0 and 1 or more."
@@ -85,6 +91,10 @@ class HyperruleRecipe:
     settings: HyperruleSettings = field(default_factory=HyperruleSettings)
     name: str = "hyperrule"
     requires: frozenset[str] = frozenset({"pooled"})
+
+    def side_px(self, height: int, width: int) -> int | None:
+        """Return to which side the rule crops pictures of so many pixels; see `topwork.contracts.SizingRecipe`."""
+        return sizes_for(height, width)[1] if self.settings.resize == "rule" and height * width else None
 
     def __call__(self, job: FitJob) -> Fitted:
         """Follow the rule to its end, or as much of it as there is time for; the probe where there is none."""
@@ -138,17 +148,27 @@ def _notes(material: Material, rule: Schedule, rung: RungPlan) -> tuple[str, ...
     example = material.example(0)
     is_picture = example.dtype == np.uint8
     if is_picture:
-        height, width = example.shape[:2]
-        small, large = (" → ".join(map(str, sizes_for(side, side))) for side in (1, 96))
-        notes.append(
-            f"Pictures stay at the network's own {height} × {width}: it was exported for them. The rule resizes and "
-            f"crops those under 96 × 96 pixels to {small}, others to {large}."
-        )
+        notes.append(_about_size(*example.shape[:2]))
     elif rule.mixup:
         notes.append(
             f"Inputs of {prod(example.shape):,} tokens cannot be mixed, so mixup {rule.mixup:g} is left out."
         )
     return tuple(notes)
+
+
+def _about_size(height: int, width: int) -> str:
+    small, large = sizes_for(1, 1), sizes_for(96, 96)
+    for resized, cropped in (small, large):
+        if height == width == cropped:
+            return (
+                f"Pictures are {height} × {width}, as the rule crops them; in training they are varied as by every "
+                f"recipe, in place of crops out of {resized} × {resized}."
+            )
+    told = " → ".join(map(str, small)), " → ".join(map(str, large))
+    return (
+        f"Pictures stay at the network's own {height} × {width}. The rule resizes and crops those under 96 × 96 pixels "
+        f"to {told[0]}, others to {told[1]}."
+    )
 
 
 HYPERRULE = HyperruleRecipe()

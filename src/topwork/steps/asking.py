@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 
 from topwork import plugins
-from topwork.contracts import Dataset, PoolingRecipe, Recipe, Task, TextTrunk, Trunk, has_classes
+from topwork.contracts import (
+    Dataset,
+    PoolingRecipe,
+    Recipe,
+    ResizableTrunk,
+    SizingRecipe,
+    Task,
+    TextTrunk,
+    Trunk,
+    has_classes,
+)
 from topwork.data.columns import Columns
 from topwork.data.corrections import apply, read_corrections
 from topwork.data.reading import read
@@ -28,6 +39,8 @@ from topwork.trunks import DEFAULTS, IdentityTrunk, resolve
 
 __all__ = ["look_up"]
 
+_N_SIZED = 32
+"""Pictures that are looked at for how large they are."""
 _MANY = 20
 """Of more different numbers than this, and fewer than this many rows of each, labels are hardly meant."""
 
@@ -54,6 +67,7 @@ def look_up(
     dataset = with_events(dataset, options.event, tasks)
     found_trunk = found_trunk or _trunk(DEFAULTS[dataset.modality], options)
     found_trunk = _pooled(found_trunk, found_recipe)
+    found_trunk = _sized(found_trunk, found_recipe, dataset, around)
     _require_fit(found_trunk, found_recipe, tasks)
     _require_kind(found_trunk, dataset)
     found_trunk = _as_long_as(found_trunk, dataset)
@@ -86,7 +100,8 @@ def _with_candidates(order: Order, named: tuple[Trunk, ...]) -> Order:
         _require_kind(one, order.dataset)
     needs = order.recipe.requires.union(*(task.needs for task in order.tasks.values()))
     here = candidates(order.trunk, named, needs, order.around.cache_dir)
-    found = tuple(_pooled(one, order.recipe) for one in here)
+    pooled = (_pooled(one, order.recipe) for one in here)
+    found = tuple(_sized(one, order.recipe, order.dataset, order.around) for one in pooled)
     return replace(order, trunk=found[0], candidates=found)
 
 
@@ -132,6 +147,29 @@ def _pooled(trunk: Trunk, recipe: Recipe) -> Trunk:
     """Return the trunk with its tokens pooled as the recipe wants it, where it has tokens."""
     how = recipe.pooling if isinstance(recipe, PoolingRecipe) else ""
     return trunk.pooled(how) if how and isinstance(trunk, TextTrunk) else trunk
+
+
+def _sized(trunk: Trunk, recipe: Recipe, dataset: Dataset, around: Surroundings) -> Trunk:
+    """Return the trunk for pictures of the size that the recipe wants, where it takes such."""
+    if not isinstance(recipe, SizingRecipe) or not isinstance(trunk, ResizableTrunk):
+        return trunk
+    side_px = recipe.side_px(*_usual_size(dataset))
+    try:
+        return trunk if side_px is None else trunk.of_side(side_px)
+    except UsageError as error:
+        around.progress.say(f"{error} They stay at that size.")
+        return trunk
+
+
+def _usual_size(dataset: Dataset) -> tuple[int, int]:
+    """Return height and width in pixels of the middle one by area of some pictures; none where none can be read."""
+    kind, found = modality_named(dataset.modality), []
+    for row in range(0, len(dataset), max(1, len(dataset) // _N_SIZED)):
+        with suppress(DecodeError):
+            facts = kind.decode(dataset.read(row), kind.inspection_preprocessing()).facts
+            found.append((int(facts["height"]), int(facts["width"])))
+    found.sort(key=prod)
+    return found[len(found) // 2] if found else (0, 0)
 
 
 def _as_long_as(trunk: Trunk, dataset: Dataset) -> Trunk:

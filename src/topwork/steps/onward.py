@@ -21,6 +21,7 @@ from topwork.contracts import (
     Preprocessing,
     Progress,
     Rates,
+    ResizableTrunk,
     Split,
     Stage,
     Target,
@@ -145,6 +146,8 @@ def trunk_of(path: Path, trunk: str | None) -> BundleTrunk:
             f"{path} was made from the trunk {made_from.name!r}; {base.card.name!r} has other weights.",
             next_step="Give the same trunk with --trunk, or leave it out.",
         )
+    if isinstance(base, ResizableTrunk) and made_from.input_size != base.card.input_size:
+        base = base.of_side(made_from.input_size[0])
     if isinstance(base, TextTrunk):
         return TextBundleTrunk(cast("_TextBase", base), bundle)
     return BundleTrunk(base, bundle)
