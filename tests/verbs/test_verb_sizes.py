@@ -42,7 +42,7 @@ def test_small_photos_are_brought_to_the_size_of_the_rule(sized: Model, photos: 
     )
     some = sorted(photos.rglob("*.jpg"))[:5]
     again = load(sized.path)
-    assert [one.scores for one in again.predict(some)] == [one.scores for one in sized.predict(some)]
+    assert [one.answer for one in again.predict(some)] == [one.answer for one in sized.predict(some)]
 
 
 def test_the_size_of_the_network_is_kept_on_request(
