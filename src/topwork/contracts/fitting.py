@@ -383,7 +383,8 @@ class Rung:
         Choice is made on it: the mean of `topwork.training.judging.losses_of_rows`, of a single target of classes the
         log loss in nats.
     gain
-        That loss of the best rung before it minus its own, paired; above zero it is better.
+        That loss of the rung that it builds on minus its own, paired; above zero it is better. A network builds on the
+        best one before it, words build on the network that they stand beside.
     loss_name
         What a person calls that loss.
     trained_share

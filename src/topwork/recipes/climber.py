@@ -317,7 +317,7 @@ class Climber:
         self.history.append(Moment(seconds, n_steps, rung.name, check.loss, score))
 
     def _candidate(self, name: str, outcome: Outcome, best: Candidate, seconds: float) -> Candidate:
-        """Calibrate what was trained and compare it with the best rung before."""
+        """Calibrate what was trained and compare it with the best network before."""
         heads, scores = heads_and_scores(self.job, outcome)
         rung, losses = judged(self.job, name, seconds, scores, best.losses)
         n_trained = sum(v.numel() for k, v in outcome.weights.items() if not k.startswith("heads."))
