@@ -183,7 +183,7 @@ def test_every_setting_can_stand_in_a_file(tmp_path: Path) -> None:
         assert set(one) == {setting.key for setting in settings_of(group)}, "this file leaves something out"
 
 
-FROM_NETWORKS = dict.fromkeys(("only", "engine", "trunk", "normalize", "app", "replicas"))
+FROM_NETWORKS = dict.fromkeys(("only", "engine", "device", "trunk", "normalize", "app", "replicas"))
 """Settings that a version has like any model."""
 
 

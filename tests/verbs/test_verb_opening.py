@@ -146,3 +146,12 @@ def test_serve_takes_the_settings_of_a_model(around: Surroundings) -> None:
         tw.serve(ModelSettings(trunk="identity"), around=around)
     with pytest.raises(UsageError, match="has bundle and trunk"):
         ModelSettings(Path("a"), trunk="b")
+
+
+def test_a_device_is_for_language_models_alone(fitted: Model, tmp_path: Path, around: Surroundings) -> None:
+    for chosen in (
+        ModelSettings(fitted.path, device="cuda"),
+        ModelSettings(trunk="identity/3", device="cuda"),
+    ):
+        with pytest.raises(UsageError, match=r"The device cuda is for language models, and .* is none"):
+            ModelOpener(around, tmp_path)(chosen, Limits())

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from tiny_writers import write_tiny_writer
-from topwork import FitOptions, Surroundings, fit_writer, writer
+from topwork import FitOptions, Surroundings, UsageError, fit_writer, writer
 from topwork.contracts import Answer, Sampling
+from topwork.engines.machine import survey
 from topwork.inputs.orders import Order
 from topwork.progress import Quiet
 from topwork.serving.limits import Limits
@@ -131,3 +132,30 @@ def test_a_folder_that_names_no_class_that_writes_is_taken_for_an_encoder(
     del config["architectures"]
     (folder / "config.json").write_text(json.dumps(config))
     assert isinstance(ModelOpener(around, tmp_path)(ModelSettings(trunk=folder), Limits()).servable, Embedder)
+
+
+@pytest.mark.skipif(survey().has_cuda, reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_told_of(
+    bundles: dict[str, Path], around: Surroundings, tmp_path: Path
+) -> None:
+    tiny = bundles["cats"].parent / "tiny"
+    for chosen in (ModelSettings(bundles["cats"], device="cuda"), ModelSettings(trunk=tiny, device="cuda")):
+        with pytest.raises(UsageError, match="The device cuda was asked for, and torch sees no GPU here"):
+            ModelOpener(around, tmp_path)(chosen, Limits())
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_each_adapter_is_merged_and_writes_its_own(
+    bundles: dict[str, Path], around: Surroundings, tmp_path: Path
+) -> None:
+    expected = {name: text(opened(ModelOpener(around, tmp_path), path)) for name, path in bundles.items()}
+    opener = ModelOpener(around, tmp_path)
+    there = {
+        name: opener(ModelSettings(path, device="cuda"), Limits()).servable for name, path in bundles.items()
+    }
+    scribes = {name: one.scribe for name, one in there.items() if isinstance(one, ServedWriter)}
+    assert scribes["cats"] is not scribes["trips"]
+    for name, one in there.items():
+        assert isinstance(one, ServedWriter)
+        one.prove()
+        assert text(one)[:20] == expected[name][:20]

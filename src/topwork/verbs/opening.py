@@ -15,6 +15,7 @@ from topwork.bundle.compiling import model_of
 from topwork.bundle.contents import Bundle, open_bundle
 from topwork.bundle.model import BundleModel
 from topwork.contracts import LanguageModel, Servable, Trunk
+from topwork.errors import UsageError
 from topwork.inputs.allowance import SharedAllowance
 from topwork.inputs.vocabulary import WRITING
 from topwork.serving.batching.gathering import gathering_within
@@ -41,6 +42,14 @@ class _Opened:
     servable: Servable
     n_at_once: int
     made_of: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Writing:
+    """What a language model is opened with, and the bases that it may share; None where it shares none."""
+
+    around: Surroundings
+    bases: Bases | None
 
 
 class ModelOpener:
@@ -110,15 +119,22 @@ class ModelOpener:
         around = replace(self._around, engine=cast("Any", chosen.engine))
         title = str(chosen.trunk)
         if title.endswith(SUFFIX):
+            _require_no_device(chosen, title)
             return open_embedder(title, around, name=chosen.name, normalized=chosen.normalize)
         found = resolve_either(title, plugins.trunks(), plugins.writers())
         if "writes" in found.card.offers:
-            return served_writer(cast("LanguageModel", found), self._around, chosen.name, bases=self._bases)
+            written = self._written_by(chosen)
+            return served_writer(
+                cast("LanguageModel", found), written.around, chosen.name, bases=written.bases
+            )
+        _require_no_device(chosen, title)
         return trunk_embedder(cast("Trunk", found), around, name=chosen.name, normalized=chosen.normalize)
 
     def _of_bundle(self, bundle: Bundle, chosen: NetworkSettings) -> Network:
         if bundle.manifest.modality == WRITING:
-            return served_bundle(bundle, self._around, chosen.name, bases=self._bases)
+            written = self._written_by(chosen)
+            return served_bundle(bundle, written.around, chosen.name, bases=written.bases)
+        _require_no_device(chosen, str(bundle.path))
         return model_of(
             bundle,
             engine=chosen.engine,
@@ -128,8 +144,22 @@ class ModelOpener:
             shelf=self._around.shelf,
         )
 
+    def _written_by(self, chosen: NetworkSettings) -> _Writing:
+        """Return where a language model writes; on a GPU adapters are merged, for only a processor's share a base."""
+        if chosen.device == "auto":
+            return _Writing(self._around, self._bases)
+        return _Writing(replace(self._around, device=cast("Any", chosen.device)), None)
+
     def _with_app(self, servable: Servable, app: str | None) -> Servable:
         return servable if app is None else hooked(servable, load_hooks(app, self._folder))
+
+
+def _require_no_device(chosen: NetworkSettings, title: str) -> None:
+    if chosen.device != "auto":
+        raise UsageError(
+            f"The device {chosen.device} is for language models, and {title} is none.",
+            next_step="Leave it out; `topwork bundle optimize` finds what runs a bundle fastest, a GPU included.",
+        )
 
 
 def _without_names(chosen: NetworkSettings) -> NetworkSettings:
@@ -137,6 +167,7 @@ def _without_names(chosen: NetworkSettings) -> NetworkSettings:
         bundle=chosen.bundle,
         only=chosen.only,
         engine=chosen.engine,
+        device=chosen.device,
         trunk=chosen.trunk,
         normalize=chosen.normalize,
     )

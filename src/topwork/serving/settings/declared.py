@@ -46,6 +46,7 @@ __all__ = [
 ]
 
 ENGINES = ("auto", "openvino", "onnxruntime")
+DEVICES = ("auto", "cuda")
 UNITS = ("_bytes", "_s")
 """Ends of fields; a file and a flag leave them out, for there a value may say its own unit."""
 
@@ -66,6 +67,9 @@ class NetworkSettings:
     ] = None
     only: Annotated[tuple[str, ...], Several(Word("Targets to answer for, in place of all.", "TARGET"))] = ()
     engine: Annotated[str, Choice("What runs the network.", ENGINES)] = "auto"
+    device: Annotated[
+        str, Choice("Where a language model writes: on the processor, or with cuda on a GPU.", DEVICES)
+    ] = "auto"
     trunk: Annotated[
         str | Path | None,
         Origin(
@@ -169,7 +173,7 @@ class VersionSettings(NetworkSettings):
         """Return it as a model by itself."""
         same = {
             one: getattr(self, one)
-            for one in ("bundle", "only", "engine", "trunk", "normalize", "app", "replicas")
+            for one in ("bundle", "only", "engine", "device", "trunk", "normalize", "app", "replicas")
         }
         return ModelSettings(**same, name=name)
 
