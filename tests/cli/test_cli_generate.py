@@ -108,11 +108,13 @@ def test_a_text_file_is_something_to_write_like(topwork: Command, tiny: Path, st
 
 
 def test_a_prompt_that_does_not_end_as_those_of_the_fit_is_told_of(topwork: Command, tiny: Path) -> None:
-    rows = ({"prompt": f"the {i}? ->", "completion": f" {i + 1}"} for i in range(40))
+    rows = [{"prompt": f"the {i}? ->", "completion": f" {i + 1}"} for i in range(40)]
+    rows.append(rows[0])
     Path("sums.jsonl").write_text("\n".join(map(json.dumps, rows)))
     told = topwork("fit", "sums.jsonl", "--trunk", tiny, *FEW)
     assert told.status == 0, told.err
     assert "topwork generate sums.topwork $'… ->'" in told.err
+    assert "topwork data check sums.jsonl --mend FILE.jsonl" in Path("sums.report.html").read_text()
     odd = topwork("generate", "sums.topwork", "the 3?", *GREEDY)
     assert "Note: prompts ended in ' ->' when this model was fitted, and this one does not." in odd.err
     for prompt in ("the 3? ->", ""):

@@ -6,6 +6,7 @@ The steps stand in `fit_writer` in the order in which they happen.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -31,7 +32,7 @@ from topwork.contracts import (
     TargetResult,
     Workplace,
 )
-from topwork.data.corpus_check import examine_corpus
+from topwork.data.corpus_check import CorpusFinding, examine_corpus
 from topwork.data.reading import name_of
 from topwork.engines.paged import PagedEngine
 from topwork.evaluation.ngrams import NgramModel, copied_share
@@ -318,9 +319,20 @@ def _summary(order: WritingOrder) -> DataSummary:
         n_listed=len(corpus.documents) + len(corpus.rejected),
         n_used=len(corpus.documents),
         rejected=corpus.rejected,
-        findings=(f"{sum(counts):,} tokens: {said}.", *(f"{one.what} {one.remedy}" for one in odd)),
+        findings=(
+            f"{sum(counts):,} tokens: {said}.",
+            *(f"{one.what} {one.remedy}" for one in odd),
+            *_mendable(odd, name_of(order.data).name),
+        ),
         class_counts={},
     )
+
+
+def _mendable(found: Sequence[CorpusFinding], name: str) -> tuple[str, ...]:
+    """Say how what is recommended can be had in a copy of the texts, where it can."""
+    if not any(one.mending == "offered" and one.kind == "recommended" for one in found):
+        return ()
+    return (f"`topwork data check {name} --mend FILE.jsonl` writes a copy in which that is mended.",)
 
 
 def _told_settings(order: WritingOrder) -> dict[str, str]:
