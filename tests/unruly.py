@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -108,6 +109,13 @@ def _signal(name: str) -> None:
     os.kill(os.getpid(), getattr(signal, name))
 
 
+def _log(message: str) -> None:
+    try:
+        raise ValueError("inside")
+    except ValueError:
+        logging.getLogger("topwork.unruly").warning(message, exc_info=True)
+
+
 def _stop() -> None:
     _signal("SIGSTOP")
     time.sleep(0.5)  # it reaches one thread after the other
@@ -125,6 +133,7 @@ def _garble(_: str) -> None:
 
 
 ACTS: dict[str, Callable[[str], object]] = {
+    "log": _log,
     "once": lambda path: _signal("SIGKILL") if _first_time(path) else None,
     "hang-once": lambda path: _stop() if _first_time(path) else None,
     "die": lambda _: _signal("SIGKILL"),

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
+import io
+import json
 import os
 import signal
 import subprocess
@@ -33,6 +36,8 @@ from topwork.serving.replicas.manned import Replicas
 from topwork.serving.replicas.staffing import Post, Staffed
 from topwork.serving.settings.declared import ModelSettings, ServerSettings
 from topwork.serving.succession import Succession
+from topwork.serving.watching.logs import written
+from topwork.serving.watching.tracing import CURRENT, Trace
 from unruly import QUICK, eventually, recipe, staffed
 
 
@@ -133,6 +138,23 @@ def test_an_exit_of_the_models_own_is_a_death(two: Replicas, caplog: pytest.LogC
         said(two, b"exit:7")
     eventually(lambda: len(two.pids) == 2)
     assert "ended with status 7" in caplog.text
+
+
+def test_what_a_process_logs_is_a_line_of_the_server_that_names_the_request(two: Replicas) -> None:
+    lines = io.StringIO()
+    ask, trace = contextvars.copy_context(), Trace("mine", "a" * 32, "b" * 16)
+    ask.run(CURRENT.set, trace)
+    with written("json", lines):
+        assert ask.run(said, two, b"log:hello") == said(two, b"nothing")
+        eventually(lambda: "hello" in lines.getvalue())
+        said(two, b"log:again")
+        eventually(lambda: "again" in lines.getvalue())
+    first, second = (json.loads(line) for line in lines.getvalue().splitlines() if "unruly" in line)
+    assert (first["message"], first["level"], first["logger"]) == ("hello", "warning", "topwork.unruly")
+    assert (first["request_id"], first["trace_id"]) == ("mine", "a" * 32)
+    assert first["process"] in two.pids
+    assert first["traceback"].endswith("ValueError: inside")
+    assert "request_id" not in second
 
 
 def test_nonsense_costs_a_process_its_place(two: Replicas, caplog: pytest.LogCaptureFixture) -> None:

@@ -69,6 +69,7 @@ class Kind(IntEnum):
     DONE = 9
     FAULT = 10
     BEAT = 11
+    LOG = 12
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -41,6 +42,7 @@ from topwork.serving.replicas.frames import (
     encode_answer,
     encode_error,
 )
+from topwork.serving.replicas.reports import NUMBER, Line, forwarded
 
 __all__ = ["AHEAD", "main"]
 
@@ -107,6 +109,7 @@ class _Desk:
 
     def _answered(self, ask: _Ask) -> tuple[Kind, list[bytes]]:
         """Send the answers; return how it ended."""
+        NUMBER.set(ask.number)
         try:
             with ask.errand.here():
                 self._send_answers(ask)
@@ -140,10 +143,15 @@ def main() -> NoReturn:
     with suppress(OSError):  # no Linux
         Path("/proc/self/oom_score_adj").write_text(EXPENDABLE, encoding="ascii")
     channel = Channel(socket.socket(fileno=descriptor))
-    with suppress(Gone, Garbled):
+    with suppress(Gone, Garbled), forwarded(partial(_tell, channel)):
         if (first := channel.receive()) is not None:
             _serve(channel, Order.decode(first.content), parent)
     _end()
+
+
+def _tell(channel: Channel, number: int, line: Line) -> None:
+    with suppress(Gone):  # the first thread finds out as well
+        channel.send(Kind.LOG, number, line.encode())
 
 
 def _serve(channel: Channel, order: Order, parent: int) -> None:

@@ -37,6 +37,8 @@ from topwork.serving.replicas.frames import (
     encode_ask,
 )
 from topwork.serving.replicas.process import AHEAD
+from topwork.serving.replicas.reports import Line, noted
+from topwork.serving.watching.tracing import CURRENT, Trace
 
 __all__ = ["Lost", "Replica", "State", "Why"]
 
@@ -63,7 +65,7 @@ class Lost(Exception):  # noqa: N818 - an event, which may cost a request nothin
 
 @dataclass(slots=True)
 class _Call:
-    """A request at a process: when that may have begun to work on it, and what came of it until it was over.
+    """A request at a process: its names, when that may have begun to work on it, and what came of it until it was over.
 
     Whoever hears of it while it is wanted takes it for begun anew.
     """
@@ -71,6 +73,7 @@ class _Call:
     since_s: float
     is_asked: bool = False
     is_given_up: bool = False
+    trace: Trace | None = field(default_factory=CURRENT.get)
     came: queue.SimpleQueue[Frame | Exception] = field(default_factory=queue.SimpleQueue)
 
 
@@ -236,6 +239,9 @@ class Replica:
         if frame.kind is Kind.BEAT:
             self._feel(Pulse.decode(frame.content))
             return
+        if frame.kind is Kind.LOG:
+            self._note(frame)
+            return
         if frame.kind in (Kind.ANSWER, Kind.DONE, Kind.FAULT):
             self._pass_on(frame)
         elif self.state == "starting" and frame.kind in (Kind.DESCRIBED, Kind.READY):
@@ -258,6 +264,15 @@ class Replica:
             for number in pulse.in_line:
                 if (call := self._calls.get(number)) is not None:
                     call.since_s = self.heard_s
+
+    def _note(self, frame: Frame) -> None:
+        """Write down what it logs, as a line of the request that it belongs to, where that is still open."""
+        with self._lock:
+            call = self._calls.get(frame.number)
+        try:
+            noted(Line.decode(frame.content), None if call is None else call.trace, self.pid)
+        except ValueError as error:
+            raise Garbled(str(error)) from error
 
     def _pass_on(self, frame: Frame) -> None:
         with self._lock:

@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from topwork.serving.http.messages import Times
     from topwork.serving.watching.tracing import Ended, Trace
 
-__all__ = ["FORMATS", "JsonLines", "note_end", "written"]
+__all__ = ["FIELDS", "FORMATS", "JsonLines", "note_end", "written"]
 
 FORMATS: Final = ("text", "json")
 ACCESS: Final = logging.getLogger("topwork.access")
-_FIELDS: Final = "topwork_fields"
+FIELDS: Final = "topwork_fields"
+"""Attribute of a record that holds further fields of its line."""
 _LEVELS: Final = {"topwork": logging.INFO, "uvicorn": logging.WARNING}
 _QUIET: Final = frozenset(
     {
@@ -52,10 +53,12 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
             **_named(CURRENT.get()),
-            **getattr(record, _FIELDS, {}),
+            **getattr(record, FIELDS, {}),
         }
         if record.exc_info:
             said["traceback"] = self.formatException(record.exc_info)
+        elif record.exc_text:  # as another process told it
+            said["traceback"] = record.exc_text
         return json.dumps(said, ensure_ascii=True)
 
 
@@ -80,7 +83,7 @@ def note_end(ended: Ended, times: Times) -> None:
         **({} if times.wait_s is None else {"wait_ms": _ms(times.wait_s)}),
         **({} if times.work_s is None else {"work_ms": _ms(times.work_s)}),
     }
-    ACCESS.info("%s %s %s", ended.method, ended.route, ended.status, extra={_FIELDS: fields})
+    ACCESS.info("%s %s %s", ended.method, ended.route, ended.status, extra={FIELDS: fields})
 
 
 def _ms(seconds: float) -> float:
