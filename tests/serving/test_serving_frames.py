@@ -153,11 +153,28 @@ def test_an_answer_comes_through(answer: Answer) -> None:
     assert decode_answer(encode_answer(answer)[0]) == answer
 
 
-def test_an_answer_of_a_chain_comes_through_without_its_parts() -> None:
-    whole = Answer(0, {"plate": {"label": "x"}}, parts={"plate": Answer(0, {"label": "x"})})
+def test_an_answer_of_a_chain_comes_through_with_its_parts() -> None:
+    parts = {
+        "plate": Answer(0, {"label": "x"}, traits=(0.5, 2.0)),
+        "owner": Answer(0, None, "It has none."),
+        "left out": Answer(0, {"label": "y"}),
+    }
+    whole = Answer(0, {"plate": {"label": "x"}, "owner": {"error": "It has none."}}, parts=parts)
     found = decode_answer(encode_answer(whole)[0])
     assert found == whole
-    assert found.parts is None
+    assert found.parts == {name: one for name, one in parts.items() if name != "left out"}, (
+        "own code left it out"
+    )
+
+
+@pytest.mark.parametrize(
+    "parts",
+    ['{"a": 1}', '{"a": {"problem": null}}', "[1]", '{"a": {"problem": "x", "last": true, "traits": 1}}'],
+)
+def test_parts_that_are_none_are_told(parts: str) -> None:
+    told = '{"index": 0, "value": {"a": {}}, "problem": null, "last": true, "traits": [], "parts": %s}'
+    with pytest.raises(Garbled):
+        decode_answer((told % parts).encode())
 
 
 def test_an_answer_that_is_no_json_is_the_models_mistake() -> None:

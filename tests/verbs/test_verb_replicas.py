@@ -188,3 +188,21 @@ def test_where_nothing_can_be_written_each_has_its_own(
     )
     hosted.servable.prove()
     assert "are in memory once for each process" in capfd.readouterr().err
+
+
+def test_the_models_of_a_chain_are_watched(opener: StaffedOpener, fitted: Model) -> None:
+    links = tuple(LinkSettings(fitted.path, name=name, engine="onnxruntime") for name in ("one", "other"))
+    hosted = opener(ModelSettings(name="both", chain=links, replicas=Policy(max_replicas=1)), Limits())
+    hosted.servable.prove()
+    here = open_model(fitted.path, engine="onnxruntime").reference
+    assert here is not None
+    assert set(hosted.watch.parts) == {"one", "other"}
+    for watch in hosted.watch.parts.values():
+        assert watch.reference is not None
+        assert np.array_equal(watch.reference.traits, here.traits)
+    answers = ask(hosted.servable)
+    assert all(one.parts is not None and set(one.parts) == {"one", "other"} for one in answers)
+    traits = [part.traits for one in answers if one.value for part in (one.parts or {}).values()]
+    assert all(len(one) == len(here.traits) for one in traits)
+    hosted.watch.saw(answers)
+    assert [watch.n_answers for watch in hosted.watch.parts.values()] == [len(INPUTS) - 1] * 2

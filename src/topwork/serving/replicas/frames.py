@@ -11,7 +11,7 @@ import socket
 import struct
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from enum import IntEnum
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from topwork import errors
-from topwork.contracts import Answer, Json, Servable, Wire
+from topwork.contracts import Answer, Json, Reference, Servable, Wire
 from topwork.errors import TopworkError, UsageError
 from topwork.serving.batching.gathering import Gathered, gathered_of
 from topwork.serving.http.messages import dumps
@@ -51,8 +51,9 @@ MOST_BYTES: Final = 2**30
 CHUNK_BYTES: Final = 2**20
 ASK: Final = struct.Struct("!BI")
 LENGTH: Final = struct.Struct("!I")
-ANSWER: Final = frozenset(one.name for one in fields(Answer)) - {"parts"}
-"""What of an answer travels; nobody watches its parts on the other side, and what they say stands in its value."""
+ANSWER: Final = frozenset(one.name for one in fields(Answer))
+PART: Final = ("problem", "last", "traits")
+"""What of a part of an answer travels; what it says stands in the value of the whole."""
 
 
 class Kind(IntEnum):
@@ -243,8 +244,9 @@ class Description:
         Requests that it can well work on at once; those that are to be at it, so that it can.
     made_of
         Files and folders besides those of its settings that it was made of.
-    reference
-        What inputs and answers are held against, as of `references`; None where it knows nothing of that.
+    reference, parts
+        What inputs and answers are held against, as of `references`, and those of the parts of answers by their names;
+        None where it knows nothing of that.
     """
 
     name: str
@@ -256,17 +258,19 @@ class Description:
     n_seats: int
     made_of: tuple[str, ...]
     reference: dict[str, Any] | None
+    parts: dict[str, Any]
 
     @classmethod
     def of(cls, opened: Opened) -> Description:
         """Describe what was opened, in plain JSON."""
         servable, gathered = opened.servable, gathered_of(opened.servable)
-        reference = reference_of(servable)
+        parts: Mapping[str, Reference | None] = getattr(servable, "references", {})
         told = {
             "answer_schema": servable.answer_schema,
             "explanation_schema": servable.explanation_schema,
             "about": servable.about,
-            "reference": None if reference is None else reference_to_json(reference),
+            "reference": _told(reference_of(servable)),
+            "parts": {name: _told(one) for name, one in parts.items()},
         }
         return cls(
             servable.name,
@@ -294,8 +298,9 @@ class Description:
         try:
             wire = found.pop("wire")
             media_types, made_of = tuple(wire.pop("media_types")), tuple(found.pop("made_of"))
-            if found["reference"] is not None:
-                reference_from_json(found["reference"])
+            for one in (found["reference"], *found["parts"].values()):
+                if one is not None:
+                    reference_from_json(one)
             return cls(wire=Wire(media_types=media_types, **wire), made_of=made_of, **found)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise Garbled(f"this describes no model: {content[:200]!r}") from error
@@ -348,6 +353,10 @@ class Pulse:
             raise Garbled(f"this is no sign of life: {content[:200]!r}") from error
 
 
+def _told(reference: Reference | None) -> Json:
+    return None if reference is None else reference_to_json(reference)
+
+
 def encode_ask(inputs: Sequence[bytes], *, explains: bool) -> list[bytes]:
     """Return the content of a question: inputs as they are, behind their lengths."""
     lengths = struct.pack(f"!{len(inputs)}I", *map(len, inputs))
@@ -368,7 +377,12 @@ def decode_ask(content: bytes) -> tuple[list[bytes], bool]:
 
 def encode_answer(answer: Answer) -> list[bytes]:
     """Return the content of an answer; TypeError and ValueError say that its value is no JSON."""
-    return [dumps({name: getattr(answer, name) for name in ANSWER})]
+    told: dict[str, Any] = {name: getattr(answer, name) for name in ANSWER}
+    if answer.parts is not None:
+        told["parts"] = {
+            name: {one: getattr(part, one) for one in PART} for name, part in answer.parts.items()
+        }
+    return [dumps(told)]
 
 
 def decode_answer(content: bytes) -> Answer:
@@ -385,7 +399,26 @@ def decode_answer(content: bytes) -> Answer:
     given: dict[str, Any] = {
         name: tuple(one) if isinstance(one, list) else one for name, one in found.items()
     }
-    return Answer(**given)
+    try:
+        return Answer(**{**given, "parts": found["parts"] and _parts(found)})
+    except (KeyError, TypeError, AttributeError) as error:
+        raise Garbled(f"this is no answer: {content[:200]!r}") from error
+
+
+def _parts(found: Mapping[str, Any]) -> dict[str, Answer]:
+    """Return the parts of an answer that have a problem, or something that they say."""
+    said = {name: (found["value"] or {}).get(name) for name in found["parts"]}
+    return {
+        name: Answer(
+            found["index"],
+            None if part["problem"] is not None else said[name],
+            part["problem"],
+            part["last"],
+            tuple(part["traits"]),
+        )
+        for name, part in found["parts"].items()
+        if part["problem"] is not None or said[name] is not None
+    }
 
 
 def encode_error(error: BaseException) -> list[bytes]:

@@ -7,7 +7,7 @@ open goes to the second process. What has begun to stream cannot begin again, an
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -69,6 +69,11 @@ class Replicas(Faced):
         """What its inputs and answers are held against."""
         found = self._face.reference
         return None if found is None else reference_from_json(found)
+
+    @property
+    def references(self) -> Mapping[str, Reference | None]:
+        """What the parts of its answers are held against, by their names."""
+        return {name: one and reference_from_json(one) for name, one in self._face.parts.items()}
 
     @property
     def made_of(self) -> tuple[Path, ...]:
