@@ -333,9 +333,8 @@ class Climber:
         seconds = 0.0 if words.of_all else words.seconds
         found = words.rung(name, network, probe.heads if network.heads is None else network.heads, seconds)
         self.job.progress.say(told(found.rung))
-        if all(
-            moment.rung != name for moment in self.history
-        ):  # a run that is gone on with knows the first ones
+        is_known = any(moment.rung == name for moment in self.history)  # to a run that is gone on with
+        if not is_known:
             clock_s, loss = self.job.budget.clock() - self.began_s, float(found.losses.mean())
             self.history.append(Moment(clock_s, 0, name, loss, found.rung.validation))
         return [found]
