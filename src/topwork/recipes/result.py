@@ -66,14 +66,17 @@ def calibrated(
 def heads_and_scores(
     job: FitJob, outcome: Outcome, head_of: HeadOf = linear_head
 ) -> tuple[dict[str, LinearHead], dict[str, Array]]:
-    """Return the heads, calibrated, and the scores of the validation rows, each calibrated by other rows."""
+    """Return the heads, calibrated, and the scores of the validation rows, each calibrated by other rows.
+
+    Where validation chose among several looks, a row's scores are of the look that other rows chose, too.
+    """
     heads: dict[str, LinearHead] = {}
     scores: dict[str, Array] = {}
     for target, raw in outcome.check.scores.items():
         goal = job.goals[target]
         truth, solver = goal.truth[job.folds[0].valid], solver_of(goal.link)
         heads[target] = solver.calibrate(truth, raw).fold_into(head_of(outcome.weights, target))
-        scores[target] = solver.cross_calibrate(truth, raw, seed=job.seed)
+        scores[target] = solver.cross_calibrate(truth, outcome.fair.get(target, raw), seed=job.seed)
     return heads, scores
 
 

@@ -191,7 +191,7 @@ def _rewritten(
     if not outcome.weights:
         told = replace(base, chosen=True, notes=(f"training {outcome.ended} after {outcome.n_steps} steps",))
         return Rewritten({}, (told,), history)
-    found, own = judged(job, rung.name, clock() - began_s, outcome.check.scores, losses)
+    found, own = judged(job, rung.name, clock() - began_s, outcome.fair or outcome.check.scores, losses)
     n_trained = sum(p.numel() for p in named.values())
     share = n_trained / sum(p.numel() for p in network.base_model.parameters())
     rungs = [base, replace(after(found, outcome), trained_share=min(1.0, share))]

@@ -6,7 +6,7 @@ knowing nothing, 0 is perfect. Every target counts the same, save those that har
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -16,10 +16,21 @@ from topwork.contracts import Array, Goal, known_rows
 from topwork.evaluation.links import LOSS_NAMES, RELATIVE_LOSS, losses_of
 from topwork.training.links import solver_of
 
-__all__ = ["blind_loss", "loss_name", "losses_of_rows", "mean_score", "of_rows", "shares_of", "skill"]
+__all__ = [
+    "blind_loss",
+    "chosen_by_others",
+    "loss_name",
+    "losses_of_rows",
+    "mean_score",
+    "of_rows",
+    "shares_of",
+    "skill",
+]
 
 _ENOUGH: Final = 30
 """From so many validation rows on a target counts in full."""
+_UNSCALED: Final = ("hazard",)
+"""Links whose scores mean something beside others of the same model alone."""
 _LEAST: Final = 1e-6
 """A scale is not below this: nothing is divided by zero where all rows have one truth."""
 
@@ -57,6 +68,48 @@ def losses_of_rows(goals: Mapping[str, Goal], scores: Mapping[str, Array]) -> Ar
     n_known = (~np.isnan(losses)).sum(axis=1)
     weights = _shares(n_known) * some.sum() / np.maximum(1, n_known)
     return np.asarray(np.nansum(losses[:, some] * weights[:, None], axis=0))
+
+
+def chosen_by_others(
+    goals: Mapping[str, Goal], looks: Sequence[Mapping[str, Array]], *, seed: int
+) -> dict[str, Array]:
+    """Return for each half of the rows the scores of that one of several looks that the other half likes best.
+
+    A look that is the best of several on some rows flatters itself on these: it is the best by its luck there, too.
+
+    Parameters
+    ----------
+    looks
+        Scores ``[n, k]`` by target, of each look; one at least.
+    seed
+        Of the halves. Risks of two looks cannot be held against each other, so that theirs are all of one look.
+    """
+    losses = [_loss_of_each(goals, look) for look in looks]
+    n = len(losses[0])
+    first = np.isin(np.arange(n), np.random.default_rng(seed).permutation(n)[: n // 2])
+    whole = _best_on(losses, np.ones(n, dtype=bool))
+    found = {name: np.array(scores) for name, scores in looks[whole].items()}
+    for own in (first, ~first):
+        best = looks[_best_on(losses, ~own)]
+        for name in (name for name in found if goals[name].link not in _UNSCALED):
+            found[name][own] = best[name][own]
+    return found
+
+
+def _best_on(losses: Sequence[Array], rows: Array) -> int:
+    """Return the place of the lowest mean over some rows, those without a loss left out."""
+    some = [one[rows & ~np.isnan(one)] for one in losses]
+    return int(np.argmin(np.array([one.mean() if len(one) else 0.0 for one in some])))
+
+
+def _loss_of_each(goals: Mapping[str, Goal], scores: Mapping[str, Array]) -> Array:
+    """Return what each row costs as `losses_of_rows` has it, ``float64 [n]``; NaN where it has no target."""
+    known = np.zeros(len(next(iter(scores.values()))), dtype=bool)
+    for name, goal in goals.items():
+        known |= known_rows(goal.truth) & ~np.isnan(scores[name][:, 0])
+    found = np.full(len(known), np.nan)
+    found[known] = losses_of_rows(goals, scores)
+    return found
 
 
 def shares_of(goals: Mapping[str, Goal]) -> Array:

@@ -18,6 +18,7 @@ from topwork.training.balancing import Balance
 from topwork.training.checkpoint import Checkpoint
 from topwork.training.draws import drawn_by, seed_of
 from topwork.training.folding import precision_of
+from topwork.training.judging import chosen_by_others
 from topwork.training.losses import loss_of
 from topwork.training.mixing import Part, parts_of
 from topwork.training.ordering import order_of
@@ -50,6 +51,8 @@ class Outcome:
 
     They are on the processor, wherever they were trained. ``ended`` is ``done``, ``stopped`` (by the budget or the
     user) or ``diverged``. ``factors`` is what each of several targets weighed at the end, see `Balance.factors`.
+    ``fair`` are scores of the validation rows, each by a look that other rows chose, see `chosen_by_others`; empty
+    where the looks were at a part of so many rows that choosing among them flatters none.
     """
 
     weights: Mapping[str, torch.Tensor]
@@ -57,6 +60,7 @@ class Outcome:
     n_steps: int
     ended: str
     factors: tuple[float, ...] = ()
+    fair: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -64,6 +68,7 @@ class _Best:
     loss: float = float("inf")
     weights: dict[str, torch.Tensor] = field(default_factory=dict)
     check: Check | None = None
+    looks: list[Mapping[str, Array]] = field(default_factory=list)
 
 
 def train(
@@ -128,7 +133,9 @@ def train(
         if not best.check.is_finite:
             return Outcome({}, best.check, n_done, "diverged")
     factors = () if balance is None else balance.factors()
-    return Outcome(_at_home(best.weights), best.check or Check({}, float("inf")), n_done, ended, factors)
+    fair = chosen_by_others(goals[1], best.looks, seed=seed[0]) if best.looks and sight.rows is None else {}
+    check = best.check or Check({}, float("inf"))
+    return Outcome(_at_home(best.weights), check, n_done, ended, factors, fair)
 
 
 @dataclass(frozen=True, eq=False)
@@ -307,6 +314,8 @@ def _consider(
     if not (check.is_finite and check.loss < worst):
         return False
     control.saw(step, check)
+    if check.rows is None:
+        best.looks.append(check.scores)
     if check.loss < best.loss:
         best.loss, best.check = check.loss, check
         best.weights = {name: tensor.clone() for name, tensor in average.items()}
@@ -341,6 +350,8 @@ def _checkpoint(
             continue  # it takes no part in what is trained, and never had a gradient
         tensors |= {f"{short}.{name}": moments[own] for own, short in _MOMENTS.items() if own in moments}
     tensors |= {f"best.{name}": tensor for name, tensor in best.weights.items()}
+    for number, look in enumerate(best.looks):
+        tensors |= {f"look{number}.{name}": torch.from_numpy(scores) for name, scores in look.items()}
     if best.check is not None:
         tensors |= {f"scores.{name}": torch.from_numpy(scores) for name, scores in best.check.scores.items()}
     return Checkpoint(tensors, {"n_steps": n_steps, "best_loss": best.loss, "first_loss": first_loss})
@@ -371,6 +382,8 @@ def _restore(
     best.weights = found.under("best.")
     scores = {name: tensor.numpy() for name, tensor in found.under("scores.").items()}
     best.check = Check(scores, best.loss) if scores else None
+    while look := found.under(f"look{len(best.looks)}."):
+        best.looks.append({name: tensor.numpy() for name, tensor in look.items()})
     return n_steps
 
 

@@ -105,6 +105,7 @@ class Unfinished:
             return
         tensors = {f"best.{name}": tensor for name, tensor in outcome.weights.items()}
         tensors |= {f"scores.{name}": torch.from_numpy(s) for name, s in outcome.check.scores.items()}
+        tensors |= {f"fair.{name}": torch.from_numpy(s) for name, s in outcome.fair.items()}
         values = {"loss": outcome.check.loss, "n_steps": outcome.n_steps, "ended": outcome.ended}
         told = {**values, FACTORS: list(outcome.factors)}
         self._write(f"rung{number}", number, Checkpoint(tensors, told), history)
@@ -119,8 +120,9 @@ class Unfinished:
             return None
         scores = {name: tensor.numpy() for name, tensor in found.under("scores.").items()}
         check = Check(scores, float(found.values["loss"]))
-        ended = str(found.values["ended"])
-        return Outcome(found.under("best."), check, int(found.values["n_steps"]), ended, _factors(found))
+        ended, n_steps = str(found.values["ended"]), int(found.values["n_steps"])
+        fair = {name: tensor.numpy() for name, tensor in found.under("fair.").items()}
+        return Outcome(found.under("best."), check, n_steps, ended, _factors(found), fair)
 
     def best_so_far(self, number: int, n_valid: int) -> Outcome | None:
         """Return what the state of a rung holds, where its last look was at all validation rows."""
