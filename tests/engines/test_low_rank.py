@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tiny_writers import LLAMA, write_tiny_writer
+from tiny_writers import GPT2, LLAMA, write_tiny_writer
 from topwork import Surroundings, UsageError
 from topwork.contracts import Graph, LowRank, Sampling
 from topwork.engines.paged import PagedEngine
@@ -20,15 +20,18 @@ from topwork.trunks import resolve_writer
 BEGIN = (5, 9, 200, 7)
 
 
-@pytest.fixture(scope="module")
-def graph(tmp_path_factory: pytest.TempPathFactory) -> Graph:
-    folder = write_tiny_writer(tmp_path_factory.mktemp("writer") / "tiny", LLAMA)
+@pytest.fixture(scope="module", params=[LLAMA, GPT2], ids=["llama", "gpt2"])
+def graph(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Graph:
+    """Networks whose weights lie one way and the other."""
+    folder = write_tiny_writer(tmp_path_factory.mktemp("writer") / "tiny", request.param)
     return graph_of(resolve_writer(str(folder), {}), Surroundings(progress=Quiet()))
 
 
 def adapter(graph: Graph, seed: int, rank: int, every: int = 1) -> dict[str, LowRank]:
     draw = np.random.default_rng(seed)
-    names = sorted(one for one in graph.weights if one.endswith("_proj.weight"))[::every]
+    layers = ("_proj.weight", "c_attn.weight", "c_fc.weight")
+    names = sorted(one for one in graph.weights if one.endswith(layers))[::every]
+    assert names
     return {
         name: LowRank(
             draw.normal(0, 0.2, (graph.weights[name].shape[0], rank)).astype(np.float32),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tiny_writers import write_tiny_writer
+from tiny_writers import GPT2, write_tiny_writer
 from topwork import FitOptions, Surroundings, UsageError, fit_writer, writer
 from topwork.contracts import Answer, Sampling
 from topwork.engines.machine import survey
@@ -159,3 +159,26 @@ def test_on_a_gpu_each_adapter_is_merged_and_writes_its_own(
         assert isinstance(one, ServedWriter)
         one.prove()
         assert text(one)[:20] == expected[name][:20]
+
+
+def test_adapters_of_gpt2_share_their_base_as_well(around: Surroundings, tmp_path: Path) -> None:
+    """Its layers hold their weights the other way round."""
+    trunk = write_tiny_writer(tmp_path / "tiny", GPT2)
+    for name, line in LINES.items():
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(json.dumps({"text": line * 3}) for _ in range(30)))
+        fit_writer(
+            tmp_path / f"{name}.jsonl",
+            tmp_path / f"{name}.topwork",
+            trunk=str(trunk),
+            options=ALONE,
+            around=around,
+        )
+    paths = [tmp_path / f"{name}.topwork" for name in LINES]
+    expected = [text(opened(ModelOpener(around, tmp_path), path)) for path in paths]
+    opener = ModelOpener(around, tmp_path)
+    served = [opened(opener, path) for path in paths]
+    assert served[0].scribe is served[1].scribe
+    for one in served:
+        one.prove()
+    assert [text(one) for one in served] == expected
+    assert expected[0] != expected[1]

@@ -14,7 +14,7 @@ import numpy as np
 
 from topwork.contracts import Array
 
-__all__ = ["join_layers", "weight_of"]
+__all__ = ["join_layers", "lies_by_columns", "weight_of"]
 
 
 def join_layers(model: Any) -> int:
@@ -77,6 +77,10 @@ def _matrix(node: Any) -> Array:
     weight = weight_of(node)
     assert weight is not None
     found = np.asarray(weight.get_data(), np.float32)
+    return found.T if lies_by_columns(node) else found
+
+
+def lies_by_columns(node: Any) -> bool:
+    """Tell whether the weight of a product is ``[n_in, n_out]``, as GPT-2 has it, and not ``[n_out, n_in]``."""
     n_transposed = sum(one.get_type_name() == "Transpose" for one in _way_to_weight(node))
-    by_columns = bool(node.get_attributes().get("transpose_b", False)) == bool(n_transposed % 2)
-    return found.T if by_columns else found
+    return bool(node.get_attributes().get("transpose_b", False)) == bool(n_transposed % 2)

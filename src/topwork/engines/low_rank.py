@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from topwork.contracts import Array, LowRank
-from topwork.engines.joined_layers import weight_of
+from topwork.engines.joined_layers import lies_by_columns, weight_of
 from topwork.engines.openvino import library
 from topwork.errors import UsageError
 
@@ -27,11 +27,16 @@ _DOWN, _UP = "adapter_down.", "adapter_up."
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """A layer with room for adapters: the name of its weight, and how many numbers go in and come out."""
+    """A layer with room for adapters: the name of its weight, how many numbers go in and come out, and how it lies."""
 
     name: str
     n_in: int
     n_out: int
+    is_by_columns: bool
+
+    def factors(self, product: LowRank) -> tuple[Array, Array]:
+        """Return what an adapter adds as it is computed: ``[n_in, r]`` and ``[r, n_out]``."""
+        return (product.up, product.down) if self.is_by_columns else (product.down.T, product.up.T)
 
 
 def layers_with_room(model: Any) -> tuple[_Layer, ...]:
@@ -41,7 +46,8 @@ def layers_with_room(model: Any) -> tuple[_Layer, ...]:
     mask = _parameter(_MASK, [-1, -1])
     parameters, found = [mask], []
     for name, node in _linear(model):
-        layer = _Layer(name, *(int(one.get_length()) for one in node.input_value(1).get_partial_shape()))
+        n_in, n_out = (int(one.get_length()) for one in node.input_value(1).get_partial_shape())
+        layer = _Layer(name, n_in, n_out, lies_by_columns(node))
         down, up = _parameter(_DOWN + name, [layer.n_in, -1]), _parameter(_UP + name, [-1, layer.n_out])
         users = list(node.output(0).get_target_inputs())
         inner = opset13.multiply(opset13.matmul(node.input_value(0), down, False, False), mask)
@@ -74,6 +80,10 @@ def _parameter(name: str, shape: Sequence[int]) -> Any:
     parameter = opset13.parameter(library().PartialShape(list(shape)), np.float32)
     parameter.output(0).get_tensor().set_names({name})
     return parameter
+
+
+def _sides(into: Array, out_of: Array) -> tuple[int, int]:
+    return into.shape[0], out_of.shape[1]
 
 
 class Bank:
@@ -111,7 +121,7 @@ class Bank:
         known = {layer.name: layer for layer in self._layers}
         for weight, product in products.items():
             layer = known.get(weight)
-            if layer is None or (product.up.shape[0], product.down.shape[1]) != (layer.n_out, layer.n_in):
+            if layer is None or _sides(*layer.factors(product)) != (layer.n_in, layer.n_out):
                 raise UsageError(
                     f"The adapter {name!r} is for {weight!r}, which this network has no room beside."
                 )
@@ -143,9 +153,9 @@ class Bank:
             up = np.zeros((self._width, layer.n_out), np.float32)
             for name, products in self._adapters.items():
                 if (one := products.get(layer.name)) is not None:
-                    begin = self._columns[name].start
-                    down[:, begin : begin + len(one.down)] = one.down.T
-                    up[begin : begin + len(one.down)] = one.up.T
+                    begin, (into, out_of) = self._columns[name].start, layer.factors(one)
+                    down[:, begin : begin + len(out_of)] = into
+                    up[begin : begin + len(out_of)] = out_of
             yield _DOWN + layer.name, down
             yield _UP + layer.name, up
         self.is_changed = False

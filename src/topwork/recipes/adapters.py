@@ -124,11 +124,10 @@ class Adapter:
         found = {}
         for layer in self.layers:
             module: Any = self.network.get_submodule(layer)
-            if _lies_the_other_way(module.base_layer):
-                continue
-            down = module.lora_A[_NAME].weight.detach()
-            up = module.lora_B[_NAME].weight.detach().flatten(1) * module.scaling[_NAME]
-            found[f"{layer}.weight"] = LowRank(up.cpu().numpy(), down.cpu().numpy())
+            down = module.lora_A[_NAME].weight.detach().cpu().numpy()
+            up = (module.lora_B[_NAME].weight.detach().flatten(1) * module.scaling[_NAME]).cpu().numpy()
+            turned = _lies_the_other_way(module.base_layer)
+            found[f"{layer}.weight"] = LowRank(down.T, up.T) if turned else LowRank(up, down)
         return found
 
 
