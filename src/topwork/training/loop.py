@@ -351,7 +351,8 @@ def _checkpoint(
         tensors |= {f"{short}.{name}": moments[own] for own, short in _MOMENTS.items() if own in moments}
     tensors |= {f"best.{name}": tensor for name, tensor in best.weights.items()}
     for number, look in enumerate(best.looks):
-        tensors |= {f"look{number}.{name}": torch.from_numpy(scores) for name, scores in look.items()}
+        # Copied, for one of them is the best check as well, and no file holds a tensor twice.
+        tensors |= {f"look{number}.{name}": torch.tensor(scores) for name, scores in look.items()}
     if best.check is not None:
         tensors |= {f"scores.{name}": torch.from_numpy(scores) for name, scores in best.check.scores.items()}
     return Checkpoint(tensors, {"n_steps": n_steps, "best_loss": best.loss, "first_loss": first_loss})
