@@ -64,7 +64,7 @@ def assert_same(one: Fitted, other: Fitted) -> None:
     assert [(m.n_steps, m.log_loss) for m in one.history] == [(m.n_steps, m.log_loss) for m in other.history]
 
 
-@pytest.mark.parametrize("n_asked", [0, 17, 33, N_STEPS])
+@pytest.mark.parametrize("n_asked", [0, 25, 33, N_STEPS])
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_fit_that_was_killed_goes_on_to_the_same_model(name: str, n_asked: int, tmp_path: Path) -> None:
     recipe = RECIPES[name]
@@ -87,7 +87,7 @@ def test_the_state_is_kept_between_two_looks(tmp_path: Path) -> None:
         recipe(placed(tmp_path, n_asked=30))
     begun = read_checkpoint(tmp_path / "state.safetensors")
     assert begun is not None
-    assert begun.values["n_steps"] > 20
+    assert begun.values["n_steps"] > 15
     assert begun.values["history"] == []
 
 

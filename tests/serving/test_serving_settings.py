@@ -48,6 +48,7 @@ models:
     name: no        # a text, whatever YAML 1.1 says
     only: [species, age]
     engine: onnxruntime
+    device: cuda
     app: own_code:photos
     replicas:
       min_replicas: 0
@@ -124,6 +125,7 @@ def test_every_setting_can_stand_in_a_file(tmp_path: Path) -> None:
         "no",
         ("species", "age"),
         "onnxruntime",
+        "cuda",
         app="own_code:photos",
         replicas=Policy(0, 4, 2, 1.5, 2, 10, 30.0, 0.5, 600.0, 2.0, 0.5, 0.1, 0.0),
     )

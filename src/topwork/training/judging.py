@@ -19,6 +19,7 @@ from topwork.training.links import solver_of
 __all__ = [
     "blind_loss",
     "chosen_by_others",
+    "half_of",
     "loss_name",
     "losses_of_rows",
     "mean_score",
@@ -86,7 +87,7 @@ def chosen_by_others(
     """
     losses = [_loss_of_each(goals, look) for look in looks]
     n = len(losses[0])
-    first = np.isin(np.arange(n), np.random.default_rng(seed).permutation(n)[: n // 2])
+    first = half_of(n, seed)
     whole = _best_on(losses, np.ones(n, dtype=bool))
     found = {name: np.array(scores) for name, scores in looks[whole].items()}
     for own in (first, ~first):
@@ -94,6 +95,11 @@ def chosen_by_others(
         for name in (name for name in found if goals[name].link not in _UNSCALED):
             found[name][own] = best[name][own]
     return found
+
+
+def half_of(n: int, seed: int) -> Array:
+    """Return which of ``n`` rows are of the first half, ``bool [n]``."""
+    return np.isin(np.arange(n), np.random.default_rng(seed).permutation(n)[: n // 2])
 
 
 def _best_on(losses: Sequence[Array], rows: Array) -> int:
