@@ -101,7 +101,7 @@ def test_stages_below_stay_as_they_are_until_it_is_their_turn(n_steps: int, trai
     assert fitted.rungs[1].notes == (f"stopped after {n_steps} steps",)
 
 
-@pytest.mark.parametrize("n_steps", [16, 80])
+@pytest.mark.parametrize("n_steps", [16, 100])
 def test_what_is_given_back_is_what_validation_saw(n_steps: int, tmp_path: Path) -> None:
     """Numbers are not calibrated, so held-out scores are those of the network and its head."""
     for job in (tiny_job(n_steps=n_steps), text_job(tmp_path, n_steps=n_steps)):

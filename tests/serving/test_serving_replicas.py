@@ -145,7 +145,7 @@ def test_what_a_process_logs_is_a_line_of_the_server_that_names_the_request(two:
     ask, trace = contextvars.copy_context(), Trace("mine", "a" * 32, "b" * 16)
     ask.run(CURRENT.set, trace)
     with written("json", lines):
-        assert ask.run(said, two, b"log:hello") == said(two, b"as long.")
+        ask.run(said, two, b"log:hello")
         eventually(lambda: "hello" in lines.getvalue())
         said(two, b"log:again")
         eventually(lambda: "again" in lines.getvalue())
