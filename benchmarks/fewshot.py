@@ -7,7 +7,7 @@ texts. `fewshot_imdb` does the same with long reviews, on which SetFit takes hou
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -26,7 +26,9 @@ REQUIREMENTS = ("setfit==1.1.3", "sentence-transformers==5.1.2", "transformers==
 _QUICK_SHOTS = (8,)
 _N_SEEDS, _N_TRIES, _TRY_SHOTS = 20, 4, 8
 _N_TEST, _QUICK_N_TEST = 1000, 40
-_MOST_BEHIND_POINTS, _LEAST_TIMES = -1.0, 10.0
+_MOST_BEHIND_POINTS, _TIMES = -1.0, 10.0
+_OURS = ("probe", "contrast")
+"""Recipes whose models a fit of few texts has first, one after the other."""
 _Settings: TypeAlias = tuple[tuple[str, float], ...]
 """Of SetFit's ``TrainingArguments``, by name; nothing for all of its defaults."""
 _AS_IT_COMES: _Settings = ()
@@ -39,26 +41,30 @@ _SETTINGS: tuple[_Settings, ...] = (
 
 
 @dataclass(frozen=True, slots=True)
+class Learner:
+    """What one model came to, a value for each draw: the share of the test that was right, and seconds of learning."""
+
+    shares: tuple[float, ...]
+    seconds: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Round:
-    """What both sides came to on one data set with so many examples of each class; a value for each draw.
+    """What both sides came to on one data set with so many examples of each class.
 
     Attributes
     ----------
     peer
         How SetFit was set.
-    ours, theirs
-        Share of the test that was right, 0 to 1.
-    ours_s, theirs_s
-        Seconds of learning.
+    ours
+        The models that a fit makes one after the other, by their names.
     """
 
     source: Source
     n_shots: int
     peer: str
-    ours: tuple[float, ...]
-    theirs: tuple[float, ...]
-    ours_s: tuple[float, ...]
-    theirs_s: tuple[float, ...]
+    ours: Mapping[str, Learner]
+    theirs: Learner
 
     @property
     def name(self) -> str:
@@ -66,14 +72,18 @@ class Round:
         return f"{self.source}, {self.n_shots} of each class"
 
     @property
-    def gains(self) -> tuple[float, ...]:
-        """Ours minus theirs in points, draw by draw."""
-        return tuple(100 * (a - b) for a, b in zip(self.ours, self.theirs, strict=True))
+    def in_time(self) -> tuple[float, ...]:
+        """Share of the test that our last model is right on that stands after a tenth of their time; 0 without one."""
+        found = []
+        for draw, theirs_s in enumerate(self.theirs.seconds):
+            standing = [one for one in self.ours.values() if one.seconds[draw] <= theirs_s / _TIMES]
+            found.append(standing[-1].shares[draw] if standing else 0.0)
+        return tuple(found)
 
     @property
-    def faster(self) -> Spread:
-        """Their seconds over ours, draw by draw."""
-        return Spread(tuple(b / a for a, b in zip(self.ours_s, self.theirs_s, strict=True)))
+    def gains(self) -> tuple[float, ...]:
+        """Ours after a tenth of their time minus theirs in points, draw by draw."""
+        return tuple(100 * (a - b) for a, b in zip(self.in_time, self.theirs.shares, strict=True))
 
 
 def measure(place: Place) -> Section:
@@ -90,11 +100,12 @@ def of_source(place: Place, source: Source, name: str, title: str) -> Section:
     return Section(
         name=name,
         title=title,
-        goals=[goal for one in rounds for goal in goals_of(one)],
+        goals=[goal_of(one) for one in rounds],
         tables=(table_of(rounds),),
         notes=(
             f"The same encoder ({TRUNK}), the same draws, {_N_TEST:,} test texts. SetFit runs in fp32 and an "
-            "environment of its own; ours is the recipe contrast, which is the first rung of a fit of few texts.",
+            "environment of its own; ours are the probe and the recipe contrast, the first two rungs of a fit of few "
+            "texts. What counts is the last of them that stands after a tenth of SetFit's time, draw by draw.",
             f"SetFit's settings were tried on {_N_TRIES} other draws of {_TRY_SHOTS} of each class: "
             f"{'; '.join(_shown(one) for one in _SETTINGS)}. The best of them is in the table beside its defaults, "
             "unless it is these.",
@@ -132,19 +143,18 @@ class _Sides:
         """Let ours learn each draw once, and SetFit once with each of its settings."""
         splits = self._splits(range(1 if self.place.is_quick else _N_SEEDS), n_shots)
         print(f"{self.source}, {n_shots} of each class, {len(splits)} draws", flush=True)
-        asked = {
-            "splits": self._written(splits),
-            "cache": str(self.place.topwork_cache),
-            "recipe": "contrast",
+        asked = {"splits": self._written(splits), "cache": str(self.place.topwork_cache)}
+        ours = {
+            recipe: _came(
+                splits, run_side("fewshot_side", {**asked, "recipe": recipe}, MALLOC_TUNED).last_json()
+            )
+            for recipe in _OURS
         }
-        ours = _came(splits, run_side("fewshot_side", asked, MALLOC_TUNED).last_json())
         found = []
         for peer in peers:
-            theirs = self._peer(splits, peer)
-            shares, seconds = (ours[0], theirs[0]), (ours[1], theirs[1])
-            one = Round(self.source, n_shots, _shown(peer), *shares, *seconds)
-            told = f"ours {np.mean(one.ours):.1%}, SetFit {np.mean(one.theirs):.1%} ({one.peer})"
-            print(f"  {told}, {one.faster.shown(1)} times sooner", flush=True)
+            one = Round(self.source, n_shots, _shown(peer), ours, self._peer(splits, peer))
+            told = ", ".join(f"{name} {np.mean(model.shares):.1%}" for name, model in ours.items())
+            print(f"  {told}, SetFit {np.mean(one.theirs.shares):.1%} ({one.peer})", flush=True)
             found.append(one)
         return found
 
@@ -152,12 +162,12 @@ class _Sides:
         """Return the settings that are right most often, on draws of their own."""
         tries = range(_N_SEEDS, _N_SEEDS + (1 if self.place.is_quick else _N_TRIES))
         splits = self._splits(tries, _TRY_SHOTS)
-        means = {peer: float(np.mean(self._peer(splits, peer)[0])) for peer in _SETTINGS}
+        means = {peer: float(np.mean(self._peer(splits, peer).shares)) for peer in _SETTINGS}
         for peer, mean in means.items():
             print(f"  tried: {_shown(peer)}: {mean:.1%}", flush=True)
         return max(means, key=lambda peer: means[peer])
 
-    def _peer(self, splits: Sequence[TextSplit], settings: _Settings) -> tuple[tuple[float, ...], ...]:
+    def _peer(self, splits: Sequence[TextSplit], settings: _Settings) -> Learner:
         asked = {
             "splits": self._written(splits),
             "network": self.network,
@@ -177,10 +187,9 @@ class _Sides:
         return [str(split.write(self.place.temporary)) for split in splits]
 
 
-def _came(splits: Sequence[TextSplit], told: Any) -> tuple[tuple[float, ...], ...]:
-    """Return the share that was right, and the seconds, of each draw."""
+def _came(splits: Sequence[TextSplit], told: Any) -> Learner:
     shares = tuple(_share(split, one["answers"]) for split, one in zip(splits, told, strict=True))
-    return shares, tuple(float(one["seconds"]) for one in told)
+    return Learner(shares, tuple(float(one["seconds"]) for one in told))
 
 
 def _draw(source: Source, rows: Sequence[Review], seed: int, n_test: int) -> TextSplit:
@@ -198,23 +207,21 @@ def _share(split: TextSplit, answers: Sequence[str]) -> float:
 # --- what is told of it -----------------------------------------------------------------------------------
 
 
-def goals_of(one: Round) -> tuple[Goal, Goal]:
+def goal_of(one: Round) -> Goal:
     """Return what is promised of a round."""
     gain = Spread((statistics.fmean(one.gains),))
-    what = f"{one.name}, SetFit {one.peer}: mean test accuracy, ours minus theirs,"
-    return (
-        Goal(what, gain, "at least", _MOST_BEHIND_POINTS, "points", 1),
-        Goal(
-            f"{one.name}, SetFit {one.peer}: learned", one.faster, "at least", _LEAST_TIMES, "times sooner", 1
-        ),
+    what = (
+        f"{one.name}, SetFit {one.peer}: after a tenth of its time, mean test accuracy, ours minus SetFit's,"
     )
+    return Goal(what, gain, "at least", _MOST_BEHIND_POINTS, "points", 1)
 
 
 def table_of(rounds: Sequence[Round]) -> Table:
     """Return a row for each round."""
+    ours = (cell for name in _OURS for cell in (f"{name}, %", f"{name}, s"))
     head = (
-        "learned from", "SetFit", "draws", "ours, %", "SetFit, %", "ours minus theirs, points", "95 % interval",
-        "ours, s", "SetFit, s",
+        "learned from", "SetFit", "draws", *ours, "SetFit, %", "SetFit, s",
+        "after a tenth of its time, ours minus theirs, points", "95 % interval",
     )  # fmt: skip
     return Table(head, [_row(one) for one in rounds])
 
@@ -226,14 +233,17 @@ def _shown(settings: _Settings) -> str:
 def _row(one: Round) -> tuple[str, ...]:
     gains = np.array(one.gains)
     error = 1.96 * gains.std(ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else float("nan")
+    learners = (*one.ours.values(), one.theirs)
+    cells = (
+        cell
+        for each in learners
+        for cell in (f"{100 * statistics.fmean(each.shares):.1f}", Spread(each.seconds).shown(2))
+    )
     return (
         one.name,
         one.peer,
         str(len(gains)),
-        f"{100 * statistics.fmean(one.ours):.1f}",
-        f"{100 * statistics.fmean(one.theirs):.1f}",
+        *cells,
         f"{gains.mean():+.1f}",
         f"{gains.mean() - error:+.1f} to {gains.mean() + error:+.1f}",
-        Spread(one.ours_s).shown(2),
-        Spread(one.theirs_s).shown(1),
     )

@@ -16,10 +16,11 @@ from topwork.contracts import Estimate
 
 sys.path.append(str(ROOT))  # benchmarks are no part of the package
 
-from benchmarks.fewshot import Round, few_of_each, goals_of, table_of
+from benchmarks.fewshot import Learner, Round, few_of_each, goal_of, table_of
 from benchmarks.imdb import least_lead
 from benchmarks.learning import Moment
-from benchmarks.recipes import Fits, goal_of
+from benchmarks.recipes import Fits
+from benchmarks.recipes import goal_of as recipe_goal
 from benchmarks.recipes import table_of as recipe_table
 from benchmarks.text_splits import TextSplit, drawn
 
@@ -73,14 +74,19 @@ def test_the_least_lead_is_over_all_moments_of_both_sides() -> None:
     assert least_lead(ours, (Moment(19, 0.85),)) == pytest.approx(-0.05)
 
 
-def test_a_round_is_told_by_its_mean_and_by_time_draw_by_draw() -> None:
-    one = Round("imdb", 8, "as it comes", (0.7, 0.8), (0.72, 0.8), (1.0, 2.0), (10.0, 40.0))
-    gain, faster = goals_of(one)
-    assert gain.measured.median == pytest.approx(-1.0)
-    assert faster.measured.values == (10.0, 20.0)
-    assert faster.is_met
+def test_of_ours_the_last_model_counts_that_stands_after_a_tenth_of_their_time() -> None:
+    ours = {
+        "probe": Learner((0.6, 0.7, 0.8), (0.1, 0.1, 2.0)),
+        "contrast": Learner((0.9, 0.9, 0.9), (1.0, 2.0, 3.0)),
+    }
+    one = Round("imdb", 8, "as it comes", ours, Learner((0.8, 0.8, 0.8), (10.0, 10.0, 10.0)))
+    assert one.in_time == (0.9, 0.7, 0.0)
+    goal = goal_of(one)
+    assert goal.measured.median == pytest.approx(100 * (0.1 - 0.1 - 0.8) / 3)
+    assert not goal.is_met
     (row,) = table_of([one]).rows
-    assert row[:6] == ("imdb, 8 of each class", "as it comes", "2", "75.0", "76.0", "-1.0")
+    assert row[:4] == ("imdb, 8 of each class", "as it comes", "3", "70.0")
+    assert len(row) == len(table_of([one]).head)
 
 
 def fits_of(recipe: str, *accuracies: float, note: str = "") -> Fits:
@@ -101,7 +107,7 @@ def test_recipes_are_held_against_the_probe_and_the_default_against_the_best_oth
         fits_of("ladder", 0.8, 0.65),
         fits_of("hyperrule", 0.75, 0.78, note=note),
     )
-    goal = goal_of("some", fits)
+    goal = recipe_goal("some", fits)
     assert goal.measured.median == pytest.approx(-4.0)
     assert not goal.is_met
     rows = recipe_table("some", fits).rows
