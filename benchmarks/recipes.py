@@ -24,7 +24,7 @@ _OURS = "ladder"
 """What a fit does that names no recipe."""
 RECIPES: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("probe", "head", "contrast", _OURS, "full", "lora", "gradual", "hyperrule"), ()),
-    "hyperrule, own size": ("--set", "resize=own"),
+    "hyperrule, the rule's size": ("--set", "resize=rule"),
 }
 """What stands in the table, by recipe, and what is asked besides."""
 _FIRST = "probe"

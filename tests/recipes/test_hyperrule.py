@@ -45,9 +45,10 @@ def test_sizes_follow_from_the_area(height: int, width: int, expected: tuple[int
 
 
 def test_pictures_are_brought_to_the_size_that_the_rule_crops_them_to() -> None:
-    assert (HYPERRULE.side_px(64, 80), HYPERRULE.side_px(300, 200)) == (128, 480)
-    assert HYPERRULE.side_px(0, 0) is None, "none could be read"
-    assert HyperruleRecipe(HyperruleSettings(resize="own")).side_px(300, 200) is None
+    rule = HyperruleRecipe(HyperruleSettings(resize="rule"))
+    assert (rule.side_px(64, 80), rule.side_px(300, 200)) == (128, 480)
+    assert rule.side_px(0, 0) is None, "none could be read"
+    assert HYPERRULE.side_px(300, 200) is None
     with pytest.raises(UsageError, match="resize is 'big'; expected rule or own"):
         HyperruleSettings(resize="big")
 
@@ -89,7 +90,9 @@ def test_it_trains_every_layer_from_a_head_of_zeros() -> None:
     assert [one.n_steps for one in fitted.history] == [60]
     assert fitted.notes[0] == "Not the rule itself: its 500 steps are scaled to 60."
     assert fitted.notes[1].startswith("Pictures stay at the network's own 8 × 8")
-    assert fitted.notes[1].endswith("under 96 × 96 pixels to 160 → 128, others to 512 → 480.")
+    assert fitted.notes[1].endswith(
+        "under 96 × 96 pixels to 160 → 128, others to 512 → 480; --set resize=rule does."
+    )
 
 
 def test_the_rate_is_in_proportion_to_the_batch() -> None:

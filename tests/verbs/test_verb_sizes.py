@@ -17,7 +17,7 @@ from topwork.steps.onward import trunk_of
 from topwork.trunks import resolve
 from topwork.trunks.timm_trunk import TimmTrunk
 
-STEPS = FitOptions(steps=2, proof="none")
+STEPS = FitOptions(steps=2, proof="none", recipe_settings={"resize": "rule"})
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +45,10 @@ def test_small_photos_are_brought_to_the_size_of_the_rule(sized: Model, photos: 
     assert [one.answer for one in again.predict(some)] == [one.answer for one in sized.predict(some)]
 
 
-def test_the_size_of_the_network_is_kept_on_request(
+def test_the_size_of_the_network_is_kept_unless_the_rule_s_is_asked_for(
     photos: Path, tiny_trunk: Path, around: Surroundings
 ) -> None:
-    own = replace(STEPS, recipe_settings={"resize": "own"})
+    own = replace(STEPS, recipe_settings={})
     trunk = str(tiny_trunk)
     model = topwork.fit(photos, trunk=trunk, recipe="hyperrule", budget=None, options=own, around=around)
     assert model.record.trunk.input_size == (32, 32)
@@ -59,7 +59,7 @@ def test_a_fit_that_goes_on_keeps_the_size(
     sized: Model, photos: Path, tiny_trunk: Path, around: Surroundings
 ) -> None:
     assert trunk_of(sized.path, str(tiny_trunk)).card.input_size == (128, 128)
-    onward = replace(STEPS, onward=sized.path)
+    onward = replace(STEPS, onward=sized.path, recipe_settings={})
     trunk = str(tiny_trunk)
     again = topwork.fit(photos, trunk=trunk, recipe="probe", budget=None, options=onward, around=around)
     assert again.record.trunk.input_size == (128, 128)

@@ -69,12 +69,13 @@ def sizes_for(height: int, width: int) -> tuple[int, int]:
 class HyperruleSettings:
     """``rate`` at ``batch`` 512, and in proportion to it at another; with fewer rows than that all are a batch.
 
-    ``resize`` is ``rule`` for pictures of the rule's size, ``own`` for that of the trunk.
+    ``resize`` is ``own`` for pictures of the trunk's size, ``rule`` for that of the rule, which a processor has hardly
+    time for.
     """
 
     rate: float = 0.003
     batch: int = _BATCH
-    resize: str = "rule"
+    resize: str = "own"
 
     def __post_init__(self) -> None:
         require(self, {"resize": (self.resize in ("rule", "own"), "rule or own")})
@@ -167,7 +168,7 @@ def _about_size(height: int, width: int) -> str:
     told = " → ".join(map(str, small)), " → ".join(map(str, large))
     return (
         f"Pictures stay at the network's own {height} × {width}. The rule resizes and crops those under 96 × 96 pixels "
-        f"to {told[0]}, others to {told[1]}."
+        f"to {told[0]}, others to {told[1]}; --set resize=rule does."
     )
 
 
