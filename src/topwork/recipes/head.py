@@ -17,9 +17,10 @@ import numpy as np
 from topwork.contracts import Array, FitJob, Fitted, LinearHead
 from topwork.recipes.first_rung import FirstRung
 from topwork.recipes.result import calibrated
-from topwork.recipes.resuming import course_of
+from topwork.recipes.resuming import course_of, plan_without_rungs
 from topwork.recipes.settings import require
 from topwork.recipes.stretch import check_every, run
+from topwork.training.draws import drawn_by
 from topwork.training.plan import BATCH, RungPlan
 
 if TYPE_CHECKING:
@@ -77,17 +78,13 @@ class HeadRecipe:
 
     def __call__(self, job: FitJob) -> Fitted:
         """Train the head, and give back what validation liked best; the probe where there was no time."""
-        import torch
-
         first = FirstRung.of(job)
         mean, deviation = _spread(job.features[job.folds[0].train])
         feed = _feed(job, mean, deviation)
-        with torch.random.fork_rng(devices=[]):  # what layers begin with, and what dropout leaves out
-            torch.manual_seed(job.seed)
+        with drawn_by(job.seed, "cpu"):  # what layers begin with
             trained = _trainee(job, self.settings), feed
-            course = course_of(
-                job, f"{self.name}: {self.settings}", lambda: (self._plan(job), 0.0), bf16=False
-            )
+            now = plan_without_rungs(job, f"{self.name}: {self.settings}", bf16=False)
+            course = course_of(job, now, lambda: (self._plan(job), 0.0))
             outcome, history = run(job, trained, course, bf16=False)
         if not outcome.weights:
             return first.in_place_of(self.name, outcome)

@@ -36,13 +36,13 @@ class Course:
     unfinished: Unfinished
 
 
-def course_of(job: FitJob, recipe: str, plan: Callable[[], tuple[RungPlan, float]], *, bf16: bool) -> Course:
+def course_of(job: FitJob, now: Plan, plan: Callable[[], tuple[RungPlan, float]]) -> Course:
     """Read the plan of the run that is resumed, or make one and write it down.
 
     Parameters
     ----------
-    recipe
-        Its name and settings.
+    now
+        Without rungs: what must be the same for a run to go on, see `plan_without_rungs`.
     plan
         Gives the rung and the seconds to keep back; asked only where nothing is resumed.
 
@@ -52,12 +52,11 @@ def course_of(job: FitJob, recipe: str, plan: Callable[[], tuple[RungPlan, float
         The run that is to be resumed is not there, or was another one.
     """
     unfinished = Unfinished(job.workplace, job.progress.say)
-    found = plan_without_rungs(job, recipe, bf16=bf16)
     if unfinished.resumes:
-        found = unfinished.read_plan(found)
+        found = unfinished.read_plan(now)
     else:
         rung, kept_back_s = plan()
-        found = replace(found, rungs=(rung,), kept_back_s=kept_back_s)
+        found = replace(now, rungs=(rung,), kept_back_s=kept_back_s)
         unfinished.write_plan(found)
     [rung] = found.rungs
     return Course(rung, found.kept_back_s, unfinished)

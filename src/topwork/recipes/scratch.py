@@ -16,6 +16,7 @@ from topwork.contracts import FitJob, Fitted, LinearHead, Material, Resources, R
 from topwork.recipes.result import after, calibrated, held_out_of
 from topwork.recipes.resuming import passing
 from topwork.recipes.stretch import Stretch, later, material_of, run, step_seconds, zero_heads
+from topwork.training.draws import drawn_by
 from topwork.training.judging import loss_name
 from topwork.training.plan import BATCH, RungPlan
 
@@ -105,8 +106,7 @@ def _drawn(job: FitJob, material: Material) -> Stretch:
     resources = material.resources
     torch.set_num_threads(resources.n_threads)
     network: Any = material.network().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(job.seed)
+    with drawn_by(job.seed, "cpu"):
         for module in network.modules():
             if callable(reset := getattr(module, "reset_parameters", None)):
                 reset()

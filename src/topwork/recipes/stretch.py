@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from topwork.contracts import FitJob, Fold, Material, Moment, padded
 from topwork.errors import UsageError
-from topwork.recipes.resuming import Course, course_of
+from topwork.recipes.resuming import Course, course_of, plan_without_rungs
 from topwork.training.axes import Axes
 from topwork.training.judging import mean_score, of_rows
 from topwork.training.links import solver_of
@@ -236,7 +236,9 @@ def course_of_all(stretch: Stretch, recipe: str, plan: Callable[[], tuple[RungPl
 
     Parameters
     ----------
-    recipe, plan
+    recipe
+        Its name and settings.
+    plan
         As in `course_of`.
     """
 
@@ -244,7 +246,8 @@ def course_of_all(stretch: Stretch, recipe: str, plan: Callable[[], tuple[RungPl
         rung, kept_back_s = plan()
         return in_parts(stretch, rung), kept_back_s
 
-    return course_of(stretch.job, recipe, in_its_parts, bf16=stretch.bf16)
+    now = plan_without_rungs(stretch.job, recipe, bf16=stretch.bf16)
+    return course_of(stretch.job, now, in_its_parts)
 
 
 def train_stretch(stretch: Stretch, course: Course, *, number: int = 1) -> tuple[Outcome, tuple[Moment, ...]]:

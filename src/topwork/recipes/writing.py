@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +20,12 @@ from topwork.contracts import Array, FitJob, Fold, Goal, LowRank, Moment, Rung
 from topwork.evaluation.comparison import one_standard_error_choice
 from topwork.recipes.adapters import Adapter, Merged, Shape, attach
 from topwork.recipes.result import after, judged
-from topwork.recipes.resuming import Course
+from topwork.recipes.resuming import course_of
 from topwork.recipes.settings import require
 from topwork.recipes.stretch import check_every, run
 from topwork.training.draws import drawn_by
 from topwork.training.fingerprint import versions_of
 from topwork.training.plan import Plan, RungPlan
-from topwork.training.unfinished import Unfinished
 
 if TYPE_CHECKING:
     import torch
@@ -173,21 +173,15 @@ def _rewritten(
         before = Sight(feed, _valid_goals(job), None, bf16).look(trainee).scores
     look_s = clock() - began_s
     base, losses = judged(job, BASE, look_s, before)
-    unfinished = Unfinished(job.workplace, job.progress.say)
-    plan = _plan_of(job, rows, settings, bf16, device)
-    if unfinished.resumes:
-        plan = unfinished.read_plan(plan)
-    else:
-        rung, kept_back_s = _planned(job, settings, trainee, feed, look_s, bf16)
-        plan = replace(plan, rungs=(rung,), kept_back_s=kept_back_s)
-        unfinished.write_plan(plan)
-    (rung,) = plan.rungs
-    trainee = replace(trainee, set_training=_showing(trainee.set_training, show, unfinished.resumes))
+    plan = partial(_planned, job, settings, trainee, feed, look_s, bf16)
+    course = course_of(job, _plan_of(job, rows, settings, bf16, device), plan)
+    rung = course.rung
+    trainee = replace(trainee, set_training=_showing(trainee.set_training, show, course.unfinished.resumes))
     if not rung.n_steps:
         note = "there was no time to train: give a longer --budget"
         return Rewritten({}, (replace(base, chosen=True, notes=(note,)),), ())
     began_s = clock()
-    outcome, history = run(job, (trainee, feed), Course(rung, plan.kept_back_s, unfinished), bf16=bf16)
+    outcome, history = run(job, (trainee, feed), course, bf16=bf16)
     if not outcome.weights:
         told = replace(base, chosen=True, notes=(f"training {outcome.ended} after {outcome.n_steps} steps",))
         return Rewritten({}, (told,), history)

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 from topwork.serving.http.messages import dumps
-from topwork.serving.watching.logs import FIELDS
+from topwork.serving.watching.logs import FIELDS, led_to
 from topwork.serving.watching.tracing import CURRENT, Trace
 
 __all__ = ["NUMBER", "Line", "forwarded", "noted"]
@@ -83,17 +83,8 @@ class _Teller(logging.Handler):
 @contextmanager
 def forwarded(tell: Callable[[int, Line], None]) -> Iterator[None]:
     """Hand on what topwork logs inside, in place of writing it."""
-    logger, teller = logging.getLogger(_ROOT), _Teller(tell)
-    before = logger.level, logger.propagate
-    logger.addHandler(teller)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    try:
+    with led_to(_Teller(tell), logging.getLogger(_ROOT), logging.INFO):
         yield
-    finally:
-        logger.removeHandler(teller)
-        logger.setLevel(before[0])
-        logger.propagate = before[1]
 
 
 def noted(line: Line, trace: Trace | None, pid: int) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from topwork.serving.http.messages import Times
     from topwork.serving.watching.tracing import Ended, Trace
 
-__all__ = ["FIELDS", "FORMATS", "JsonLines", "note_end", "written"]
+__all__ = ["FIELDS", "FORMATS", "JsonLines", "led_to", "note_end", "written"]
 
 FORMATS: Final = ("text", "json")
 ACCESS: Final = logging.getLogger("topwork.access")
@@ -100,12 +100,13 @@ def written(form: str, stream: TextIO) -> Iterator[None]:
     handler.setFormatter(JsonLines())
     with ExitStack() as kept:
         for name, level in _LEVELS.items():
-            kept.enter_context(_led_to(handler, logging.getLogger(name), level))
+            kept.enter_context(led_to(handler, logging.getLogger(name), level))
         yield
 
 
 @contextmanager
-def _led_to(handler: logging.Handler, logger: logging.Logger, level: int) -> Iterator[None]:
+def led_to(handler: logging.Handler, logger: logging.Logger, level: int) -> Iterator[None]:
+    """Have a handler alone write what a logger is told inside, from a level on."""
     before = logger.level, logger.propagate
     logger.addHandler(handler)
     logger.setLevel(level)
