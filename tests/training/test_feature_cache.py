@@ -129,7 +129,10 @@ def test_a_place_that_cannot_be_written_is_no_obstacle(tmp_path: Path) -> None:
 def test_clearing_forgets_everything(tmp_path: Path) -> None:
     store = cache(tmp_path)
     store.put(KEY, [entry(1)])
+    for suffix in ("-journal", "-wal", "-shm"):
+        (tmp_path / f"features.sqlite{suffix}").write_bytes(b"what a kill left")
     store.clear()
+    assert list(tmp_path.iterdir()) == []
     assert store.usage().n_entries == 0
     store.clear()
 

@@ -144,7 +144,7 @@ class FeatureCache:
 
     def clear(self) -> None:
         """Forget everything and give the disk its room back."""
-        for suffix in ("", "-wal", "-shm"):
+        for suffix in ("", "-wal", "-shm", "-journal"):
             self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
 
     @contextmanager

@@ -167,5 +167,5 @@ def explained(error: sqlite3.Error, path: Path) -> StorageError | UsageError:
 def _damaged(path: Path, reason: Any) -> StorageError:
     return StorageError(
         f"The file of jobs {path} is damaged: {reason}.",
-        next_step=f"Move it away, with {path.name}-wal where that is there; the next start makes a new one.",
+        next_step=f"Move it away, and what is named {path.name}-wal or {path.name}-journal; the next start makes anew.",
     )
