@@ -28,7 +28,9 @@ from topwork.trunks.folder import open_folder
         (7, 4, ((0, 7),)),
         (1, 3, ((0, 1),)),
         (0, 3, ()),
-        (10, 1, ((1, 5), (0, 5))),
+        (10, 1, ((0, 10),)),
+        (20, 1, ((1, 10), (0, 10))),
+        (64, 8, ((8, 10), (6, 10), (3, 10), (0, 34))),
     ],
 )
 def test_steps_are_shared_out_over_the_stages(
@@ -101,7 +103,7 @@ def test_stages_below_stay_as_they_are_until_it_is_their_turn(n_steps: int, trai
     assert fitted.rungs[1].notes == (f"stopped after {n_steps} steps",)
 
 
-@pytest.mark.parametrize("n_steps", [16, 100])
+@pytest.mark.parametrize("n_steps", [20, 100])
 def test_what_is_given_back_is_what_validation_saw(n_steps: int, tmp_path: Path) -> None:
     """Numbers are not calibrated, so held-out scores are those of the network and its head."""
     for job in (tiny_job(n_steps=n_steps), text_job(tmp_path, n_steps=n_steps)):

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 __all__ = ["GRADUAL", "GradualRecipe", "GradualSettings", "gradual_rung", "phases"]
 
 _POOLINGS = {"concat": "concat", "own": ""}
+_FEWEST_STEPS = 10
+"""Of a part of the unfreezing: AdamW begins each anew, and takes as many to know what it averages."""
 _WORTH_TEXTS = 20
 """Of fewer texts than this nothing is learnt about their words."""
 
@@ -216,10 +218,14 @@ def phases(n_steps: int, n_stages: int, share: float) -> tuple[tuple[int, int], 
     """Share steps out: how many stages stay frozen from the input up, and for how many steps.
 
     ``share`` of them goes in equal parts to the heads alone and to each number of stages but all, which get the rest.
+    Where the parts would be shorter than the optimiser takes to find its pace, there are fewer of them, and several
+    stages are let go at once.
     """
-    each = int(n_steps * share / n_stages)
-    early = [(n_below, each) for n_below in range(n_stages, 0, -1)] if each else []
-    left = n_steps - each * n_stages
+    n_early = int(n_steps * share)
+    n_parts = min(n_stages, n_early // _FEWEST_STEPS)
+    each = n_early // n_parts if n_parts else 0
+    early = [(n_stages - part * n_stages // n_parts, each) for part in range(n_parts)]
+    left = n_steps - each * n_parts
     return (*early, (0, left)) if left else tuple(early)
 
 
