@@ -101,7 +101,10 @@ def built(config: Mapping[str, Json], weights: Mapping[str, Array]) -> Any:
     """
     import torch
 
-    network = build(config)
+    from topwork.trunks.undrawn import Undrawn
+
+    with Undrawn():
+        network = build(config)
     tied = set(getattr(network, "all_tied_weights_keys", None) or ())
     state = {name: torch.from_numpy(np.ascontiguousarray(one)) for name, one in weights.items()}
     missing, _ = network.load_state_dict(state, strict=False)

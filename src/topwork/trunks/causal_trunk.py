@@ -68,4 +68,8 @@ class CausalTrunk:
         UsageError
             The library has no such network.
         """
-        return causal.fill(causal.build(self.config, attention=attention), weights)
+        from topwork.trunks.undrawn import Undrawn
+
+        with Undrawn():
+            blank = causal.build(self.config, attention=attention)
+        return causal.fill(blank, weights)

@@ -64,8 +64,11 @@ class EncoderTrunk(NetworkTrunk):
             transformers cannot build it.
         """
         from topwork.trunks.token_network import TokenNetwork
+        from topwork.trunks.undrawn import Undrawn
 
-        network = encoders.fill(encoders.build(self.encoder), self.encoder, weights)
+        with Undrawn():
+            blank = encoders.build(self.encoder)
+        network = encoders.fill(blank, self.encoder, weights)
         return TokenNetwork(network, self.encoder.pooling, self.encoder.n_word_scores).eval()
 
     def cut(self, network: torch.nn.Module) -> tuple[Stage, ...]:
