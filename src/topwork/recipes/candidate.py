@@ -14,7 +14,7 @@ from topwork.evaluation.comparison import one_standard_error_choice
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Candidate", "choose", "chosen_of", "told"]
+__all__ = ["Candidate", "chosen_of", "told"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,18 +33,16 @@ class Candidate:
     held_out: Mapping[str, Array] = field(default_factory=dict)
 
 
-def choose(losses: list[Array]) -> int:
-    """Return the simplest candidate within one standard error of the best; candidates go from simple to complex.
-
-    The error is that of the paired difference, row by row, which is far smaller than that of either loss.
-    """
-    return one_standard_error_choice(np.stack(losses))
-
-
 def chosen_of(candidates: Sequence[Candidate]) -> int:
-    """Return the place of the one that `choose` takes of those that no other has replaced."""
+    """Return the place of the one whose validation rows cost least, of those that no other has replaced.
+
+    One that was preferred by more rows than these keeps its place until another is better by more than one standard
+    error of the difference: few rows choose by chance.
+    """
     left = [place for place, one in enumerate(candidates) if not one.is_out]
-    return left[choose([candidates[place].losses for place in left])]
+    losses = np.stack([candidates[place].losses for place in left])
+    is_preferred = any(candidates[place].held_out for place in left)
+    return left[one_standard_error_choice(losses) if is_preferred else int(losses.mean(axis=1).argmin())]
 
 
 def told(rung: Rung) -> str:
