@@ -21,14 +21,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:The number of unique classes:Use
 
 @pytest.fixture(scope="module")
 def model(trunk: str, around: Surroundings, tmp_path_factory: pytest.TempPathFactory) -> Model:
-    """One step, which teaches the network nothing, while the words decide."""
+    """One step, which teaches the network next to nothing, while the words decide."""
     out = tmp_path_factory.mktemp("words") / "post.topwork"
     options = FitOptions(steps=1, proof="quick")
     return topwork.fit(toy_texts(300), out, trunk=trunk, budget=None, options=options, around=around)
 
 
 def test_words_are_the_model_where_they_decide(model: Model) -> None:
-    assert next(rung.name for rung in model.record.rungs if rung.chosen) == "words"
+    assert next(rung.name for rung in model.record.rungs if rung.chosen).endswith("words")
     assert model.record.targets["label"].test["accuracy"].value > 0.9
     assert "frozen network" in {one.name for one in model.record.targets["label"].comparisons}
     graph = model.servable.bundle.graph()

@@ -19,21 +19,14 @@ from topwork.contracts.fitting import (
     Fitted,
     Forecast,
     Goal,
-    Link,
     Material,
-    Mistake,
     Moment,
     PoolingRecipe,
     Recipe,
     Resources,
     Rung,
     SizingRecipe,
-    Target,
-    Task,
     Workplace,
-    WritingTarget,
-    has_classes,
-    has_one_label,
 )
 from topwork.contracts.inputs import Decoded, Modality, Preprocessing, Remark, Shown, Wire
 from topwork.contracts.networks import (
@@ -75,6 +68,15 @@ from topwork.contracts.serving import (
     Profile,
     Reference,
     Servable,
+)
+from topwork.contracts.targets import (
+    Link,
+    Mistake,
+    Target,
+    Task,
+    WritingTarget,
+    has_classes,
+    has_one_label,
 )
 from topwork.contracts.values import (
     Afterwards,
