@@ -196,11 +196,6 @@ def test_without_time_the_probe_is_the_model(tmp_path: Path) -> None:
         assert fitted.notes[-1].endswith("the model is the probe.")
 
 
-def test_it_refuses_to_go_on() -> None:
-    with pytest.raises(UsageError, match="keeps no state"):
-        GRADUAL(replace(tiny_job(), workplace=Workplace(Path("nowhere"), resume=True)))
-
-
 @pytest.mark.parametrize(
     "wrong", [{"unfreezing": 1.0}, {"adaptation": -0.1}, {"factor": 0.5}, {"pooling": "max"}, {"epochs": 0}]
 )

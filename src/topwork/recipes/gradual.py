@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from topwork.contracts import Array, FitJob, Fitted, Moment, Rates, Words
+from topwork.errors import UsageError
 from topwork.recipes.first_rung import FirstRung
 from topwork.recipes.result import calibrated
-from topwork.recipes.resuming import passing
+from topwork.recipes.resuming import Course, plan_without_rungs
 from topwork.recipes.settings import require
 from topwork.recipes.stretch import (
     Stretch,
@@ -31,8 +32,9 @@ from topwork.recipes.stretch import (
     told_to_stop,
     train_stretch,
 )
-from topwork.training.plan import BATCH, RungPlan
+from topwork.training.plan import BATCH, Plan, RungPlan
 from topwork.training.schedules import discriminative
+from topwork.training.unfinished import Unfinished
 
 if TYPE_CHECKING:
     import torch
@@ -46,6 +48,8 @@ __all__ = ["GRADUAL", "GradualRecipe", "GradualSettings", "gradual_rung", "phase
 _POOLINGS = {"concat": "concat", "own": ""}
 _FEWEST_STEPS = 10
 """Of a part of the unfreezing: AdamW begins each anew, and takes as many to know what it averages."""
+_WORDS = 0
+"""The number under which a fit that is not finished keeps what masked words came to; parts of the unfreezing follow."""
 _WORTH_TEXTS = 20
 """Of fewer texts than this nothing is learnt about their words."""
 
@@ -119,20 +123,50 @@ class GradualRecipe:
         """Adapt, let go from the top, and give back what validation liked best; the probe where there was no time."""
         from topwork.training.devices import at_work
 
-        material, first = material_of(job, self.name), FirstRung.of(job)
+        material, first = material_of(job, self.name, keeps=True), FirstRung.of(job)
+        unfinished = Unfinished(job.workplace, job.progress.say)
         with at_work(material.resources.device):
             stretch = stretch_of(job, probe_heads(job, job.folds[0], first.strengths))
-            found = self._guess(stretch)
-            n_words, kept = (0, False) if isinstance(found, str) else (found.n_steps, found.kept)
-            left = None if job.n_steps is None else max(1, job.n_steps - n_words)
-            stretch = replace(stretch, job=replace(job, n_steps=left))
-            outcome, history = self._unfreeze(stretch, adapted=kept)
+            plan, adapted = self._begun(stretch, unfinished)
+            outcome, history = self._unfreeze(stretch, plan, adapted, unfinished)
         if not outcome.weights:
-            return first.in_place_of(self.name, outcome, *_notes(found))
+            return first.in_place_of(self.name, outcome, *plan.notes)
         seconds = job.budget.clock() - first.ended_s
         fitted = calibrated(job, outcome, self.name, seconds, first.losses)
-        notes = (*first.probe.notes, *_notes(found))
+        notes = (*first.probe.notes, *plan.notes)
         return replace(fitted, rungs=(first.rung, *fitted.rungs), notes=notes, history=history)
+
+    def _begun(self, stretch: Stretch, unfinished: Unfinished) -> tuple[Plan, dict[str, torch.Tensor]]:
+        """Adapt and plan, or take both from the run that is gone on with; return the plan and the weights that changed.
+
+        Raises
+        ------
+        UsageError
+            The run that is to be gone on with is not there, was another one, or was killed before it was planned.
+        """
+        from topwork.training.loop import Outcome
+        from topwork.training.sight import Check
+
+        job = stretch.job
+        now = plan_without_rungs(job, f"{self.name}: {self.settings}", bf16=stretch.bf16)
+        if unfinished.resumes:
+            plan, adapted = unfinished.read_plan(now), unfinished.finished(_WORDS)
+            if adapted is None:
+                raise UsageError(
+                    f"What masked words came to is not in {unfinished.folder}.",
+                    next_step="Run the same command without --resume.",
+                )
+            return plan, _put_in(stretch.trainee, {}, adapted)
+        found = self._guess(stretch)
+        n_words, is_kept = (0, False) if isinstance(found, str) else (found.n_steps, found.kept)
+        left = None if job.n_steps is None else max(1, job.n_steps - n_words)
+        rungs, kept_back_s = self._phases(replace(stretch, job=replace(job, n_steps=left)))
+        plan = replace(now, rungs=rungs, kept_back_s=kept_back_s, notes=_notes(found))
+        own = {k: p.detach().cpu().clone() for one in stretch.trainee.stages for k, p in one.items()}
+        weights = own if is_kept else {}
+        unfinished.write_plan(plan)
+        unfinished.finish(_WORDS, Outcome(weights, Check({}, 0.0), n_words, "done"), ())
+        return plan, weights
 
     # --- masked words -----------------------------------------------------------------------------------
 
@@ -184,26 +218,36 @@ class GradualRecipe:
 
     # --- letting go -------------------------------------------------------------------------------------
 
-    def _unfreeze(self, stretch: Stretch, *, adapted: bool) -> tuple[Outcome, tuple[Moment, ...]]:
-        """Train the heads, then one stage more at a time from the top; return what validation liked best."""
+    def _phases(self, stretch: Stretch) -> tuple[tuple[RungPlan, ...], float]:
+        """Return the steps of the unfreezing, and the seconds of the budget to keep back."""
+        job, n_stages = stretch.job, len(stretch.trainee.stages)
+        assert job.material is not None
+        rung = gradual_rung(self.settings, job.material.rates, n_stages, min(BATCH, stretch.feed.n_train))
+        rung, kept_back_s = planned(stretch, rung, self.settings.epochs)
+        shared = phases(rung.n_steps, n_stages, self.settings.unfreezing)
+        found = tuple(
+            in_parts(_let_go(stretch, n_below), _phase(rung, n_below, n_steps, n_stages))
+            for n_below, n_steps in shared
+        )
+        return found, kept_back_s
+
+    def _unfreeze(
+        self, stretch: Stretch, plan: Plan, adapted: Mapping[str, torch.Tensor], unfinished: Unfinished
+    ) -> tuple[Outcome, tuple[Moment, ...]]:
+        """Train the heads, then more stages at a time from the top; return what validation liked best."""
         from topwork.training.loop import Outcome
         from topwork.training.sight import Check
 
-        job, stages = stretch.job, stretch.trainee.stages
-        assert job.material is not None
-        rung = gradual_rung(self.settings, job.material.rates, len(stages), min(BATCH, stretch.feed.n_train))
-        rung, kept_back_s = planned(stretch, rung, self.settings.epochs)
-        began_s, n_done, history = job.budget.clock(), 0, list[Moment]()
-        weights = {k: p.detach().cpu().clone() for one in stages for k, p in one.items()} if adapted else {}
+        weights, history, n_done = dict(adapted), list[Moment](), 0
         best = last = Outcome({}, Check({}, float("inf")), 0, "stopped")
-        for number, (n_below, n_steps) in enumerate(
-            phases(rung.n_steps, len(stages), self.settings.unfreezing), 1
-        ):
-            offset_s = job.budget.clock() - began_s
-            phase = _phase(rung, n_below, n_steps, len(stages))
-            free = _let_go(stretch, n_below)
-            course = passing(job, in_parts(free, phase), kept_back_s)
-            last, seen = train_stretch(free, course, number=number)
+        for number, phase in enumerate(plan.rungs, start=1):
+            offset_s = max((one.seconds for one in history), default=0.0)
+            free, course = _let_go(stretch, phase.n_below), Course(phase, plan.kept_back_s, unfinished)
+            if (ended := unfinished.finished(number)) is not None:
+                last, seen = ended, tuple(unfinished.history_of(number))
+            else:
+                last, seen = train_stretch(free, course, number=number)
+                unfinished.finish(number, last, seen)
             history += [later(one, offset_s, n_done, self.name) for one in seen]
             n_done += last.n_steps
             weights = _put_in(stretch.trainee, weights, last)
@@ -245,10 +289,12 @@ def gradual_rung(settings: GradualSettings, rates: Rates, n_stages: int, batch: 
 
 
 def _phase(rung: RungPlan, n_below: int, n_steps: int, n_stages: int) -> RungPlan:
-    """Return a step of the unfreezing; validation is looked at once in it, and as planned once all are trained."""
+    """Return a part of the unfreezing; validation is looked at once in it, and as planned once all are trained."""
     name = f"{rung.name}: {n_stages - n_below} of {n_stages} stages"
     every = min(rung.check_every, n_steps) if n_below == 0 else n_steps
-    return replace(rung, name=name, n_steps=n_steps, rates=rung.rates[n_below:], check_every=every)
+    return replace(
+        rung, name=name, n_below=n_below, n_steps=n_steps, rates=rung.rates[n_below:], check_every=every
+    )
 
 
 def _let_go(stretch: Stretch, n_below: int) -> Stretch:

@@ -87,7 +87,7 @@ def material_of(job: FitJob, recipe: str, *, keeps: bool = False) -> Material:
     if job.workplace is not None and job.workplace.resume and not keeps:
         raise UsageError(
             f"The recipe {recipe} keeps no state that a run could go on from.",
-            next_step="Leave --resume out, or fit with the ladder, full, head, hyperrule or lora.",
+            next_step="Leave --resume out, or fit with the ladder, full, gradual, head, hyperrule or lora.",
         )
     return job.material
 
@@ -266,7 +266,7 @@ def run(
     from topwork.training.loop import Control, train
 
     rung, unfinished = course.rung, course.unfinished
-    clock, history, found = job.budget.clock, unfinished.history(), unfinished.found(number)
+    clock, history, found = job.budget.clock, unfinished.history_of(number), unfinished.found(number)
     pace = _Pace(clock)
     began_s = clock() - max((moment.seconds for moment in history), default=0.0)
     goals = of_rows(job.goals, job.folds[0].train), of_rows(job.goals, job.folds[0].valid)

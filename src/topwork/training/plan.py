@@ -109,7 +109,8 @@ class Plan:
     ``steps`` is how many were asked for, if any; ``device`` is where they are taken. ``kept_back_s`` decides nothing
     but when training ends for want of time: how much of it the last looks and what follows the recipe take.
     ``n_known`` is how many rows had features when the fit began with a sample, None where all had. ``contrast`` tells
-    whether the network is tuned on pairs before the first rung. ``recipe`` is its name and settings.
+    whether the network is tuned on pairs before the first rung. ``recipe`` is its name and settings. ``notes`` is what
+    is to be told of whatever came before the first rung.
     """
 
     seed: int
@@ -124,6 +125,7 @@ class Plan:
     n_known: int | None = None
     contrast: bool = False
     recipe: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +279,7 @@ def plan_from_json(text: str) -> Plan:
         {"rates": tuple(one["rates"]), "milestones": tuple(one["milestones"])} for one in fields["rungs"]
     )
     rungs = tuple(RungPlan(**{**rung, **some}) for rung, some in zip(fields["rungs"], lists, strict=True))
-    return replace(Plan(**{**fields, "rungs": ()}), rungs=rungs)
+    return replace(Plan(**{**fields, "rungs": (), "notes": tuple(fields.get("notes", ()))}), rungs=rungs)
 
 
 def describe_plan(plan: Plan) -> dict[str, str]:

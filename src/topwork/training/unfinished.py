@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Unfinished"]
 
 _PLAN = "plan.json"
-_FOUND = ("rungs", "kept_back_s", "contrast")
+_FOUND = ("rungs", "kept_back_s", "contrast", "notes")
 """What a plan holds that its trial found, and that another run need not find again."""
 _WITHOUT = "Training goes on without checkpoints"
 
@@ -144,12 +144,15 @@ class Unfinished:
             return []
         from topwork.training.checkpoint import read_checkpoint
 
-        kept: list[list[Moment]] = [[]]
-        for path in self.folder.glob("*.safetensors"):
-            found = read_checkpoint(path)
-            with suppress(TypeError, KeyError):  # a file of another version
-                kept.append([Moment(**one) for one in found.values["history"]] if found else [])
-        return max(kept, key=len)
+        return max(
+            (_moments(read_checkpoint(path)) for path in self.folder.glob("*.safetensors")),
+            key=len,
+            default=[],
+        )
+
+    def history_of(self, number: int) -> list[Moment]:
+        """Return what validation said of one rung in an earlier run."""
+        return _moments(self._read(f"rung{number}", number) or self._read("state", number))
 
     def _write(self, kind: str, number: int, state: Checkpoint, history: Sequence[Moment]) -> None:
         from topwork.training.checkpoint import write_checkpoint
@@ -170,6 +173,13 @@ class Unfinished:
             return None
         found = read_checkpoint(self.folder / f"{kind}.safetensors")
         return found if found is not None and found.values.get("rung") == number else None
+
+
+def _moments(found: Checkpoint | None) -> list[Moment]:
+    """Return the history in a file; nothing where it is of another version."""
+    with suppress(TypeError, KeyError):
+        return [] if found is None else [Moment(**one) for one in found.values["history"]]
+    return []
 
 
 def _factors(found: Checkpoint) -> tuple[float, ...]:
