@@ -17,7 +17,7 @@ from topwork.trunks import DEFAULTS
 Command = Callable[..., Told]
 KEYS = {
     *("schema", "targets", "trunk", "recipe", "n_train", "n_test", "rungs", "proof_seconds"),
-    *("seconds", "seconds_to_first_model", "bundle", "report"),
+    *("seconds", "seconds_to_first_model", "bundle", "report", "cautions"),
 }
 
 
@@ -48,6 +48,7 @@ def test_a_fit_tells_how_good_it_is_where_it_is_and_what_comes_next(
     assert "label: 3 classes, measured on 12 inputs of the test split" in told.out
     assert "accuracy" in told.out
     assert "majority" in told.out
+    assert "Note: The test has only 12 examples, so every score here is rough" in told.out
     assert "Bundle  colours.topwork" in told.out
     assert "Report  colours.report.html" in told.out
     assert "Class folders: 3 classes, 60 files" in told.err
@@ -63,6 +64,7 @@ def test_json_is_all_of_standard_output(topwork: Command, photos: Path, tiny_tru
     )
     assert told.status == 0
     assert_result(told.json)
+    assert [one[:29] for one in told.json["cautions"]] == ["The test has only 12 examples"]
     assert (told.json["n_train"], told.json["n_test"]) == (48, 12)
     assert told.json["bundle"] == "a model.topwork"
     assert Path(told.json["report"]).is_file()

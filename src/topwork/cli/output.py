@@ -200,12 +200,14 @@ def show_evaluation(record: FitRecord, bundle: Path, report: Path | None, *, as_
 
 
 def _result(record: FitRecord, bundle: Path, report: Path | None, seconds: float) -> dict[str, Any]:
+    from topwork.report.words import cautions
     from topwork.steps.choosing import choice_json
     from topwork.steps.recording import to_result_json
 
     return {
         "schema": 1,
         "targets": to_result_json(record.targets),
+        "cautions": [breakable(one) for one in cautions(record)],
         "trunk": record.trunk.name,
         **choice_json(record.trunk_choice),
         "recipe": record.recipe,
@@ -230,8 +232,9 @@ def _result(record: FitRecord, bundle: Path, report: Path | None, seconds: float
 
 
 def put_results(record: FitRecord) -> None:
-    """Write the metrics of every target, with intervals and baselines."""
+    """Write the metrics of every target, with intervals and baselines, and what must be known of them."""
     from topwork.report.quantities import counted
+    from topwork.report.words import cautions
 
     where = "of these data" if record.kind == "evaluation" else "of the test split"
     for name, result in record.targets.items():
@@ -241,8 +244,8 @@ def put_results(record: FitRecord) -> None:
         put(breakable(f"{name}: {kind}, measured on {inputs} {where}"))
         _put_metrics(result)
     put()
-    for note in record.split.notes:
-        put(f"Note: {note}")
+    for caution in cautions(record):
+        put(breakable(f"Note: {caution}"))
 
 
 def _put_metrics(result: TargetResult) -> None:
