@@ -84,6 +84,25 @@ class Kept(TinyMaterial):
         return self.made
 
 
+class Wild(TinyMaterial):
+    """Its stages fly apart at the rates that it names."""
+
+    @property
+    def rates(self) -> Rates:
+        return Rates(lowest=1e4, highest=1e4, head=3e-3)
+
+
+def test_a_part_that_diverges_is_left_out_and_the_next_one_begins_where_it_began() -> None:
+    """Heads have 10 steps, the stages 10 and 20, and neither comes to anything."""
+    job = tiny_job(n_steps=40)
+    assert isinstance(job.material, TinyMaterial)
+    fitted = GRADUAL(replace(job, material=Wild(job.material.pictures)))
+    assert fitted.rungs[-1].chosen
+    assert [one.n_steps for one in fitted.history] == [10]
+    assert "diverged" in fitted.rungs[-1].notes[0]
+    assert all(np.isfinite(head.weight).all() for head in fitted.heads.values())
+
+
 @pytest.mark.parametrize(
     ("n_steps", "trained"),
     [(10, set()), (20, {"3"}), (30, {"2", "3"}), (40, {"1", "2", "3"}), (41, {"0", "1", "2", "3"})],

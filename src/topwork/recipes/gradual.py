@@ -234,11 +234,15 @@ class GradualRecipe:
     def _unfreeze(
         self, stretch: Stretch, plan: Plan, adapted: Mapping[str, torch.Tensor], unfinished: Unfinished
     ) -> tuple[Outcome, tuple[Moment, ...]]:
-        """Train the heads, then more stages at a time from the top; return what validation liked best."""
+        """Train the heads, then more stages at a time from the top; return what validation liked best.
+
+        A part that diverges is left out, and the next one goes on from where it began.
+        """
         from topwork.training.loop import Outcome
         from topwork.training.sight import Check
 
         weights, history, n_done = dict(adapted), list[Moment](), 0
+        start = {name: p.detach().clone() for name, p in stretch.trainee.named().items()}
         best = last = Outcome({}, Check({}, float("inf")), 0, "stopped")
         for number, phase in enumerate(plan.rungs, start=1):
             offset_s = max((one.seconds for one in history), default=0.0)
@@ -251,9 +255,11 @@ class GradualRecipe:
             history += [later(one, offset_s, n_done, self.name) for one in seen]
             n_done += last.n_steps
             weights = _put_in(stretch.trainee, weights, last)
-            if last.weights and last.check.loss < best.check.loss:
+            if not last.weights:
+                _put_in(stretch.trainee, {}, replace(last, weights={**start, **weights}))
+            elif last.check.loss < best.check.loss:
                 best = replace(last, weights=weights)
-            if last.ended != "done":
+            if last.ended == "stopped":
                 break
         return replace(best, n_steps=n_done, ended=last.ended), tuple(history)
 
