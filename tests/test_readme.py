@@ -162,7 +162,9 @@ def test_the_result_looks_as_it_is_shown(result: dict[str, object]) -> None:
     [block] = of_language("json")
     shown, got = json.loads(block.text), without_other_metrics(result)
     assert shown.pop("cautions") == []
-    assert got.pop("cautions") == result["cautions"] != [], "36 photos are few: something must be said of that"
+    assert got.pop("cautions") == result["cautions"] != [], (
+        "36 photos are few: something must be said of that"
+    )
     assert keys_of(shown) == keys_of(got)
 
 
