@@ -1,14 +1,19 @@
 """A few examples of each class: ours beside SetFit with the same encoder, on short film reviews.
 
 8, 16 and 64 of each class are drawn from Rotten Tomatoes, the same for both sides; both are asked about the same test
-texts. `fewshot_imdb` does the same with long reviews, on which SetFit takes hours.
+texts. `fewshot_imdb` does the same with long reviews. SetFit takes minutes for a draw there, and for one of 64 short
+ones: a run that is cut off is gone on with by the next, see `_Sides._kept`.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shutil
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -97,8 +102,9 @@ def of_source(place: Place, source: Source, name: str, title: str) -> Section:
     sides = _Sides.of(place, source)
     peers = dict.fromkeys((_AS_IT_COMES, sides.tuned()))
     rounds = [one for n in shots for one in sides.rounds(n, tuple(peers))]
+    shutil.rmtree(sides.draws, ignore_errors=True)
     return Section(
-        name=name,
+        name="_".join((name, *map(str, shots))),
         title=title,
         goals=[goal_of(one) for one in rounds],
         tables=(table_of(rounds),),
@@ -110,6 +116,7 @@ def of_source(place: Place, source: Source, name: str, title: str) -> Section:
             f"{'; '.join(_shown(one) for one in _SETTINGS)}. The best of them is in the table beside its defaults, "
             "unless it is these.",
             "Seconds are those of learning: the process is running, libraries and network are loaded on both sides.",
+            *sides.told,
         ),
     )
 
@@ -130,6 +137,7 @@ class _Sides:
     rows: Sequence[Review]
     network: str
     window: int
+    n_before: list[int] = field(default_factory=list)
 
     @classmethod
     def of(cls, place: Place, source: Source) -> _Sides:
@@ -158,6 +166,19 @@ class _Sides:
             found.append(one)
         return found
 
+    @property
+    def draws(self) -> Path:
+        """Folder of what SetFit's draws came to, until all are there."""
+        return (self.place.temporary if self.place.is_quick else self.place.cache) / f"setfit-{self.source}"
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """Say how many draws SetFit learned in runs that were cut off."""
+        n = sum(self.n_before)
+        return (
+            (f"{n} of SetFit's draws were learned by runs before this one, which were cut off.",) if n else ()
+        )
+
     def tuned(self) -> _Settings:
         """Return the settings that are right most often, on draws of their own."""
         tries = range(_N_SEEDS, _N_SEEDS + (1 if self.place.is_quick else _N_TRIES))
@@ -168,8 +189,12 @@ class _Sides:
         return max(means, key=lambda peer: means[peer])
 
     def _peer(self, splits: Sequence[TextSplit], settings: _Settings) -> Learner:
+        kept = [self._kept(split, settings) for split in splits]
+        self.n_before.append(sum(path.exists() for path in kept))
+        self.draws.mkdir(exist_ok=True)
         asked = {
             "splits": self._written(splits),
+            "kept": list(map(str, kept)),
             "network": self.network,
             "window": self.window,
             "folder": str(self.place.temporary / "setfit"),
@@ -178,6 +203,11 @@ class _Sides:
         python = str(interpreter(self.place.cache / "setfit", REQUIREMENTS))
         env = {"PYTHONPATH": str(ROOT), **MALLOC_TUNED}
         return _came(splits, run_side("setfit_side", asked, env, python=python).last_json())
+
+    def _kept(self, split: TextSplit, settings: _Settings) -> Path:
+        """Return where what SetFit made of a draw is kept, named after all that decides it."""
+        told = json.dumps([REQUIREMENTS, self.window, settings, asdict(split)])
+        return self.draws / f"{hashlib.sha256(told.encode()).hexdigest()}.json"
 
     def _splits(self, seeds: range, n_shots: int) -> list[TextSplit]:
         n_test = _QUICK_N_TEST if self.place.is_quick else _N_TEST

@@ -20,10 +20,22 @@ datasets: Any = import_module("datasets")
 
 
 def main() -> None:
-    """Fit each draw as asked, with SetFit's own settings; seconds are those of `Trainer.train`."""
+    """Fit each draw as asked, with SetFit's own settings; seconds are those of `Trainer.train`.
+
+    What a draw came to is kept in its file, and a draw whose file is there is not learned again.
+    """
     asked = json.loads(sys.argv[1])
-    splits = [json.loads(Path(path).read_text(encoding="utf-8")) for path in asked["splits"]]
-    print(json.dumps([_fit(split, asked) for split in splits]))
+    draws = zip(asked["splits"], asked["kept"], strict=True)
+    print(json.dumps([_learned(Path(split), Path(kept), asked) for split, kept in draws]))
+
+
+def _learned(split: Path, kept: Path, asked: Mapping[str, Any]) -> Any:
+    if not kept.exists():
+        found = json.dumps(_fit(json.loads(split.read_text(encoding="utf-8")), asked))
+        half = kept.with_suffix(".half")
+        half.write_text(found, encoding="utf-8")
+        half.replace(kept)
+    return json.loads(kept.read_text(encoding="utf-8"))
 
 
 def _fit(split: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:

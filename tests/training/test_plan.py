@@ -86,6 +86,28 @@ def test_a_network_that_cannot_be_cut_has_no_rung_of_upper_stages() -> None:
     ] == ["all"]
 
 
+@pytest.mark.parametrize("remaining_s", [8.0, 11.0, 20.0, 60.0, 600.0, FOREVER_S])
+@pytest.mark.parametrize("n_steps", [None, 7])
+def test_of_rows_that_do_not_vary_the_upper_stages_are_trained_alone_only_for_want_of_time(
+    n_steps: int | None, remaining_s: float
+) -> None:
+    varying, same = (
+        [
+            rung.name
+            for rung in plan_rungs(
+                Subject(356, N_STAGES, N_BELOW, RATES, varies=varies),
+                speed_of(356),
+                remaining_s,
+                n_steps=n_steps,
+            )
+        ]
+        for varies in (True, False)
+    )
+    assert varying[0] == "top"
+    assert same[0] == ("top" if n_steps is None and remaining_s == 8.0 else "all")
+    assert "top" not in same[1:]
+
+
 @pytest.mark.parametrize("n_steps", [None, 50])
 @pytest.mark.parametrize("fit", [0, 1, 3])
 def test_no_more_variants_are_kept_than_memory_holds(fit: int, n_steps: int | None) -> None:

@@ -39,7 +39,7 @@ def test_it_learns_what_the_texts_say(model: Model) -> None:
     result = model.record.targets["label"]
     assert result.labels == LABELS
     assert result.test["accuracy"].value > 0.8
-    assert [rung.name for rung in model.record.rungs][:3] == ["probe", "words", "top"]
+    assert [rung.name for rung in model.record.rungs][:3] == ["probe", "words", "all"]
     assert model.record.trunk.n_features == N_FEATURES
     assert model.record.trunk.input_size == (WINDOW,)
 

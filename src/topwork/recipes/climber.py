@@ -133,7 +133,7 @@ class Climber:
         left_s = self.job.budget.remaining_s() - self.reserve_s - afterwards_s
         contrast_s = worth_s(self.job, found.speed, left_s, ContrastSettings()) if self.n_below else 0.0
         rungs = plan_rungs(
-            Subject(self.feed.n_train, len(self.stages), self.n_below, self.material.rates),
+            self.subject(self.feed.n_train),
             found.speed,
             left_s - contrast_s,
             n_steps=self.job.n_steps,
@@ -146,6 +146,11 @@ class Climber:
         self.expected_bytes = peak_bytes() + training_bytes + self.material.held_bytes(self.feed.n_train)
         self.unfinished.write_plan(plan)
         return plan
+
+    def subject(self, n_train: int) -> Subject:
+        """Return what is trained, for so many rows."""
+        rates, varies = self.material.rates, self.specimens.varies()
+        return Subject(n_train, len(self.stages), self.n_below, rates, varies)
 
     def survey(self, n_train: int, n_valid: int) -> Survey:
         """Time and measure steps of either kind on a few rows, for so many."""
@@ -401,8 +406,7 @@ def outlook(job: FitJob, n_train: int, n_valid: int) -> Outlook:
     assert job.material is not None
     with at_work(job.material.resources.device):
         climber = Climber(job, dict.fromkeys(job.goals, 1e-2), job.budget.clock(), "", 0.0)
-        trained = Subject(n_train, len(climber.stages), climber.n_below, climber.material.rates)
-        return Outlook(climber.survey(n_train, n_valid), trained)
+        return Outlook(climber.survey(n_train, n_valid), climber.subject(n_train))
 
 
 def _shaped(rung: RungPlan, shape: Shape) -> RungPlan:

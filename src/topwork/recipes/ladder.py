@@ -6,7 +6,8 @@ Rung by rung, each starting from the best of the one before:
 2. ``contrast``: where rows are few, the upper stages on pairs of them; it may take the place of the probe, and no other
    rung starts from it;
 3. ``words``: of texts, what their words say by themselves beside the network as it is;
-4. ``top``: the upper stages, on activations at the cut that were computed once and kept;
+4. ``top``: the upper stages, on activations at the cut that were computed once and kept; of rows that do not vary, as
+   texts, only where there is no time for the next;
 5. ``all``: every stage, the lower ones gently (Howard and Ruder, arXiv 1801.06146);
 6. ``longer``: the same for twice as many steps, where ``all`` was a gain and time is left;
 7. ``top and words``: the same words beside the best network that was trained, here that of ``top``.

@@ -160,12 +160,16 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is trained: training rows, stages of the network and those of them below the cut, and its rates."""
+    """What is trained: training rows, stages of the network and those of them below the cut, and its rates.
+
+    ``varies`` tells whether a row is shown another way in every epoch, as pictures are and texts are not.
+    """
 
     n_rows: int
     n_stages: int
     n_below: int
     rates: Rates
+    varies: bool = True
 
 
 def plan_rungs(
@@ -173,16 +177,20 @@ def plan_rungs(
 ) -> tuple[RungPlan, ...]:
     """Choose the rungs that fit into the time, or into a number of steps.
 
+    The upper stages see rows that do not vary over and over again, and what they learn by heart no later rung forgets:
+    of such rows they are trained by themselves only where there is no time for all stages.
+
     Returns
     -------
     tuple
         The upper stages, then all of them, then all of them for longer; fewer where time is short. Without a
-        limit all three, of which the last is climbed only if the one before was a gain.
+        limit all of these, of which the last is climbed only if the one before was a gain.
     """
     batch = min(BATCH, max(1, subject.n_rows))
     per_epoch = max(1, subject.n_rows // batch)
     wanted = {name: _steps(epochs, per_epoch) for name, epochs in _EPOCHS.items()}
-    if subject.n_below == 0 or speed.most_variants == 0:
+    is_enough = n_steps is not None or _is_enough(wanted, speed, remaining_s - speed.decode_s, per_epoch)
+    if subject.n_below == 0 or speed.most_variants == 0 or (is_enough and not subject.varies):
         wanted.pop("top")
     chosen = (
         _within_steps(wanted, n_steps)
@@ -210,27 +218,34 @@ def _within_time(
 ) -> dict[str, int]:
     chosen: dict[str, int] = {}
     left_s = remaining_s - speed.decode_s
-    least = dict.fromkeys(wanted, min(_LEAST_STEPS, _LEAST_EPOCHS * per_epoch)) | {"top": _WORTH_STEPS}
     for name, steps in wanted.items():
-        share = _TOP_SHARE if name == "top" and _is_left(wanted, least, speed, left_s, per_epoch) else 1.0
+        share = _share_of_top(wanted, speed, left_s, per_epoch) if name == "top" else 1.0
         affordable = _affordable(name, steps, speed, share * left_s, per_epoch)
-        if affordable < max(_WORTH_STEPS, least[name]) or (name == "longer" and affordable < wanted["all"]):
+        least = _WORTH_STEPS if name == "top" else max(_WORTH_STEPS, _least_steps(per_epoch))
+        if affordable < least or (name == "longer" and affordable < wanted["all"]):
             continue
         chosen[name] = affordable
         left_s -= rung_s(name, affordable, speed, per_epoch)
     return chosen
 
 
-def _is_left(
-    wanted: Mapping[str, int], least: Mapping[str, int], speed: Speed, left_s: float, per_epoch: int
-) -> bool:
-    """Tell whether beside the upper stages there is time for the least that is worth it of all of them.
+def _share_of_top(wanted: Mapping[str, int], speed: Speed, left_s: float, per_epoch: int) -> float:
+    """Return the part of the time that the upper stages may take: all of it where the rest is not enough for more.
 
-    Where there is not, the upper stages get all of the time: they learn several times faster.
+    They learn several times faster.
     """
     if left_s == float("inf"):
-        return False
-    return _affordable("all", wanted["all"], speed, (1 - _TOP_SHARE) * left_s, per_epoch) >= least["all"]
+        return 1.0
+    return _TOP_SHARE if _is_enough(wanted, speed, (1 - _TOP_SHARE) * left_s, per_epoch) else 1.0
+
+
+def _least_steps(per_epoch: int) -> int:
+    return min(_LEAST_STEPS, _LEAST_EPOCHS * per_epoch)
+
+
+def _is_enough(wanted: Mapping[str, int], speed: Speed, left_s: float, per_epoch: int) -> bool:
+    """Tell whether the time is enough for the least that is worth it of all stages."""
+    return _affordable("all", wanted["all"], speed, left_s, per_epoch) >= _least_steps(per_epoch)
 
 
 def _affordable(name: str, most: int, speed: Speed, left_s: float, per_epoch: int) -> int:
