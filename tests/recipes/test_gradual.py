@@ -100,7 +100,39 @@ def test_a_part_that_diverges_is_left_out_and_the_next_one_begins_where_it_began
     assert fitted.rungs[-1].chosen
     assert [one.n_steps for one in fitted.history] == [10]
     assert "diverged" in fitted.rungs[-1].notes[0]
+    assert fitted.notes[-1].startswith("2 of 3 parts of gradual diverged and were left out")
     assert all(np.isfinite(head.weight).all() for head in fitted.heads.values())
+
+
+class Stumbling(TinyMaterial):
+    """Computes no number once, while the uppermost stage alone is trained."""
+
+    def network(self) -> torch.nn.Module:
+        network = super().network()
+        levels = network.levels
+        assert isinstance(levels, torch.nn.ModuleList)
+        seen: list[int] = []
+
+        def spoil(_: torch.nn.Module, __: object, planes: torch.Tensor) -> torch.Tensor:
+            alone = [any(p.requires_grad for p in level.parameters()) for level in levels] == [0, 0, 0, 1]
+            is_step = alone and torch.is_grad_enabled()
+            seen.extend([1] * is_step)
+            return planes * float("nan") if is_step and len(seen) == 5 else planes
+
+        network.register_forward_hook(spoil)
+        return network
+
+
+def test_the_part_after_one_that_diverged_learns_and_the_record_tells_of_it() -> None:
+    """Four parts of 20 steps, of which the second ends after its third step, and 80 of all stages."""
+    job = tiny_job(n_steps=160)
+    assert isinstance(job.material, TinyMaterial)
+    fitted = GRADUAL(replace(job, material=Stumbling(job.material.pictures)))
+    assert [one.n_steps for one in fitted.history[:4]] == [20, 43, 63, 67]
+    heads, *_, last = fitted.history
+    assert last.log_loss < heads.log_loss - 0.05
+    assert fitted.rungs[-1].notes == ()
+    assert fitted.notes[-1] == "1 of 5 parts of gradual diverged and was left out; lower rates would help."
 
 
 @pytest.mark.parametrize(

@@ -128,12 +128,12 @@ class GradualRecipe:
         with at_work(material.resources.device):
             stretch = stretch_of(job, probe_heads(job, job.folds[0], first.strengths))
             plan, adapted = self._begun(stretch, unfinished)
-            outcome, history = self._unfreeze(stretch, plan, adapted, unfinished)
+            outcome, history, lost = self._unfreeze(stretch, plan, adapted, unfinished)
         if not outcome.weights:
             return first.in_place_of(self.name, outcome, *plan.notes)
         seconds = job.budget.clock() - first.ended_s
         fitted = calibrated(job, outcome, self.name, seconds, first.losses)
-        notes = (*first.probe.notes, *plan.notes)
+        notes = (*first.probe.notes, *plan.notes, *_told_of(lost, len(plan.rungs)))
         return replace(fitted, rungs=(first.rung, *fitted.rungs), notes=notes, history=history)
 
     def _begun(self, stretch: Stretch, unfinished: Unfinished) -> tuple[Plan, dict[str, torch.Tensor]]:
@@ -233,15 +233,15 @@ class GradualRecipe:
 
     def _unfreeze(
         self, stretch: Stretch, plan: Plan, adapted: Mapping[str, torch.Tensor], unfinished: Unfinished
-    ) -> tuple[Outcome, tuple[Moment, ...]]:
+    ) -> tuple[Outcome, tuple[Moment, ...], int]:
         """Train the heads, then more stages at a time from the top; return what validation liked best.
 
-        A part that diverges is left out, and the next one goes on from where it began.
+        A part that diverges is left out, and the next one goes on from where it began; so many are told of last.
         """
         from topwork.training.loop import Outcome
         from topwork.training.sight import Check
 
-        weights, history, n_done = dict(adapted), list[Moment](), 0
+        weights, history, n_done, n_lost = dict(adapted), list[Moment](), 0, 0
         start = {name: p.detach().clone() for name, p in stretch.trainee.named().items()}
         best = last = Outcome({}, Check({}, float("inf")), 0, "stopped")
         for number, phase in enumerate(plan.rungs, start=1):
@@ -255,13 +255,14 @@ class GradualRecipe:
             history += [later(one, offset_s, n_done, self.name) for one in seen]
             n_done += last.n_steps
             weights = _put_in(stretch.trainee, weights, last)
+            n_lost += last.ended == "diverged"
             if not last.weights:
                 _put_in(stretch.trainee, {}, replace(last, weights={**start, **weights}))
             elif last.check.loss < best.check.loss:
                 best = replace(last, weights=weights)
             if last.ended == "stopped":
                 break
-        return replace(best, n_steps=n_done, ended=last.ended), tuple(history)
+        return replace(best, n_steps=n_done, ended=last.ended), tuple(history), n_lost
 
 
 def phases(n_steps: int, n_stages: int, share: float) -> tuple[tuple[int, int], ...]:
@@ -322,6 +323,14 @@ def _put_in(
         for name, value in outcome.weights.items():
             own[name].copy_(value)
     return {**weights, **outcome.weights}
+
+
+def _told_of(n_lost: int, n_parts: int) -> tuple[str, ...]:
+    """Say how many parts diverged."""
+    if not n_lost:
+        return ()
+    told = "was" if n_lost == 1 else "were"
+    return (f"{n_lost} of {n_parts} parts of gradual diverged and {told} left out; lower rates would help.",)
 
 
 def _notes(found: Guesses | str) -> tuple[str, ...]:
