@@ -61,12 +61,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", metavar="N", type=int, default=5, help="splits of the training benchmarks")
     parser.add_argument("--soak-s", metavar="N", type=float, default=120, help="seconds of serve_soak")
     parser.add_argument("--shots", metavar="N", type=int, nargs="+", default=[8, 16, 64], help="of fewshot")
+    parser.add_argument("--draws", metavar="N", type=int, default=20, help="of fewshot")
     return parser
 
 
 def _place(cache: Path, temporary: Path, chosen: argparse.Namespace) -> Place:
     return Place(
-        cache, temporary, chosen.quick, chosen.hotdog, chosen.seeds, chosen.soak_s, tuple(chosen.shots)
+        cache=cache,
+        temporary=temporary,
+        is_quick=chosen.quick,
+        hotdog=chosen.hotdog,
+        n_seeds=chosen.seeds,
+        soak_s=chosen.soak_s,
+        shots=tuple(chosen.shots),
+        n_draws=chosen.draws,
     )
 
 

@@ -29,7 +29,7 @@ from benchmarks.text_splits import Review, Source, TextSplit, drawn, reviews
 REQUIREMENTS = ("setfit==1.1.3", "sentence-transformers==5.1.2", "transformers==4.57.1", "torch==2.13.0")
 
 _QUICK_SHOTS = (8,)
-_N_SEEDS, _N_TRIES, _TRY_SHOTS = 20, 4, 8
+_FIRST_TRY, _N_TRIES, _TRY_SHOTS = 1000, 4, 8
 _N_TEST, _QUICK_N_TEST = 1000, 40
 _MOST_BEHIND_POINTS, _TIMES = -1.0, 10.0
 _OURS = ("probe", "contrast")
@@ -149,7 +149,7 @@ class _Sides:
 
     def rounds(self, n_shots: int, peers: Sequence[_Settings]) -> list[Round]:
         """Let ours learn each draw once, and SetFit once with each of its settings."""
-        splits = self._splits(range(1 if self.place.is_quick else _N_SEEDS), n_shots)
+        splits = self._splits(range(1 if self.place.is_quick else self.place.n_draws), n_shots)
         print(f"{self.source}, {n_shots} of each class, {len(splits)} draws", flush=True)
         asked = {"splits": self._written(splits), "cache": str(self.place.topwork_cache)}
         ours = {
@@ -181,7 +181,7 @@ class _Sides:
 
     def tuned(self) -> _Settings:
         """Return the settings that are right most often, on draws of their own."""
-        tries = range(_N_SEEDS, _N_SEEDS + (1 if self.place.is_quick else _N_TRIES))
+        tries = range(_FIRST_TRY, _FIRST_TRY + (1 if self.place.is_quick else _N_TRIES))
         splits = self._splits(tries, _TRY_SHOTS)
         means = {peer: float(np.mean(self._peer(splits, peer).shares)) for peer in _SETTINGS}
         for peer, mean in means.items():

@@ -37,6 +37,8 @@ class Place:
         How long a server is asked whose memory is to stay what it is.
     shots
         How many examples of each class ``fewshot`` learns from.
+    n_draws
+        How often it draws them.
     """
 
     cache: Path
@@ -46,6 +48,7 @@ class Place:
     n_seeds: int = 5
     soak_s: float = 120.0
     shots: tuple[int, ...] = (8, 16, 64)
+    n_draws: int = 20
 
     def rounds(self, wanted: int, what: str) -> Iterator[int]:
         """Count how often to measure, from 0, and tell that the benchmark is alive."""
