@@ -12,10 +12,11 @@ Rung by rung, each starting from the best of the one before:
 6. ``longer``: the same for twice as many steps, where ``all`` was a gain and time is left;
 7. ``top and words``: the same words beside the best network that was trained, here that of ``top``.
 
-The model is the rung whose validation log loss is the lowest, each row's scores calibrated by other rows; where
-``contrast`` stands, rows are few, and another has to be better by more than one standard error. Nothing here sees a
-test row. Where a job says that only a sample of its rows has features, the probe is fitted on that, the
-other rungs are trained on all rows, and all are compared on the validation rows of the sample.
+The model is the rung whose validation log loss is the lowest, each row's scores calibrated by other rows, or one that
+was trained deeper and is not worse by more than one standard error; where ``contrast`` stands, rows are few, and
+another has to be better by more than that. Nothing here sees a test row. Where a job says that only a sample of its
+rows has features, the probe is fitted on that, the other rungs are trained on all rows, and all are compared on the
+validation rows of the sample.
 """
 
 from __future__ import annotations
