@@ -17,7 +17,7 @@ from tiny_material import ChainNetwork, TinyMaterial, features_of, tiny_job
 from told import Told
 from topwork.contracts import Afterwards, Array, Budget, FitJob, Fitted, Goal, Rung, Stage, Workplace
 from topwork.errors import UsageError
-from topwork.recipes.candidate import Candidate, chosen_of
+from topwork.recipes.candidate import Candidate, chosen_of, reason_of
 from topwork.recipes.ladder import LADDER
 from topwork.recipes.probe import PROBE
 from topwork.training.calibration import calibrate, cross_calibrate
@@ -257,6 +257,17 @@ def test_of_trained_ones_it_is_the_deepest_that_is_not_worse_by_more_than_a_stan
     assert choose([frozen, best, near], trained=[1]) == 1, "words beside it were no gain"
     assert choose([frozen, near, best], trained=[1]) == 2, "with words"
     assert choose([best, near], trained=[1]) == 0, "no gain on the frozen network"
+
+
+def test_the_report_is_told_why_it_is_not_the_one_with_the_lowest_loss() -> None:
+    near, best = (
+        Candidate(Rung(name, 0.0, 0.0), {}, rows(mean, 0.0)) for name, mean in (("a", 0.6), ("b", 0.5))
+    )
+    assert reason_of([near, best], 1) == reason_of([replace(best, is_out=True), near], 1) == ()
+    assert reason_of([best, near], 1) == (
+        "trained deeper than b, and not worse by more than one standard error",
+    )
+    assert reason_of([near, best], 0) == ("b is not better by more than one standard error",)
 
 
 def test_one_that_more_rows_preferred_is_left_for_more_than_a_standard_error() -> None:

@@ -14,7 +14,7 @@ from topwork.evaluation.comparison import one_standard_error_choice
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Candidate", "chosen_of", "told"]
+__all__ = ["Candidate", "chosen_of", "reason_of", "told"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,6 +51,18 @@ def chosen_of(candidates: Sequence[Candidate]) -> int:
         return left[best]
     from_deep = trained[::-1]
     return left[from_deep[one_standard_error_choice(losses[from_deep])]]
+
+
+def reason_of(candidates: Sequence[Candidate], chosen: int) -> tuple[str, ...]:
+    """Say why one was chosen that has not the lowest loss; nothing of one that has."""
+    left = [place for place, one in enumerate(candidates) if not one.is_out]
+    lowest = min(left, key=lambda place: float(candidates[place].losses.mean()))
+    if lowest == chosen:
+        return ()
+    other = candidates[lowest].rung.name
+    if lowest > chosen:
+        return (f"{other} is not better by more than one standard error",)
+    return (f"trained deeper than {other}, and not worse by more than one standard error",)
 
 
 def told(rung: Rung) -> str:

@@ -19,7 +19,7 @@ from topwork.contracts import (
     Stage,
 )
 from topwork.recipes.beginning import known_part, of_sample
-from topwork.recipes.candidate import Candidate, chosen_of, told
+from topwork.recipes.candidate import Candidate, chosen_of, reason_of, told
 from topwork.recipes.contrast import CONTRAST, Contrasted, ContrastSettings, Upper, contrasted, states_at
 from topwork.recipes.contrast_rung import is_preferred, worth_s
 from topwork.recipes.result import after, heads_and_scores, held_out_of, judged, weights_of_network
@@ -358,7 +358,11 @@ class Climber:
     def finish(self, probe: Fitted, candidates: list[Candidate]) -> Fitted:
         """Choose, and put together what the recipe gives back."""
         chosen = chosen_of(candidates)
-        rungs = tuple(replace(one.rung, chosen=i == chosen) for i, one in enumerate(candidates))
+        reason = reason_of(candidates, chosen)
+        rungs = tuple(
+            replace(one.rung, chosen=i == chosen, notes=(*one.rung.notes, *(reason if i == chosen else ())))
+            for i, one in enumerate(candidates)
+        )
         notes = (*probe.notes, *self.notes)
         common: dict[str, Any] = {
             "rungs": rungs,
