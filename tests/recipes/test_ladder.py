@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -224,13 +225,19 @@ def rows(mean: float, spread: float, n: int = 400) -> Array:
     return mean + spread * np.where(np.arange(n) % 2, 1.0, -1.0)
 
 
-def choose(losses: list[Array], *, preferred: int | None = None, trained: Sequence[int] = ()) -> int:
-    """Return which candidate is chosen by its losses; one may have been preferred by more rows than these."""
+_NONE: Mapping[int, float] = MappingProxyType({})
+
+
+def choose(losses: list[Array], *, preferred: int | None = None, trained: Mapping[int, float] = _NONE) -> int:
+    """Return which candidate is chosen by its losses.
+
+    One may have been preferred by more rows than these; of some a share was trained.
+    """
     more = {"a": np.zeros((1, 2))}
     return chosen_of(
         [
             Candidate(
-                Rung("", 0.0, 0.0, n_steps=9 if place in trained else None),
+                Rung("", 0.0, 0.0, n_steps=9 if place in trained else None, trained_share=trained.get(place)),
                 {},
                 one,
                 held_out=more if place == preferred else {},
@@ -242,7 +249,7 @@ def choose(losses: list[Array], *, preferred: int | None = None, trained: Sequen
 
 def test_the_lowest_loss_is_chosen_and_of_equals_the_first() -> None:
     assert choose([rows(0.51, 1.0), rows(0.5, 1.0), rows(0.5, 1.0)]) == 1
-    assert choose([rows(0.5, 1.0), rows(0.5, 1.0), rows(0.6, 1.0)], trained=[1, 2]) == 0
+    assert choose([rows(0.5, 1.0), rows(0.5, 1.0), rows(0.6, 1.0)], trained={1: 0.5, 2: 1.0}) == 0
     assert choose([rows(0.5, 1.0)]) == 0
 
 
@@ -250,13 +257,16 @@ def test_of_trained_ones_it_is_the_deepest_that_is_not_worse_by_more_than_a_stan
     """The error of the difference is 1/20 of its spread with 400 rows."""
     frozen, best = rows(0.6, 0.0), rows(0.5, 0.0)
     near, far = rows(0.54, 1.0), rows(0.56, 1.0)
-    assert choose([frozen, best, near], trained=[1, 2]) == 2
-    assert choose([frozen, best, far], trained=[1, 2]) == 1
-    assert choose([frozen, best, near, far], trained=[1, 2, 3]) == 2
-    assert choose([frozen, best, far, near], trained=[1, 2, 3]) == 3
-    assert choose([frozen, best, near], trained=[1]) == 1, "words beside it were no gain"
-    assert choose([frozen, near, best], trained=[1]) == 2, "with words"
-    assert choose([best, near], trained=[1]) == 0, "no gain on the frozen network"
+    assert choose([frozen, best, near], trained={1: 0.5, 2: 1.0}) == 2
+    assert choose([frozen, best, far], trained={1: 0.5, 2: 1.0}) == 1
+    assert choose([frozen, best, near, far], trained={1: 0.3, 2: 0.6, 3: 1.0}) == 2
+    assert choose([frozen, best, far, near], trained={1: 0.3, 2: 0.6, 3: 1.0}) == 3
+    assert choose([frozen, best, near], trained={1: 1.0, 2: 1.0}) == 1, "longer, and no deeper"
+    assert choose([frozen, best, near, rows(0.541, 1.0)], trained={1: 0.5, 2: 1.0, 3: 1.0}) == 2
+    assert choose([frozen, best, rows(0.541, 1.0), near], trained={1: 0.5, 2: 1.0, 3: 1.0}) == 3
+    assert choose([frozen, best, near], trained={1: 0.5}) == 1, "words beside it were no gain"
+    assert choose([frozen, near, best], trained={1: 0.5}) == 2, "with words"
+    assert choose([best, near], trained={1: 0.5}) == 0, "no gain on the frozen network"
 
 
 def test_the_report_is_told_why_it_is_not_the_one_with_the_lowest_loss() -> None:
@@ -309,7 +319,7 @@ def test_a_rung_that_learnt_nothing_is_not_chosen_for_its_calibration() -> None:
         first = loss_of(truth, scores)
         for name, rung in rungs.items():
             gains[name].append(float((first - loss_of(truth, rung)).mean()))
-            n_chosen[name] += choose([first, loss_of(truth, rung)], trained=[1])
+            n_chosen[name] += choose([first, loss_of(truth, rung)], trained={1: 1.0})
         there = loss_of(fresh_truth, fresh) - loss_of(fresh_truth, calibration.apply(4 * fresh))
         gains["fresh"].append(float(there.mean()))
     assert min(gains["same"]) > 0

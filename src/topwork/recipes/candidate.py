@@ -36,21 +36,28 @@ class Candidate:
 def chosen_of(candidates: Sequence[Candidate]) -> int:
     """Return the place of the one that is the model, of those that no other has replaced, from simple to deep.
 
-    It is the one whose validation rows cost least. Where that is a network that was trained, a deeper one that is not
-    worse by more than one standard error of the difference is taken in its place: deeper training gains more often than
-    not, and few rows hardly show it. One that was preferred by more rows than these keeps its place until another is
-    better by more than that error.
+    It is the one whose validation rows cost least. Where that is a network that was trained, one of which more was
+    trained and that is not worse by more than one standard error of the difference is taken in its place: deeper
+    training gains more often than not, and few rows hardly show it. One that was preferred by more rows than these
+    keeps its place until another is better by more than that error.
     """
     left = [place for place, one in enumerate(candidates) if not one.is_out]
     losses = np.stack([candidates[place].losses for place in left])
     if any(candidates[place].held_out for place in left):
         return left[one_standard_error_choice(losses)]
-    best = int(losses.mean(axis=1).argmin())
-    trained = [i for i, place in enumerate(left) if candidates[place].rung.n_steps is not None]
-    if best not in trained:
+    means = losses.mean(axis=1)
+    best = int(means.argmin())
+    depths = [_depth(candidates[place].rung) for place in left]
+    if not depths[best]:
         return left[best]
-    from_deep = trained[::-1]
+    deeper = [i for i, depth in enumerate(depths) if depth > depths[best]]
+    from_deep = [*sorted(deeper, key=lambda i: (-depths[i], means[i])), best]
     return left[from_deep[one_standard_error_choice(losses[from_deep])]]
+
+
+def _depth(rung: Rung) -> float:
+    """Return the share of the network that was trained in it; 0 of the frozen one, and of one with words beside it."""
+    return 0.0 if rung.n_steps is None else rung.trained_share or 0.0
 
 
 def reason_of(candidates: Sequence[Candidate], chosen: int) -> tuple[str, ...]:
