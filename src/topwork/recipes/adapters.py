@@ -94,9 +94,9 @@ class Adapter:
         """
         import torch
 
-        with torch.no_grad():
-            for name, p in self.parameters.items():
-                p.copy_(weights[name])
+        from topwork.training.trainee import put
+
+        put(self.parameters, {name: weights[name] for name in self.parameters})
         self.set_training(on=False)
         before = {name: tensor.clone() for name, tensor in self._of_layers().items()}
         products = self._products() if self.shape.kind == "lora" else {}

@@ -346,26 +346,21 @@ class Climber:
 
     def _set(self, best: Candidate) -> None:
         """Put the best rung's weights into network and heads, for the next one to start from."""
-        import torch
+        from topwork.training.trainee import put
 
-        own = self._trainee(0).named()
-        with torch.no_grad():
-            for name, value in {**self.start, **best.raw}.items():
-                own[name].copy_(value)
+        put(self._trainee(0).named(), {**self.start, **best.raw})
 
     # --- the end --------------------------------------------------------------------------------------------
 
     def finish(self, probe: Fitted, candidates: list[Candidate]) -> Fitted:
         """Choose, and put together what the recipe gives back."""
         chosen = chosen_of(candidates)
-        reason = reason_of(candidates, chosen)
-        rungs = tuple(
-            replace(one.rung, chosen=i == chosen, notes=(*one.rung.notes, *(reason if i == chosen else ())))
-            for i, one in enumerate(candidates)
-        )
+        rungs = [replace(one.rung, chosen=False) for one in candidates]
+        own = rungs[chosen]
+        rungs[chosen] = replace(own, chosen=True, notes=(*own.notes, *reason_of(candidates, chosen)))
         notes = (*probe.notes, *self.notes)
         common: dict[str, Any] = {
-            "rungs": rungs,
+            "rungs": tuple(rungs),
             "notes": notes,
             "plan": describe_plan(self.plan),
             "history": tuple(self.history),

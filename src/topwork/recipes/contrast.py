@@ -385,12 +385,11 @@ class _Tuner:
         return features
 
     def _restore(self) -> None:
-        import torch
+        from topwork.training.trainee import put
 
-        with torch.no_grad():
-            for name, value in self.start.items():
-                self.named[name].copy_(value)
-                self.named[name].grad = None
+        put(self.named, self.start)
+        for p in self.named.values():
+            p.grad = None
 
 
 CONTRAST = ContrastRecipe()

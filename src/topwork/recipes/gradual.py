@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
     from topwork.training.loop import Outcome
     from topwork.training.masked_words import Guesses, WordPlan
-    from topwork.training.trainee import Trainee
 
 __all__ = ["GRADUAL", "GradualRecipe", "GradualSettings", "gradual_rung", "phases"]
 
@@ -146,6 +145,7 @@ class GradualRecipe:
         """
         from topwork.training.loop import Outcome
         from topwork.training.sight import Check
+        from topwork.training.trainee import put
 
         job = stretch.job
         now = plan_without_rungs(job, f"{self.name}: {self.settings}", bf16=stretch.bf16)
@@ -156,7 +156,8 @@ class GradualRecipe:
                     f"What masked words came to is not in {unfinished.folder}.",
                     next_step="Run the same command without --resume.",
                 )
-            return plan, _put_in(stretch.trainee, {}, adapted)
+            put(stretch.trainee.named(), adapted.weights)
+            return plan, dict(adapted.weights)
         found = self._guess(stretch)
         n_words, is_kept = (0, False) if isinstance(found, str) else (found.n_steps, found.kept)
         left = None if job.n_steps is None else max(1, job.n_steps - n_words)
@@ -240,6 +241,7 @@ class GradualRecipe:
         """
         from topwork.training.loop import Outcome
         from topwork.training.sight import Check
+        from topwork.training.trainee import put
 
         weights, history, n_done, n_lost = dict(adapted), list[Moment](), 0, 0
         start = {name: p.detach().clone() for name, p in stretch.trainee.named().items()}
@@ -254,11 +256,10 @@ class GradualRecipe:
                 unfinished.finish(number, last, seen)
             history += [later(one, offset_s, n_done, self.name) for one in seen]
             n_done += last.n_steps
-            weights = _put_in(stretch.trainee, weights, last)
+            weights = {**weights, **last.weights}
+            put(stretch.trainee.named(), {**start, **weights})
             n_lost += last.ended == "diverged"
-            if not last.weights:
-                _put_in(stretch.trainee, {}, replace(last, weights={**start, **weights}))
-            elif last.check.loss < best.check.loss:
+            if last.weights and last.check.loss < best.check.loss:
                 best = replace(last, weights=weights)
             if last.ended == "stopped":
                 break
@@ -310,19 +311,6 @@ def _let_go(stretch: Stretch, n_below: int) -> Stretch:
         for p in stage.values():
             p.requires_grad_(level >= n_below)
     return replace(stretch, trainee=replace(stretch.trainee, stages=stretch.trainee.stages[n_below:]))
-
-
-def _put_in(
-    trainee: Trainee, weights: Mapping[str, torch.Tensor], outcome: Outcome
-) -> dict[str, torch.Tensor]:
-    """Let the next step begin with what came of one; return all weights that training changed so far."""
-    import torch
-
-    own = trainee.named()
-    with torch.no_grad():
-        for name, value in outcome.weights.items():
-            own[name].copy_(value)
-    return {**weights, **outcome.weights}
 
 
 def _told_of(n_lost: int, n_parts: int) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from topwork.training.ordering import order_of
 from topwork.training.plan import RungPlan
 from topwork.training.schedules import averaging, one_cycle, stepped
 from topwork.training.sight import Check, Sight, relative_losses
-from topwork.training.trainee import Feed, Trainee
+from topwork.training.trainee import Feed, Trainee, put
 
 __all__ = [
     "Control",
@@ -128,7 +128,7 @@ def train(
     if best.check is None and ended == "stopped" and n_done > start:
         _consider(best, trainee, sight, average, control, n_done, float("inf"))
     if best.weights and sight.rows is not None:
-        _put(state, best.weights)
+        put(state, best.weights)
         best.check = replace(sight, rows=None, goals=goals[1]).look(trainee)
         if not best.check.is_finite:
             return Outcome({}, best.check, n_done, "diverged")
@@ -308,9 +308,9 @@ def _consider(
     """
     state = trainee.state()
     own = {name: tensor.detach().clone() for name, tensor in state.items()}
-    _put(state, average)
+    put(state, average)
     check = sight.look(trainee)
-    _put(state, own)
+    put(state, own)
     if not (check.is_finite and check.loss < worst):
         return False
     control.saw(step, check)
@@ -324,12 +324,6 @@ def _consider(
 
 def _at_home(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: tensor.cpu() for name, tensor in weights.items()}
-
-
-def _put(state: Mapping[str, torch.Tensor], values: Mapping[str, torch.Tensor]) -> None:
-    with torch.no_grad():
-        for name, value in values.items():
-            state[name].copy_(value)
 
 
 # --- being killed, and going on -------------------------------------------------------------------------------
@@ -369,8 +363,8 @@ def _restore(
     if found is None:
         return 0
     n_steps = int(found.values["n_steps"])
-    _put(trainee.state(), {name: found.tensors[f"own.{name}"] for name in average})
-    _put(average, {name: found.tensors[f"average.{name}"] for name in average})
+    put(trainee.state(), {name: found.tensors[f"own.{name}"] for name in average})
+    put(average, {name: found.tensors[f"average.{name}"] for name in average})
     for name, p in trainee.named().items():
         if not any(f"{short}.{name}" in found.tensors for short in _MOMENTS.values()):
             continue

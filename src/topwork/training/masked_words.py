@@ -16,6 +16,7 @@ import torch
 from topwork.contracts import Array, Words
 from topwork.training.folding import precision_of
 from topwork.training.schedules import one_cycle
+from topwork.training.trainee import put
 from topwork.training.trial import seconds_of
 
 __all__ = ["Guesses", "WordPlan", "guess_words", "hide", "seconds_of_step"]
@@ -106,9 +107,7 @@ def guess_words(
     after = guesser.mean_loss(held, plan.batch, seed)
     kept = n_done > 0 and after < before
     if not kept:
-        with torch.no_grad():
-            for name, p in parameters.items():
-                p.copy_(start[name])
+        put(parameters, start)
     return Guesses(before, after, n_done, len(learnt), n_held, kept)
 
 

@@ -234,8 +234,6 @@ def _share_of_top(wanted: Mapping[str, int], speed: Speed, left_s: float, per_ep
 
     They learn several times faster.
     """
-    if left_s == float("inf"):
-        return 1.0
     return _TOP_SHARE if _is_enough(wanted, speed, (1 - _TOP_SHARE) * left_s, per_epoch) else 1.0
 
 

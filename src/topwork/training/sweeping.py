@@ -19,7 +19,7 @@ from topwork.training.mixing import Part, parts_of
 from topwork.training.ordering import order_of
 from topwork.training.plan import RungPlan
 from topwork.training.schedules import exponential
-from topwork.training.trainee import Feed, Trainee
+from topwork.training.trainee import Feed, Trainee, put
 
 __all__ = ["Sweep", "SweepSettings", "random_states_kept", "sweep", "weights_kept"]
 
@@ -133,9 +133,7 @@ def weights_kept(trainee: Trainee) -> Iterator[None]:
     try:
         yield
     finally:
-        with torch.no_grad():
-            for name, tensor in trainee.state().items():
-                tensor.copy_(before[name])
+        put(trainee.state(), before)
         for p in trainee.named().values():
             p.grad = None
 

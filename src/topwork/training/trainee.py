@@ -13,7 +13,7 @@ import torch
 
 from topwork.contracts import Array
 
-__all__ = ["Feed", "Trainee"]
+__all__ = ["Feed", "Trainee", "put"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +55,13 @@ class Trainee:
             f"heads.{t}.{name}": p for t, head in self.heads.items() for name, p in head.named_parameters()
         }
         return (*(dict(stage) for stage in self.stages), heads)
+
+
+def put(state: Mapping[str, torch.Tensor], values: Mapping[str, torch.Tensor]) -> None:
+    """Copy values into the tensors of these names; those that are not named stay as they are."""
+    with torch.no_grad():
+        for name, value in values.items():
+            state[name].copy_(value)
 
 
 class Feed(Protocol):
