@@ -12,7 +12,7 @@ import json
 import shutil
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -99,12 +99,16 @@ def measure(place: Place) -> Section:
 def of_source(place: Place, source: Source, name: str, title: str) -> Section:
     """Go through all numbers of examples of one data set."""
     shots = _QUICK_SHOTS if place.is_quick else place.shots
-    sides = _Sides.of(place, source)
+    section = "_".join((name, *map(str, shots)))
+    draws = (place.temporary if place.is_quick else place.cache) / f"draws-{section}"
+    draws.mkdir(exist_ok=True)
+    n_before = len(list(draws.glob("*.json")))
+    sides = _Sides.of(place, source, draws)
     peers = dict.fromkeys((_AS_IT_COMES, sides.tuned()))
     rounds = [one for n in shots for one in sides.rounds(n, tuple(peers))]
-    shutil.rmtree(sides.draws, ignore_errors=True)
+    shutil.rmtree(draws)
     return Section(
-        name="_".join((name, *map(str, shots))),
+        name=section,
         title=title,
         goals=[goal_of(one) for one in rounds],
         tables=(table_of(rounds),),
@@ -116,7 +120,7 @@ def of_source(place: Place, source: Source, name: str, title: str) -> Section:
             f"{'; '.join(_shown(one) for one in _SETTINGS)}. The best of them is in the table beside its defaults, "
             "unless it is these.",
             "Seconds are those of learning: the process is running, libraries and network are loaded on both sides.",
-            *sides.told,
+            f"{n_before} of SetFit's draws were learned by runs before this one, which were cut off.",
         ),
     )
 
@@ -130,22 +134,22 @@ def few_of_each(split: TextSplit, n_shots: int) -> TextSplit:
 
 @dataclass(frozen=True, slots=True)
 class _Sides:
-    """Ours and SetFit on one data set, with the same encoder."""
+    """Ours and SetFit on one data set, with the same encoder; `draws` keeps what SetFit's draws came to."""
 
     place: Place
     source: Source
     rows: Sequence[Review]
     network: str
     window: int
-    n_before: list[int] = field(default_factory=list)
+    draws: Path
 
     @classmethod
-    def of(cls, place: Place, source: Source) -> _Sides:
+    def of(cls, place: Place, source: Source, draws: Path) -> _Sides:
         """Write the encoder where SetFit loads it."""
         network = str(place.temporary / TRUNK)
         encoder = {"cache": str(place.topwork_cache), "out": network}
         window = run_side("encoder_side", encoder).last_json()["window"]
-        return cls(place, source, reviews(place, source), network, window)
+        return cls(place, source, reviews(place, source), network, window, draws)
 
     def rounds(self, n_shots: int, peers: Sequence[_Settings]) -> list[Round]:
         """Let ours learn each draw once, and SetFit once with each of its settings."""
@@ -166,19 +170,6 @@ class _Sides:
             found.append(one)
         return found
 
-    @property
-    def draws(self) -> Path:
-        """Folder of what SetFit's draws came to, until all are there."""
-        return (self.place.temporary if self.place.is_quick else self.place.cache) / f"setfit-{self.source}"
-
-    @property
-    def told(self) -> tuple[str, ...]:
-        """Say how many draws SetFit learned in runs that were cut off."""
-        n = sum(self.n_before)
-        return (
-            (f"{n} of SetFit's draws were learned by runs before this one, which were cut off.",) if n else ()
-        )
-
     def tuned(self) -> _Settings:
         """Return the settings that are right most often, on draws of their own."""
         tries = range(_FIRST_TRY, _FIRST_TRY + (1 if self.place.is_quick else _N_TRIES))
@@ -190,8 +181,6 @@ class _Sides:
 
     def _peer(self, splits: Sequence[TextSplit], settings: _Settings) -> Learner:
         kept = [self._kept(split, settings) for split in splits]
-        self.n_before.append(sum(path.exists() for path in kept))
-        self.draws.mkdir(exist_ok=True)
         asked = {
             "splits": self._written(splits),
             "kept": list(map(str, kept)),
