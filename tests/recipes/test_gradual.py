@@ -132,7 +132,7 @@ def test_the_part_after_one_that_diverged_learns_and_the_record_tells_of_it() ->
     heads, *_, last = fitted.history
     assert last.log_loss < heads.log_loss - 0.05
     assert fitted.rungs[-1].notes == ()
-    assert fitted.notes[-1] == "1 of 5 parts of gradual diverged and was left out; lower rates would help."
+    assert fitted.notes[-1] == "1 of 5 parts of gradual diverged and was left out."
 
 
 @pytest.mark.parametrize(

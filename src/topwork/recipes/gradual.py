@@ -318,7 +318,7 @@ def _told_of(n_lost: int, n_parts: int) -> tuple[str, ...]:
     if not n_lost:
         return ()
     told = "was" if n_lost == 1 else "were"
-    return (f"{n_lost} of {n_parts} parts of gradual diverged and {told} left out; lower rates would help.",)
+    return (f"{n_lost} of {n_parts} parts of gradual diverged and {told} left out.",)
 
 
 def _notes(found: Guesses | str) -> tuple[str, ...]:
