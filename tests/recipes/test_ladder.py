@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -228,7 +228,13 @@ def rows(mean: float, spread: float, n: int = 400) -> Array:
 _NONE: Mapping[int, float] = MappingProxyType({})
 
 
-def choose(losses: list[Array], *, preferred: int | None = None, trained: Mapping[int, float] = _NONE) -> int:
+def choose(
+    losses: list[Array],
+    *,
+    preferred: int | None = None,
+    trained: Mapping[int, float] = _NONE,
+    stopped: Sequence[int] = (),
+) -> int:
     """Return which candidate is chosen by its losses.
 
     One may have been preferred by more rows than these; of some a share was trained.
@@ -237,7 +243,14 @@ def choose(losses: list[Array], *, preferred: int | None = None, trained: Mappin
     return chosen_of(
         [
             Candidate(
-                Rung("", 0.0, 0.0, n_steps=9 if place in trained else None, trained_share=trained.get(place)),
+                Rung(
+                    "",
+                    0.0,
+                    0.0,
+                    n_steps=9 if place in trained else None,
+                    trained_share=trained.get(place),
+                    notes=("stopped after 9 steps",) if place in stopped else (),
+                ),
                 {},
                 one,
                 held_out=more if place == preferred else {},
@@ -264,6 +277,8 @@ def test_of_trained_ones_it_is_the_deepest_that_is_not_worse_by_more_than_a_stan
     assert choose([frozen, best, near], trained={1: 1.0, 2: 1.0}) == 1, "longer, and no deeper"
     assert choose([frozen, best, near, rows(0.541, 1.0)], trained={1: 0.5, 2: 1.0, 3: 1.0}) == 2
     assert choose([frozen, best, rows(0.541, 1.0), near], trained={1: 0.5, 2: 1.0, 3: 1.0}) == 3
+    assert choose([frozen, best, near], trained={1: 0.5, 2: 1.0}, stopped=[2]) == 1, "not trained to its end"
+    assert choose([frozen, near, best], trained={1: 0.5, 2: 1.0}, stopped=[2]) == 2
     assert choose([frozen, best, near], trained={1: 0.5}) == 1, "words beside it were no gain"
     assert choose([frozen, near, best], trained={1: 0.5}) == 2, "with words"
     assert choose([best, near], trained={1: 0.5}) == 0, "no gain on the frozen network"

@@ -37,9 +37,9 @@ def chosen_of(candidates: Sequence[Candidate]) -> int:
     """Return the place of the one that is the model, of those that no other has replaced, from simple to deep.
 
     It is the one whose validation rows cost least. Where that is a network that was trained, one of which more was
-    trained and that is not worse by more than one standard error of the difference is taken in its place: deeper
-    training gains more often than not, and few rows hardly show it. One that was preferred by more rows than these
-    keeps its place until another is better by more than that error.
+    trained, to its end, and that is not worse by more than one standard error of the difference is taken in its place:
+    deeper training gains more often than not, and few rows hardly show it. One that was preferred by more rows than
+    these keeps its place until another is better by more than that error.
     """
     left = [place for place, one in enumerate(candidates) if not one.is_out]
     losses = np.stack([candidates[place].losses for place in left])
@@ -50,7 +50,9 @@ def chosen_of(candidates: Sequence[Candidate]) -> int:
     depths = [_depth(candidates[place].rung) for place in left]
     if not depths[best]:
         return left[best]
-    deeper = [i for i, depth in enumerate(depths) if depth > depths[best]]
+    deeper = [
+        i for i, depth in enumerate(depths) if depth > depths[best] and not candidates[left[i]].rung.notes
+    ]
     from_deep = [*sorted(deeper, key=lambda i: (-depths[i], means[i])), best]
     return left[from_deep[one_standard_error_choice(losses[from_deep])]]
 
