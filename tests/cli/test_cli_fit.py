@@ -5,13 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from commands import Desk, Told
 from quick import PROBE_WORDS
-from topwork import load
+from records import chess_record
+from topwork import Model, load
+from topwork.cli.output import show_fit
+from topwork.contracts import Estimate, Rung
 from topwork.trunks import DEFAULTS
 
 Command = Callable[..., Told]
@@ -71,6 +77,24 @@ def test_json_is_all_of_standard_output(topwork: Command, photos: Path, tiny_tru
     command = load("a model.topwork").record.command
     words = f"--trunk {tiny_trunk} {' '.join(PROBE_WORDS)} --out 'a model' --json --seed 3"
     assert command == f"topwork fit {photos} {words}"
+
+
+def test_it_says_why_the_model_has_not_the_lowest_loss(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    why = "trained deeper than top, and not worse by more than one standard error"
+    rungs = (
+        Rung("probe", 1.0, 0.7, ("C = 0.003 of 8 tried",), log_loss=Estimate(0.9, 0.8, 1.0)),
+        Rung("top", 2.0, 0.8, ("ended early",), log_loss=Estimate(0.5, 0.4, 0.6), n_steps=90),
+        Rung("all", 3.0, 0.8, (why,), log_loss=Estimate(0.6, 0.5, 0.7), n_steps=80, chosen=True),
+    )
+    bundle = tmp_path / "chess.topwork"
+    bundle.touch()
+    climbed = SimpleNamespace(record=replace(chess_record(), rungs=rungs), path=bundle)
+    show_fit(cast("Model", climbed), as_json=False, seconds=6.0, quiet=True)
+    told = capsys.readouterr().out.splitlines()
+    assert f"  all: {why}" in told
+    assert not any("ended early" in line or "8 tried" in line for line in told)
 
 
 def test_quiet_leaves_results_alone(topwork: Command, photos: Path, tiny_trunk: Path) -> None:

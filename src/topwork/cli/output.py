@@ -81,6 +81,9 @@ def _put_rungs(record: FitRecord) -> None:
         cells = (score, loss, gain, f"{rung.seconds:.1f}", chosen)
         rows.append([f"  {rung.name}", *map(breakable, cells)])
     put_table(rows)
+    for rung in record.rungs:
+        if rung.chosen and rung.n_steps is not None and rung.notes:
+            put(f"  {rung.name}: {'; '.join(rung.notes)}")
     put()
 
 
