@@ -234,3 +234,11 @@ def test_one_wrong_pair_leaves_all_of_them_alone() -> None:
     network = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), UsedTwice()).eval()
     assert fold(network, torch.randn(2, 3, 4, 4), bf16=False) == 0
     assert all("forward" not in module.__dict__ for module in network.modules())
+
+
+def test_a_network_with_nothing_to_fold_is_not_even_run() -> None:
+    class NeverAsked(nn.Linear):
+        def forward(self, _: torch.Tensor) -> torch.Tensor:
+            raise AssertionError("It was run.")
+
+    assert fold(NeverAsked(3, 2), torch.zeros(1, 3), bf16=False) == 0

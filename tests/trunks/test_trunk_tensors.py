@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,15 @@ def test_any_changed_byte_is_seen(written: Path) -> None:
         assert not is_intact(written), f"byte {position} of {len(content)}"
         visited += 1
     assert visited > 20
+
+
+def test_a_byte_that_changes_after_the_file_was_found_intact_is_seen(written: Path) -> None:
+    assert is_intact(written)
+    changed = bytearray(written.read_bytes())
+    changed[-1] ^= 0x10
+    time.sleep(0.05)  # longer than a tick of the file system's clock
+    written.write_bytes(bytes(changed))
+    assert not is_intact(written)
 
 
 @pytest.mark.parametrize("keep", [0, 4, 8, 50, -1])

@@ -24,7 +24,7 @@ from topwork.recipes.contrast import CONTRAST, Contrasted, ContrastSettings, Upp
 from topwork.recipes.contrast_rung import is_preferred, worth_s
 from topwork.recipes.result import after, heads_and_scores, held_out_of, judged, weights_of_network
 from topwork.recipes.resuming import plan_without_rungs
-from topwork.recipes.stretch import probe_heads, told_to_stop
+from topwork.recipes.stretch import probe_heads, ready_network, told_to_stop
 from topwork.recipes.words import WORDS, WeighedWords
 from topwork.training.forecasts import peak_bytes, range_of
 from topwork.training.judging import mean_score, of_rows
@@ -71,10 +71,7 @@ class Climber:
     def __init__(
         self, job: FitJob, strengths: Mapping[str, float], began_s: float, recipe: str, reserve_s: float
     ) -> None:
-        import torch
-
         from topwork.training.feeds import feed_of
-        from topwork.training.folding import fold
         from topwork.training.specimens import Specimens
 
         assert job.material is not None
@@ -82,9 +79,8 @@ class Climber:
         self.material, part = job.material, known_part(job)
         self.fold: Fold = self.job.folds[0]
         resources = self.material.resources
-        torch.set_num_threads(resources.n_threads)
         self.bf16, self.device = resources.has_fast_bf16, resources.device
-        self.network: Any = self.material.network().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = ready_network(self.job)
         self.heads = {
             name: head.to(self.device) for name, head in probe_heads(part, part.folds[0], strengths).items()
         }
@@ -92,8 +88,6 @@ class Climber:
         self.decode_s = self.specimens.decode_s()
         self.feed = feed_of(self.material, self.fold, job.seed)
 
-        fold(self.network, self.specimens.first(2).cpu(), bf16=self.bf16, device=self.device)
-        self.network.to(self.device)
         self.stages = self.material.stages(self.network)
         self.n_below = _cut_of(len(self.stages))
         self.parts = self._cut()

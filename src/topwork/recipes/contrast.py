@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from topwork.errors import UsageError
 from topwork.recipes.first_rung import FirstRung
 from topwork.recipes.result import judged, weights_of_network
 from topwork.recipes.settings import require
-from topwork.recipes.stretch import examples, material_of, told_to_stop
+from topwork.recipes.stretch import examples, material_of, ready_network, told_to_stop
 from topwork.training.axes import Axes, quiet_blas
 from topwork.training.judging import of_rows
 from topwork.training.links import solver_of
@@ -167,19 +167,13 @@ class Upper:
 
 def _upper_of(job: FitJob) -> Upper | None:
     """Load the network and compute the states at its cut; None where it cannot be cut."""
-    import torch
-
     from topwork.training.cutting import cut
-    from topwork.training.folding import fold
     from topwork.training.trained import trained_stages
     from topwork.training.trainee import Trainee
 
     assert job.material is not None
     material, resources = job.material, job.material.resources
-    torch.set_num_threads(resources.n_threads)
-    network: Any = material.network().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    fold(network, examples(job, 2), bf16=resources.has_fast_bf16, device=resources.device)
-    network.to(resources.device)
+    network = ready_network(job)
     stages = material.stages(network)
     n_below = 0 if len(stages) < _FEWEST_STAGES else round(len(stages) * _FROZEN)
     parts = cut(network, stages, n_below, examples(job, 2).to(resources.device))

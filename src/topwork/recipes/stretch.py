@@ -38,6 +38,7 @@ __all__ = [
     "material_of",
     "planned",
     "probe_heads",
+    "ready_network",
     "run",
     "step_seconds",
     "steps_within",
@@ -94,23 +95,32 @@ def material_of(job: FitJob, recipe: str, *, keeps: bool = False) -> Material:
 
 def stretch_of(job: FitJob, heads: Mapping[str, torch.nn.Linear]) -> Stretch:
     """Make the pretrained network ready to be trained with these heads; its normalisation stays frozen."""
-    import torch
-
     from topwork.training.feeds import feed_of
-    from topwork.training.folding import fold
     from topwork.training.trained import trained_stages
     from topwork.training.trainee import Trainee
 
     assert job.material is not None
     material, rows, resources = job.material, job.folds[0], job.material.resources
-    torch.set_num_threads(resources.n_threads)
-    network: Any = material.network().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    fold(network, examples(job, 2), bf16=resources.has_fast_bf16, device=resources.device)
-    network.to(resources.device)
+    network = ready_network(job)
     stages = trained_stages(network, material.stages(network))
     on_device = {name: head.to(resources.device) for name, head in heads.items()}
     feed = feed_of(material, rows, job.seed)
     return Stretch(job, Trainee(network, stages, on_device), feed, resources.has_fast_bf16)
+
+
+def ready_network(job: FitJob) -> torch.nn.Module:
+    """Load the pretrained network to where it trains, its frozen normalisation folded into its convolutions."""
+    import torch
+
+    from topwork.training.folding import fold
+
+    assert job.material is not None
+    resources = job.material.resources
+    torch.set_num_threads(resources.n_threads)
+    network: Any = job.material.network().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    fold(network, examples(job, 2), bf16=resources.has_fast_bf16, device=resources.device)
+    ready: torch.nn.Module = network.to(resources.device)
+    return ready
 
 
 def examples(job: FitJob, n: int) -> torch.Tensor:

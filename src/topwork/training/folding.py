@@ -49,8 +49,10 @@ def fold(network: nn.Module, example: torch.Tensor, *, bf16: bool, device: str =
     Returns
     -------
     int
-        How many pairs were folded; 0 where folding would have changed the answers, and nothing was done.
+        How many pairs were folded; 0 where there are none, or folding would have changed the answers.
     """
+    if not any(isinstance(m, nn.BatchNorm2d) and _frozen(m) for m in network.modules()):
+        return 0
     with torch.no_grad():
         pairs, before = _watch(network, example)
         for convolution, normalisation in pairs:
