@@ -14,7 +14,7 @@ from tiny_material import TinyMaterial, accuracy, features_of, tiny_job
 from tiny_text_material import TinyTextMaterial, tiny_text_job
 from topwork.contracts import Budget, FitJob, Fitted, Fold, Goal, Workplace, padded
 from topwork.errors import UsageError
-from topwork.recipes.contrast import ContrastRecipe, ContrastSettings
+from topwork.recipes.contrast import ContrastRecipe, ContrastSettings, sides_of
 from topwork.training.probe import log_loss
 
 QUICK = ContrastRecipe(ContrastSettings(rate=3e-3))
@@ -203,14 +203,25 @@ def test_what_it_cannot_do_it_refuses() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"passes": 0}, {"batch": 1}, {"rate": 0.0}, {"warmup": 1.0}, {"weight_decay": -1.0}]
+    "wrong", [{"rows_per_step": 0}, {"batch": 1}, {"rate": 0.0}, {"warmup": 1.0}, {"weight_decay": -1.0}]
 )
 def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=f"The setting {next(iter(wrong))} is"):
         ContrastSettings(**wrong)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("batch", "n_steps"), [(64, 3), (60, 3), (25, 18)])
-def test_passes_over_the_rows_hold_where_no_steps_are_asked_for(batch: int, n_steps: int) -> None:
-    found = ContrastRecipe(ContrastSettings(batch=batch))(tiny_job(60, n_steps=None))
+@pytest.mark.parametrize(("rows_per_step", "n_steps"), [(8, 8), (20, 3), (60, 2)])
+def test_steps_go_by_the_rows_where_none_are_asked_for(rows_per_step: int, n_steps: int) -> None:
+    found = ContrastRecipe(ContrastSettings(rows_per_step=rows_per_step))(tiny_job(60, n_steps=None))
     assert found.rungs[1].n_steps == n_steps
+
+
+@pytest.mark.parametrize(("n_rows", "n_sides"), [(30, 3), (36, 4)])
+def test_very_few_rows_are_held_out_by_halves_and_more_by_thirds(n_rows: int, n_sides: int) -> None:
+    rows = np.arange(n_rows)
+    folds = tuple(Fold(rows[rows % 5 != j], rows[rows % 5 == j]) for j in range(5))
+    job = replace(tiny_job(n_rows, n_steps=5), folds=folds)
+    sides = sides_of(job, job.goals["pattern"])
+    assert len(sides) == n_sides
+    held_out = np.concatenate([np.setdiff1d(rows, side) for side in sides])
+    assert np.array_equal(np.sort(held_out), rows)

@@ -53,7 +53,7 @@ def test_it_comes_after_the_probe_and_the_plan_says_so(whole: tuple[Fitted, Path
     fitted, folder, _ = whole
     assert [rung.name for rung in fitted.rungs][:4] == ["probe", "contrast", "top", "all"]
     contrast = fitted.rungs[1]
-    assert contrast.n_steps == SETTINGS.passes
+    assert contrast.n_steps == 8
     assert contrast.trained_share == pytest.approx(0.66, abs=0.01)
     assert sum(rung.chosen for rung in fitted.rungs) == 1
     assert json.loads((folder / "plan.json").read_text())["contrast"] is True
@@ -141,15 +141,16 @@ def test_only_a_single_target_of_classes_has_pairs() -> None:
 def test_seconds_are_those_of_all_tunings_and_all_looks() -> None:
     job, speed = sized(60), Speed(all_s=9.0, top_s=3.2, fill_s=4.8, check_s=9.0)
     row_s = 3.2 / 32
-    n_tuned = 2 * 36 + 48 + 60  # three folds out of five hold out 24, 24 and 12 rows
-    expected = SETTINGS.passes * n_tuned * row_s + 4 * 60 * row_s + 4.8 * 60 / 48
+    # Three folds out of five hold out 24, 24 and 12 rows; a step for every eight of the others takes all of them.
+    steps = (5 * 36 + 5 * 36 + 6 * 48 + 8 * 60) * row_s
+    expected = steps + 4 * 60 * row_s + 4.8 * 60 / 48
     assert seconds_of(job, speed, SETTINGS) == pytest.approx(expected)
 
 
-def test_rows_of_several_steps_are_passed_over_twice_as_often() -> None:
+def test_a_step_takes_no_more_rows_than_a_batch() -> None:
     speed = Speed(all_s=9.0, top_s=3.2, fill_s=0.0, check_s=9.0)
-    # 60, 60 and 80 rows are left of 100, and 64 fit into a step.
-    expected = (3 * 2 * 60 + 6 * 80 + 6 * 100 + 4 * 100) * 0.1
+    # 60, 60 and 80 rows are left of 100, in 8, 8, 10 and 13 steps; 64 fit into one.
+    expected = (2 * 8 * 60 + 10 * 40 + 13 * 50 + 4 * 100) * 0.1
     assert seconds_of(sized(100), speed, SETTINGS) == pytest.approx(expected)
 
 

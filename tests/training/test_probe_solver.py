@@ -131,6 +131,16 @@ def test_calibration_brings_the_natural_shares_back() -> None:
     assert log_loss(truth, calibrated) < log_loss(truth, scores)
 
 
+def test_a_few_rows_that_are_right_by_chance_do_not_make_it_sure() -> None:
+    """Labels have nothing to do with the scores, so the best any calibration can say is one half."""
+    rng = np.random.default_rng(0)
+    drawn = [(rng.integers(0, 2, 16), rng.normal(size=(16, 2))) for _ in range(200)]
+    other = rng.normal(size=(500, 2))
+    truth = rng.integers(0, 2, 500)
+    lost = [log_loss(truth, calibrate(*one).apply(other)) - np.log(2) for one in drawn]
+    assert np.mean(lost) < 0.06
+
+
 def test_folding_the_calibration_into_the_head_changes_nothing() -> None:
     features, truth = problem(50, 20)
     axes = Axes.of(features)

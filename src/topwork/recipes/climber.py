@@ -209,11 +209,8 @@ class Climber:
         ]
 
     def _contrasted(self) -> Contrasted | None:
-        from topwork.training.surveying import at_cut
-
         assert self.parts is not None
-        below = partial(at_cut, self.parts[0], bf16=self.bf16)
-        feed = states_at(self.job, below, self._should_stop)
+        feed = states_at(self.job, self.parts[0], self._should_stop, bf16=self.bf16)
         if feed is None:
             return None
         trainee = replace(self._trainee(self.n_below), heads={})

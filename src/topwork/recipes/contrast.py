@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import reduce
+from functools import partial, reduce
 from math import ceil
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,7 @@ from topwork.training.links import solver_of
 if TYPE_CHECKING:
     import torch
 
+    from topwork.training.cutting import Below
     from topwork.training.feeds import CutFeed
     from topwork.training.trainee import Trainee
 
@@ -51,7 +52,9 @@ _FROZEN = 0.5
 """Part of the stages that stay as they are."""
 _FEWEST_STAGES = 3
 _RESERVE_S = 1.0
-_MOST_FOLDS = 3
+_FEWEST_STEPS = 2
+_FOLDS, _FOLDS_OF_FEW, _FEW_ROWS = 3, 2, 32
+"""Half of very few rows teaches a network about as little as two thirds of them; half of more calibrates it worse."""
 _SPREAD = 0.75
 """C of the heads times the number of features: what scores vary by before anything is known, whatever network it is."""
 
@@ -62,9 +65,9 @@ class ContrastSettings:
 
     Attributes
     ----------
-    passes
-        Over the rows of each tuning, of which there is one for each fold and one of all rows; twice as many where a
-        step takes only some of the rows, and so not all pairs. `--steps` fixes the steps of each instead.
+    rows_per_step
+        A tuning, of which there is one for each fold and one of all rows, has a step for each so many of its rows, and
+        two at least: of few rows the same pairs soon teach nothing more. `--steps` fixes the steps of each instead.
     batch
         Rows of a step, of which all pairs are taken; all rows where there are no more.
     rate
@@ -75,7 +78,7 @@ class ContrastSettings:
         Of AdamW.
     """
 
-    passes: int = 3
+    rows_per_step: int = 8
     batch: int = 64
     rate: float = 4e-4
     warmup: float = 0.1
@@ -83,7 +86,7 @@ class ContrastSettings:
 
     def __post_init__(self) -> None:
         allowed = {
-            "passes": (self.passes >= 1, "1 or more"),
+            "rows_per_step": (self.rows_per_step >= 1, "1 or more"),
             "batch": (self.batch >= 2, "2 or more"),
             "rate": (self.rate > 0, "more than 0"),
             "warmup": (0 <= self.warmup < 1, "0 or more and less than 1"),
@@ -182,22 +185,21 @@ def _upper_of(job: FitJob) -> Upper | None:
     trainee = Trainee(parts[1], trained_stages(network, stages, n_below), {})
     n_trained = sum(p.numel() for p in trainee.named().values())
     share = n_trained / sum(p.numel() for p in network.parameters())
-    feed = states_at(job, parts[0], lambda: told_to_stop(job))
+    feed = states_at(job, parts[0], lambda: told_to_stop(job), bf16=resources.has_fast_bf16)
     return None if feed is None else Upper(trainee, feed, resources.has_fast_bf16, share)
 
 
-def states_at(
-    job: FitJob, below: Callable[[torch.Tensor], torch.Tensor], should_stop: Callable[[], bool]
-) -> CutFeed | None:
+def states_at(job: FitJob, below: Below, should_stop: Callable[[], bool], *, bf16: bool) -> CutFeed | None:
     """Compute the states of all rows at a cut; None where told to stop."""
     from topwork.training.feeds import feed_of, fill
+    from topwork.training.surveying import at_cut
 
     assert job.material is not None
     n = len(job.features)
     none = np.arange(0)
     feed = feed_of(job.material, Fold(none, np.arange(n)), job.seed)
     with job.progress.track("Reading for contrast", n, "examples") as advance:
-        found = fill(feed, below, 0, advance, should_stop)
+        found = fill(feed, partial(at_cut, below, bf16=bf16), 0, advance, should_stop)
         advance(n)
     return found
 
@@ -246,13 +248,17 @@ def contrasted(
     folds = _few_folds(job)
     sides = sides_of(job, goal)
     tuned: list[_Tuned] = []
-    with job.progress.track("Training contrast", len(sides), "tunings") as advance:
-        for rows in sides:
-            one = tuner.tuned(rows, n_left=len(sides) - len(tuned))
-            if one is None:
-                return None
-            tuned.append(one)
-            advance(1)
+    try:
+        with job.progress.track("Training contrast", len(sides), "tunings") as advance:
+            for rows in sides:
+                one = tuner.tuned(rows, n_left=len(sides) - len(tuned))
+                if one is None:
+                    return None
+                tuned.append(one)
+                advance(1)
+        weights = tuner.weights()
+    finally:
+        tuner.restore()
     with quiet_blas(job.features):
         heads, solver = [one.head(goal) for one in tuned], solver_of(goal.link)
         scores = np.full((len(goal.truth), goal.n_outputs), np.nan)
@@ -260,16 +266,15 @@ def contrasted(
             scores[fold.valid] = head.scores(one.features[fold.valid])
         return Contrasted(
             head=solver.calibrate(goal.truth, scores).fold_into(heads[-1]),
-            weights=tuned[-1].weights,
+            weights=weights,
             held_out=solver.cross_calibrate(goal.truth, scores, seed=job.seed),
             n_steps=tuner.n_steps_of(every),
         )
 
 
-def n_steps_of(n_rows: int, batch: int, passes: int) -> int:
+def n_steps_of(n_rows: int, rows_per_step: int) -> int:
     """Return the steps of tuning on so many rows."""
-    n_batches = ceil(n_rows / batch)
-    return passes * n_batches * (1 if n_batches == 1 else 2)
+    return max(_FEWEST_STEPS, ceil(n_rows / rows_per_step))
 
 
 def sides_of(job: FitJob, goal: Goal) -> list[Array]:
@@ -280,7 +285,8 @@ def sides_of(job: FitJob, goal: Goal) -> list[Array]:
 
 def _few_folds(job: FitJob) -> list[Fold]:
     """Put folds together to a few: each costs a tuning, and with two thirds of the rows it is nearly that of all."""
-    groups = [job.folds[start::_MOST_FOLDS] for start in range(min(_MOST_FOLDS, len(job.folds)))]
+    n_folds = min(_FOLDS_OF_FEW if len(job.features) <= _FEW_ROWS else _FOLDS, len(job.folds))
+    groups = [job.folds[start::n_folds] for start in range(n_folds)]
     return [
         Fold(
             reduce(np.intersect1d, [fold.train for fold in group]),
@@ -292,9 +298,8 @@ def _few_folds(job: FitJob) -> list[Fold]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Tuned:
-    """A network that was tuned on some rows: its weights, those rows, and the features ``[n, d]`` of all."""
+    """What a network that was tuned on some rows gives: those rows, and the features ``[n, d]`` of all."""
 
-    weights: Mapping[str, torch.Tensor]
     rows: Array
     features: Array
 
@@ -306,7 +311,10 @@ class _Tuned:
 
 
 class _Tuner:
-    """Tunes the same network on several sets of rows, each time from where it began."""
+    """Tunes the same network on several sets of rows, each time from where it began.
+
+    Between two of these the network holds what the last one came to; see `weights` and `restore`.
+    """
 
     def __init__(
         self, job: FitJob, upper: Upper, goal: Goal, settings: ContrastSettings, kept_back_s: float
@@ -318,7 +326,7 @@ class _Tuner:
 
     def n_steps_of(self, rows: Array) -> int:
         """Return the steps of tuning on these rows."""
-        return self.job.n_steps or n_steps_of(len(rows), self.batch, self.settings.passes)
+        return self.job.n_steps or n_steps_of(len(rows), self.settings.rows_per_step)
 
     def _batch(self, wanted: int) -> int:
         """Return how many rows of a step memory holds; pairs of several parts of it could not be told apart."""
@@ -344,23 +352,20 @@ class _Tuner:
         tuning = Tuning(self.n_steps_of(rows), self.batch, own.rate, own.warmup, own.weight_decay)
         clock = self.job.budget.clock
         began_s = clock()
+        self.restore()
         trainee, feed = self.upper.trainee, self.upper.feed
-        try:
-            done = tune(
-                trainee.features,
-                list(self.named.values()),
-                (feed.valid, rows, self.goal.truth[rows]),
-                tuning,
-                seed=self.job.seed,
-                bf16=self.upper.bf16,
-                should_stop=lambda: self._is_late(0.0) or told_to_stop(self.job),
-            )
-            features = self._features() if done else None
-            weights = {name: p.detach().cpu().clone() for name, p in self.named.items()}
-        finally:
-            self._restore()
+        done = tune(
+            trainee.features,
+            list(self.named.values()),
+            (feed.valid, rows, self.goal.truth[rows]),
+            tuning,
+            seed=self.job.seed,
+            bf16=self.upper.bf16,
+            should_stop=lambda: self._is_late(0.0) or told_to_stop(self.job),
+        )
+        features = self._features() if done else None
         late = self._is_late((n_left - 1) * (clock() - began_s))
-        return None if features is None or late else _Tuned(weights, rows, features)
+        return None if features is None or late else _Tuned(rows, features)
 
     def _is_late(self, needed_s: float) -> bool:
         job = self.job
@@ -378,7 +383,12 @@ class _Tuner:
                     features[rows] = self.upper.trainee.features(states).float().cpu().numpy()
         return features
 
-    def _restore(self) -> None:
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Return a copy of what the last tuning came to, by name."""
+        return {name: p.detach().cpu().clone() for name, p in self.named.items()}
+
+    def restore(self) -> None:
+        """Put the network back to where it began."""
         from topwork.training.trainee import put
 
         put(self.named, self.start)

@@ -46,7 +46,7 @@ def seconds_of(job: FitJob, speed: Speed, settings: ContrastSettings) -> float:
 
 def _n_tuned(n_rows: int, settings: ContrastSettings) -> int:
     """Return how often a row goes through the upper stages and back, over all rows of a tuning."""
-    return n_steps_of(n_rows, settings.batch, settings.passes) * n_rows // ceil(n_rows / settings.batch)
+    return n_steps_of(n_rows, settings.rows_per_step) * n_rows // ceil(n_rows / settings.batch)
 
 
 def worth_s(job: FitJob, speed: Speed, left_s: float, settings: ContrastSettings) -> float:

@@ -47,6 +47,9 @@ class Calibration:
 
 
 _N_PARTS = 5  # of the rows, each calibrated by the others
+_UNSURE = -1.0
+"""Natural logarithm of the scale before any row is seen. Of probes of 8 and 16 texts it took 0.01 to 0.06 nats off the
+test's log loss, and of 48 rows and more it changed nothing."""
 _LARGEST_EXPONENT = 100.0
 """A first step may be far too long; what it leads to need only be finite to be refused."""
 
@@ -56,12 +59,15 @@ def calibrate(truth: Array, scores: Array) -> Calibration:
 
     Temperature scaling is Guo et al., *On Calibration of Modern Neural Networks*, 2017; the shifts undo the class
     weights, as the prior correction of King and Zeng, *Logistic Regression in Rare Events Data*, 2001, does. A
-    unit of L2 penalty on each keeps small classes from being shifted on the evidence of a handful of rows.
+    unit of L2 penalty on each keeps small classes from being shifted on the evidence of a handful of rows; that on the
+    temperature is from `_UNSURE`, since a handful that happens to be right would make the model far too sure.
     """
     known = (truth >= 0) & ~np.isnan(scores[:, 0])
     s, y, k = scores[known], truth[known], scores.shape[1]
     if not len(y):
         return Calibration(1.0, np.zeros(k))
+
+    before = np.concatenate([[_UNSURE], np.zeros(k)])
 
     def objective(p: Array) -> tuple[float, Array]:
         scale = np.exp(min(p[0], _LARGEST_EXPONENT))
@@ -70,12 +76,12 @@ def calibrate(truth: Array, scores: Array) -> Calibration:
         probability = np.exp(z)
         probability /= probability.sum(axis=1, keepdims=True)
         here = np.arange(len(y))
-        loss = -np.log(np.maximum(probability[here, y], 1e-300)).sum() + 0.5 * (p**2).sum()
+        loss = -np.log(np.maximum(probability[here, y], 1e-300)).sum() + 0.5 * ((p - before) ** 2).sum()
         probability[here, y] -= 1
-        slope = np.concatenate([[(probability * s).sum() * scale], probability.sum(axis=0)]) + p
+        slope = np.concatenate([[(probability * s).sum() * scale], probability.sum(axis=0)]) + p - before
         return float(loss) / len(y), slope / len(y)
 
-    p = minimise(objective, np.zeros(k + 1))
+    p = minimise(objective, before)
     return Calibration(float(np.exp(p[0])), p[1:])
 
 
