@@ -88,6 +88,15 @@ def test_each_label_has_its_own_calibration() -> None:
     )
 
 
+def test_a_few_rows_that_are_right_by_chance_do_not_make_a_label_sure() -> None:
+    """Labels have nothing to do with the scores, so the best any calibration can say is one half."""
+    rng = np.random.default_rng(0)
+    drawn = [(rng.integers(0, 2, (16, 1)).astype(np.int8), 2 * rng.normal(size=(16, 1))) for _ in range(200)]
+    other, truth = 2 * rng.normal(size=(500, 1)), rng.integers(0, 2, (500, 1)).astype(np.int8)
+    lost = [binary_log_loss(truth, calibrate_labels(*one).apply(other)) - np.log(2) for one in drawn]
+    assert np.mean(lost) < 0.06
+
+
 def test_a_row_has_no_say_in_its_own_calibration() -> None:
     _, truth = problem(60, 5)
     scores = np.random.default_rng(1).normal(size=(60, 3))

@@ -18,7 +18,7 @@ import numpy as np
 
 from topwork.contracts import Array, Goal, known_rows
 from topwork.training.axes import Axes
-from topwork.training.calibration import Calibration, cross_calibrate_by
+from topwork.training.calibration import UNSURE, Calibration, cross_calibrate_by
 from topwork.training.lbfgs import minimise
 from topwork.training.probe import EvenSolver, Solution, Solve, descend
 
@@ -83,22 +83,24 @@ def calibrate_labels(truth: Array, scores: Array) -> Calibration:
     """Fit a temperature and a shift for each label on held-out scores ``[n, k]``.
 
     That is Platt, *Probabilistic Outputs for Support Vector Machines*, 1999, with one unit of L2 penalty on the
-    logarithm of each scale and on each shift in place of his smoothed targets, as for classes.
+    logarithm of each scale, from `UNSURE`, and on each shift in place of his smoothed targets, as for classes.
     """
     known = known_rows(truth) & ~np.isnan(scores[:, 0])
     s, wanted, k = np.asarray(scores[known], np.float64), truth[known], scores.shape[1]
     if not len(s):
         return Calibration(1.0, np.zeros(k))
 
+    before = np.concatenate([np.full(k, UNSURE), np.zeros(k)])
+
     def objective(p: Array) -> tuple[float, Array]:
         scale, shift = np.exp(np.minimum(p[:k], _LARGEST_EXPONENT)), p[k:]
         z = s * scale + shift
         off = _shares(z) - wanted
-        loss = (np.logaddexp(0, z) - wanted * z).sum() + 0.5 * (p**2).sum()
-        slope = np.concatenate([(off * s).sum(axis=0) * scale, off.sum(axis=0)]) + p
+        loss = (np.logaddexp(0, z) - wanted * z).sum() + 0.5 * ((p - before) ** 2).sum()
+        slope = np.concatenate([(off * s).sum(axis=0) * scale, off.sum(axis=0)]) + p - before
         return float(loss) / len(s), slope / len(s)
 
-    p = minimise(objective, np.zeros(2 * k))
+    p = minimise(objective, before)
     return Calibration(np.exp(p[:k]), p[k:])
 
 
