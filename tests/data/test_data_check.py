@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topwork.contracts import Dataset, Inspection, Rejected, Remark, Side
-from topwork.data import Findings, examine, require_enough
+from topwork.data import Findings, examine, require_enough, require_possible
 from topwork.data.units import components, group_pairs, members
 from topwork.errors import DataError
 
@@ -169,3 +169,12 @@ def test_fewer_than_two_classes_of_two_are_refused(labels: list[str]) -> None:
     data = dataset(labels)
     with pytest.raises(DataError, match="fewer than two labels with at least two"):
         require_enough(examine(data, seen(range(20)), NONE), data)
+    with pytest.raises(DataError, match="fewer than two labels with at least two"):
+        require_possible(data)
+    require_possible(data, ["label"])
+
+
+def test_too_few_labels_are_refused_before_anything_is_read() -> None:
+    with pytest.raises(DataError, match="Only 9 of 20 inputs can be used"):
+        require_possible(dataset(["a", "b", "a"] * 3 + [None] * 11))
+    require_possible(dataset(["a", "b"] * 5 + [None] * 10))

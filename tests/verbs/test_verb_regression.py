@@ -204,6 +204,7 @@ def test_numbers_taken_for_labels_are_told_of_the_task(
         fit_probe(table, trunk=str(tiny_trunk), options=options, around=telling)
     assert "100 different numbers" in said.getvalue()
     assert "`--task regression`" in said.getvalue()
+    assert "inputs can be used" not in said.getvalue(), "It was refused only once all inputs had been read."
     fit_probe(
         table,
         trunk=str(tiny_trunk),

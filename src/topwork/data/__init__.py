@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from topwork.data.check import Findings, examine, require_enough
+from topwork.data.check import Findings, examine, require_enough, require_possible
 from topwork.data.reading import Layout, ReadOptions, read
 from topwork.data.split import SplitOptions, make_folds, make_split
 
@@ -16,4 +16,5 @@ __all__ = [
     "make_split",
     "read",
     "require_enough",
+    "require_possible",
 ]

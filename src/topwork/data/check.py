@@ -16,7 +16,7 @@ from topwork.contracts import Array, Dataset, Inspection, Rejected, Remark
 from topwork.data.units import components, group_pairs, members
 from topwork.errors import DataError
 
-__all__ = ["Findings", "examine", "require_enough"]
+__all__ = ["Findings", "examine", "require_enough", "require_possible"]
 
 _MIN_ROWS = 10
 _FEW = (5, 10)
@@ -114,26 +114,51 @@ def require_enough(findings: Findings, dataset: Dataset) -> None:
     DataError
         Fewer than 10 usable rows are left, or fewer than two classes with two rows each.
     """
-    n_usable = len(findings.usable)
+    _require(dataset, len(findings.usable), findings.class_counts, findings.rejected)
+
+
+def require_possible(dataset: Dataset, numeric: Collection[str] = ()) -> None:
+    """Refuse, before any input is read, what would not be enough if all of them could be used.
+
+    Raises
+    ------
+    DataError
+        As by `require_enough`.
+    """
+    every = np.arange(len(dataset))
+    labelled = [row for row in every.tolist() if _has_label(dataset, row)]
+    counts = {name: _count(raw, every) for name, raw in dataset.targets.items() if name not in numeric}
+    _require(dataset, len(labelled), counts, dataset.rejected)
+
+
+def _require(
+    dataset: Dataset,
+    n_usable: int,
+    class_counts: Mapping[str, Mapping[str, int]],
+    rejected: Sequence[Rejected],
+) -> None:
     if n_usable < _MIN_ROWS:
         raise DataError(
             f"Only {n_usable} of {len(dataset) + len(dataset.rejected)} inputs can be used; "
             f"at least {_MIN_ROWS} are needed."
-            f"{_eaten(findings.rejected)}",
+            f"{_eaten(rejected)}",
             next_step="Add examples, or repair those that were left out.",
         )
-    for target, counts in findings.class_counts.items():
+    for target, counts in class_counts.items():
         if sum(count >= 2 for count in counts.values()) < 2:
             raise DataError(
                 f"Target {target!r} has fewer than two labels with at least two usable inputs each: "
-                f"{_counted(counts)}.{_eaten(findings.rejected)}",
+                f"{_counted(counts)}.{_eaten(rejected)}",
                 next_step="Add examples of at least two labels; check that the right column is taken for the label.",
             )
 
 
 def _is_usable(dataset: Dataset, seen: Inspection, row: int) -> bool:
-    has_label = any(raw[row] is not None for raw in dataset.targets.values())
-    return seen.problem is None and has_label
+    return seen.problem is None and _has_label(dataset, row)
+
+
+def _has_label(dataset: Dataset, row: int) -> bool:
+    return any(raw[row] is not None for raw in dataset.targets.values())
 
 
 def _unreadable(dataset: Dataset, inspections: Sequence[Inspection]) -> Iterator[Rejected]:

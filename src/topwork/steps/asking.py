@@ -20,6 +20,7 @@ from topwork.contracts import (
     Trunk,
     has_classes,
 )
+from topwork.data.check import require_possible
 from topwork.data.columns import Columns
 from topwork.data.corrections import apply, read_corrections
 from topwork.data.reading import read
@@ -28,7 +29,7 @@ from topwork.inputs import modality as modality_named
 from topwork.steps.candidates import candidates, is_auto, named_with
 from topwork.steps.events import with_events
 from topwork.steps.goldens import require_goldens
-from topwork.steps.kinds import require_tasks, tasks_of
+from topwork.steps.kinds import require_tasks, tasks_of, uncounted
 from topwork.steps.omission import require_base
 from topwork.steps.onward import trunk_of
 from topwork.steps.options import DEFAULT_RECIPE, FitOptions, Surroundings
@@ -83,6 +84,7 @@ def look_up(
     _require_slices(order)
     _require_cost(order)
     _require_test(order)
+    require_possible(dataset, uncounted(tasks))
     require_base(order)
     return _with_candidates(order, named) if is_auto(trunk) else order
 
