@@ -149,6 +149,11 @@ def test_a_proof_adds_what_other_models_labels_and_growth_say() -> None:
         "and better than the same network trained from scratch (by 53.1 points, 42.0 to 63.0)." in text
     )
     assert "What would help first is cheap: go through the 4 labels that look wrong." in text
+    few = replace(chess_record(), data=replace(chess_record().data, n_used=39))
+    assert (
+        "go through the first of the 4 labels that look wrong; of so many most will be right, and the model "
+        "mistaken." in told(few)
+    )
     assert "Twice the labelled examples (880 instead of 440) would help" in text
     assert "The weakest class is “King”: of its 15 test examples 9 were right (60.0 %)" in text
     assert "The first thing to try" not in text, "what is cheaper comes first"

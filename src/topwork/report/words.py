@@ -61,6 +61,9 @@ FEW_TEST_ROWS = 100
 
 LABEL_ISSUES = "labels that look wrong"
 """A table or gallery whose title begins so holds one entry for each label to look at."""
+_OFTEN_WRONG = 0.1
+"""Share of wrong labels in the worst of ten much used data sets (Northcutt et al., *Pervasive Label Errors in Test Sets
+Destabilize Machine Learning Benchmarks*, arXiv 2103.14749); where more look wrong, the model is often mistaken."""
 
 CONFUSIONS = "most frequent confusions"
 """A table whose title begins so has pairs of classes, the most frequent first: the truth, what it was taken for, how
@@ -372,7 +375,10 @@ def _help(record: FitRecord, name: str, result: TargetResult) -> Iterator[str]:
     n_issues = n_label_issues(result.sections)
     if n_issues:
         them = "label that looks" if n_issues == 1 else "labels that look"
-        yield f"What would help first is cheap: go through the {counted(n_issues, them, them)} wrong."
+        doubted = f"the {counted(n_issues, them, them)} wrong"
+        if n_issues > _OFTEN_WRONG * record.data.n_used:
+            doubted = f"the first of {doubted}; of so many most will be right, and the model mistaken"
+        yield f"What would help first is cheap: go through {doubted}."
     if result.growth is not None:
         yield about_growth(result.growth)
     alone = not n_issues and result.growth is None
