@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from topwork.contracts import Array
 from topwork.inputs.text_excerpt import stretches
@@ -44,6 +45,51 @@ def test_a_score_that_nothing_changes_is_cold_and_batches_stay_small() -> None:
     long = np.arange(1, 12, dtype=np.int32)[None].repeat(10, axis=0)
     assert not warmth(score, long, stretches(long, 96)).any()
     assert score.largest == 16
+
+
+class Averaging:
+    """A score that is the mean of what its tokens say, each beside the others of its window; it counts windows."""
+
+    def __init__(self, power: float = 1.0) -> None:
+        self.power, self.n_windows = power, 0
+
+    def __call__(self, batch: Array) -> Array:
+        self.n_windows += batch.shape[0] * batch.shape[1]
+        here = batch > 0
+        of_window = (batch**2 * here).sum(axis=2) / np.maximum(here.sum(axis=2), 1)
+        sizes = here.sum(axis=2) ** self.power
+        return np.asarray((of_window * sizes).sum(axis=1) / sizes.sum(axis=1))
+
+
+def a_long_text() -> Array:
+    tokens = np.random.default_rng(0).integers(1, 12, (6, 14)).astype(np.int32)
+    tokens[-1, 5:] = 0
+    return tokens
+
+
+def expected(score: Averaging, text: Array, parts: Array) -> Array:
+    falls = [float((score(text[None]) - score(np.where(part, 0, text)[None]))[0]) for part in parts]
+    found = np.zeros(text.shape)
+    for part, fall in zip(parts, falls, strict=True):
+        found[part] = fall / part.sum()
+    return np.asarray(found / np.abs(found).max())
+
+
+@pytest.mark.parametrize("most", [96, 20, 4])
+def test_only_the_windows_of_a_part_are_computed_anew(most: int) -> None:
+    """With few parts one stretches over several windows."""
+    text, score = a_long_text(), Averaging()
+    parts = stretches(text, most)
+    found = warmth(score, text, parts)
+    n_touched = int(parts.any(axis=2).sum())
+    assert score.n_windows == 2 * 6 + 6 + n_touched < (len(parts) + 1) * 6
+    assert found == pytest.approx(expected(score, text, parts), abs=1e-5)
+
+
+def test_where_windows_weigh_otherwise_each_part_is_taken_from_the_whole() -> None:
+    text, score = a_long_text(), Averaging(power=2.0)
+    parts = stretches(text, 20)
+    assert warmth(score, text, parts) == pytest.approx(expected(score, text, parts), abs=1e-5)
 
 
 def test_an_input_without_parts_is_cold() -> None:
