@@ -5,10 +5,11 @@ For a modality whose inputs have parts that can be taken away; see `training.occ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from topwork.contracts import Array, Engine, Gallery, Graph, LinearHead, Modality, Picture, Piece, Shown
+from topwork.contracts import Array, Engine, Gallery, Graph, LinearHead, Modality, Picture, Shown
 from topwork.errors import DecodeError
 from topwork.steps.order import Order
 from topwork.steps.recording import THUMBNAIL_PX
@@ -27,6 +28,7 @@ class Occluder:
 
     order: Order
     engine: Engine
+    n_threads: int
 
     @classmethod
     def of(cls, order: Order, preparation: Preparation, graph: Graph) -> Occluder | None:
@@ -35,44 +37,50 @@ class Occluder:
         tensor = order.modality.decode(example, order.trunk.preprocessing).tensor
         if order.modality.parts(tensor) is None:
             return None
-        return cls(order, preparation.engine_on(graph))
+        return cls(order, preparation.engine_on(graph), preparation.machine.n_cores)
 
     def over(self, gallery: Gallery, head: LinearHead, labels: Sequence[str]) -> Gallery:
         """Add heat to the items of a gallery of answers: for what was said, against what is true."""
         numbers = {label: i for i, label in enumerate(labels)}
         rows_of = {key: row for row, key in enumerate(self.order.dataset.keys)}
-        drawn = []
-        for one in gallery.pictures:
-            if one.key not in rows_of or one.predicted not in numbers or self.order.around.should_stop():
-                drawn.append(one)
-                continue
-            against = numbers[one.truth] if one.truth in numbers and one.truth != one.predicted else None
-            drawn.append(
-                self._warmed(one, rows_of[one.key], contrast(head.weight, numbers[one.predicted], against))
-            )
+        known = [one for one in gallery.pictures if one.key in rows_of and one.predicted in numbers]
+        wanted = [
+            (rows_of[one.key], contrast(head.weight, numbers[one.predicted], _truth_of(one, numbers)))
+            for one in known
+        ]
+        warm = dict(zip((id(one) for one in known), self.shown(wanted), strict=True))
+        drawn = tuple(_warmed(one, warm.get(id(one))) for one in gallery.pictures)
         caption = f"{gallery.caption} {_LEGEND}" if any(one.pieces for one in drawn) else gallery.caption
-        return replace(gallery, pictures=tuple(drawn), caption=caption)
+        return replace(gallery, pictures=drawn, caption=caption)
 
-    def _warmed(self, one: Picture, row: int, weights: Array) -> Picture:
-        try:
-            shown = self._shown(row, weights)
-        except DecodeError:
-            return one
-        return replace(one, heat_base64=shown.jpeg_base64, pieces=shown.pieces)
+    def shown(self, wanted: Sequence[tuple[int, Array]]) -> list[Shown | None]:
+        """Return rows with the heat of their pieces, each for weights ``[d]`` of its own, as many at once as cores.
 
-    def pieces(self, row: int, weights: Array) -> tuple[Piece, ...]:
-        """Return an input piece by piece with the heat of each for ``weights [d]``; nothing where it is gone."""
-        try:
-            return self._shown(row, weights).pieces
-        except DecodeError:
-            return ()
+        None stands for an input that is gone, and for those that are left when the user stops it.
+        """
+        with ThreadPoolExecutor(self.n_threads, "occluder") as pool:
+            return list(pool.map(lambda one: self._shown(*one), wanted))
 
-    def _shown(self, row: int, weights: Array) -> Shown:
+    def _shown(self, row: int, weights: Array) -> Shown | None:
+        if self.order.around.should_stop():
+            return None
         modality: Modality = self.order.modality
         spec = self.order.trunk.preprocessing
-        encoded = self.order.dataset.read(row)
-        tensor = modality.decode(encoded, spec).tensor
+        try:
+            encoded = self.order.dataset.read(row)
+            tensor = modality.decode(encoded, spec).tensor
+        except DecodeError:
+            return None
         parts = modality.parts(tensor)
         assert parts is not None
         heat = warmth(lambda batch: self.engine.run(batch)["features"] @ weights, tensor, parts)
         return modality.overlay(encoded, heat, spec, THUMBNAIL_PX)
+
+
+def _truth_of(one: Picture, numbers: Mapping[str, int]) -> int | None:
+    """Return the number of the true label, where something else was said."""
+    return numbers.get(one.truth) if one.truth != one.predicted else None
+
+
+def _warmed(one: Picture, shown: Shown | None) -> Picture:
+    return one if shown is None else replace(one, heat_base64=shown.jpeg_base64, pieces=shown.pieces)

@@ -31,12 +31,15 @@ def words_of(occluder: Occluder, rows: Rows, name: str, head: LinearHead, most_l
     if not occluder.order.options.keep_training_data:
         return None
     labels = most_frequent(rows.truth[name], most_labels)
+    pairs = [
+        (row, label) for row, own in sorted(wanted(rows, head, labels, _PER_LABEL).items()) for label in own
+    ]
+    shown_of = occluder.shown([(row, contrast(head.weight, label)) for row, label in pairs])
+    if occluder.order.around.should_stop():
+        return None
     seen: dict[int, list[Sequence[Piece]]] = {label: [] for label in labels}
-    for row, own in sorted(wanted(rows, head, labels, _PER_LABEL).items()):
-        for label in own:
-            if occluder.order.around.should_stop():
-                return None
-            seen[label].append(occluder.pieces(row, contrast(head.weight, label)))
+    for (_, label), one in zip(pairs, shown_of, strict=True):
+        seen[label].append(() if one is None else one.pieces)
     names = rows.targets[name].labels
     told = ((names[label], _listed(telling_words(texts)[:_PER_LABEL])) for label, texts in seen.items())
     shown = tuple((label, listed) for label, listed in told if listed)
