@@ -49,7 +49,7 @@ class Calibration:
 _N_PARTS = 5  # of the rows, each calibrated by the others
 UNSURE = -1.0
 """Natural logarithm of the scale before any row is seen. Of probes of 8 and 16 texts it took 0.01 to 0.06 nats off the
-test's log loss, and of 48 rows and more it changed nothing."""
+test's log loss; of 18 photos of six kinds it added 0.011, and of 32 rows and more it changed 0.003 at most."""
 _LARGEST_EXPONENT = 100.0
 """A first step may be far too long; what it leads to need only be finite to be refused."""
 
