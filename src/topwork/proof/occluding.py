@@ -48,8 +48,8 @@ class Occluder:
             (rows_of[one.key], contrast(head.weight, numbers[one.predicted], _truth_of(one, numbers)))
             for one in known
         ]
-        warm = dict(zip((id(one) for one in known), self.shown(wanted), strict=True))
-        drawn = tuple(_warmed(one, warm.get(id(one))) for one in gallery.pictures)
+        warm = dict(zip((one.key for one in known), self.shown(wanted), strict=True))
+        drawn = tuple(_warmed(one, warm.get(one.key)) for one in gallery.pictures)
         caption = f"{gallery.caption} {_LEGEND}" if any(one.pieces for one in drawn) else gallery.caption
         return replace(gallery, pictures=drawn, caption=caption)
 
